@@ -1,0 +1,102 @@
+# One command for each thing; `make` alone lists them.
+# Needs GNU make and Python 3.11 or newer. Everything lands in .venv and .cache.
+
+PYTHON ?= $(shell .ci/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := src tests bench .ci
+JUNIT := .cache/junit.xml
+
+# Rooms whose every line and branch must be run by the tests. Only root can change
+# uids, so `privileged` (and the total) can be judged only where the tests are root.
+WHOLE := */stead/model/*,*/stead/codec/*,*/stead/decision/*
+ifeq ($(shell id -u),0)
+WHOLE := $(WHOLE),*/stead/privileged/*
+endif
+
+# How long the fuzzer runs, in seconds, and how much the soak test asks for.
+FUZZ_SECONDS ?= 60
+SOAK_REQUESTS ?= 20000
+
+# pyright runs the copy that its wheel carries: no look at the network for a newer one.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
+	clean
+
+help:
+	@echo 'make demo         set up .venv and show a server acting as its clients'
+	@echo 'make test         set up .venv and run every test, with coverage'
+	@echo 'make venv         set up .venv with Stead and its extras, no more'
+	@echo 'make lint         ruff: rules and format      make format  apply them'
+	@echo 'make types        mypy --strict and pyright'
+	@echo 'make layers       import-linter: imports go downward only'
+	@echo 'make conformance  the vectors recorded from Windows, if they are at hand'
+	@echo 'make bench        time what costs; prints medians and ratios'
+	@echo 'make fuzz         malformed input for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
+	@echo 'make clean        remove .venv, caches and build output'
+
+venv: $(VENV)/.installed
+dev: $(VENV)/.installed-dev
+
+# The two stamps: an installation is repeated only when what it depends on changes.
+$(VENV)/.installed: pyproject.toml .ci/install
+	.ci/install '$(PYTHON)' $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+demo: venv
+	$(BIN)/stead demo
+
+test: dev
+	mkdir -p $(dir $(JUNIT))
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --junit-xml=$(JUNIT) $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+ifeq ($(shell id -u),0)
+	$(BIN)/coverage report --fail-under=95
+else
+	$(BIN)/coverage report
+	@echo 'not root: tests that need real uids were skipped, so the gates on the total'
+	@echo 'and on stead.privileged are not applied here'
+endif
+	$(BIN)/coverage report --include='$(WHOLE)' --fail-under=100
+
+lint: dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+types: dev
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+layers: dev
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import_linter
+
+conformance: dev
+	$(BIN)/python tests/conformance/check_floors.py
+
+bench: dev
+	$(BIN)/python bench/run.py
+
+fuzz: dev
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+soak: dev
+	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -f .coverage .coverage.*
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

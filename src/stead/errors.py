@@ -1,0 +1,486 @@
+"""Every error Stead raises, each with its Win32 status and the objects involved.
+
+``str(error)`` is for whoever called. What a *client* on the far side of a gate may
+be told is ``error.public``: one fixed sentence per status, never an argument. What
+the *operator* should do is ``error.advice``. A gate sends ``public`` and nothing else,
+so that no refusal carries the reason to the one who is refused.
+
+Status numbers are the Win32 codes of [MS-ERREF] 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from stead.model.decision import AccessDecision
+    from stead.model.privilege import Privilege
+    from stead.model.token import ImpersonationLevel
+
+__all__ = [
+    "AccessDeniedError",
+    "AccountDisabledError",
+    "AccountExistsError",
+    "AmbiguousNameError",
+    "BadImpersonationLevelError",
+    "BadTokenTypeError",
+    "EnforcementUnavailableError",
+    "GenericNotMappedError",
+    "HandleClosedError",
+    "ImpersonationRefusedError",
+    "InvalidAccessMaskError",
+    "InvalidAclError",
+    "InvalidMessageError",
+    "InvalidNameError",
+    "InvalidOwnerError",
+    "InvalidRequestError",
+    "InvalidSddlError",
+    "InvalidSecurityDescriptorError",
+    "InvalidSidError",
+    "KernelRefusedError",
+    "LedgerCorruptError",
+    "LedgerUnavailableError",
+    "LogonFailureError",
+    "LogonSessionEndedError",
+    "LoopThreadError",
+    "NoProcessTokenError",
+    "NoThreadTokenError",
+    "NotARegularFileError",
+    "OperationFailedError",
+    "PrivilegeNotHeldError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RevertOrderError",
+    "ServerClosedError",
+    "StaleVersionError",
+    "SteadError",
+    "StrangerIdentityError",
+    "UnknownAccountError",
+    "UnknownObjectError",
+    "UnknownOperationError",
+    "UnsafeStoreError",
+]
+
+
+class SteadError(Exception):
+    """The root of every error Stead raises.
+
+    Attributes:
+        status: the Win32 code ([MS-ERREF] 2.2), an int.
+        win32_name: that code's name, for output and grep.
+        public: the one sentence that a client may be told.
+        advice: what the operator can do about it; empty if there is nothing to say.
+    """
+
+    status: ClassVar[int] = 87
+    win32_name: ClassVar[str] = "ERROR_INVALID_PARAMETER"
+    public: ClassVar[str] = "the request is not valid"
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+        if advice:
+            self.add_note(f"what to do: {advice}")
+
+
+# --- bad text, bytes and values -------------------------------------------------
+
+
+class InvalidSidError(SteadError, ValueError):
+    """A SID's text or bytes are not a SID ([MS-DTYP] 2.4.2)."""
+
+    status = 1337
+    win32_name = "ERROR_INVALID_SID"
+    public = "the security identifier is not valid"
+
+
+class InvalidAclError(SteadError, ValueError):
+    """An ACL or ACE cannot be what it claims to be ([MS-DTYP] 2.4.4, 2.4.5)."""
+
+    status = 1336
+    win32_name = "ERROR_INVALID_ACL"
+    public = "the access control list is not valid"
+
+
+class InvalidSecurityDescriptorError(SteadError, ValueError):
+    """A security descriptor's bytes or parts do not fit ([MS-DTYP] 2.4.6)."""
+
+    status = 1338
+    win32_name = "ERROR_INVALID_SECURITY_DESCR"
+    public = "the security descriptor is not valid"
+
+
+class InvalidSddlError(SteadError, ValueError):
+    """SDDL text does not parse ([MS-DTYP] 2.5.1).
+
+    Attributes:
+        text: the whole text.
+        position: the offset in characters at which reading stopped.
+        reason: what was expected or wrong there.
+    """
+
+    status = 1338
+    win32_name = "ERROR_INVALID_SECURITY_DESCR"
+    public = "the security descriptor is not valid"
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        shown = text[position : position + 24]
+        near = f"near `{shown}`" if shown else "at its end"
+        super().__init__(f"sddl is wrong at position {position}, {near}: {reason}")
+        self.text = text
+        self.position = position
+        self.reason = reason
+
+
+class InvalidAccessMaskError(SteadError, ValueError):
+    """A right lies outside the bits it may use ([MS-DTYP] 2.4.3)."""
+
+
+class GenericNotMappedError(SteadError, ValueError):
+    """A question to the judge holds generic bits; whoever asks maps them first."""
+
+    status = 1360
+    win32_name = "ERROR_GENERIC_NOT_MAPPED"
+
+
+class InvalidOwnerError(SteadError, ValueError):
+    """This SID may not be assigned as an owner by this token."""
+
+    status = 1307
+    win32_name = "ERROR_INVALID_OWNER"
+    public = "this security identifier may not be assigned as the owner"
+
+
+class InvalidNameError(SteadError, ValueError):
+    """An account, group or object name holds what a name may not."""
+
+    status = 123
+    win32_name = "ERROR_INVALID_NAME"
+    public = "the name is not valid"
+
+
+class InvalidMessageError(SteadError, ValueError):
+    """A message we were about to send breaks the protocol: our mistake."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+
+
+class RemoteProtocolError(SteadError):
+    """The peer broke the protocol: its mistake, and its conversation ends."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+    public = "the message is not valid"
+
+
+class InvalidRequestError(SteadError):
+    """A request's arguments do not fit the operation it names."""
+
+
+class UnknownOperationError(SteadError):
+    """No operation has this name."""
+
+    status = 1
+    win32_name = "ERROR_INVALID_FUNCTION"
+    public = "no such operation"
+
+
+# --- refusals -------------------------------------------------------------------
+
+
+class AccessDeniedError(SteadError, PermissionError):
+    """The judge said no.
+
+    Attributes:
+        decision: the decision, whose reasons ``stead.decision.explain`` spells out;
+            None where no descriptor was judged.
+        object_name: the object, as the server names it.
+        record: the sequence number of the audit record, or None.
+    """
+
+    status = 5
+    win32_name = "ERROR_ACCESS_DENIED"
+    public = "access is denied"
+
+    def __init__(
+        self,
+        message: str = "access is denied",
+        *,
+        decision: AccessDecision | None = None,
+        object_name: str = "",
+        record: int | None = None,
+        advice: str = "",
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.decision = decision
+        self.object_name = object_name
+        self.record = record
+
+
+class KernelRefusedError(AccessDeniedError):
+    """The kernel, judging as the client, refused; `errno` holds its number."""
+
+    def __init__(self, message: str, *, errno: int, object_name: str) -> None:
+        super().__init__(message, object_name=object_name)
+        self.errno = errno
+
+
+class NotARegularFileError(AccessDeniedError):
+    """The path names a FIFO, socket or device; only files and directories open."""
+
+
+class PrivilegeNotHeldError(SteadError, PermissionError):
+    """The token does not hold the privilege, or holds it disabled.
+
+    Attributes:
+        privileges: those that were asked for and not held enabled.
+    """
+
+    status = 1314
+    win32_name = "ERROR_PRIVILEGE_NOT_HELD"
+    public = "a required privilege is not held by the client"
+
+    def __init__(self, privileges: tuple[Privilege, ...], *, advice: str = "") -> None:
+        names = ", ".join(privilege.value for privilege in privileges)
+        super().__init__(f"privilege {names} is not held", advice=advice)
+        self.privileges = privileges
+
+
+class BadImpersonationLevelError(SteadError, PermissionError):
+    """The token's level is below what the act needs, or was to be raised.
+
+    Attributes:
+        level: the level that the token has.
+        needed: the level that the act needs.
+    """
+
+    status = 1346
+    win32_name = "ERROR_BAD_IMPERSONATION_LEVEL"
+    public = "a required impersonation level was not provided"
+
+    def __init__(
+        self,
+        level: ImpersonationLevel,
+        needed: ImpersonationLevel,
+        *,
+        act: str,
+        advice: str = "the client chooses the level when it connects",
+    ) -> None:
+        super().__init__(
+            f"{act} needs level {needed.name.lower()}, the token has "
+            f"{level.name.lower()}",
+            advice=advice,
+        )
+        self.level = level
+        self.needed = needed
+
+
+class BadTokenTypeError(SteadError, PermissionError):
+    """A primary token was needed and this is not one, or the other way round."""
+
+    status = 1349
+    win32_name = "ERROR_BAD_TOKEN_TYPE"
+
+
+class ImpersonationRefusedError(SteadError, PermissionError):
+    """Policy or the machine forbids to become this client; nothing ran."""
+
+    status = 5
+    win32_name = "ERROR_ACCESS_DENIED"
+    public = "access is denied"
+
+
+class LogonFailureError(SteadError, PermissionError):
+    """The client is not admitted. One text for every cause; the ledger has it."""
+
+    status = 1326
+    win32_name = "ERROR_LOGON_FAILURE"
+    public = "logon failure"
+
+    def __init__(self, *, advice: str = "the audit trail holds the cause") -> None:
+        super().__init__("logon failure", advice=advice)
+
+
+class AccountDisabledError(SteadError, PermissionError):
+    """The account is disabled. Told to administrators, never to clients."""
+
+    status = 1331
+    win32_name = "ERROR_ACCOUNT_DISABLED"
+    public = "logon failure"
+
+
+class LogonSessionEndedError(SteadError, PermissionError):
+    """The token's logon session has ended: it is refused first of all."""
+
+    status = 1312
+    win32_name = "ERROR_NO_SUCH_LOGON_SESSION"
+    public = "the logon session has ended"
+
+
+# --- what is not there, or is there already ----------------------------------------
+
+
+class UnknownAccountError(SteadError, LookupError):
+    """No account or group has this name, SID or uid."""
+
+    status = 1332
+    win32_name = "ERROR_NONE_MAPPED"
+    public = "logon failure"
+
+
+class AccountExistsError(SteadError):
+    """The name, SID or uid is taken."""
+
+    status = 1316
+    win32_name = "ERROR_USER_EXISTS"
+    public = "the name is taken"
+
+
+class AmbiguousNameError(SteadError, LookupError):
+    """More than one thing answers to this name."""
+
+    status = 1332
+    win32_name = "ERROR_NONE_MAPPED"
+
+
+class UnknownObjectError(SteadError, LookupError):
+    """No protected object has this name. A client hears that access is denied."""
+
+    status = 2
+    win32_name = "ERROR_FILE_NOT_FOUND"
+    public = "access is denied"
+
+
+class StaleVersionError(SteadError):
+    """What was to be changed was changed by somebody else meanwhile: read it again."""
+
+    status = 1306
+    win32_name = "ERROR_REVISION_MISMATCH"
+    public = "the object was changed meanwhile"
+
+
+# --- misuse ---------------------------------------------------------------------
+
+
+class NoThreadTokenError(SteadError):
+    """This thread impersonates nobody."""
+
+    status = 1008
+    win32_name = "ERROR_NO_TOKEN"
+    public = "the request failed"
+
+
+class NoProcessTokenError(SteadError):
+    """No server is open in this process, so it has no primary token."""
+
+    status = 1008
+    win32_name = "ERROR_NO_TOKEN"
+    public = "the request failed"
+
+
+class StrangerIdentityError(SteadError):
+    """A thread or task found an identity that another one entered."""
+
+    status = 1008
+    win32_name = "ERROR_NO_TOKEN"
+    public = "the request failed"
+
+
+class LoopThreadError(SteadError):
+    """Impersonation was to be entered on an event loop's own thread."""
+
+    status = 1008
+    win32_name = "ERROR_NO_TOKEN"
+    public = "the request failed"
+
+
+class RevertOrderError(SteadError):
+    """A block was left out of order, twice, or where it was not entered."""
+
+    public = "the request failed"
+
+
+class HandleClosedError(SteadError):
+    """The handle is closed."""
+
+    status = 6
+    win32_name = "ERROR_INVALID_HANDLE"
+    public = "the request failed"
+
+
+class ServerClosedError(SteadError):
+    """The server is closed, or is closing."""
+
+    status = 1115
+    win32_name = "ERROR_SHUTDOWN_IN_PROGRESS"
+    public = "the server is shutting down"
+
+
+# --- the machine ----------------------------------------------------------------
+
+
+class EnforcementUnavailableError(SteadError):
+    """The kernel cannot enforce here what was asked for; nothing degrades silently."""
+
+    status = 50
+    win32_name = "ERROR_NOT_SUPPORTED"
+    public = "the request is not supported"
+
+
+class UnsafeStoreError(SteadError):
+    """Somebody else may write the store or its folder: a refusal to start."""
+
+    status = 5
+    win32_name = "ERROR_ACCESS_DENIED"
+    public = "the server is not available"
+
+
+class LedgerUnavailableError(SteadError):
+    """The trail cannot be written, so nothing is done."""
+
+    status = 1502
+    win32_name = "ERROR_LOG_FILE_FULL"
+    public = "the server is not available"
+
+
+class LedgerCorruptError(SteadError):
+    """The trail does not verify.
+
+    Attributes:
+        sequence: the first record that is changed, missing or out of order.
+    """
+
+    status = 1392
+    win32_name = "ERROR_FILE_CORRUPT"
+    public = "the server is not available"
+
+    def __init__(self, message: str, *, sequence: int) -> None:
+        super().__init__(
+            message, advice="keep this store as evidence and restore a copy"
+        )
+        self.sequence = sequence
+
+
+class OperationFailedError(SteadError):
+    """An operation's own code failed; the client hears no more than that."""
+
+    status = 1359
+    win32_name = "ERROR_INTERNAL_ERROR"
+    public = "the request failed"
+
+
+class RemoteError(SteadError):
+    """What a server answered to its client when it refused.
+
+    Attributes:
+        remote_status: the Win32 code that the server sent.
+        record: the number of the audit record that holds the reason, or None.
+    """
+
+    def __init__(
+        self, message: str, *, remote_status: int, record: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.remote_status = remote_status
+        self.record = record

@@ -1,0 +1,116 @@
+"""Audit records: who asked whom for what on whose behalf, and what came of it.
+
+Windows' events keep their numbers and are named after them; what Windows has no event
+for has a number of ours, from 100000. Every record names the client, the server and
+the whole chain between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from stead.model.luid import NO_LUID, Luid
+from stead.model.sid import Sid
+
+
+class AuditEvent(IntEnum):
+    """What happened. Below 100000: the Windows security event of that number."""
+
+    TRAIL_STARTED = 4608
+    TRAIL_STOPPED = 4609
+    LOGON = 4624
+    LOGON_FAILED = 4625
+    LOGOFF = 4634
+    HANDLE_REQUESTED = 4656
+    HANDLE_CLOSED = 4658
+    OBJECT_ACCESS = 4663
+    PERMISSIONS_CHANGED = 4670
+    PRIVILEGED_SERVICE = 4673
+    RIGHT_ASSIGNED = 4704
+    RIGHT_REMOVED = 4705
+    ACCOUNT_CREATED = 4720
+    ACCOUNT_ENABLED = 4722
+    ACCOUNT_DISABLED = 4725
+    GROUP_CREATED = 4731
+    GROUP_MEMBER_ADDED = 4732
+    GROUP_MEMBER_REMOVED = 4733
+    ACCOUNT_CHANGED = 4738
+    IMPERSONATION_ENTERED = 100_001
+    IMPERSONATION_LEFT = 100_002
+    IMPERSONATION_REFUSED = 100_003
+    ACTED_AS_SERVER = 100_004
+    OPERATION_REQUESTED = 100_005
+    OPERATION_ENDED = 100_006
+    FILE_OPENED = 100_007
+    IDENTITY_LEAKED = 100_008
+    TRAIL_READ = 100_009
+    OBJECT_CREATED = 100_010
+    DECISION_EXPLAINED = 100_011
+
+
+class Outcome(Enum):
+    """How it came out."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody in a record.
+
+    Attributes:
+        sid: who.
+        name: the name at that time, for people.
+        logon_id: their logon session; 0 where there is none.
+    """
+
+    sid: Sid
+    name: str
+    logon_id: Luid = NO_LUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One line of the trail, before the ledger numbers and chains it.
+
+    Attributes:
+        event: what happened.
+        outcome: how it came out.
+        time: nanoseconds since the epoch, UTC.
+        server: whose process did it.
+        client: on whose behalf; None for acts of the server itself.
+        chain: everybody between, from the server to the client, both included.
+        gate: how the client came: `pipe`, `http`, `local`; empty if it did not.
+        peer: what the gate knows of the other end, such as `uid 1000 pid 42`.
+        correlation: what ties the records of one request together.
+        operation: the operation that was asked for.
+        object_type: the kind of object, such as `Doc`.
+        object_name: the object, as the server names it.
+        desired: rights asked for.
+        granted: rights granted.
+        privileges: Win32 names of privileges used or missing.
+        reasons: why, one sentence each, the deciding entry in SDDL.
+        status: the Win32 status of the outcome; 0 for success.
+        detail: more, by name; values are text, never a secret.
+    """
+
+    event: AuditEvent
+    outcome: Outcome
+    time: int
+    server: Principal
+    client: Principal | None = None
+    chain: tuple[Principal, ...] = ()
+    gate: str = ""
+    peer: str = ""
+    correlation: str = ""
+    operation: str = ""
+    object_type: str = ""
+    object_name: str = ""
+    desired: int = 0
+    granted: int = 0
+    privileges: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    status: int = 0
+    detail: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,49 @@
+"""What is known of a logon session, as a value ([MS-LSAD] names, LSA logon sessions).
+
+The live session, with its lifetime and its credentials, is the server's; this is what
+records and reports carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from stead.model.luid import Luid
+from stead.model.sid import Sid
+
+
+class LogonType(IntEnum):
+    """How somebody logged on; the values are Windows' (SECURITY_LOGON_TYPE)."""
+
+    INTERACTIVE = 2
+    NETWORK = 3
+    BATCH = 4
+    SERVICE = 5
+    UNLOCK = 7
+    NETWORK_CLEARTEXT = 8
+    NEW_CREDENTIALS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class LogonRecord:
+    """One logon session.
+
+    Attributes:
+        logon_id: its number, never used again in its store.
+        user: the account's SID.
+        name: the account's name, as the store prints it.
+        logon_type: how it was opened.
+        package: what authenticated the client: `peer` (the kernel vouched for a local
+            socket's peer) or `asserted` (a trusted server vouches for it).
+        authenticated_by: who vouches, in words: `kernel`, `oauth`, ...
+        opened_at: nanoseconds since the epoch, UTC.
+    """
+
+    logon_id: Luid
+    user: Sid
+    name: str
+    logon_type: LogonType
+    package: str
+    authenticated_by: str
+    opened_at: int
