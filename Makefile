@@ -4,7 +4,7 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := src tests bench .ci
+CODE := $(wildcard src tests bench .ci)
 JUNIT := .cache/junit.xml
 
 # Rooms whose every line and branch must be run by the tests. Only root can change
@@ -99,4 +99,4 @@ soak: dev
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	rm -f .coverage .coverage.*
-	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

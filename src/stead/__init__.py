@@ -1,0 +1,118 @@
+"""Stead lets a Python server act in its client's stead.
+
+The names here are the safe doors; each is loaded when it is first used. Sharper tools
+(making tokens by hand, NULL DACLs, setting a thread's token) stay in the modules that
+document them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stead.decision.access_check import access_check, is_granted
+    from stead.decision.privilege_check import privilege_check
+    from stead.errors import (
+        AccessDeniedError,
+        BadImpersonationLevelError,
+        LogonFailureError,
+        PrivilegeNotHeldError,
+        SteadError,
+    )
+    from stead.model.access_mask import (
+        AccessMask,
+        FileRights,
+        GenericMapping,
+        Rights,
+        TokenRights,
+    )
+    from stead.model.ace import allow, audit, deny
+    from stead.model.acl import Acl
+    from stead.model.logon_record import LogonType
+    from stead.model.privilege import Privilege
+    from stead.model.security_descriptor import SecurityDescriptor
+    from stead.model.sid import Sid
+    from stead.model.token import AccessToken, ImpersonationLevel, TokenType
+    from stead.monitor.context import effective_token, process_token, thread_token
+    from stead.monitor.impersonation import impersonate, revert_to_self
+    from stead.server.client_context import ClientContext
+    from stead.server.enforcement import Enforcement
+    from stead.server.protected_server import ProtectedServer
+
+__all__ = [
+    "AccessDeniedError",
+    "AccessMask",
+    "AccessToken",
+    "Acl",
+    "BadImpersonationLevelError",
+    "ClientContext",
+    "Enforcement",
+    "FileRights",
+    "GenericMapping",
+    "ImpersonationLevel",
+    "LogonFailureError",
+    "LogonType",
+    "Privilege",
+    "PrivilegeNotHeldError",
+    "ProtectedServer",
+    "Rights",
+    "SecurityDescriptor",
+    "Sid",
+    "SteadError",
+    "TokenRights",
+    "TokenType",
+    "access_check",
+    "allow",
+    "audit",
+    "deny",
+    "effective_token",
+    "impersonate",
+    "is_granted",
+    "privilege_check",
+    "process_token",
+    "revert_to_self",
+    "thread_token",
+]
+
+_HOMES = {
+    "decision.access_check": ("access_check", "is_granted"),
+    "decision.privilege_check": ("privilege_check",),
+    "errors": (
+        "AccessDeniedError",
+        "BadImpersonationLevelError",
+        "LogonFailureError",
+        "PrivilegeNotHeldError",
+        "SteadError",
+    ),
+    "model.access_mask": (
+        "AccessMask",
+        "FileRights",
+        "GenericMapping",
+        "Rights",
+        "TokenRights",
+    ),
+    "model.ace": ("allow", "audit", "deny"),
+    "model.acl": ("Acl",),
+    "model.logon_record": ("LogonType",),
+    "model.privilege": ("Privilege",),
+    "model.security_descriptor": ("SecurityDescriptor",),
+    "model.sid": ("Sid",),
+    "model.token": ("AccessToken", "ImpersonationLevel", "TokenType"),
+    "monitor.context": ("effective_token", "process_token", "thread_token"),
+    "monitor.impersonation": ("impersonate", "revert_to_self"),
+    "server.client_context": ("ClientContext",),
+    "server.enforcement": ("Enforcement",),
+    "server.protected_server": ("ProtectedServer",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

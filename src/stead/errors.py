@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from stead.model.decision import AccessDecision
     from stead.model.privilege import Privilege
+    from stead.model.sid import Sid
     from stead.model.token import ImpersonationLevel
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "AmbiguousNameError",
     "BadImpersonationLevelError",
     "BadTokenTypeError",
+    "DirectoryUnavailableError",
     "EnforcementUnavailableError",
     "GenericNotMappedError",
+    "GroupNotAdjustableError",
     "HandleClosedError",
     "ImpersonationRefusedError",
     "InvalidAccessMaskError",
@@ -33,32 +36,41 @@ __all__ = [
     "InvalidMessageError",
     "InvalidNameError",
     "InvalidOwnerError",
+    "InvalidRecordError",
     "InvalidRequestError",
     "InvalidSddlError",
     "InvalidSecurityDescriptorError",
     "InvalidSidError",
     "KernelRefusedError",
+    "LateImportError",
     "LedgerCorruptError",
     "LedgerUnavailableError",
     "LogonFailureError",
     "LogonSessionEndedError",
+    "LogonTypeNotGrantedError",
     "LoopThreadError",
     "NoProcessTokenError",
     "NoThreadTokenError",
     "NotARegularFileError",
     "OperationFailedError",
+    "PipeBusyError",
     "PrivilegeNotHeldError",
     "RemoteError",
     "RemoteProtocolError",
+    "RequestTimeoutError",
     "RevertOrderError",
     "ServerClosedError",
+    "ServerUnavailableError",
     "StaleVersionError",
     "SteadError",
+    "StoreUnavailableError",
     "StrangerIdentityError",
     "UnknownAccountError",
     "UnknownObjectError",
     "UnknownOperationError",
+    "UnsafePipeError",
     "UnsafeStoreError",
+    "WrongServerError",
 ]
 
 
@@ -70,6 +82,7 @@ class SteadError(Exception):
         win32_name: that code's name, for output and grep.
         public: the one sentence that a client may be told.
         advice: what the operator can do about it; empty if there is nothing to say.
+        record: the number of the audit record that holds the reason, or None.
     """
 
     status: ClassVar[int] = 87
@@ -79,6 +92,7 @@ class SteadError(Exception):
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)
         self.advice = advice
+        self.record: int | None = None
         if advice:
             self.add_note(f"what to do: {advice}")
 
@@ -159,6 +173,14 @@ class InvalidNameError(SteadError, ValueError):
     public = "the name is not valid"
 
 
+class InvalidRecordError(SteadError, ValueError):
+    """An audit record cannot be written as one, or bytes are not a record."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+    public = "the request failed"
+
+
 class InvalidMessageError(SteadError, ValueError):
     """A message we were about to send breaks the protocol: our mistake."""
 
@@ -196,7 +218,6 @@ class AccessDeniedError(SteadError, PermissionError):
         decision: the decision, whose reasons ``stead.decision.explain`` spells out;
             None where no descriptor was judged.
         object_name: the object, as the server names it.
-        record: the sequence number of the audit record, or None.
     """
 
     status = 5
@@ -245,6 +266,21 @@ class PrivilegeNotHeldError(SteadError, PermissionError):
         names = ", ".join(privilege.value for privilege in privileges)
         super().__init__(f"privilege {names} is not held", advice=advice)
         self.privileges = privileges
+
+
+class GroupNotAdjustableError(SteadError, PermissionError):
+    """A token's group may not be switched as asked: absent, mandatory or deny-only.
+
+    Attributes:
+        group: the group's SID.
+    """
+
+    status = 1300
+    win32_name = "ERROR_NOT_ALL_ASSIGNED"
+
+    def __init__(self, message: str, *, group: Sid) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 class BadImpersonationLevelError(SteadError, PermissionError):
@@ -307,6 +343,14 @@ class AccountDisabledError(SteadError, PermissionError):
 
     status = 1331
     win32_name = "ERROR_ACCOUNT_DISABLED"
+    public = "logon failure"
+
+
+class LogonTypeNotGrantedError(SteadError, PermissionError):
+    """The account lacks the right to log on this way, or is denied it."""
+
+    status = 1385
+    win32_name = "ERROR_LOGON_TYPE_NOT_GRANTED"
     public = "logon failure"
 
 
@@ -401,6 +445,12 @@ class RevertOrderError(SteadError):
     public = "the request failed"
 
 
+class LateImportError(SteadError, RuntimeError):
+    """A module was to be imported for the first time while the thread is a client."""
+
+    public = "the request failed"
+
+
 class HandleClosedError(SteadError):
     """The handle is closed."""
 
@@ -428,11 +478,27 @@ class EnforcementUnavailableError(SteadError):
     public = "the request is not supported"
 
 
+class DirectoryUnavailableError(SteadError):
+    """A directory that knows who somebody is cannot be asked; nobody is assumed."""
+
+    status = 1355
+    win32_name = "ERROR_NO_SUCH_DOMAIN"
+    public = "logon failure"
+
+
 class UnsafeStoreError(SteadError):
     """Somebody else may write the store or its folder: a refusal to start."""
 
     status = 5
     win32_name = "ERROR_ACCESS_DENIED"
+    public = "the server is not available"
+
+
+class StoreUnavailableError(SteadError):
+    """The store cannot be read or written; nothing was changed."""
+
+    status = 1117
+    win32_name = "ERROR_IO_DEVICE"
     public = "the server is not available"
 
 
@@ -460,6 +526,54 @@ class LedgerCorruptError(SteadError):
             message, advice="keep this store as evidence and restore a copy"
         )
         self.sequence = sequence
+
+
+class UnsafePipeError(SteadError):
+    """Somebody else may write the pipe's folder or holds its name: no start."""
+
+    status = 5
+    win32_name = "ERROR_ACCESS_DENIED"
+    public = "the server is not available"
+
+
+class PipeBusyError(SteadError):
+    """Another server answers at this pipe."""
+
+    status = 231
+    win32_name = "ERROR_PIPE_BUSY"
+    public = "the server is not available"
+
+
+class ServerUnavailableError(SteadError, ConnectionError):
+    """No server answers, or it went away before it had answered."""
+
+    status = 1722
+    win32_name = "RPC_S_SERVER_UNAVAILABLE"
+    public = "the server is not available"
+
+
+class WrongServerError(SteadError, ConnectionError):
+    """Whoever listens is not whom the client means; nothing was sent.
+
+    Attributes:
+        uid: the uid that listens.
+    """
+
+    status = 1396
+    win32_name = "ERROR_WRONG_TARGET_NAME"
+    public = "the server is not available"
+
+    def __init__(self, message: str, *, uid: int, advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.uid = uid
+
+
+class RequestTimeoutError(SteadError, TimeoutError):
+    """The server did not answer in time; the request may have been done."""
+
+    status = 1460
+    win32_name = "ERROR_TIMEOUT"
+    public = "the server is not available"
 
 
 class OperationFailedError(SteadError):

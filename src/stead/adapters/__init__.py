@@ -1,0 +1,1 @@
+"""The doors to the machine: stores and whatever else a library opens for Stead."""

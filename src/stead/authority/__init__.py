@@ -1,0 +1,1 @@
+"""The registrar: accounts, rights, logon sessions, and the tokens they are given."""

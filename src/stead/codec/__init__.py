@@ -1,0 +1,1 @@
+"""Security descriptors as text and as bytes."""

@@ -1,0 +1,1 @@
+"""The judge: pure functions over the model; no I/O, no clock, no memory."""

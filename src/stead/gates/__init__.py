@@ -1,0 +1,1 @@
+"""How clients arrive: a gate yields evidence and messages, nothing more."""

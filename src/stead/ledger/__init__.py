@@ -1,0 +1,1 @@
+"""The memory: a durable, chained trail of who did what on whose behalf."""

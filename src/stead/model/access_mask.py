@@ -13,6 +13,7 @@ kind of object maps to its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import KEEP, IntFlag
 from typing import Final
@@ -103,17 +104,29 @@ class Rights(IntFlag, boundary=KEEP):
     @classmethod
     def generic_mapping(cls) -> GenericMapping:
         """Return what the generic rights mean on this kind of object."""
-        named = {name: int(member) for name, member in cls.__members__.items()}
-        every = 0
-        for bits in named.values():
-            every |= bits
-        control = int(AccessMask.READ_CONTROL)
-        return GenericMapping(
-            read=control | named.get("READ", 0),
-            write=control | named.get("WRITE", 0),
-            execute=control | named.get("EXECUTE", 0),
-            all=STANDARD_RIGHTS_REQUIRED | every,
-        )
+        return mapping_of({name: int(bits) for name, bits in cls.__members__.items()})
+
+
+def mapping_of(rights: Mapping[str, int]) -> GenericMapping:
+    """Return what the generic rights mean where nobody says otherwise.
+
+    Args:
+        rights: names of an object's own rights and their bits.
+
+    Returns:
+        READ, WRITE and EXECUTE where rights of these names exist, READ_CONTROL with
+        each; all of them, and every standard right but SYNCHRONIZE, for GENERIC_ALL.
+    """
+    control = int(AccessMask.READ_CONTROL)
+    every = 0
+    for bits in rights.values():
+        every |= bits
+    return GenericMapping(
+        read=control | rights.get("READ", 0),
+        write=control | rights.get("WRITE", 0),
+        execute=control | rights.get("EXECUTE", 0),
+        all=STANDARD_RIGHTS_REQUIRED | every,
+    )
 
 
 class FileRights(IntFlag, boundary=KEEP):

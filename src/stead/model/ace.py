@@ -64,6 +64,8 @@ class Ace:
     flags: AceFlags = AceFlags.NONE
 
     def __post_init__(self) -> None:
+        if type(self) is Ace:
+            raise InvalidAclError("an ace is of one kind, such as `AccessAllowedAce`")
         if not isinstance(self.trustee, Sid):
             raise InvalidAclError("an ace's trustee is a `Sid`")
         object.__setattr__(self, "mask", require_mask(self.mask))

@@ -60,7 +60,7 @@ class Acl:
         for ace in self.aces:
             if not isinstance(ace, Ace):
                 raise InvalidAclError("an acl holds aces; resolve names first")
-        if self.revision not in (ACL_REVISION, 3, ACL_REVISION_DS):
+        if self.revision not in (ACL_REVISION, ACL_REVISION_DS):
             raise InvalidAclError(f"acl revision `{self.revision}` is unknown")
         # 8 of header; of each entry 8 of header and mask, then the SID.
         size = 8 + sum(8 + len(ace.trustee) for ace in self.aces)

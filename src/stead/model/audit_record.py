@@ -47,6 +47,7 @@ class AuditEvent(IntEnum):
     TRAIL_READ = 100_009
     OBJECT_CREATED = 100_010
     DECISION_EXPLAINED = 100_011
+    RECORDS_LOST = 100_012
 
 
 class Outcome(Enum):

@@ -43,7 +43,8 @@ class AccessDecision:
         question: what was asked.
         allowed: whether all that was asked for is granted.
         granted: the rights granted; 0 when refused.
-        privileges_used: privileges that made the difference, in the order used.
+        privileges_used: privileges that granted a right, asked before the DACL is;
+            none when refused.
     """
 
     question: AccessQuestion
@@ -60,6 +61,7 @@ class Rule(Enum):
 
     GRANTED_BY_ACE = "granted by an entry"
     DENIED_BY_ACE = "denied by an entry"
+    DENIED_BY_UNKNOWN_ACE = "denied because an entry is of a kind that is not judged"
     GRANTED_BY_OWNERSHIP = "granted to the owner"
     GRANTED_BY_PRIVILEGE = "granted by a privilege"
     GRANTED_BY_NULL_DACL = "granted because the object has a NULL DACL"
@@ -69,7 +71,6 @@ class Rule(Enum):
     NOT_GRANTED = "granted by no entry"
     NOTHING_ASKED = "denied because nothing was asked for"
     NOTHING_GRANTED = "denied because nothing could be granted"
-    BELOW_IDENTIFICATION = "denied because the token is anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Reason:
         rule: the rule that settled it.
         ace: the deciding entry, if an entry decided.
         position: that entry's index in its list, from 0.
-        matched: the token's SID that the entry matched.
+        matched: the token's SID that made it so: the one that the entry matched, or
+            the owner's.
         privilege: the privilege used or missing.
     """
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from stead.errors import InvalidNameError
 
-MAXIMUM_ID = 0xFFFF_FFFE
+MAXIMUM_ID: Final = 0xFFFF_FFFE
 """The largest uid or gid; 0xFFFFFFFF means "leave unchanged" to the kernel."""
 
 

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import KEEP, IntFlag
+from typing import Final
 
 from stead.errors import InvalidSecurityDescriptorError
+from stead.model.ace import (
+    AccessAllowedAce,
+    AccessDeniedAce,
+    Ace,
+    MandatoryLabelAce,
+    SystemAuditAce,
+)
 from stead.model.acl import ABSENT_SACL, Acl, NoAcl
 from stead.model.sid import Sid
 
@@ -36,9 +44,15 @@ class ControlFlags(IntFlag, boundary=KEEP):
     SELF_RELATIVE = 0x8000
 
 
-_DERIVED = (
+DACL_KINDS: Final = (AccessAllowedAce, AccessDeniedAce)
+SACL_KINDS: Final = (SystemAuditAce, MandatoryLabelAce)
+"""In the other list an entry would decide nothing, and look as if it did."""
+
+_DERIVED: Final = (
     ControlFlags.DACL_PRESENT | ControlFlags.SACL_PRESENT | ControlFlags.SELF_RELATIVE
 )
+_CONTROL_BITS: Final = 0xFFFF
+_LARGEST_BYTE: Final = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +78,19 @@ class SecurityDescriptor:
     resource_manager_control: int = 0
 
     def __post_init__(self) -> None:
-        for part in (self.dacl, self.sacl):
-            if not isinstance(part, Acl | NoAcl):
-                raise InvalidSecurityDescriptorError(
-                    "a list is an `Acl`, or NULL or ABSENT by name"
-                )
+        _require_list(self.dacl, "dacl", misplaced=SACL_KINDS)
+        _require_list(self.sacl, "sacl", misplaced=DACL_KINDS)
+        for sid in (self.owner, self.group):
+            if not isinstance(sid, Sid | None):
+                raise InvalidSecurityDescriptorError("owner and group are a `Sid`")
+        if not 0 <= self.control <= _CONTROL_BITS:
+            raise InvalidSecurityDescriptorError(
+                f"control bits `{self.control:#x}` do not fit 16 bits"
+            )
+        if not 0 <= self.resource_manager_control <= _LARGEST_BYTE:
+            raise InvalidSecurityDescriptorError(
+                f"`{self.resource_manager_control}` is not a byte"
+            )
         control = ControlFlags(self.control) & ~_DERIVED | ControlFlags.SELF_RELATIVE
         if self.dacl is not NoAcl.ABSENT:
             control |= ControlFlags.DACL_PRESENT
@@ -105,7 +127,9 @@ class SecurityDescriptor:
         """Read the self-relative form ([MS-DTYP] 2.4.6).
 
         Raises:
-            InvalidSecurityDescriptorError: sizes or offsets lie, or a part is unknown.
+            InvalidSecurityDescriptorError: sizes or offsets lie, or parts overlap.
+            InvalidAclError: a list or an entry lies, or is of a kind not supported.
+            InvalidSidError: the owner or group is no SID.
         """
         from stead.codec.binary import read_security_descriptor  # noqa: PLC0415
 
@@ -116,3 +140,18 @@ class SecurityDescriptor:
         from stead.codec.binary import write_security_descriptor  # noqa: PLC0415
 
         return write_security_descriptor(self)
+
+
+def _require_list(
+    part: Acl | NoAcl, name: str, *, misplaced: tuple[type[Ace], ...]
+) -> None:
+    if not isinstance(part, Acl | NoAcl):
+        raise InvalidSecurityDescriptorError(
+            f"a {name} is an `Acl`, or NULL or ABSENT by name"
+        )
+    if isinstance(part, Acl):
+        for ace in part:
+            if isinstance(ace, misplaced):
+                raise InvalidSecurityDescriptorError(
+                    f"an entry of type `{ace.type.name}` has no place in a {name}"
+                )

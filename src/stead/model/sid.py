@@ -55,6 +55,10 @@ class Sid(bytes):
         Raises:
             InvalidSidError: the bytes are not one whole SID.
         """
+        if not isinstance(binary, bytes):
+            raise InvalidSidError(
+                "a sid is made of bytes; use `Sid.from_string` for text"
+            )
         known = _interned.get(binary)
         if known is not None and cls is Sid:
             return known  # type: ignore[return-value]  # cls is Sid, so Self is Sid
@@ -82,7 +86,9 @@ class Sid(bytes):
         """
         match = _TEXT.fullmatch(text)
         if match is None:
-            raise InvalidSidError(f"`{text[:80]}` is not a sid")
+            # Escaped: whoever sends text does not get to write lines of a log.
+            shown = text[:80].encode("unicode_escape").decode("ascii")
+            raise InvalidSidError(f"`{shown}` is not a sid")
         authority = _number(match[1])
         parts = tuple(_number(part) for part in match[2][1:].split("-"))
         return cls.from_parts(authority, parts)
@@ -136,7 +142,7 @@ class Sid(bytes):
         shown = (
             str(authority)
             if authority <= _LARGEST_DECIMAL_AUTHORITY
-            else f"0x{authority:012x}"
+            else f"{authority:#x}"
         )
         return "-".join(("S-1", shown, *map(str, self.sub_authorities)))
 
@@ -152,8 +158,6 @@ def _number(text: str) -> int:
 
 
 def _require_sid(binary: bytes) -> None:
-    if not isinstance(binary, bytes):
-        raise InvalidSidError("a sid is made of bytes; use `Sid.from_string` for text")
     if len(binary) < _HEADER_SIZE or binary[0] != _REVISION:
         raise InvalidSidError(f"`{binary[:8].hex()}` does not begin a sid")
     count = binary[1]

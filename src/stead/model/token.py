@@ -77,6 +77,9 @@ class TokenGroup:
     sid: Sid
     attributes: GroupAttributes = ENABLED_GROUP
 
+    def __post_init__(self) -> None:
+        _require_sid(self.sid)
+
     @property
     def is_deny_only(self) -> bool:
         """Whether it matches deny entries only."""
@@ -154,6 +157,12 @@ class AccessToken:
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(self.groups))
         object.__setattr__(self, "privileges", tuple(self.privileges))
+        _require_sid(self.user)
+        _require_sid(self.integrity)
+        if self.owner is not None:
+            _require_sid(self.owner)
+        if self.primary_group is not None:
+            _require_sid(self.primary_group)
         if not is_integrity_level(self.integrity):
             raise SteadError(f"`{self.integrity}` is not an integrity level")
         if self.type is TokenType.PRIMARY and (
@@ -202,3 +211,9 @@ def _sids(token: AccessToken) -> tuple[frozenset[Sid], frozenset[Sid]]:
         allow.add(token.user)
     allow -= deny_only
     return frozenset(allow), frozenset(allow | deny_only)
+
+
+def _require_sid(sid: Sid) -> None:
+    # Text in a SID's place would equal no SID: deny entries would never match it.
+    if not isinstance(sid, Sid):
+        raise SteadError("a token holds each identity as a `Sid`")

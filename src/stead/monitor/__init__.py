@@ -1,0 +1,1 @@
+"""The guard: who this thread is, and where check, record and refusal meet."""

@@ -1,0 +1,1 @@
+"""The counter: `ProtectedServer` and what it hands to handlers."""

@@ -1,0 +1,299 @@
+"""Accounts, groups, memberships and account rights in the database."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from stead.adapters.store.database import Database
+from stead.adapters.store.naming import (
+    is_id,
+    is_text,
+    name_key,
+    require_id,
+    require_text,
+)
+from stead.adapters.store.schema import ACCOUNT_RIGHT, MEMBERSHIP, PRINCIPAL, STORE
+from stead.authority.ports import Account, Group
+from stead.errors import AccountExistsError, UnknownAccountError
+from stead.model.luid import Luid
+from stead.model.sid import Sid
+
+_LUID_BLOCK: Final = 1000
+
+# Built once: building a statement costs more than SQLite takes to answer it.
+_ACCOUNTS: Final = (
+    select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(False)).order_by("name_key")
+)
+_ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(PRINCIPAL.c.name_key == bindparam("key"))
+_ACCOUNT_BY_SID: Final = _ACCOUNTS.where(PRINCIPAL.c.sid == bindparam("key"))
+_ACCOUNT_BY_UID: Final = _ACCOUNTS.where(PRINCIPAL.c.uid == bindparam("key"))
+_GROUPS: Final = (
+    select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(True)).order_by("name_key")
+)
+_GROUP_BY_NAME: Final = _GROUPS.where(PRINCIPAL.c.name_key == bindparam("key"))
+_GROUP_BY_SID: Final = _GROUPS.where(PRINCIPAL.c.sid == bindparam("key"))
+_GROUPS_OF: Final = _GROUPS.join(
+    MEMBERSHIP, MEMBERSHIP.c.group_sid == PRINCIPAL.c.sid
+).where(MEMBERSHIP.c.member_sid == bindparam("key"))
+_MEMBERS: Final = (
+    select(MEMBERSHIP.c.member_sid)
+    .where(MEMBERSHIP.c.group_sid == bindparam("key"))
+    .order_by("member_sid")
+)
+_RIGHTS: Final = select(ACCOUNT_RIGHT).order_by("holder", "name")
+_RIGHTS_OF: Final = _RIGHTS.where(
+    ACCOUNT_RIGHT.c.holder.in_(bindparam("keys", expanding=True))
+)
+
+
+class SqlAccountStore:
+    """The `AccountStore` of a database."""
+
+    def __init__(self, database: Database) -> None:
+        """Read what never changes about the store."""
+        self._database = database
+        self._lock = Lock()
+        self._luids = range(0)
+        with database.reading() as connection:
+            row = connection.execute(select(STORE.c.domain, STORE.c.founder)).one()
+        self._domain: Sid = row.domain
+        self._founder: int = row.founder
+
+    def domain(self) -> Sid:
+        """Return the store's own authority, `S-1-5-21-a-b-c`, made with the store."""
+        return self._domain
+
+    def founder(self) -> int:
+        """Return the uid of whoever created the store."""
+        return self._founder
+
+    def allocate_luid(self) -> Luid:
+        """Return a number that this store never gave out before and never will.
+
+        A whole block is taken from the database at a time. What a process had not
+        given out of its block when it ended, nobody ever gets.
+        """
+        # A forked child would give out its parent's block a second time.
+        self._database.require_own_process()
+        with self._lock:
+            if not self._luids:
+                self._luids = self._take_luids()
+            luid, self._luids = self._luids[0], self._luids[1:]
+        return Luid(luid)
+
+    def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
+        """Add an account under a new RID; raises `AccountExistsError`."""
+        key = name_key(name)
+        require_id(uid)
+        require_id(gid)
+        with self._database.writing() as connection:
+            _require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
+            _require_free(connection, PRINCIPAL.c.uid, uid, f"uid `{uid}`")
+            account = Account(_next_sid(connection), name, uid, gid)
+            row = {"is_group": False, "uid": uid, "primary_gid": gid}
+            _insert(connection, account.sid, name, **row)
+        return account
+
+    def add_group(self, name: str, gid: int | None) -> Group:
+        """Add a group under a new RID; raises `AccountExistsError`."""
+        key = name_key(name)
+        require_id(gid)
+        with self._database.writing() as connection:
+            _require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
+            _require_free(connection, PRINCIPAL.c.group_gid, gid, f"gid `{gid}`")
+            group = Group(_next_sid(connection), name, gid)
+            _insert(connection, group.sid, name, is_group=True, group_gid=gid)
+        return group
+
+    def set_account_disabled(self, sid: Sid, *, is_disabled: bool) -> Account:
+        """Disable or enable; raises `UnknownAccountError`."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(PRINCIPAL)
+                .where(PRINCIPAL.c.sid == sid, PRINCIPAL.c.is_group.is_(False))
+                .where(PRINCIPAL.c.is_disabled != is_disabled)
+                .values(is_disabled=is_disabled, version=PRINCIPAL.c.version + 1)
+            )
+            row = connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first()
+        if row is None:
+            raise UnknownAccountError(f"there is no account `{sid}`")
+        return _account(row)
+
+    def account_by_name(self, name: str) -> Account | None:
+        """Return the account of this name."""
+        if not is_text(name):
+            return None
+        return self._find_account(_ACCOUNT_BY_NAME, name_key(name))
+
+    def account_by_sid(self, sid: Sid) -> Account | None:
+        """Return the account with this SID."""
+        return self._find_account(_ACCOUNT_BY_SID, sid)
+
+    def account_by_uid(self, uid: int) -> Account | None:
+        """Return the account that maps to this uid."""
+        return self._find_account(_ACCOUNT_BY_UID, uid) if is_id(uid) else None
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Return all accounts, by name."""
+        with self._database.reading() as connection:
+            return tuple(map(_account, connection.execute(_ACCOUNTS)))
+
+    def group_by_name(self, name: str) -> Group | None:
+        """Return the group of this name."""
+        if not is_text(name):
+            return None
+        return self._find_group(_GROUP_BY_NAME, name_key(name))
+
+    def group_by_sid(self, sid: Sid) -> Group | None:
+        """Return the group with this SID."""
+        return self._find_group(_GROUP_BY_SID, sid)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return all groups, by name."""
+        with self._database.reading() as connection:
+            return tuple(map(_group, connection.execute(_GROUPS)))
+
+    def add_member(self, group: Sid, member: Sid) -> bool:
+        """Make `member` a direct member; False if it was one already.
+
+        Raises:
+            UnknownAccountError: there is no such group.
+        """
+        with self._database.writing() as connection:
+            if connection.execute(_GROUP_BY_SID, {"key": group}).first() is None:
+                raise UnknownAccountError(f"there is no group `{group}`")
+            if connection.execute(_membership(group, member)).first() is not None:
+                return False
+            connection.execute(
+                insert(MEMBERSHIP).values(group_sid=group, member_sid=member)
+            )
+        return True
+
+    def remove_member(self, group: Sid, member: Sid) -> bool:
+        """End a direct membership; False if there was none."""
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(MEMBERSHIP).where(
+                    MEMBERSHIP.c.group_sid == group, MEMBERSHIP.c.member_sid == member
+                )
+            )
+            return gone.rowcount == 1
+
+    def members(self, group: Sid) -> tuple[Sid, ...]:
+        """Return the direct members of a group."""
+        with self._database.reading() as connection:
+            return tuple(connection.execute(_MEMBERS, {"key": group}).scalars())
+
+    def groups_of(self, member: Sid) -> tuple[Group, ...]:
+        """Return the groups that `member` is directly in."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_GROUPS_OF, {"key": member})
+            return tuple(map(_group, rows))
+
+    def add_right(self, holder: Sid, right: str) -> bool:
+        """Give an account right or privilege; False if it was held already."""
+        require_text(right)
+        with self._database.writing() as connection:
+            held = select(ACCOUNT_RIGHT).where(*_held(holder, right))
+            if connection.execute(held).first() is not None:
+                return False
+            connection.execute(insert(ACCOUNT_RIGHT).values(holder=holder, name=right))
+        return True
+
+    def remove_right(self, holder: Sid, right: str) -> bool:
+        """Take an account right or privilege; False if it was not held."""
+        if not is_text(right):
+            return False
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(ACCOUNT_RIGHT).where(*_held(holder, right))
+            )
+            return gone.rowcount == 1
+
+    def rights(self, holders: tuple[Sid, ...]) -> tuple[tuple[Sid, str], ...]:
+        """Return (holder, right) of all these holders."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_RIGHTS_OF, {"keys": holders})
+            return tuple((row.holder, row.name) for row in rows)
+
+    def all_rights(self) -> tuple[tuple[Sid, str], ...]:
+        """Return every (holder, right) of the store."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_RIGHTS)
+            return tuple((row.holder, row.name) for row in rows)
+
+    def _find_account(self, query: Select[Any], key: Sid | str | int) -> Account | None:
+        with self._database.reading() as connection:
+            row = connection.execute(query, {"key": key}).first()
+        return None if row is None else _account(row)
+
+    def _find_group(self, query: Select[Any], key: Sid | str) -> Group | None:
+        with self._database.reading() as connection:
+            row = connection.execute(query, {"key": key}).first()
+        return None if row is None else _group(row)
+
+    def _take_luids(self) -> range:
+        with self._database.writing() as connection:
+            first = connection.execute(select(STORE.c.next_luid)).scalar_one()
+            connection.execute(update(STORE).values(next_luid=first + _LUID_BLOCK))
+        return range(first, first + _LUID_BLOCK)
+
+
+def _next_sid(connection: Connection) -> Sid:
+    row = connection.execute(select(STORE.c.domain, STORE.c.next_rid)).one()
+    connection.execute(update(STORE).values(next_rid=row.next_rid + 1))
+    domain: Sid = row.domain
+    return domain.with_rid(row.next_rid)
+
+
+def _insert(
+    connection: Connection, sid: Sid, name: str, **columns: bool | int | None
+) -> None:
+    key = name_key(name)
+    connection.execute(
+        insert(PRINCIPAL).values(sid=sid, name=name, name_key=key, **columns)
+    )
+
+
+def _require_free(
+    connection: Connection, column: Column[Any], value: str | int | None, what: str
+) -> None:
+    if value is None:
+        return
+    query = select(PRINCIPAL.c.sid).where(column == value)
+    if connection.execute(query).first() is not None:
+        raise AccountExistsError(f"the {what} is taken")
+
+
+def _membership(group: Sid, member: Sid) -> Select[Any]:
+    return select(MEMBERSHIP).where(
+        MEMBERSHIP.c.group_sid == group, MEMBERSHIP.c.member_sid == member
+    )
+
+
+def _held(holder: Sid, right: str) -> tuple[ColumnElement[bool], ...]:
+    return ACCOUNT_RIGHT.c.holder == holder, ACCOUNT_RIGHT.c.name == right
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(
+        row.sid, row.name, row.uid, row.primary_gid, row.is_disabled, row.version
+    )
+
+
+def _group(row: Row[Any]) -> Group:
+    return Group(row.sid, row.name, row.group_gid)

@@ -1,0 +1,165 @@
+"""One connection to the database, used by one thread at a time.
+
+The connection is opened with the store, by the server as itself, and stays: a thread
+that impersonates a client could not open the file, and must not be the one to create
+SQLite's files beside it. No error of SQLAlchemy or of the driver leaves this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from stead.errors import InvalidRequestError, StoreUnavailableError
+
+BUSY_SECONDS: Final = 5.0
+"""How long a transaction waits for another process's before it is refused."""
+
+_PRIMARY_CODE: Final = 0xFF
+
+# SQLite's primary result codes, what they mean to an operator, and what helps.
+_CAUSES: Final[dict[int, tuple[str, str]]] = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space on the store's disk"),
+    sqlite3.SQLITE_BUSY: (
+        "another process holds it",
+        "find the process that keeps the store locked",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "another transaction holds it",
+        "find what keeps the store locked",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "it is read-only",
+        "check the mount and the mode of the store's file",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk fails, is full, or a size limit is reached",
+        "check the kernel's log, the free space, and the limits of the process",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "its files cannot be opened",
+        "check that the server may write the store's file and folder",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "its file is damaged",
+        "keep the file as evidence and restore a copy",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "its file is not a database",
+        "name the file of a store, or one that does not exist yet",
+    ),
+}
+
+
+class Database:
+    """A connection, its lock, and transactions that map every failure."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """Connect at once; raises `StoreUnavailableError`."""
+        self._pid = os.getpid()
+        self._lock = RLock()
+        self._is_closed = False
+        # One connection for good: `StaticPool` hands the same one to everybody.
+        self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+        with _mapped(), self._engine.connect():
+            pass
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Run a transaction that sees one state of the database."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run a transaction that excludes other writers from its beginning.
+
+        It is durable when the block was left. An error raised in it undoes it.
+        """
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection. In a forked child: forget it, it is the parent's."""
+        with self._lock:
+            self._is_closed = True
+            self._engine.dispose(close=os.getpid() == self._pid)
+
+    def require_own_process(self) -> None:
+        """Refuse in a forked child; raises `StoreUnavailableError`."""
+        if os.getpid() != self._pid:
+            raise StoreUnavailableError(
+                "the store belongs to the process that opened it, not to its forks",
+                advice="open the store again in the child",
+            )
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        # Before the lock: a fork may have copied it while another thread held it.
+        self.require_own_process()
+        with self._lock, _mapped():
+            if self._is_closed:
+                raise StoreUnavailableError("the store is closed")
+            with self._engine.connect() as connection, connection.begin():
+                connection.exec_driver_sql(begin)
+                yield connection
+
+
+def connect_file(path: Path) -> sqlite3.Connection:
+    """Open an existing store file: write-ahead log, every commit flushed."""
+    connection = _connect(f"{path.as_uri()}?mode=rw")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_memory() -> sqlite3.Connection:
+    """Open an empty database that ends with its connection."""
+    return _connect("file::memory:")
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # No isolation level: the driver begins nothing by itself, `_transaction` does.
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise InvalidRequestError(
+            f"the store's rules forbid this change: {error.orig}"
+        ) from error
+    except DBAPIError as error:
+        raise _unavailable(error.orig) from error
+    except SQLAlchemyError as error:
+        raise StoreUnavailableError(f"the store is not available: {error}") from error
+
+
+def _unavailable(error: BaseException | None) -> StoreUnavailableError:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    cause, advice = _CAUSES.get(code, (f"{error}", ""))
+    return StoreUnavailableError(f"the store is not available: {cause}", advice=advice)

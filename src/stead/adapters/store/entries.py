@@ -1,0 +1,105 @@
+"""The trail's entries in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, LargeBinary, bindparam, cast, insert, select
+
+from stead.adapters.store.database import Database
+from stead.adapters.store.schema import ENTRY
+from stead.errors import (
+    InvalidRequestError,
+    LedgerUnavailableError,
+    StoreUnavailableError,
+)
+from stead.ledger.ports import Entry
+
+_PAGE: Final = 500
+_LARGEST: Final = (1 << 63) - 1
+
+# Built once: building a statement costs more than SQLite takes to answer it.
+_ADD: Final = insert(ENTRY)
+# The casts because SQLite lets whoever tampers put text into a column of bytes: the
+# trail must still be readable, for `verify` to say where.
+_ENTRY: Final = select(
+    ENTRY.c.sequence,
+    cast(ENTRY.c.body, LargeBinary).label("body"),
+    cast(ENTRY.c.digest, LargeBinary).label("digest"),
+)
+_LAST: Final = _ENTRY.order_by(ENTRY.c.sequence.desc()).limit(1)
+_AFTER: Final = (
+    _ENTRY.where(ENTRY.c.sequence > bindparam("after"))
+    .order_by(ENTRY.c.sequence)
+    .limit(bindparam("size"))
+)
+
+
+class SqlLedgerStore:
+    """The `LedgerStore` of a database.
+
+    It appends over a connection of its own, so that looking up an account never waits
+    for the disk to flush a record.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, build: Callable[[Entry | None], Sequence[Entry]]) -> None:
+        """Keep what `build` makes of the last entry: all of it, or none.
+
+        Raises:
+            LedgerUnavailableError: nothing was kept.
+        """
+        with _mapped(), self._database.writing() as connection:
+            rows = [
+                {"sequence": new.sequence, "body": new.body, "digest": new.digest}
+                for new in build(_last(connection))
+            ]
+            if rows:
+                connection.execute(_ADD, rows)
+
+    def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
+        """Yield the entries numbered above `after`, in order, without loading all.
+
+        Each page is a short transaction: a slow reader holds up nobody.
+        """
+        if after >= _LARGEST:
+            return
+        left = limit
+        while left is None or left > 0:
+            page = self._page(after, _PAGE if left is None else min(left, _PAGE))
+            if not page:
+                return
+            yield from page
+            after = page[-1].sequence
+            left = None if left is None else left - len(page)
+
+    def last(self) -> Entry | None:
+        """Return the entry with the highest number, or None."""
+        with _mapped(), self._database.reading() as connection:
+            return _last(connection)
+
+    def _page(self, after: int, size: int) -> list[Entry]:
+        values = {"after": after, "size": size}
+        with _mapped(), self._database.reading() as connection:
+            return [_entry(row) for row in connection.execute(_AFTER, values)]
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except (StoreUnavailableError, InvalidRequestError) as error:
+        raise LedgerUnavailableError(str(error), advice=error.advice) from error
+
+
+def _last(connection: Connection) -> Entry | None:
+    row = connection.execute(_LAST).first()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(row.sequence, row.body, row.digest)

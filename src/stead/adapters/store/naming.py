@@ -1,0 +1,44 @@
+"""How names are compared, and what a column can hold."""
+
+from __future__ import annotations
+
+from unicodedata import normalize
+
+from stead.errors import InvalidNameError, InvalidRequestError
+from stead.model.posix_identity import MAXIMUM_ID
+
+
+def name_key(name: str) -> str:
+    """Return what is equal for names that look equal or differ only in case.
+
+    Raises:
+        InvalidNameError: the name is not text that every database can hold.
+    """
+    require_text(name)
+    return normalize("NFKC", normalize("NFKC", name).casefold())
+
+
+def require_text(name: str) -> None:
+    """Refuse text with NUL or lone surrogates: no database can hold it."""
+    if not is_text(name):
+        raise InvalidNameError(f"`{name!a}` is not a name")
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a database can hold this text; if not, it holds none such."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
+def is_id(number: int) -> bool:
+    """Tell whether this could be a uid or gid at all."""
+    return 0 <= number <= MAXIMUM_ID
+
+
+def require_id(number: int | None) -> None:
+    """Refuse a number that could be no uid or gid; None is nothing to refuse."""
+    if number is not None and not is_id(number):
+        raise InvalidRequestError(f"`{number}` is not a uid or gid")

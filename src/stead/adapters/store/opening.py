@@ -1,0 +1,156 @@
+"""The door to a store: check it, create it if need be, open it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from stead.adapters.store.accounts import SqlAccountStore
+from stead.adapters.store.creation import create_file, write_first_rows
+from stead.adapters.store.database import Database, connect_file, connect_memory
+from stead.adapters.store.entries import SqlLedgerStore
+from stead.adapters.store.objects import SqlObjectStore
+from stead.adapters.store.safety import require_safe_files, require_safe_folder
+from stead.adapters.store.schema import STORE, VERSION
+from stead.errors import StoreUnavailableError
+
+_MEMORY: Final = ":memory:"
+
+
+class Store:
+    """An open store.
+
+    Attributes:
+        accounts: accounts, groups, memberships and account rights.
+        objects: descriptors of named objects.
+        ledger: the entries of the trail.
+
+    Example::
+
+        with Store.open("/var/lib/notes/notes.db") as store:
+            alice = store.accounts.account_by_name("alice")
+    """
+
+    def __init__(self, main: Database, trail: Database) -> None:
+        """Take over open databases; `Store.open` is what makes them."""
+        self._databases = (main, trail)
+        self.accounts = SqlAccountStore(main)
+        self.objects = SqlObjectStore(main)
+        self.ledger = SqlLedgerStore(trail)
+
+    @classmethod
+    def open(
+        cls,
+        place: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> Self:
+        """Open a store, and create it if there is none.
+
+        To be called on a thread that impersonates nobody.
+
+        Args:
+            place: a path, `sqlite:///<path>`, or `:memory:` for a store that ends
+                with this process.
+            create: whether to create a store that does not exist.
+            entropy: returns that many random bytes, for the SID of a new store.
+
+        Raises:
+            UnsafeStoreError: somebody else may read or write the file, or write one
+                of the folders it lies in. ``advice`` says what to do.
+            StoreUnavailableError: it cannot be opened, or is no store of this version.
+        """
+        path = _path(os.fspath(place))
+        if path is None:
+            return cls._open_memory(entropy)
+        path = require_safe_folder(path.parent) / path.name
+        if create and not os.path.lexists(path):
+            create_file(path, entropy)
+        require_safe_files(path)
+        return cls._open_file(path)
+
+    def close(self) -> None:
+        """Close the store; a second call does nothing."""
+        for database in self._databases:
+            database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    @classmethod
+    def _open_file(cls, path: Path) -> Self:
+        with ExitStack() as opened:
+            main = Database(lambda: connect_file(path))
+            opened.callback(main.close)
+            _require_version(main, path)
+            trail = Database(lambda: connect_file(path))
+            opened.callback(trail.close)
+            store = cls(main, trail)
+            opened.pop_all()  # it stands: nothing is closed
+        return store
+
+    @classmethod
+    def _open_memory(cls, entropy: Callable[[int], bytes]) -> Self:
+        database = Database(connect_memory)
+        with database.writing() as connection:
+            write_first_rows(connection, entropy)
+        return cls(database, database)
+
+
+def _path(place: str) -> Path | None:
+    """Return the file that is meant, or None for a store in memory."""
+    if place == _MEMORY:
+        return None
+    if "://" not in place:
+        return _file(place)
+    try:
+        url = make_url(place)
+    except ArgumentError as error:
+        raise StoreUnavailableError(f"`{place}` is not a place for a store") from error
+    if url.drivername != "sqlite" or url.host or url.query:
+        raise StoreUnavailableError(
+            f"a store of kind `{url.drivername}` cannot be opened",
+            advice="name a path, `sqlite:///<path>` or `:memory:`",
+        )
+    name = url.database or _MEMORY
+    return None if name == _MEMORY else _file(name)
+
+
+def _file(name: str) -> Path:
+    path = Path(name).absolute()
+    if path.name in {"", ".."} or "\0" in name:
+        raise StoreUnavailableError(f"`{name!a}` names no file")
+    return path
+
+
+def _require_version(database: Database, path: Path) -> None:
+    with database.reading() as connection:
+        if not inspect(connection).has_table(STORE.name):
+            raise StoreUnavailableError(
+                f"`{path}` is not a store",
+                advice="name the file of a store, or one that does not exist yet",
+            )
+        version = connection.execute(select(STORE.c.version)).scalar_one_or_none()
+    if version != VERSION:
+        raise StoreUnavailableError(
+            f"`{path}` has schema version `{version}`; this program knows `{VERSION}`",
+            advice="open it with the version of Stead that wrote it",
+        )

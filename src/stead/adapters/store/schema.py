@@ -1,0 +1,132 @@
+"""The tables, in words that SQLite and PostgreSQL share.
+
+A change of these tables is a new `VERSION`; a store of another version is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from stead.model.sid import Sid
+
+VERSION: Final = 1
+"""The version of the schema that this module describes."""
+
+FIRST_RID: Final = 1000
+"""The first relative identifier for accounts and groups; those below are Windows'."""
+
+FIRST_LUID: Final = 0x1_0000
+"""The first LUID given out; Windows' fixed logon sessions (0x3e7) lie below."""
+
+
+class SidText(TypeDecorator[Sid]):
+    """A column of SIDs, kept as the text that people and joins can read."""
+
+    impl = String(184)
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: Sid | None,
+        dialect: Dialect,  # noqa: ARG002  # SQLAlchemy names and passes it
+    ) -> str | None:
+        """Write a SID as text."""
+        return None if value is None else str(value)
+
+    def process_result_value(
+        self,
+        value: str | None,
+        dialect: Dialect,  # noqa: ARG002  # SQLAlchemy names and passes it
+    ) -> Sid | None:
+        """Read a SID from its text."""
+        return None if value is None else Sid.from_string(value)
+
+
+METADATA: Final = MetaData()
+
+STORE: Final = Table(
+    "store",
+    METADATA,
+    Column("id", BigInteger, CheckConstraint("id = 1"), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("domain", SidText, nullable=False),
+    Column("founder", BigInteger, nullable=False),
+    Column("next_rid", BigInteger, nullable=False),
+    Column("next_luid", BigInteger, nullable=False),
+)
+"""One row: what the store is, and the numbers that it gives out next."""
+
+PRINCIPAL: Final = Table(
+    "principal",
+    METADATA,
+    Column("sid", SidText, primary_key=True),
+    Column("is_group", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("uid", BigInteger, unique=True),
+    Column("primary_gid", BigInteger),
+    Column("group_gid", BigInteger, unique=True),
+    Column("is_disabled", Boolean, nullable=False, default=False),
+    Column("version", BigInteger, nullable=False, default=1),
+    CheckConstraint("(uid IS NULL) = (primary_gid IS NULL)", name="uid_with_gid"),
+)
+"""Accounts and groups together: no two of either kind share a name."""
+
+MEMBERSHIP: Final = Table(
+    "membership",
+    METADATA,
+    Column("group_sid", SidText, ForeignKey(PRINCIPAL.c.sid), primary_key=True),
+    # No foreign key: bare Unix identities and other authorities' may be members.
+    Column("member_sid", SidText, primary_key=True),
+    Index("membership_by_member", "member_sid"),
+)
+
+ACCOUNT_RIGHT: Final = Table(
+    "account_right",
+    METADATA,
+    Column("holder", SidText, primary_key=True),
+    Column("name", String(64), primary_key=True),
+)
+
+OBJECT: Final = Table(
+    "object",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("type_name", Text, nullable=False),
+    Column("rights", Text, nullable=False),
+    Column("descriptor", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+ENTRY: Final = Table(
+    "entry",
+    METADATA,
+    Column(
+        "sequence",
+        # SQLite's name for the row number itself: no second index to keep in step.
+        BigInteger().with_variant(Integer(), "sqlite"),
+        CheckConstraint("sequence > 0"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("body", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""The trail. Nothing here updates or deletes a row of it."""

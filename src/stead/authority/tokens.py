@@ -1,0 +1,170 @@
+"""Building tokens ([MS-LSAD]; Win32: access tokens, well-known SIDs).
+
+A network logon's privileges are enabled from the start, as Windows does it: nobody
+sits at the other end who could enable them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from stead.authority.identity import Identity
+from stead.model import well_known
+from stead.model.access_mask import AccessMask
+from stead.model.ace import AccessAllowedAce
+from stead.model.acl import Acl
+from stead.model.logon_record import LogonType
+from stead.model.luid import Luid
+from stead.model.privilege import Privilege, TokenPrivilege
+from stead.model.sid import Sid
+from stead.model.token import (
+    ENABLED_GROUP,
+    AccessToken,
+    GroupAttributes,
+    ImpersonationLevel,
+    MandatoryPolicy,
+    TokenGroup,
+    TokenSource,
+    TokenType,
+)
+
+EVERYBODY_HOLDS: Final = (Privilege.CHANGE_NOTIFY,)
+SERVER_HOLDS: Final = (
+    Privilege.TCB,
+    Privilege.IMPERSONATE,
+    Privilege.AUDIT,
+    Privilege.ASSIGN_PRIMARY_TOKEN,
+    Privilege.INCREASE_QUOTA,
+    Privilege.CHANGE_NOTIFY,
+)
+"""What a server's process token holds unless it is told otherwise (see the ADR)."""
+
+_TYPE_SIDS: Final = {
+    LogonType.NETWORK: well_known.NETWORK,
+    LogonType.SERVICE: well_known.SERVICE,
+    LogonType.INTERACTIVE: well_known.INTERACTIVE,
+    LogonType.BATCH: well_known.BATCH,
+}
+
+
+def client_token(
+    identity: Identity,
+    *,
+    logon_type: LogonType,
+    level: ImpersonationLevel,
+    logon_id: Luid,
+    token_id: Luid,
+) -> AccessToken:
+    """Return the impersonation token of a client that was just logged on."""
+    if level is ImpersonationLevel.ANONYMOUS:
+        return anonymous_token(logon_id=logon_id, token_id=token_id)
+    groups = _session_groups(logon_type, logon_id)
+    groups += [TokenGroup(well_known.USERS)] if identity.account is not None else []
+    groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
+    groups += [_store_group(m.group.sid) for m in identity.memberships]
+    is_admin = any(group.sid == well_known.ADMINISTRATORS for group in groups)
+    return AccessToken(
+        user=identity.user,
+        groups=_once(groups),
+        privileges=_privileges(identity.rights),
+        type=TokenType.IMPERSONATION,
+        level=level,
+        logon_id=logon_id,
+        token_id=token_id,
+        source=TokenSource("Stead"),
+        primary_group=_primary_group(identity),
+        default_dacl=default_dacl(identity.user),
+        integrity=well_known.HIGH_LEVEL if is_admin else well_known.MEDIUM_LEVEL,
+    )
+
+
+def anonymous_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:
+    """Return the token of a client that told the server not to know it."""
+    return AccessToken(
+        user=well_known.ANONYMOUS_LOGON,
+        groups=(TokenGroup(well_known.EVERYONE), TokenGroup(well_known.NETWORK)),
+        level=ImpersonationLevel.ANONYMOUS,
+        logon_id=logon_id,
+        token_id=token_id,
+        source=TokenSource("Stead"),
+        integrity=well_known.UNTRUSTED_LEVEL,
+    )
+
+
+def server_token(
+    name: str,
+    *,
+    logon_id: Luid,
+    token_id: Luid,
+    privileges: tuple[Privilege, ...] = SERVER_HOLDS,
+) -> AccessToken:
+    """Return a server's own primary token, for the service SID of its name."""
+    user = service_sid(name)
+    return AccessToken(
+        user=user,
+        groups=tuple(_session_groups(LogonType.SERVICE, logon_id)),
+        privileges=tuple(TokenPrivilege(privilege) for privilege in privileges),
+        type=TokenType.PRIMARY,
+        logon_id=logon_id,
+        token_id=token_id,
+        source=TokenSource("Stead"),
+        default_dacl=default_dacl(user),
+        integrity=well_known.SYSTEM_LEVEL,
+        mandatory_policy=MandatoryPolicy.NO_WRITE_UP | MandatoryPolicy.NEW_PROCESS_MIN,
+    )
+
+
+def service_sid(name: str) -> Sid:
+    """Return a service's SID: the SHA-1 of its upper-case name in UTF-16.
+
+    SHA-1 names the service as Windows names it; nothing is protected by it.
+    """
+    digest = hashlib.sha1(
+        name.upper().encode("utf-16-le", "surrogatepass"), usedforsecurity=False
+    ).digest()
+    a, b, c, d, e = (
+        int.from_bytes(digest[i : i + 4], "little") for i in range(0, 20, 4)
+    )
+    return well_known.service_sid((a, b, c, d, e))
+
+
+def default_dacl(user: Sid) -> Acl:
+    """Return the DACL of what somebody makes where nothing else says: theirs alone."""
+    everything = int(AccessMask.GENERIC_ALL)
+    return Acl(
+        (
+            AccessAllowedAce(user, everything),
+            AccessAllowedAce(well_known.LOCAL_SYSTEM, everything),
+        )
+    )
+
+
+def _session_groups(logon_type: LogonType, logon_id: Luid) -> list[TokenGroup]:
+    logon = well_known.logon_sid(logon_id.high, logon_id.low)
+    return [
+        TokenGroup(well_known.EVERYONE),
+        TokenGroup(_TYPE_SIDS[logon_type]),
+        TokenGroup(well_known.AUTHENTICATED_USERS),
+        TokenGroup(logon, ENABLED_GROUP | GroupAttributes.LOGON_ID),
+    ]
+
+
+def _store_group(sid: Sid) -> TokenGroup:
+    owner = GroupAttributes.OWNER if sid == well_known.ADMINISTRATORS else 0
+    return TokenGroup(sid, ENABLED_GROUP | owner)
+
+
+def _once(groups: list[TokenGroup]) -> tuple[TokenGroup, ...]:
+    return tuple({group.sid: group for group in groups}.values())
+
+
+def _primary_group(identity: Identity) -> Sid:
+    if identity.posix is not None:
+        return well_known.unix_group(identity.posix.gid)
+    return well_known.USERS
+
+
+def _privileges(rights: frozenset[str]) -> tuple[TokenPrivilege, ...]:
+    held = {p for p in Privilege if p.value in rights} | set(EVERYBODY_HOLDS)
+    return tuple(TokenPrivilege(p) for p in Privilege if p in held)

@@ -1,0 +1,291 @@
+"""`stead account`, `stead group`, `stead privilege`: the account desk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from stead.authority.ports import Account, Group
+from stead.cli.opening import opened
+from stead.cli.output import (
+    DryRunFlag,
+    JsonFlag,
+    StoreOption,
+    errors_are_lines,
+    show,
+)
+from stead.model.privilege import LogonRight, Privilege
+from stead.server.administration import Administration, right_named
+
+account = typer.Typer(help="Accounts of a store.", no_args_is_help=True)
+group = typer.Typer(help="Groups of a store and their members.", no_args_is_help=True)
+privilege = typer.Typer(help="Privileges and account rights.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The account's or group's name.")]
+Member = Annotated[
+    str, typer.Argument(help="A name, `uid 1000`, or a SID such as S-1-22-1-1000.")
+]
+Uid = Annotated[int | None, typer.Option(help="What the kernel knows it by.")]
+Gid = Annotated[int | None, typer.Option(help="Its group for the kernel.")]
+
+
+def _act(
+    store: str,
+    *,
+    dry_run: bool,
+    done: str,
+    act: Callable[[Administration], object],
+    as_json: bool,
+) -> None:
+    """Do one change for whoever runs this, or say whether they might."""
+    with errors_are_lines(), opened(store) as (server, client):
+        desk = server.accounts_for(client)
+        if dry_run:
+            desk.require_may_change()
+            answer = {"would": done}
+        else:
+            answer = {"done": done} if act(desk) is not False else {"nothing": done}
+    show(answer, as_json=as_json, lines=lambda: [_sentence(answer)])
+
+
+def _sentence(answer: dict[str, str]) -> str:
+    ((how, what),) = answer.items()
+    if how == "done":
+        return what
+    return f"would: {what}" if how == "would" else f"nothing to do: {what}"
+
+
+@account.command("add")
+def add_account(
+    name: Name,
+    store: StoreOption,
+    *,
+    uid: Uid = None,
+    gid: Gid = None,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add an account; with a uid the kernel can judge as it."""
+    mapped = "" if uid is None else f" for uid {uid}"
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"account {name} added{mapped}",
+        act=lambda desk: desk.add(name, uid=uid, gid=gid),
+        as_json=as_json,
+    )
+
+
+@account.command("list")
+def list_accounts(store: StoreOption, *, as_json: JsonFlag = False) -> None:
+    """List accounts."""
+    with errors_are_lines(), opened(store) as (server, client):
+        found = server.accounts_for(client).list()
+    show(
+        [_account(a) for a in found],
+        as_json=as_json,
+        lines=lambda: [_account_line(a) for a in found],
+    )
+
+
+@account.command("disable")
+def disable_account(
+    name: Name,
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Disable an account; its sessions end everywhere within a second."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"account {name} disabled",
+        act=lambda desk: desk.disable(name),
+        as_json=as_json,
+    )
+
+
+@account.command("enable")
+def enable_account(
+    name: Name,
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Enable an account again."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"account {name} enabled",
+        act=lambda desk: desk.enable(name),
+        as_json=as_json,
+    )
+
+
+@group.command("add")
+def add_group(
+    name: Name,
+    store: StoreOption,
+    *,
+    gid: Gid = None,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a group; with a gid its members are in it for the kernel too."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"group {name} added",
+        act=lambda desk: desk.add_group(name, gid=gid),
+        as_json=as_json,
+    )
+
+
+@group.command("list")
+def list_groups(store: StoreOption, *, as_json: JsonFlag = False) -> None:
+    """List groups with their direct members."""
+    with errors_are_lines(), opened(store) as (server, client):
+        desk = server.accounts_for(client)
+        found = [
+            (g, [server.name_of(m) for m in desk.members(g.name)])
+            for g in desk.groups()
+        ]
+    show(
+        [_group(g, members) for g, members in found],
+        as_json=as_json,
+        lines=lambda: [
+            f"{g.name}  {g.sid}  members: {', '.join(members) or 'none'}"
+            for g, members in found
+        ],
+    )
+
+
+@group.command("add-member")
+def add_member(
+    name: Name,
+    member: Member,
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put an account, group or uid into a group, from its next session on."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"{member} is a member of {name}",
+        act=lambda desk: desk.add_member(name, member),
+        as_json=as_json,
+    )
+
+
+@group.command("remove-member")
+def remove_member(
+    name: Name,
+    member: Member,
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take somebody out of a group, from their next session on."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"{member} is no member of {name}",
+        act=lambda desk: desk.remove_member(name, member),
+        as_json=as_json,
+    )
+
+
+@privilege.command("list")
+def list_privileges(
+    store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
+    *,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every name there is, held or not.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who holds which privilege or right, or every name there is."""
+    if every or store is None:
+        names = [p.value for p in Privilege] + [r.value for r in LogonRight]
+        show(names, as_json=as_json, lines=lambda: names)
+        return
+    with errors_are_lines(), opened(store) as (server, client):
+        held = [
+            {"holder": server.name_of(sid), "sid": str(sid), "right": right}
+            for sid, right in server.accounts_for(client).rights()
+        ]
+    show(
+        held,
+        as_json=as_json,
+        lines=lambda: [f"{row['holder']}  {row['right']}" for row in held],
+    )
+
+
+@privilege.command("grant")
+def grant(
+    holder: Member,
+    right: Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")],
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give a privilege or right, from the holder's next session on."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"{holder} holds {right}",
+        act=lambda desk: desk.grant(holder, right_named(right)),
+        as_json=as_json,
+    )
+
+
+@privilege.command("revoke")
+def revoke(
+    holder: Member,
+    right: Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")],
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a privilege or right, from the holder's next session on."""
+    _act(
+        store,
+        dry_run=dry_run,
+        done=f"{holder} does not hold {right}",
+        act=lambda desk: desk.revoke(holder, right_named(right)),
+        as_json=as_json,
+    )
+
+
+def _account(found: Account) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "sid": str(found.sid),
+        "uid": found.uid,
+        "gid": found.gid,
+        "disabled": found.is_disabled,
+    }
+
+
+def _account_line(found: Account) -> str:
+    uid = "no uid" if found.uid is None else f"uid {found.uid} gid {found.gid}"
+    disabled = "  disabled" if found.is_disabled else ""
+    return f"{found.name}  {found.sid}  {uid}{disabled}"
+
+
+def _group(found: Group, members: list[str]) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "sid": str(found.sid),
+        "gid": found.gid,
+        "members": members,
+    }

@@ -1,0 +1,246 @@
+"""`stead whoami`, `check`, `audit`, `doctor`: questions, each judged and recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from stead.authority.tokens import SERVER_HOLDS
+from stead.cli.opening import opened
+from stead.cli.output import (
+    REFUSED,
+    JsonFlag,
+    StoreOption,
+    errors_are_lines,
+    show,
+)
+from stead.errors import InvalidRequestError
+from stead.gates.pipe.client import PipeClient
+from stead.ledger.canonical import write_record
+from stead.ledger.chain import Verification
+from stead.ledger.query import Query, format_line
+from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.token import ImpersonationLevel
+from stead.privileged.probe import probe
+from stead.privileged.system_uids import DEFAULT_GUARD_UID, SYSTEM_RANGES
+from stead.server.built_in_operations import describe_client, mask_of
+from stead.server.enforcement import choose
+
+audit = typer.Typer(help="The audit trail.", no_args_is_help=True)
+
+
+class Level(Enum):
+    """How far a client lets the server go."""
+
+    ANONYMOUS = "anonymous"
+    IDENTIFICATION = "identification"
+    IMPERSONATION = "impersonation"
+    DELEGATION = "delegation"
+
+
+def whoami(
+    store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
+    *,
+    pipe: Annotated[str | None, typer.Option(help="A running server's pipe.")] = None,
+    level: Annotated[
+        Level, typer.Option(help="How far that server may go with you.")
+    ] = Level.IDENTIFICATION,
+    server_uid: Annotated[
+        int | None, typer.Option(help="The uid that server must have.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show who you are to a server: account, groups, privileges, level."""
+    with errors_are_lines():
+        if pipe is not None:
+            wanted = ImpersonationLevel[level.name]
+            with PipeClient.connect(pipe, level=wanted, server_uid=server_uid) as link:
+                found = link.call("stead.whoami")
+        elif store is not None:
+            with opened(store) as (server, client):
+                found = describe_client(server, client)
+        else:
+            raise InvalidRequestError(
+                "say who should tell", advice="name a server's --pipe or a --store"
+            )
+    show(found, as_json=as_json, lines=lambda: _whoami_lines(found))
+
+
+def _whoami_lines(found: dict[str, Any]) -> list[str]:
+    about = (
+        f"level {found['level']}, integrity {found['integrity']}, "
+        f"logon {found['logon_id']}, server {found['server']}"
+    )
+    return [
+        f"{found['name']}  {found['sid']}",
+        about,
+        *(f"group      {g['name']}  {g['sid']}" for g in found["groups"]),
+        *(f"privilege  {name}" for name in found["privileges"]),
+    ]
+
+
+def check(
+    account: Annotated[str, typer.Argument(help="An account, `uid 1000`, or a SID.")],
+    name: Annotated[str, typer.Argument(help="The object.")],
+    rights: Annotated[list[str], typer.Argument(help="Rights, such as READ WRITE.")],
+    store: StoreOption,
+    *,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say whether an account may do something now; status 1 if it may not."""
+    with errors_are_lines(), opened(store) as (server, client):
+        securable = server.find_object(name)
+        mask = mask_of(securable.kind, rights)
+        found = server.explain(client, account, securable, mask)
+    lines = found.lines() if explain else found.lines()[:1]
+    data = {
+        "account": found.account,
+        "object": found.object_name,
+        "allowed": found.allowed,
+        "asked": found.asked,
+        "reasons": [
+            {"sentence": r.sentence, "path": list(r.path)} for r in found.reasons
+        ],
+    }
+    if not explain:
+        del data["reasons"]
+    show(data, as_json=as_json, lines=lambda: lines)
+    if not found.allowed:
+        raise typer.Exit(REFUSED)
+
+
+@audit.command("list")
+def list_records(
+    store: StoreOption,
+    *,
+    client: Annotated[str | None, typer.Option(help="Name or SID.")] = None,
+    name: Annotated[str | None, typer.Option("--object", help="Exact name.")] = None,
+    event: Annotated[str | None, typer.Option(help="Name or number.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option()] = None,
+    after: Annotated[int, typer.Option(help="Only later numbers.", min=0)] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 1000,
+    as_json: JsonFlag = False,
+) -> None:
+    """List records, oldest first; JSON is one record a line."""
+    with errors_are_lines(), opened(store) as (server, me):
+        query = Query(
+            client=client,
+            object_name=name,
+            event=None if event is None else _event(event),
+            outcome=outcome,
+            after=after,
+            limit=limit,
+        )
+        for number, record in server.trail_for(me).find(query):
+            if as_json:
+                body = write_record(record).decode()
+                typer.echo(f'{{"sequence":{number},"record":{body}}}')
+            else:
+                typer.echo(format_line(record, number))
+
+
+def _event(text: str) -> AuditEvent:
+    try:
+        return AuditEvent(int(text)) if text.isdigit() else AuditEvent[text.upper()]
+    except (KeyError, ValueError):
+        known = ", ".join(event.name.lower() for event in AuditEvent)
+        raise InvalidRequestError(
+            f"`{text[:80]}` is no event", advice=f"there are {known}"
+        ) from None
+
+
+@audit.command("verify")
+def verify_trail(
+    store: StoreOption,
+    *,
+    witness: Annotated[
+        str | None,
+        typer.Option(help="COUNT:HEAD as an earlier run printed it, kept elsewhere."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check the whole chain; with a witness, also that its end was not cut off."""
+    with errors_are_lines(), opened(store) as (server, me):
+        known = None if witness is None else _witness(witness)
+        found = server.trail_for(me).verify(known)
+    head = f"{found.count}:{found.head.hex()}"
+    data = {"verified": True, "count": found.count, "witness": head}
+    show(
+        data,
+        as_json=as_json,
+        lines=lambda: [
+            f"trail verified: {found.count} records",
+            f"witness {head}",
+            "keep the witness elsewhere: only with it can a cut-off end be seen",
+        ],
+    )
+
+
+def _witness(text: str) -> Verification:
+    count, _, head = text.partition(":")
+    try:
+        return Verification(int(count), bytes.fromhex(head))
+    except ValueError:
+        raise InvalidRequestError(
+            f"`{text[:80]}` is no witness", advice="give COUNT:HEAD as verify prints it"
+        ) from None
+
+
+def doctor(
+    store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
+    *,
+    guard_uid: Annotated[int, typer.Option(help="The reserved uid.")] = (
+        DEFAULT_GUARD_UID
+    ),
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what this machine enforces, why not more, and a server's defaults."""
+    support = probe(guard_uid)
+    enforcement = choose(None, support)
+    data: dict[str, Any] = {
+        "enforcement": enforcement.value,
+        "support": dataclasses.asdict(support),
+        "running_as_uid": os.geteuid(),
+        "server_privileges": [p.value for p in SERVER_HOLDS],
+        "system_uids": [
+            {"first": first, "last": last, "whose": whose}
+            for first, last, whose in SYSTEM_RANGES
+        ],
+    }
+    if store is not None:
+        with errors_are_lines(), opened(store) as (server, client):
+            members = server.accounts_for(client).members("Administrators")
+            data["administrators"] = [server.name_of(sid) for sid in members]
+    show(data, as_json=as_json, lines=lambda: _doctor_lines(data))
+
+
+def _doctor_lines(data: dict[str, Any]) -> list[str]:
+    support = data["support"]
+    running = f"running as uid {data['running_as_uid']}"
+    lines = [f"enforcement: {data['enforcement']} ({running})"]
+    if data["enforcement"] == "kernel":
+        lines.append("  Linux judges files as the client, on hardened threads")
+    else:
+        lines.append("  nothing judges files as the client: blocks may not open any")
+    lines += [f"  not enforced by the kernel: {why}" for why in support["reasons"]]
+    lines += [f"  note: {warning}" for warning in support["warnings"]]
+    lines += [
+        f"guard uid: {support['guard']}",
+        f"peers held by pidfd: {'yes' if support['has_peer_pidfd'] else 'no'}",
+        "a server's own privileges: " + ", ".join(data["server_privileges"]),
+        "uids never impersonated unless named: "
+        + ", ".join(_range(r["first"], r["last"]) for r in data["system_uids"]),
+        "first administrator: whoever creates the store",
+    ]
+    if "administrators" in data:
+        lines.append("administrators now: " + ", ".join(data["administrators"]))
+    return lines
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

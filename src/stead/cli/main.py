@@ -1,0 +1,37 @@
+"""`stead`: the verbs, one module for each family.
+
+Exit status: 0 done, 1 refused or failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import typer
+except ImportError:  # the extra is not installed: say so instead of a traceback
+    sys.exit("stead: the command line needs its extra: pip install 'stead[all]'")
+
+from stead.cli import account, asking, demo, serving
+
+app = typer.Typer(
+    name="stead",
+    help="Act in a client's stead: serve, ask, administer, read the trail.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("serve")(serving.serve)
+app.command("whoami")(asking.whoami)
+app.add_typer(account.account, name="account")
+app.add_typer(account.group, name="group")
+app.add_typer(account.privilege, name="privilege")
+app.command("check")(asking.check)
+app.add_typer(asking.audit, name="audit")
+app.command("doctor")(asking.doctor)
+
+
+def main() -> None:
+    """Run the verb that the command line names."""
+    app()

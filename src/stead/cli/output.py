@@ -1,0 +1,67 @@
+"""What verbs print, as lines for people or as JSON, and how they end.
+
+Exit status: 0 done, 1 refused or failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from stead.errors import SteadError
+
+REFUSED: Final = 1
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="STEAD_STORE",
+        help="The server's store, a file that only its owner may read.",
+        show_envvar=True,
+    ),
+]
+
+
+def show(data: Any, *, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    """Print data as JSON, or the lines that people read.
+
+    Control characters never reach a terminal as they are: names come from clients.
+    """
+    if as_json:
+        typer.echo(json.dumps(data, ensure_ascii=True))
+    else:
+        for line in lines():
+            typer.echo(printable(line))
+
+
+def printable(text: str) -> str:
+    """Return text with everything a terminal could act on escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def fail(error: SteadError | OSError) -> NoReturn:
+    """Say in one line what went wrong, in another what to do, and end with status 1."""
+    sys.stderr.write(f"stead: {printable(str(error))}\n")
+    advice = getattr(error, "advice", "")
+    if advice:
+        sys.stderr.write(f"  what to do: {printable(advice)}\n")
+    raise typer.Exit(REFUSED)
+
+
+@contextmanager
+def errors_are_lines() -> Iterator[None]:
+    """Turn our errors, and the machine's, into one line and status 1."""
+    try:
+        yield
+    except (SteadError, OSError) as error:
+        fail(error)

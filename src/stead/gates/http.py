@@ -1,0 +1,183 @@
+"""HTTP: the client of each request, passed on explicitly, in pure ASGI 3.
+
+Somebody else authenticated the client (the web application, a proxy it trusts);
+`client_for` says who it is. The client rides in the request's own scope and nowhere
+else. A context variable would not do: frameworks run parts of a request in other tasks
+and threads, which get copies of it, or another request's.
+
+    app = SteadMiddleware(app, client_for=lambda scope: server.client_for(name(scope)))
+
+    async def app(scope, receive, send):
+        client = client_of(scope)
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from stead.errors import LogonFailureError, OperationFailedError, SteadError
+from stead.gates.ports import PublicRefusal, public_refusal
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Event: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Event]]
+Send: TypeAlias = Callable[[Event], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CLIENT_KEY: Final = "stead.client"
+
+_POLICY_VIOLATION: Final = 1008  # RFC 6455 7.4.1
+_SERVER_ERROR: Final = 1011
+_INTERNAL_ERROR: Final = 500
+
+# By the Win32 code of what the client may hear (`public_refusal`); the rest is 400.
+_HTTP_STATUS: Final[Mapping[int, int]] = {
+    1: 404,  # ERROR_INVALID_FUNCTION: no such operation
+    5: 403,  # ERROR_ACCESS_DENIED
+    50: 501,  # ERROR_NOT_SUPPORTED
+    1115: 503,  # ERROR_SHUTDOWN_IN_PROGRESS
+    1306: 409,  # ERROR_REVISION_MISMATCH
+    1307: 403,  # ERROR_INVALID_OWNER
+    1312: 401,  # ERROR_NO_SUCH_LOGON_SESSION
+    1314: 403,  # ERROR_PRIVILEGE_NOT_HELD
+    1316: 409,  # ERROR_USER_EXISTS
+    1326: 401,  # ERROR_LOGON_FAILURE
+    1346: 403,  # ERROR_BAD_IMPERSONATION_LEVEL
+    1359: _INTERNAL_ERROR,  # ERROR_INTERNAL_ERROR
+    1722: 503,  # RPC_S_SERVER_UNAVAILABLE
+}
+
+
+class ClientLike(Protocol):
+    """What this gate asks of a client's context."""
+
+    @property
+    def name(self) -> str:
+        """The client's account."""
+        ...
+
+    def close(self) -> object:
+        """End it; what is returned is awaited if it can be."""
+
+
+ClientFor: TypeAlias = Callable[
+    [Scope], ClientLike | Awaitable[ClientLike | None] | None
+]
+
+
+class SteadMiddleware:
+    """Gives each request its client, and takes it back when the request ends."""
+
+    def __init__(
+        self, app: AsgiApp, *, client_for: ClientFor, challenge: str = "Bearer"
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application, or the next middleware.
+            client_for: who sent this request; None if nobody said. What it raises is
+                answered like a refusal of the application's own.
+            challenge: how to authenticate, as the WWW-Authenticate of a 401.
+        """
+        self._app = app
+        self._client_for = client_for
+        self._challenge = challenge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        try:
+            await self._serve(scope, receive, answer)
+        except SteadError as error:
+            # Half an answer cannot be taken back: the server breaks the connection.
+            if answer.has_started and scope["type"] == "http":
+                raise
+            await self._refuse(scope, send, public_refusal(error))
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        client = self._client_for(scope)
+        if inspect.isawaitable(client):
+            client = await client
+        try:
+            # A copy: the client is not found in a scope that outlives the request.
+            await self._app({**scope, CLIENT_KEY: client}, receive, answer)
+        finally:
+            if client is not None:
+                closing = client.close()
+                if inspect.isawaitable(closing):
+                    await closing
+
+    async def _refuse(self, scope: Scope, send: Send, refusal: PublicRefusal) -> None:
+        status = _HTTP_STATUS.get(refusal.status, 400)
+        if scope["type"] == "websocket":
+            is_ours = status >= _INTERNAL_ERROR
+            code = _SERVER_ERROR if is_ours else _POLICY_VIOLATION
+            await send(
+                {"type": "websocket.close", "code": code, "reason": refusal.message}
+            )
+            return
+        body = _problem(status, refusal)
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        if status == 401:  # noqa: PLR2004 - RFC 9110 15.5.2 asks for a challenge
+            headers.append((b"www-authenticate", self._challenge.encode()))
+        await send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+class _Answer:
+    """Passes a response on and remembers whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self.has_started = False
+        self._send = send
+
+    async def __call__(self, event: Event) -> None:
+        if event["type"] == "http.response.start":
+            self.has_started = True
+        await self._send(event)
+
+
+def _problem(status: int, refusal: PublicRefusal) -> bytes:
+    """Return a refusal as problem details (RFC 9457)."""
+    problem: dict[str, Any] = {
+        "title": refusal.message,
+        "status": status,
+        "code": refusal.status,
+    }
+    if refusal.record is not None:
+        problem["record"] = refusal.record
+    return json.dumps(problem).encode()
+
+
+def client_of(request: Mapping[str, Any] | Any) -> ClientLike:
+    """Return the client of a request.
+
+    Args:
+        request: its ASGI scope, or an object that has one as `scope`.
+
+    Raises:
+        LogonFailureError: nobody said who sent it.
+        OperationFailedError: no `SteadMiddleware` stands before the application.
+    """
+    scope = request if isinstance(request, Mapping) else request.scope
+    if CLIENT_KEY not in scope:
+        raise OperationFailedError(
+            "the request did not pass a stead middleware",
+            advice="wrap the application in SteadMiddleware",
+        )
+    client = scope[CLIENT_KEY]
+    if client is None:
+        raise LogonFailureError(advice="client_for returned no client")
+    return cast("ClientLike", client)

@@ -1,0 +1,232 @@
+"""The client's end of the pipe for asyncio: calls of one client may overlap.
+
+async with await AsyncPipeClient.connect("/run/notes/pipe") as server:
+    mine, yours = await asyncio.gather(server.call("a"), server.call("b"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from types import TracebackType
+from typing import Any, Final, Self
+
+from stead.errors import (
+    RequestTimeoutError,
+    ServerClosedError,
+    ServerUnavailableError,
+    SteadError,
+)
+from stead.gates.pipe.calling import (
+    ServerUid,
+    attempt,
+    hello,
+    refuse_wrong_server,
+    value_of,
+    welcome_of,
+)
+from stead.gates.pipe.limits import PipeLimits
+from stead.gates.pipe.messages import (
+    Goodbye,
+    Hello,
+    Message,
+    Refusal,
+    Request,
+    Result,
+    Welcome,
+    level_of,
+    plain,
+)
+from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.model.token import ImpersonationLevel
+
+_READ_SIZE: Final = 1 << 16
+_RETRY_SECONDS: Final = 0.01
+
+
+class AsyncPipeClient:
+    """A client for one event loop.
+
+    Attributes:
+        timeout: seconds for each call; None waits for ever. A call that is given up
+            leaves the connection whole: its answer is thrown away when it comes.
+    """
+
+    def __init__(self, connected: socket.socket, timeout: float | None) -> None:
+        """Take over a connected and verified socket; `connect` makes one."""
+        self.timeout = timeout
+        self._socket = connected
+        limits = PipeLimits()
+        self._protocol = PipeProtocol(Role.CLIENT, limits)
+        self._writing = asyncio.Lock()
+        # More than the server takes at a time would only wait in its socket.
+        self._places = asyncio.Semaphore(limits.in_flight)
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._last_id = 0
+        self._welcome: Welcome | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._end: SteadError | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
+        server_uid: ServerUid = None,
+        timeout: float | None = 30.0,  # noqa: ASYNC109 - kept for every later call
+        correlation: str | None = None,
+    ) -> Self:
+        """Connect, verify the server, and say who comes at which level.
+
+        Arguments and errors are those of `PipeClient.connect`.
+        """
+        connected = socket.socket(socket.AF_UNIX)
+        try:
+            connected.settimeout(0.0)
+            async with asyncio.timeout(timeout):
+                # The loop's own sock_connect takes "the queue is full" for success.
+                while not attempt(connected, path):  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(_RETRY_SECONDS)
+                refuse_wrong_server(connected, server_uid)
+                client = cls(connected, timeout)
+                await client._greet(hello(level, correlation))
+        except TimeoutError as error:
+            connected.close()
+            raise RequestTimeoutError("the server did not answer in time") from error
+        except BaseException:
+            connected.close()
+            raise
+        return client
+
+    @property
+    def server(self) -> str:
+        """The server's name, as it gives it."""
+        return self._admitted.server
+
+    @property
+    def account(self) -> str:
+        """The account that the server admitted the client as."""
+        return self._admitted.account
+
+    @property
+    def level(self) -> ImpersonationLevel:
+        """The level that the server granted; never above the one stated."""
+        return level_of(self._admitted)
+
+    async def call(self, operation: str, /, **arguments: Any) -> Any:
+        """Ask for one operation and wait for its value.
+
+        Arguments and errors are those of `PipeClient.call`.
+        """
+        request = {"operation": operation, "arguments": plain(arguments)}
+        try:
+            async with asyncio.timeout(self.timeout), self._places:
+                return value_of(await self._ask(request))
+        except TimeoutError as error:
+            raise RequestTimeoutError("the server did not answer in time") from error
+
+    async def close(self) -> None:
+        """Say goodbye and close; more than once is no mistake."""
+        if self._protocol.state is State.TALKING and not self._writing.locked():
+            frame = self._protocol.send(Goodbye())
+            try:
+                self._socket.send(frame)
+            except OSError:
+                # A goodbye is a courtesy: the closed socket says the same.
+                self._fail(ServerClosedError("the connection is closed"))
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        self._fail(ServerClosedError("the connection is closed"))
+        self._socket.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def _admitted(self) -> Welcome:
+        if self._welcome is None:
+            raise ServerClosedError("the server has not admitted this client")
+        return self._welcome
+
+    async def _greet(self, message: Hello) -> None:
+        await self._send(self._protocol.send(message))
+        received: list[Message] = []
+        while not received:
+            received = await self._receive()
+        self._welcome = welcome_of(received[0])
+        self._reading = asyncio.create_task(self._read())
+
+    async def _ask(self, request: dict[str, Any]) -> Message:
+        if self._end is not None or self._protocol.state is not State.TALKING:
+            raise ServerClosedError(str(self._end or "the connection is closed"))
+        self._last_id += 1
+        number = self._last_id
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        frame = self._protocol.send(Request(id=number, **request))
+        self._waiting[number] = answer
+        try:
+            await self._send(frame)
+            return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    async def _send(self, frame: bytes) -> None:
+        """Send a whole frame; once begun it is not given up half-way."""
+        loop = asyncio.get_running_loop()
+        async with self._writing:
+            try:
+                await loop.sock_sendall(self._socket, frame)
+            except ConnectionError:
+                # The server has closed; it may have left a goodbye that says why.
+                return
+            except BaseException:
+                # The reader sees the end of the stream and ends the other calls.
+                self._socket.shutdown(socket.SHUT_RDWR)
+                raise
+
+    async def _receive(self) -> list[Message]:
+        loop = asyncio.get_running_loop()
+        try:
+            data = await loop.sock_recv(self._socket, _READ_SIZE)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise ServerUnavailableError("the server closed the connection")
+        return self._protocol.receive_data(data)
+
+    async def _read(self) -> None:
+        """Hand answers to whoever waits, until the connection ends."""
+        try:
+            while self._end is None:
+                for message in await self._receive():
+                    self._hand_out(message)
+                self._protocol.receive_data(b"")
+        except SteadError as error:
+            self._fail(error)
+
+    def _hand_out(self, message: Message) -> None:
+        if isinstance(message, (Result, Refusal)):
+            answer = self._waiting.get(message.id)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+        elif isinstance(message, Goodbye):
+            why = f": {message.reason}" if message.reason else ""
+            self._fail(ServerClosedError(f"the server said goodbye{why}"))
+
+    def _fail(self, error: SteadError) -> None:
+        """End every call that waits, and all that would come."""
+        self._end = self._end or error
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(error)

@@ -1,0 +1,231 @@
+"""The messages of the pipe, as values and as JSON.
+
+Each is a JSON object whose `type` says which; unknown fields, wrong types and trailing
+bytes are mistakes. A result that is bytes as a whole (a file's content) arrives as
+bytes; inside dicts and lists, and in arguments, bytes travel as base64 text.
+
+    >>> write_message(Request(id=1, operation="whoami"), PipeLimits())
+    b'{"type":"request","id":1,"operation":"whoami"}'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from stead.errors import InvalidMessageError, RemoteProtocolError
+from stead.gates.pipe.limits import PipeLimits
+from stead.model.token import ImpersonationLevel
+
+VERSION: Final = 1
+
+# JSON readers of other languages keep integers exactly up to 2**53.
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
+AnswerId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+Status: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Sentence: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
+# These are copied into logs and the trail: visible ASCII cannot forge a line there.
+Correlation: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[!-~]+\Z")
+]
+Operation: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[!-~]+\Z")
+]
+ArgumentName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+LevelName: TypeAlias = Literal[
+    "anonymous", "identification", "impersonation", "delegation"
+]
+
+
+class _Message(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="type",
+):
+    """What all messages share."""
+
+
+class Hello(_Message, tag="hello", frozen=True, kw_only=True):
+    """The client's first word: the protocol's version and the level it grants."""
+
+    version: Id
+    level: LevelName = "impersonation"
+    correlation: Correlation | None = None
+
+
+class Request(_Message, tag="request", frozen=True, kw_only=True):
+    """One operation, under a number that the client has not in use."""
+
+    id: Id
+    operation: Operation
+    arguments: Annotated[dict[ArgumentName, Any], msgspec.Meta(max_length=64)] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class Welcome(_Message, tag="welcome", frozen=True, kw_only=True):
+    """The server admits the client."""
+
+    version: Id
+    server: Name
+    account: Name
+    level: LevelName
+
+
+class Result(_Message, tag="result", frozen=True, kw_only=True):
+    """An operation's answer: a plain value, or content of bytes."""
+
+    id: Id
+    value: Any = None
+    content: bytes | None = None
+
+
+class Refusal(_Message, tag="refusal", frozen=True, kw_only=True):
+    """A refused request; number 0 refuses the client itself."""
+
+    id: AnswerId
+    status: Status
+    message: Sentence
+    record: Id | None = None
+
+
+class Goodbye(_Message, tag="goodbye", frozen=True, kw_only=True):
+    """The sender's last word."""
+
+    reason: Sentence = ""
+
+
+ClientMessage: TypeAlias = Hello | Request | Goodbye
+ServerMessage: TypeAlias = Welcome | Result | Refusal | Goodbye
+Message: TypeAlias = Hello | Request | Welcome | Result | Refusal | Goodbye
+
+CLIENT_MESSAGES: Final = msgspec.json.Decoder(ClientMessage)
+SERVER_MESSAGES: Final = msgspec.json.Decoder(ServerMessage)
+_MESSAGES: Final = msgspec.json.Decoder(Message)
+
+
+def level_name(level: ImpersonationLevel) -> LevelName:
+    """Return a level as the pipe spells it."""
+    names: Mapping[ImpersonationLevel, LevelName] = {
+        ImpersonationLevel.ANONYMOUS: "anonymous",
+        ImpersonationLevel.IDENTIFICATION: "identification",
+        ImpersonationLevel.IMPERSONATION: "impersonation",
+        ImpersonationLevel.DELEGATION: "delegation",
+    }
+    return names[level]
+
+
+def level_of(message: Hello | Welcome) -> ImpersonationLevel:
+    """Return the level that a message names."""
+    return ImpersonationLevel[message.level.upper()]
+
+
+def result(number: int, value: object) -> Result:
+    """Return an operation's answer as a message.
+
+    Args:
+        number: the request's.
+        value: bytes, or whatever JSON can hold; dataclasses become objects.
+
+    Raises:
+        InvalidMessageError: JSON cannot hold the value.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Result(id=number, content=bytes(value))
+    return Result(id=number, value=plain(value))
+
+
+def plain(value: object) -> Any:
+    """Return a value made of nothing but dicts, lists, text, numbers and None.
+
+    Raises:
+        InvalidMessageError: JSON cannot hold the value.
+    """
+    try:
+        return msgspec.to_builtins(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessageError("the value cannot be written as json") from error
+
+
+def write_message(message: Message, limits: PipeLimits) -> bytes:
+    """Return a message as JSON.
+
+    Raises:
+        InvalidMessageError: it would not be read back as what it is.
+    """
+    try:
+        body = msgspec.json.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessageError("the message cannot be written as json") from error
+    # The encoder checks little and writes what is not finite as null, so the value is
+    # judged as it was given, and the text is held to what we would take ourselves.
+    fault = _fault_of(_content_of(message), limits)
+    if fault:
+        raise InvalidMessageError(f"the message holds {fault}")
+    try:
+        _MESSAGES.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessageError("a field of the message is not valid") from error
+    return body
+
+
+def read_message(
+    body: bytes, decoder: msgspec.json.Decoder[Any], limits: PipeLimits
+) -> Message:
+    """Return the message that a body holds.
+
+    Args:
+        body: the JSON.
+        decoder: `CLIENT_MESSAGES` or `SERVER_MESSAGES`, by who sent it.
+        limits: depth and items are judged.
+
+    Raises:
+        RemoteProtocolError: it is not a message of that peer, or too costly.
+    """
+    # Of all that may be wrong the reason stays in the chained error: it quotes the
+    # peer. A RecursionError is how the reader says that nesting is too deep.
+    try:
+        message: Message = decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError("the body is not a message of this peer") from error
+    fault = _fault_of(_content_of(message), limits)
+    if fault:
+        raise RemoteProtocolError(f"the message holds {fault}")
+    return message
+
+
+def _content_of(message: Message) -> object:
+    """Return the one part of a message whose shape is the sender's own."""
+    if isinstance(message, Request):
+        return message.arguments
+    return message.value if isinstance(message, Result) else None
+
+
+def _fault_of(value: object, limits: PipeLimits) -> str:
+    """Say what is wrong with a value, level by level; nothing if all is well."""
+    level: list[object] = [value]
+    count = 0
+    for _ in range(limits.depth):
+        count += len(level)
+        if count > limits.items:
+            return "too many values"
+        nested: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                if not all(isinstance(key, str) for key in item):
+                    return "a key that is not text"
+                nested.extend(item.values())
+            elif isinstance(item, (list, tuple)):
+                nested.extend(item)
+            elif isinstance(item, float) and not isfinite(item):
+                return "a number that is not finite"
+        if not nested:
+            return ""
+        level = nested
+    return "values nested too deep"

@@ -1,0 +1,218 @@
+"""The pipe's conversation as a table: bytes in, messages out, and no socket.
+
+One `PipeProtocol` stands at each end. Both follow the same states:
+
+    OPENING --Hello--> GREETED --Welcome--> TALKING --Goodbye--> LEAVING --> CLOSED
+                          `---Refusal 0---> CLOSED
+
+In TALKING the client sends requests and the server answers each, in any order. LEAVING
+is after the client's Goodbye: open requests are still answered. The server's Goodbye
+ends everything. The peer's mistake is a `RemoteProtocolError` and leaves BROKEN, where
+nothing but a Goodbye may follow; ours is an `InvalidMessageError` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias
+
+from stead.errors import InvalidMessageError, RemoteProtocolError
+from stead.gates.pipe.frames import FrameReader, write_frame
+from stead.gates.pipe.limits import PipeLimits
+from stead.gates.pipe.messages import (
+    CLIENT_MESSAGES,
+    SERVER_MESSAGES,
+    VERSION,
+    Goodbye,
+    Hello,
+    Message,
+    Refusal,
+    Request,
+    Result,
+    Welcome,
+    level_of,
+    read_message,
+    write_message,
+)
+
+
+class Role(Enum):
+    """Which end of the pipe."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class State(Enum):
+    """How far the conversation is."""
+
+    OPENING = "opening"
+    GREETED = "greeted"
+    TALKING = "talking"
+    LEAVING = "leaving"
+    BROKEN = "broken"
+    CLOSED = "closed"
+
+
+Step: TypeAlias = tuple[State, Role, type[Message]]
+
+TRANSITIONS: Final[Mapping[Step, State]] = {
+    (State.OPENING, Role.CLIENT, Hello): State.GREETED,
+    (State.OPENING, Role.CLIENT, Goodbye): State.CLOSED,
+    (State.OPENING, Role.SERVER, Goodbye): State.CLOSED,
+    (State.GREETED, Role.SERVER, Welcome): State.TALKING,
+    (State.GREETED, Role.SERVER, Refusal): State.CLOSED,
+    (State.GREETED, Role.SERVER, Goodbye): State.CLOSED,
+    (State.TALKING, Role.CLIENT, Request): State.TALKING,
+    (State.TALKING, Role.CLIENT, Goodbye): State.LEAVING,
+    (State.TALKING, Role.SERVER, Result): State.TALKING,
+    (State.TALKING, Role.SERVER, Refusal): State.TALKING,
+    (State.TALKING, Role.SERVER, Goodbye): State.CLOSED,
+    (State.LEAVING, Role.SERVER, Result): State.LEAVING,
+    (State.LEAVING, Role.SERVER, Refusal): State.LEAVING,
+    (State.LEAVING, Role.SERVER, Goodbye): State.CLOSED,
+    (State.BROKEN, Role.CLIENT, Goodbye): State.CLOSED,
+    (State.BROKEN, Role.SERVER, Goodbye): State.CLOSED,
+}
+
+_BEFORE_TALKING: Final = frozenset({State.OPENING, State.GREETED})
+
+
+class PipeProtocol:
+    """One end of one conversation.
+
+    Attributes:
+        role: which end this is.
+        state: how far the conversation is.
+    """
+
+    def __init__(self, role: Role, limits: PipeLimits | None = None) -> None:
+        self.role = role
+        self.state = State.OPENING
+        self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
+        self._limits = limits or PipeLimits()
+        self._frames = FrameReader()
+        self._hello: Hello | None = None
+        self._open: dict[int, int] = {}
+        self._mistake: str = ""
+
+    @property
+    def open_requests(self) -> int:
+        """How many requests are not answered yet."""
+        return len(self._open)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the server end takes no more requests until it has answered one."""
+        return self.role is Role.SERVER and (
+            len(self._open) >= self._limits.in_flight
+            or sum(self._open.values()) >= self._limits.frame
+        )
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """Whether bytes came that are not a message yet."""
+        return len(self._frames) > 0
+
+    def receive_data(self, data: bytes) -> list[Message]:
+        """Take bytes as they came and return the messages they complete.
+
+        Call again with `b""` until it returns nothing: a mistake that follows whole
+        messages is raised only then, so nothing before it is lost; and a full server
+        end keeps the rest until a request is answered.
+
+        Raises:
+            RemoteProtocolError: the peer broke the protocol.
+        """
+        if self.state is State.BROKEN:
+            raise RemoteProtocolError(self._mistake)
+        self._frames.feed(data)
+        messages: list[Message] = []
+        try:
+            while (message := self._next_message()) is not None:
+                messages.append(message)
+        except RemoteProtocolError as error:
+            self._break(str(error))
+            if not messages:
+                raise
+        return messages
+
+    def send(self, message: Message) -> bytes:
+        """Return the bytes of a message of ours, and go where it leads.
+
+        Raises:
+            InvalidMessageError: it may not be sent now, or is no valid message.
+        """
+        fault = self._fault_of(self.role, message)
+        if fault:
+            raise InvalidMessageError(fault)
+        body = write_message(message, self._limits)
+        frame = write_frame(body, self._frame_limit)
+        self._follow(self.role, message, len(body))
+        return frame
+
+    @property
+    def _frame_limit(self) -> int:
+        limits = self._limits
+        return limits.opening if self.state in _BEFORE_TALKING else limits.frame
+
+    def _next_message(self) -> Message | None:
+        """Take one message from the frames, if there is one that may be taken."""
+        if self.state is State.CLOSED:
+            self._frames.clear()
+            return None
+        if self.is_full:
+            return None
+        body = self._frames.take(self._frame_limit)
+        if body is None:
+            return None
+        is_server = self.role is Role.SERVER
+        decoder = CLIENT_MESSAGES if is_server else SERVER_MESSAGES
+        message = read_message(body, decoder, self._limits)
+        fault = self._fault_of(self._peer, message)
+        if fault:
+            raise RemoteProtocolError(fault)
+        self._follow(self._peer, message, len(body))
+        return message
+
+    def _fault_of(self, sender: Role, message: Message) -> str:
+        """Say why this message may not come now; nothing if it may."""
+        if (self.state, sender, type(message)) not in TRANSITIONS:
+            kind = type(message).__name__.lower()
+            return f"no {kind} of the {sender.value} may come while {self.state.value}"
+        if isinstance(message, (Hello, Welcome)) and message.version != VERSION:
+            return f"version {message.version} is not spoken here, only {VERSION}"
+        if isinstance(message, Welcome):
+            return self._fault_of_welcome(message)
+        if isinstance(message, Request) and message.id in self._open:
+            return f"request {message.id} is open already"
+        if isinstance(message, (Result, Refusal)) and not self._is_awaited(message):
+            return f"nothing asked is answered by {message.id}"
+        return ""
+
+    def _fault_of_welcome(self, welcome: Welcome) -> str:
+        # The client sets the level; a server may take less and never more.
+        if self._hello is None or level_of(welcome) > level_of(self._hello):
+            return "the level was raised"
+        return ""
+
+    def _is_awaited(self, answer: Result | Refusal) -> bool:
+        if self.state is State.GREETED:
+            return answer.id == 0
+        return answer.id in self._open
+
+    def _follow(self, sender: Role, message: Message, size: int) -> None:
+        """Go where a message leads that was found in order."""
+        self.state = TRANSITIONS[self.state, sender, type(message)]
+        if isinstance(message, Hello):
+            self._hello = message
+        elif isinstance(message, Request):
+            self._open[message.id] = size
+        elif isinstance(message, (Result, Refusal)):
+            self._open.pop(message.id, None)
+
+    def _break(self, mistake: str) -> None:
+        self.state = State.BROKEN
+        self._mistake = mistake
+        self._frames.clear()

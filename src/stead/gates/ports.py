@@ -1,0 +1,115 @@
+"""What a gate and whoever stands behind it ask of one another.
+
+A gate learns who is at the door and hands that evidence to `admit`. It gets back a
+conversation, to which it passes messages and whose answers it passes on. It decides
+nothing, and knows neither accounts nor tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from stead.errors import (
+    AccessDeniedError,
+    LogonFailureError,
+    OperationFailedError,
+    ServerUnavailableError,
+    SteadError,
+)
+from stead.model.token import ImpersonationLevel
+
+EvidenceT_contra = TypeVar("EvidenceT_contra", contravariant=True)
+
+
+class Conversation(Protocol):
+    """One admitted client: what it asks is done, or refused, on its behalf."""
+
+    @property
+    def account(self) -> str:
+        """The client's account, as the server names it."""
+        ...
+
+    @property
+    def level(self) -> ImpersonationLevel:
+        """The level granted; never above the one that the client stated."""
+        ...
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
+        """Do one operation. Calls of one client may overlap.
+
+        Raises:
+            SteadError: the refusal; the client hears `public_refusal` of it.
+        """
+
+    async def close(self) -> None:
+        """End the conversation, after its last call has ended; called once."""
+
+
+class Admit(Protocol[EvidenceT_contra]):
+    """The door behind a gate: evidence goes in, a conversation comes out."""
+
+    def __call__(
+        self,
+        evidence: EvidenceT_contra,
+        level: ImpersonationLevel,
+        correlation: str | None,
+    ) -> Awaitable[Conversation]:
+        """Admit a client.
+
+        Args:
+            evidence: what the gate saw for itself about the peer.
+            level: the level that the client states.
+            correlation: the client's own name for this conversation, unverified.
+
+        Raises:
+            LogonFailureError: the client is not admitted.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRefusal:
+    """All that a refused client hears.
+
+    Attributes:
+        status: the Win32 code that belongs to the message.
+        message: the public sentence.
+        record: the number of the audit record that holds the reason, or None.
+    """
+
+    status: int
+    message: str
+    record: int | None = None
+
+
+# One number for each sentence that several causes share: the number must not tell
+# apart what the sentence keeps together (a disabled account from an unknown one, an
+# object that is not there from one that may not be read).
+_SHARED_STATUS: Final[Mapping[str, int]] = {
+    kind.public: kind.status
+    for kind in (
+        SteadError,
+        LogonFailureError,
+        AccessDeniedError,
+        OperationFailedError,
+        ServerUnavailableError,
+    )
+}
+
+
+def public_refusal(error: Exception) -> PublicRefusal:
+    """Return what a client may hear of an error, and nothing else.
+
+    Args:
+        error: a refusal, or any failure of an operation's own code.
+    """
+    if not isinstance(error, SteadError):
+        return PublicRefusal(OperationFailedError.status, OperationFailedError.public)
+    record = getattr(error, "record", None)
+    return PublicRefusal(
+        status=_SHARED_STATUS.get(error.public, error.status),
+        message=error.public,
+        record=record if type(record) is int else None,
+    )

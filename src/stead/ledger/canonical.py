@@ -1,0 +1,160 @@
+"""Audit records as canonical bytes, and back.
+
+One record has exactly one form: JSON in UTF-8, keys sorted, no spaces, fields that hold
+nothing left out. The chain is computed over these bytes, so nobody has to agree about
+more than bytes to verify it.
+
+Text that UTF-8 cannot hold (file names with stray bytes reach Python as lone
+surrogates) is written as ``{"wtf8": "<hex>"}``: every body stays valid JSON for any
+reader, and no name that a client makes up can be confused with another.
+"""
+
+from __future__ import annotations
+
+import json
+from operator import index
+from typing import Any, Final
+
+from stead.errors import InvalidRecordError, SteadError
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.luid import Luid
+from stead.model.sid import Sid
+
+FORMAT: Final = 1
+"""The number of this form; a reader refuses every other."""
+
+MAXIMUM_BODY: Final = 65_536
+"""The largest body, so that a backlog of records has a largest size too."""
+
+_TEXTS: Final = (
+    "gate",
+    "peer",
+    "correlation",
+    "operation",
+    "object_type",
+    "object_name",
+)
+_NUMBERS: Final = ("time", "desired", "granted", "status")
+_LISTS: Final = ("privileges", "reasons")
+_PARTS: Final = ("format", "event", "outcome", "server", "client", "chain", "detail")
+_KEYS: Final = frozenset((*_TEXTS, *_NUMBERS, *_LISTS, *_PARTS))
+_WTF8: Final = "wtf8"
+_JSON: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
+)
+
+# What a record of the wrong shape makes the code below raise, in either direction.
+_MISFITS: Final = (
+    SteadError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def write_record(record: AuditRecord) -> bytes:
+    """Return the one form of a record.
+
+    Raises:
+        InvalidRecordError: a field holds what it may not, or the whole is too large.
+    """
+    try:
+        fields = {name: value for name, value in _fields(record).items() if value}
+        body = _JSON.encode(fields).encode()
+    except _MISFITS as error:
+        raise InvalidRecordError(f"the record cannot be written: {error}") from error
+    if len(body) > MAXIMUM_BODY:
+        raise InvalidRecordError(
+            f"the record has {len(body)} bytes, more than {MAXIMUM_BODY}"
+        )
+    return body
+
+
+def read_record(body: bytes) -> AuditRecord:
+    """Return the record that `write_record` made these bytes of.
+
+    Raises:
+        InvalidRecordError: the bytes are no record, or one of another format.
+    """
+    try:
+        fields = json.loads(body.decode())
+        if fields["format"] != FORMAT:
+            raise InvalidRecordError(f"format `{fields['format']}` is not known")
+        return _record(fields)
+    except _MISFITS as error:
+        raise InvalidRecordError(f"the bytes are not a record: {error}") from error
+
+
+def _fields(record: AuditRecord) -> dict[str, Any]:
+    client = record.client
+    detail = [[_text(key), _text(record.detail[key])] for key in sorted(record.detail)]
+    return {
+        "format": FORMAT,
+        "event": int(AuditEvent(record.event)),
+        "outcome": Outcome(record.outcome).value,
+        "server": _principal(record.server),
+        "client": None if client is None else _principal(client),
+        "chain": [_principal(principal) for principal in record.chain],
+        "detail": detail,
+        **{name: _text(getattr(record, name)) for name in _TEXTS},
+        **{name: index(getattr(record, name)) for name in _NUMBERS},
+        **{name: [_text(part) for part in getattr(record, name)] for name in _LISTS},
+    }
+
+
+def _principal(principal: Principal) -> list[Any]:
+    return [str(principal.sid), _text(principal.name), int(principal.logon_id)]
+
+
+def _text(value: str) -> str | dict[str, str]:
+    if not isinstance(value, str):
+        raise TypeError(f"`{value!r}` is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return {_WTF8: value.encode("utf-8", "surrogatepass").hex()}
+    return value
+
+
+def _record(fields: dict[str, Any]) -> AuditRecord:
+    unknown = fields.keys() - _KEYS
+    if unknown:
+        raise InvalidRecordError(f"field `{min(unknown)}` is not known")
+    client = fields.get("client")
+    plain: dict[str, Any] = {
+        **{name: _read_text(fields.get(name, "")) for name in _TEXTS},
+        **{name: _read_number(fields.get(name, 0)) for name in _NUMBERS},
+        **{name: tuple(map(_read_text, fields.get(name, ()))) for name in _LISTS},
+    }
+    return AuditRecord(
+        event=AuditEvent(_read_number(fields["event"])),
+        outcome=Outcome(fields["outcome"]),
+        server=_read_principal(fields["server"]),
+        client=None if client is None else _read_principal(client),
+        chain=tuple(_read_principal(part) for part in fields.get("chain", ())),
+        detail={_read_text(k): _read_text(v) for k, v in fields.get("detail", ())},
+        **plain,
+    )
+
+
+def _read_principal(parts: list[Any]) -> Principal:
+    sid, name, logon_id = parts
+    return Principal(
+        Sid.from_string(sid), _read_text(name), Luid(_read_number(logon_id))
+    )
+
+
+def _read_text(value: object) -> str:
+    if isinstance(value, dict) and value.keys() == {_WTF8}:
+        return bytes.fromhex(value[_WTF8]).decode("utf-8", "surrogatepass")
+    if not isinstance(value, str):
+        raise TypeError(f"`{value!r}` is not text")
+    return value
+
+
+def _read_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"`{value!r}` is not a number")
+    return value

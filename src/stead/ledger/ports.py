@@ -1,0 +1,52 @@
+"""What the ledger asks of whatever keeps its entries.
+
+The ledger numbers, chains and batches; a `LedgerStore` only keeps, in order, and says
+what came last. Everything a store is handed is opaque to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered and chained record, as it is kept.
+
+    Attributes:
+        sequence: its number: 1, 2, 3 and so on without a gap.
+        body: the record in its canonical bytes.
+        digest: what ties it to everything before it.
+    """
+
+    sequence: int
+    body: bytes
+    digest: bytes
+
+
+class LedgerStore(Protocol):
+    """Where entries are kept. Every failure is a `LedgerUnavailableError`."""
+
+    def append(self, build: Callable[[Entry | None], Sequence[Entry]]) -> None:
+        """Keep what `build` makes of the last entry: all of it, or none.
+
+        Between reading the last entry and keeping the new ones, nobody else appends,
+        in this process or another. What was kept is durable when this returns.
+
+        Args:
+            build: given the last entry, or None in an empty store, returns the
+                entries that follow it.
+
+        Raises:
+            LedgerUnavailableError: nothing was kept; whatever `build` raises is
+                passed on, and then nothing was kept either.
+        """
+
+    def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
+        """Yield the entries numbered above `after`, in order, without loading all."""
+        ...  # a body that is a docstring alone returns None to pyright
+
+    def last(self) -> Entry | None:
+        """Return the entry with the highest number, or None."""

@@ -1,0 +1,219 @@
+"""Who this thread or task is: the one place that holds ambient identity.
+
+A context variable holds the innermost `Frame`. A frame knows the thread and the task
+that entered it, as objects (their numbers are used again). Contexts are copied freely
+by asyncio and executors, so a frame may be found by a thread or task that did not enter
+it: a stranger. A stranger is told so; it never silently becomes somebody.
+
+This module and the bounded intern tables are the only mutable module state of Stead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from stead.errors import (
+    NoProcessTokenError,
+    NoThreadTokenError,
+    StrangerIdentityError,
+)
+from stead.model.token import AccessToken
+
+if TYPE_CHECKING:
+    from stead.monitor.guard import Guard
+    from stead.monitor.ports import Subject
+
+
+class FrameKind(Enum):
+    """What a frame makes of its thread."""
+
+    HANDLER = "a server's handler, which is nobody until it says who"
+    CLIENT = "the client"
+    SERVER = "the server, on purpose"
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One entered identity.
+
+    Attributes:
+        kind: what it makes of the thread.
+        subject: the client, for a CLIENT frame.
+        guard: the server's guard, or None for a bare token outside any server.
+        outer: the frame around this one.
+        where: file and line that entered it.
+        is_kernel: whether the kernel judges this thread as the client.
+        revert: how `revert_to_self` leaves it; None for a block's frame.
+        is_closed: left, wherever that happened; it makes nobody anything any more.
+        thread: the thread that entered it.
+        task: the asyncio task that entered it, or None.
+    """
+
+    kind: FrameKind
+    subject: Subject | None
+    guard: Guard | None
+    outer: Frame | None
+    where: str
+    thread: threading.Thread
+    task: asyncio.Task[object] | None
+    is_kernel: bool = False
+    revert: Callable[[], None] | None = None
+    is_closed: bool = False
+
+    def is_mine(self) -> bool:
+        """Tell whether this very thread and task entered the frame."""
+        return self.thread is threading.current_thread() and self.task is running_task()
+
+
+_current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
+_guards: Final[list[Guard]] = []
+_PACKAGE: Final = __name__.partition(".")[0]
+
+
+def running_task() -> asyncio.Task[object] | None:
+    """Return the asyncio task that runs on this thread, or None."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the cheap documented probe
+        return None
+    return asyncio.current_task()
+
+
+def is_loop_thread() -> bool:
+    """Tell whether an event loop runs on this thread right now."""
+    return asyncio._get_running_loop() is not None  # noqa: SLF001 - as above
+
+
+def raw_frame() -> Frame | None:
+    """Return the innermost frame this context holds, a stranger's or closed too."""
+    return _current.get()
+
+
+def set_frame(frame: Frame | None) -> None:
+    """Make `frame` the innermost one of this context."""
+    _current.set(frame)
+
+
+def current_frame() -> Frame | None:
+    """Return the frame in force here, or None.
+
+    Raises:
+        StrangerIdentityError: the frame found here was entered by another thread or
+            task, or was left already.
+    """
+    frame = _current.get()
+    if frame is None or frame.kind is FrameKind.HANDLER:
+        # A handler's frame gives nobody's identity, so every copy of it is right.
+        return frame
+    if frame.is_closed or not frame.is_mine():
+        raise StrangerIdentityError(
+            f"found a copy of the identity entered at {frame.where}, which is not "
+            "this thread's or task's own",
+            advice="pass the client on explicitly and enter `client.impersonate()` "
+            "where the work is done",
+        )
+    return frame
+
+
+def live_outer(frame: Frame | None) -> Frame | None:
+    """Return the innermost frame from `frame` outward that has not been left."""
+    while frame is not None and frame.is_closed:
+        frame = frame.outer
+    return frame
+
+
+def open_guard(guard: Guard) -> None:
+    """Say that a server is open in this process."""
+    _guards.append(guard)
+
+
+def close_guard(guard: Guard) -> None:
+    """Say that a server is open no more."""
+    if guard in _guards:
+        _guards.remove(guard)
+
+
+def current_guard() -> Guard | None:
+    """Return the guard in force: the frame's, or the only open server's."""
+    frame = current_frame()
+    if frame is not None and frame.guard is not None:
+        return frame.guard
+    return _guards[0] if len(_guards) == 1 else None
+
+
+def process_token() -> AccessToken:
+    """Return the primary token of this process (Win32: OpenProcessToken).
+
+    Raises:
+        NoProcessTokenError: no server is open here, or several and none is in force.
+    """
+    guard = current_guard()
+    if guard is None:
+        raise NoProcessTokenError(
+            "this process has no primary token",
+            advice="open one `ProtectedServer`; with several, ask each for its `token`",
+        )
+    return guard.process_token
+
+
+def thread_token() -> AccessToken:
+    """Return the token this thread impersonates with (Win32: OpenThreadToken).
+
+    Raises:
+        NoThreadTokenError: it impersonates nobody.
+        StrangerIdentityError: what it found is not its own.
+    """
+    frame = current_frame()
+    if frame is None or frame.subject is None:
+        raise NoThreadTokenError(
+            "this thread impersonates nobody",
+            advice="enter `with client.impersonate():` first",
+        )
+    return frame.subject.token
+
+
+def effective_token() -> AccessToken:
+    """Return the token that checks use: the thread's, else the process's.
+
+    Raises:
+        NoThreadTokenError: this is a server's handler and it has not said who it is.
+        NoProcessTokenError: there is no thread token and no server.
+        StrangerIdentityError: what it found is not its own.
+    """
+    frame = current_frame()
+    if frame is None or frame.kind is FrameKind.SERVER:
+        return process_token()
+    if frame.subject is None:
+        raise NoThreadTokenError(
+            "a handler has no identity of its own",
+            advice="act for the client with `with client.impersonate():`, or say "
+            "`with server.as_server():`, which is written down",
+        )
+    return frame.subject.token
+
+
+def is_impersonating() -> bool:
+    """Tell whether this thread is a client now; never raises."""
+    frame = _current.get()
+    return (
+        frame is not None
+        and frame.kind is FrameKind.CLIENT
+        and not frame.is_closed
+        and frame.is_mine()
+    )
+
+
+def caller() -> str:
+    """Return file and line of the nearest code outside Stead, for error texts."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to name the caller cheaply
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "").partition(".")[0]
+        in (_PACKAGE, "contextlib")
+    ):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

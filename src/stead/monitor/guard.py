@@ -1,0 +1,458 @@
+"""The guard: the one place where check, record and refusal meet.
+
+Whatever a server does for a client passes here, in one order: the session must live,
+the judge decides, the record is durable, and only then the act runs or the refusal is
+raised. A guard knows nothing of stores, sockets or system calls; it is handed what it
+needs (`stead.monitor.ports`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from stead.decision.access_check import access_check
+from stead.decision.audit_check import audit_check
+from stead.decision.explain import explain, sentence
+from stead.decision.privilege_check import privilege_check
+from stead.errors import (
+    AccessDeniedError,
+    BadImpersonationLevelError,
+    KernelRefusedError,
+    PrivilegeNotHeldError,
+    SteadError,
+)
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.decision import AccessDecision
+from stead.model.privilege import Privilege
+from stead.model.token import AccessToken, ImpersonationLevel
+from stead.monitor import context
+from stead.monitor.context import Frame, FrameKind
+from stead.monitor.ports import (
+    AuditSink,
+    Enforcer,
+    Entered,
+    Names,
+    SessionLiveness,
+    Subject,
+)
+from stead.monitor.securable_object import Handle, SecurableObject
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """One server's reference monitor.
+
+    Attributes:
+        process_token: the server's own primary token.
+        server: the server, as records print it.
+        sink: where records go.
+        enforcer: makes threads somebody.
+        liveness: knows which sessions live.
+        names: prints SIDs.
+        clock: nanoseconds since the epoch, UTC.
+        verbs: what this server offers inside blocks, for the texts of refusals.
+    """
+
+    process_token: AccessToken
+    server: Principal
+    sink: AuditSink
+    enforcer: Enforcer
+    liveness: SessionLiveness
+    names: Names
+    clock: Callable[[], int]
+    verbs: frozenset[str] = field(default_factory=frozenset)
+
+    # --- objects ------------------------------------------------------------------
+
+    def check(
+        self, subject: Subject, securable: SecurableObject, desired: int
+    ) -> AccessDecision:
+        """Judge, and record only what the object's SACL asks for.
+
+        Args:
+            subject: who asks.
+            securable: what they ask about.
+            desired: the rights; generic ones are mapped by the object's kind.
+
+        Raises:
+            LogonSessionEndedError: the session has ended.
+            BadImpersonationLevelError: the token is anonymous.
+        """
+        decision = self._judge(subject, securable, desired)
+        if self._demands(decision):
+            self.sink.record(self._decided(subject, securable, decision))
+        return decision
+
+    def require(
+        self, subject: Subject, securable: SecurableObject, desired: int
+    ) -> AccessDecision:
+        """Judge, record durably, and return only if access is granted.
+
+        Raises:
+            AccessDeniedError: it is not; holds the decision and the record's number.
+            LedgerUnavailableError: it could not be recorded, so it is not done.
+            LogonSessionEndedError, BadImpersonationLevelError: as in `check`.
+        """
+        return self._settle(subject, securable, desired, AuditEvent.OBJECT_ACCESS)[0]
+
+    def open(
+        self, subject: Subject, securable: SecurableObject, desired: int
+    ) -> Handle:
+        """Open a handle that remembers what was granted; raises as `require` does."""
+        decision, number = self._settle(
+            subject, securable, desired, AuditEvent.HANDLE_REQUESTED
+        )
+        return Handle(
+            securable,
+            decision.granted,
+            number=number,
+            require_live=lambda: self.liveness.require_live(subject.token),
+            close=lambda handle: self._closed(subject, handle),
+        )
+
+    def _settle(
+        self,
+        subject: Subject,
+        securable: SecurableObject,
+        desired: int,
+        event: AuditEvent,
+    ) -> tuple[AccessDecision, int]:
+        decision = self._judge(subject, securable, desired)
+        record = self._decided(subject, securable, decision, event)
+        number = self.sink.record(record)
+        if not decision:
+            raise AccessDeniedError(
+                decision=decision,
+                object_name=securable.name,
+                record=number,
+                advice=f"record {number} of the trail says why",
+            )
+        return decision, number
+
+    def _judge(
+        self, subject: Subject, securable: SecurableObject, desired: int
+    ) -> AccessDecision:
+        try:
+            self.liveness.require_live(subject.token)
+            mapping = securable.kind.mapping
+            return access_check(
+                subject.token, securable.descriptor, mapping.map(int(desired)), mapping
+            )
+        except SteadError as error:
+            self.sink.record(
+                self.compose(
+                    AuditEvent.OBJECT_ACCESS,
+                    subject,
+                    error=error,
+                    object_type=securable.kind.name,
+                    object_name=securable.name,
+                    desired=int(desired),
+                )
+            )
+            raise
+
+    @staticmethod
+    def _demands(decision: AccessDecision) -> bool:
+        return bool(audit_check(decision))
+
+    def _decided(
+        self,
+        subject: Subject,
+        securable: SecurableObject,
+        decision: AccessDecision,
+        event: AuditEvent = AuditEvent.OBJECT_ACCESS,
+    ) -> AuditRecord:
+        record = self.compose(
+            event,
+            subject,
+            object_type=securable.kind.name,
+            object_name=securable.name,
+            desired=decision.question.desired,
+            granted=decision.granted,
+            privileges=tuple(p.value for p in decision.privileges_used),
+            reasons=self.reasons(decision, securable),
+            detail={"sacl": "asked"} if self._demands(decision) else {},
+        )
+        if decision:
+            return record
+        return replace(record, outcome=Outcome.FAILURE, status=AccessDeniedError.status)
+
+    def reasons(
+        self, decision: AccessDecision, securable: SecurableObject
+    ) -> tuple[str, ...]:
+        """Say in sentences why each right was granted or refused."""
+        rights = securable.kind.rights
+        return tuple(
+            sentence(reason, names=self.names, rights=rights)
+            for reason in explain(decision)
+        )
+
+    def _closed(self, subject: Subject, handle: Handle) -> None:
+        self.sink.queue(
+            self.compose(
+                AuditEvent.HANDLE_CLOSED,
+                subject,
+                object_type=handle.object.kind.name,
+                object_name=handle.object.name,
+                granted=handle.granted,
+                detail={"opened by": str(handle.number)},
+            )
+        )
+
+    # --- privileges -----------------------------------------------------------------
+
+    def require_privilege(
+        self, subject: Subject, privileges: tuple[Privilege, ...], *, operation: str
+    ) -> int:
+        """Demand privileges, all of them, enabled; recorded either way.
+
+        Returns:
+            the number of the record.
+
+        Raises:
+            PrivilegeNotHeldError: one is not held enabled.
+        """
+        self.liveness.require_live(subject.token)
+        decision = privilege_check(subject.token, privileges)
+        error = None if decision else PrivilegeNotHeldError(decision.missing)
+        number = self.sink.record(
+            self.compose(
+                AuditEvent.PRIVILEGED_SERVICE,
+                subject,
+                error=error,
+                operation=operation,
+                privileges=tuple(p.value for p in privileges),
+            )
+        )
+        if error is not None:
+            error.record = number
+            raise error
+        return number
+
+    # --- files ------------------------------------------------------------------------
+
+    def ask_for_file(self, subject: Subject, path: str, flags: int) -> None:
+        """Record durably that the kernel is about to be asked, as the client.
+
+        Raises:
+            LogonSessionEndedError, PrivilegeNotHeldError, LedgerUnavailableError: then
+                the kernel is not asked.
+        """
+        try:
+            self.liveness.require_live(subject.token)
+            self._require_may_impersonate()
+        except SteadError as error:
+            self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, error)
+            raise
+        self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, None)
+
+    def answer_for_file(
+        self, subject: Subject, path: str, flags: int, error: SteadError | None
+    ) -> int:
+        """Record durably what the kernel said; return the record's number."""
+        return self._file(AuditEvent.FILE_OPENED, subject, path, flags, error)
+
+    def note_raw(self, subject: Subject, event: str, path: str) -> None:
+        """Queue what a kernel-judged block asks of the machine by itself.
+
+        The block's own entry is durable; the kernel answers before a record could be.
+        """
+        self.sink.queue(
+            self.compose(
+                AuditEvent.HANDLE_REQUESTED,
+                subject,
+                object_type="File",
+                object_name=path,
+                detail={"judge": "kernel", "asked by": event},
+            )
+        )
+
+    def refused_by_kernel(self, frame: Frame, error: PermissionError) -> SteadError:
+        """Record durably that the kernel refused inside a block; return our error.
+
+        Raises:
+            LedgerUnavailableError: it could not be recorded.
+        """
+        path = error.filename if isinstance(error.filename, str) else ""
+        refusal = KernelRefusedError(
+            f"the kernel refused the client `{path}`",
+            errno=error.errno or 0,
+            object_name=path,
+        )
+        refusal.record = self.sink.record(
+            self.compose(
+                AuditEvent.FILE_OPENED,
+                frame.subject,
+                error=refusal,
+                object_type="File",
+                object_name=path,
+                detail={"judge": "kernel", "where": frame.where},
+            )
+        )
+        return refusal
+
+    def _file(
+        self,
+        event: AuditEvent,
+        subject: Subject,
+        path: str,
+        flags: int,
+        error: SteadError | None,
+    ) -> int:
+        return self.sink.record(
+            self.compose(
+                event,
+                subject,
+                error=error,
+                object_type="File",
+                object_name=path,
+                detail={"flags": f"{flags:#o}", "judge": "kernel"},
+            )
+        )
+
+    # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
+
+    def announce(self, kind: FrameKind, subject: Subject | None) -> None:
+        """Record durably that a block is about to be entered.
+
+        Raises:
+            LogonSessionEndedError: the client's session has ended.
+            PrivilegeNotHeldError: the server may not impersonate.
+            LedgerUnavailableError: it cannot be recorded, so it is not entered.
+        """
+        if kind is FrameKind.HANDLER:
+            return
+        where = {"where": context.caller()}
+        if subject is None:
+            self.sink.record(
+                self.compose(AuditEvent.ACTED_AS_SERVER, None, detail=where)
+            )
+            return
+        try:
+            self.liveness.require_live(subject.token)
+            self._require_may_impersonate()
+        except SteadError as error:
+            self.sink.record(
+                self.compose(
+                    AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
+                )
+            )
+            raise
+        self.sink.record(
+            self.compose(
+                AuditEvent.IMPERSONATION_ENTERED,
+                subject,
+                detail=where | {"level": subject.token.level.name.lower()},
+            )
+        )
+
+    def _require_may_impersonate(self) -> None:
+        if not self.process_token.has_privilege(Privilege.IMPERSONATE):
+            raise PrivilegeNotHeldError(
+                (Privilege.IMPERSONATE,),
+                advice="give it to the server's account: "
+                f"`stead privilege grant {self.server.name} SeImpersonatePrivilege`",
+            )
+
+    def require_level(
+        self, subject: Subject, needed: ImpersonationLevel, *, act: str
+    ) -> None:
+        """Return if the client allows `needed`; record the refusal and raise if not.
+
+        Raises:
+            BadImpersonationLevelError: the client, or whoever lowered its token,
+                allows less.
+        """
+        level = subject.token.level
+        if level >= needed:
+            return
+        error = BadImpersonationLevelError(level, needed, act=act)
+        error.record = self.sink.record(
+            self.compose(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
+        )
+        raise error
+
+    def enter(self, kind: FrameKind, subject: Subject | None) -> Entered:
+        """Make the kernel follow, where it can; a handler changes nothing there."""
+        if kind is FrameKind.HANDLER:
+            return Entered(is_kernel=False, leave=_nothing)
+        token = None if subject is None else subject.token
+        try:
+            return self.enforcer.enter(token)
+        except SteadError as error:
+            self.sink.queue(
+                self.compose(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
+            )
+            raise
+
+    def announce_left(self, frame: Frame) -> None:
+        """Record that a client's block was left; nobody waits for it."""
+        if frame.kind is FrameKind.CLIENT:
+            self.sink.queue(
+                self.compose(
+                    AuditEvent.IMPERSONATION_LEFT,
+                    frame.subject,
+                    detail={"where": frame.where},
+                )
+            )
+
+    # --- records --------------------------------------------------------------------
+
+    def compose(  # noqa: PLR0913 - a record has as many sides as this
+        self,
+        event: AuditEvent,
+        subject: Subject | None,
+        *,
+        error: SteadError | None = None,
+        operation: str = "",
+        object_type: str = "",
+        object_name: str = "",
+        desired: int = 0,
+        granted: int = 0,
+        privileges: tuple[str, ...] = (),
+        reasons: tuple[str, ...] = (),
+        detail: dict[str, str] | None = None,
+    ) -> AuditRecord:
+        """Make a record that names server, client and chain; failed if `error`."""
+        more = dict(detail or {})
+        client = None if subject is None else subject.principal
+        if subject is not None and subject.authenticated_by:
+            more.setdefault("authenticated by", subject.authenticated_by)
+        return AuditRecord(
+            event=event,
+            outcome=Outcome.SUCCESS if error is None else Outcome.FAILURE,
+            time=self.clock(),
+            server=self.server,
+            client=None if client == self.server else client,
+            chain=self._chain(subject),
+            gate="" if subject is None else subject.gate,
+            peer="" if subject is None else subject.peer,
+            correlation="" if subject is None else subject.correlation,
+            operation=operation,
+            object_type=object_type,
+            object_name=object_name,
+            desired=desired,
+            granted=granted,
+            privileges=privileges,
+            reasons=reasons if error is None else (*reasons, str(error)),
+            status=0 if error is None else error.status,
+            detail=more,
+        )
+
+    def _chain(self, subject: Subject | None) -> tuple[Principal, ...]:
+        """Return everybody from the server to the client, through nested blocks."""
+        between: list[Principal] = []
+        frame = context.live_outer(context.raw_frame())
+        while frame is not None:
+            if frame.subject is not None and frame.is_mine():
+                between.append(frame.subject.principal)
+            frame = context.live_outer(frame.outer)
+        chain = [self.server, *reversed(between)]
+        if subject is not None and chain[-1] != subject.principal:
+            chain.append(subject.principal)
+        return tuple(chain)
+
+
+def _nothing() -> None:
+    """Leave what changed nothing."""

@@ -1,0 +1,223 @@
+"""Entering and leaving identities on this thread (Win32: client impersonation).
+
+The ways in are `impersonate` (a block), `handler` and `as_server` (a server's own) and,
+in this low module only, `set_thread_token`, which `revert_to_self` undoes. Blocks nest
+and always restore what was around them.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeGuard
+
+from stead.errors import (
+    BadImpersonationLevelError,
+    LoopThreadError,
+    NoThreadTokenError,
+    RevertOrderError,
+    SteadError,
+)
+from stead.model.audit_record import Principal
+from stead.model.token import AccessToken, ImpersonationLevel
+from stead.monitor import context, tripwire
+from stead.monitor.context import Frame, FrameKind
+from stead.monitor.ports import Entered, Subject
+
+if TYPE_CHECKING:
+    from stead.monitor.guard import Guard
+
+_NOTHING_TO_LEAVE = Entered(is_kernel=False, leave=lambda: None)
+
+
+class Block:
+    """A ``with`` block in which this thread is somebody; used once.
+
+    Entering either makes the thread that identity or raises, and then nothing in the
+    block runs. Leaving restores what was around the block. A block left out of order,
+    twice, or on another thread raises `RevertOrderError` and makes nobody anybody:
+    whatever was entered last stays in force until it is left itself.
+    """
+
+    __slots__ = ("_entered", "_frame", "_guard", "_keep", "_kind", "_subject")
+
+    def __init__(
+        self,
+        kind: FrameKind,
+        subject: Subject | None,
+        guard: Guard | None,
+        *,
+        keep: object = None,
+    ) -> None:
+        self._kind = kind
+        self._subject = subject
+        self._guard = guard
+        self._keep = keep  # whose session must live as long as the block does
+        self._entered = _NOTHING_TO_LEAVE
+        self._frame: Frame | None = None
+
+    def __enter__(self) -> Self:
+        """Become the identity.
+
+        1. It may be entered here: a block is used once; never on a loop's thread.
+        2. The token may be acted for: level, and a session that lives.
+        3. The record is durable.
+        4. The kernel follows, where it can; the tripwire stands where it cannot.
+        5. This context says so.
+
+        Raises:
+            LoopThreadError: an event loop runs on this thread.
+            BadImpersonationLevelError: the client allows less than this.
+            LogonSessionEndedError: the client's session has ended.
+            LedgerUnavailableError: it could not be written down.
+            ImpersonationRefusedError: the kernel cannot become this client.
+        """
+        if self._frame is not None:
+            raise RevertOrderError(f"the block entered at {self._frame.where} is used")
+        if self._kind is FrameKind.CLIENT:
+            self._require_may_enter()
+            tripwire.install()
+        if self._guard is not None:
+            self._guard.announce(self._kind, self._subject)
+            self._entered = self._guard.enter(self._kind, self._subject)
+        self._frame = Frame(
+            kind=self._kind,
+            subject=self._subject,
+            guard=self._guard,
+            outer=context.live_outer(context.raw_frame()),
+            where=context.caller(),
+            thread=threading.current_thread(),
+            task=context.running_task(),
+            is_kernel=self._entered.is_kernel,
+        )
+        context.set_frame(self._frame)
+        return self
+
+    def _require_may_enter(self) -> None:
+        if context.is_loop_thread():
+            raise LoopThreadError(
+                "an event loop runs on this thread, so it cannot impersonate",
+                advice="run the block on a thread: "
+                "`await loop.run_in_executor(server.executor(), work)`",
+            )
+        if self._subject is None:
+            raise NoThreadTokenError("there is nobody to impersonate")
+        needed, act = ImpersonationLevel.IMPERSONATION, "impersonating"
+        level = self._subject.token.level
+        if self._guard is not None:
+            self._guard.require_level(self._subject, needed, act=act)
+        elif level < needed:
+            raise BadImpersonationLevelError(level, needed, act=act)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Restore what was around the block.
+
+        Raises:
+            RevertOrderError: it was not entered, was left already, or something that
+                was entered inside it is still open, or another thread leaves it.
+            KernelRefusedError: in place of the `PermissionError` that ends the block
+                where the kernel judges it; recorded.
+        """
+        frame = self._leavable()
+        # INVARIANT: this thread is always the innermost identity still open; a block
+        # left early never makes the code of an inner one somebody else.
+        frame.is_closed = True
+        is_innermost = context.raw_frame() is frame
+        try:
+            self._entered.leave()
+        finally:
+            if is_innermost:
+                context.set_frame(context.live_outer(frame.outer))
+        if self._guard is not None:
+            self._guard.announce_left(frame)
+        if not is_innermost:
+            raise RevertOrderError(
+                f"the block entered at {frame.where} is left before one inside it",
+                advice="the inner one stays in force until it is left itself",
+            )
+        if self._guard is not None and _is_kernels_no(error, frame):
+            raise self._guard.refused_by_kernel(frame, error) from error
+
+    def _leavable(self) -> Frame:
+        """Return the frame, if it may be left here and now."""
+        frame = self._frame
+        if frame is None or frame.is_closed:
+            raise RevertOrderError("the block is not entered, or was left already")
+        if not frame.is_mine():
+            frame.is_closed = True
+            raise RevertOrderError(
+                f"the block entered at {frame.where} is left by another thread or task",
+                advice="leave a block where it was entered; a generator that holds "
+                "one must be closed by the thread that runs it",
+            )
+        return frame
+
+
+def _is_kernels_no(
+    error: BaseException | None, frame: Frame
+) -> TypeGuard[PermissionError]:
+    """Tell whether a block ends because the kernel, judging the client, said no."""
+    return (
+        frame.is_kernel
+        and isinstance(error, PermissionError)
+        and not isinstance(error, SteadError)
+    )
+
+
+def subject_of(token: AccessToken) -> Subject:
+    """Return the subject a bare token speaks for."""
+    principal = Principal(token.user, str(token.user), token.logon_id)
+    return Subject(token, principal)
+
+
+def impersonate(token: AccessToken) -> Block:
+    """Return a block in which this thread impersonates `token`.
+
+    With one server open in this process its guard judges and records the act.
+    Without, nothing guards anything: the block only says whom checks are about, and
+    raw opens, processes and sockets are refused inside it.
+
+    Args:
+        token: an impersonation or primary token at level Impersonation or above.
+    """
+    return Block(FrameKind.CLIENT, subject_of(token), context.current_guard())
+
+
+def set_thread_token(token: AccessToken) -> None:
+    """Make this thread impersonate `token` until `revert_to_self` (SetThreadToken).
+
+    A block cannot be forgotten and this can: prefer `impersonate`.
+
+    Raises:
+        the same errors as entering a block.
+    """
+    block = impersonate(token)
+    block.__enter__()
+    frame = context.raw_frame()
+    if frame is not None:
+        frame.revert = lambda: block.__exit__(None, None, None)
+
+
+def revert_to_self() -> None:
+    """Undo the innermost `set_thread_token` of this thread (Win32: RevertToSelf).
+
+    Only that one: an identity around it, entered by somebody else, is restored.
+
+    Raises:
+        NoThreadTokenError: this thread impersonates nobody.
+        RevertOrderError: the innermost identity is a block's; leave the block.
+    """
+    frame = context.current_frame()
+    if frame is None or frame.kind is not FrameKind.CLIENT:
+        raise NoThreadTokenError("this thread impersonates nobody")
+    if frame.revert is None:
+        raise RevertOrderError(
+            f"the identity was entered by the block at {frame.where}",
+            advice="it ends where its `with` block ends",
+        )
+    frame.revert()

@@ -1,0 +1,89 @@
+"""What the guard needs from the rest of the house, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stead.model.audit_record import AuditRecord, Principal
+from stead.model.sid import Sid
+from stead.model.token import AccessToken
+
+
+class AuditSink(Protocol):
+    """Where records go."""
+
+    def record(self, record: AuditRecord) -> int:
+        """Return its number once the record is durable.
+
+        Raises:
+            LedgerUnavailableError: it could not be made durable; do nothing then.
+        """
+
+    def queue(self, record: AuditRecord) -> None:
+        """Take a record nobody waits for; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """An identity that an `Enforcer` gave to this thread.
+
+    Attributes:
+        is_kernel: whether the kernel now judges this thread as that identity.
+        leave: gives it back; stops the process if the kernel does not.
+    """
+
+    is_kernel: bool
+    leave: Callable[[], None]
+
+
+class Enforcer(Protocol):
+    """Makes this thread somebody, as far as this machine and thread allow."""
+
+    def enter(self, token: AccessToken | None) -> Entered:
+        """Make this thread the token's user, or (None) the server again.
+
+        Raises:
+            ImpersonationRefusedError: the kernel cannot be made to judge as this
+                token; the thread is what it was before.
+        """
+
+
+class SessionLiveness(Protocol):
+    """Knows which logon sessions live."""
+
+    def require_live(self, token: AccessToken) -> None:
+        """Return if the token's session lives.
+
+        Raises:
+            LogonSessionEndedError: it has ended, or never was.
+        """
+
+
+class Names(Protocol):
+    """Prints SIDs for people."""
+
+    def __call__(self, sid: Sid, /) -> str:
+        """Return the name of a SID, or its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """On whose behalf something is asked, and how they came.
+
+    Attributes:
+        token: what is judged.
+        principal: who, as records print it.
+        gate: how they came: `pipe`, `http`, `local`.
+        peer: what the gate knows of the other end.
+        correlation: what ties the records of one request together.
+        authenticated_by: who vouches for them, in words.
+    """
+
+    token: AccessToken
+    principal: Principal
+    gate: str = ""
+    peer: str = ""
+    correlation: str = ""
+    authenticated_by: str = ""

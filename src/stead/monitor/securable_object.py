@@ -1,0 +1,147 @@
+"""Securable objects and handles (Win32: securable objects, handles).
+
+An object is a name, a kind and a descriptor; what it protects is the server's business.
+A handle remembers what was granted when it was opened, and grants nothing more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from stead.errors import AccessDeniedError, HandleClosedError
+from stead.model.access_mask import AccessMask, GenericMapping, Rights, name_rights
+from stead.model.security_descriptor import SecurityDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKind:
+    """A kind of object.
+
+    Attributes:
+        name: such as `Doc`.
+        rights: its own rights' names and bits.
+        mapping: what generic rights mean on it.
+    """
+
+    name: str
+    rights: Mapping[str, int]
+    mapping: GenericMapping
+
+    @classmethod
+    def of(cls, rights: type[Rights]) -> Self:
+        """Return the kind that a `Rights` class describes."""
+        names = {name: int(member) for name, member in rights.__members__.items()}
+        return cls(rights.__name__, names, rights.generic_mapping())
+
+    def spell(self, mask: int) -> str:
+        """Print a mask with this kind's names."""
+        return name_rights(mask, dict(self.rights))
+
+
+class SecurableObject:
+    """A named object that a descriptor guards.
+
+    Attributes:
+        name: unique in the server.
+        kind: its kind.
+        descriptor: the descriptor in force; replaced as a whole.
+        version: the store's version of it.
+    """
+
+    __slots__ = ("descriptor", "kind", "name", "version")
+
+    def __init__(
+        self,
+        name: str,
+        kind: ObjectKind,
+        descriptor: SecurityDescriptor,
+        *,
+        version: int = 1,
+    ) -> None:
+        self.name: Final = name
+        self.kind: Final = kind
+        self.descriptor = descriptor
+        self.version = version
+
+    def __repr__(self) -> str:
+        return f"SecurableObject({self.name!r}, {self.kind.name})"
+
+
+class Handle:
+    """An opened object: what was granted, for as long as it is open.
+
+    Attributes:
+        object: what it opens.
+        granted: the rights granted at opening.
+        number: the audit record that opened it.
+    """
+
+    __slots__ = ("_close", "_lock", "_require_live", "granted", "number", "object")
+
+    def __init__(
+        self,
+        securable: SecurableObject,
+        granted: int,
+        *,
+        number: int,
+        require_live: Callable[[], None],
+        close: Callable[[Handle], None],
+    ) -> None:
+        self.object: Final = securable
+        self.granted: Final = granted
+        self.number: Final = number
+        self._require_live = require_live
+        self._close: Callable[[Handle], None] | None = close
+        self._lock = threading.Lock()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it grants nothing any more."""
+        return self._close is None
+
+    def require(self, rights: int) -> None:
+        """Return if the handle was granted all of `rights`; opens decide, this reads.
+
+        Raises:
+            HandleClosedError: the handle is closed.
+            AccessDeniedError: it was opened with less.
+            LogonSessionEndedError: the client's session has ended.
+        """
+        if self._close is None:
+            raise HandleClosedError(f"the handle to `{self.object.name}` is closed")
+        self._require_live()
+        wanted = self.object.kind.mapping.map(int(rights))
+        if not wanted or wanted & int(AccessMask.MAXIMUM_ALLOWED):
+            raise AccessDeniedError(object_name=self.object.name)
+        if wanted & ~self.granted:
+            granted = self.object.kind.spell(self.granted)
+            raise AccessDeniedError(
+                object_name=self.object.name,
+                advice=f"the handle was opened with {granted}",
+            )
+
+    def close(self) -> None:
+        """Close it; closing again does nothing."""
+        with self._lock:
+            close, self._close = self._close, None
+        if close is not None:
+            close(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        granted = "closed" if self.is_closed else self.object.kind.spell(self.granted)
+        return f"Handle({self.object.name!r}, {granted})"

@@ -1,0 +1,124 @@
+"""What stops code that acts as the server by mistake inside a client's block.
+
+Two parts, put up when the first block is entered and never taken down (Python has no
+way to): an audit hook ([PEP 578]) that refuses raw opens, processes and sockets which
+the kernel would judge as the *server*, and a finder that refuses first imports. A
+tripwire, not a wall: it does not see `os.stat`, nor what C code does by itself.
+
+A refusal names what to use instead, and only what this server has.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import Final
+
+from stead.errors import AccessDeniedError, SteadError
+from stead.monitor import context
+from stead.monitor.context import Frame, FrameKind
+
+_FILES: Final = frozenset({
+    "open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.rmdir",
+    "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
+    "os.chflags", "os.utime", "os.chdir", "os.setxattr", "os.getxattr",
+    "os.listxattr", "os.removexattr", "sqlite3.connect", "ctypes.dlopen",
+    "os.add_dll_directory",
+})  # fmt: skip
+_PROCESSES: Final = frozenset({
+    "subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn",
+    "os.spawn", "os.system", "pty.spawn", "os.kill", "os.killpg", "signal.pthread_kill",
+})  # fmt: skip
+_SOCKETS: Final = frozenset({
+    "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg",
+})  # fmt: skip
+_GUARDED: Final = _FILES | _PROCESSES | _SOCKETS
+_put_up: Final = threading.Lock()
+
+
+class ImportInBlockError(SteadError, RuntimeError):
+    """A module was first imported inside a client's block.
+
+    Not an `ImportError`: Python would remember that the module is missing.
+    """
+
+    public = "the request failed"
+
+
+class _ImportGuard(MetaPathFinder):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's shape
+        target: ModuleType | None = None,  # noqa: ARG002 - the protocol's shape
+    ) -> None:
+        if context.is_impersonating():
+            raise ImportInBlockError(
+                f"module `{fullname}` is imported for the first time inside an "
+                "impersonation block",
+                advice=f"import `{fullname}` when the server starts",
+            )
+
+
+def install() -> None:
+    """Put the tripwire up, once for this process."""
+    with _put_up:
+        if not any(isinstance(finder, _ImportGuard) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _ImportGuard())
+            sys.addaudithook(_on_event)
+
+
+def _on_event(event: str, arguments: tuple[object, ...]) -> None:
+    # Called for every audited event of the process, so the common ways out come first.
+    if event not in _GUARDED:
+        return
+    frame = context.raw_frame()
+    if frame is None or frame.kind is not FrameKind.CLIENT:
+        return
+    if frame.is_closed or not frame.is_mine():
+        return
+    if _is_judged(frame, event, arguments):
+        _note(frame, event, arguments)
+        return
+    raise AccessDeniedError(
+        f"`{event}` is refused inside the impersonation block entered at "
+        f"{frame.where}: the kernel would judge the server, not the client",
+        advice=_advice(frame, event),
+    )
+
+
+def _note(frame: Frame, event: str, arguments: tuple[object, ...]) -> None:
+    """Have the trail name what a kernel-judged block asks for by path."""
+    path = arguments[0] if arguments else None
+    if frame.guard is not None and frame.subject is not None and isinstance(path, str):
+        frame.guard.note_raw(frame.subject, event, path)
+
+
+def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:
+    """Tell whether the kernel judges this very act as the client."""
+    if event == "open" and arguments and isinstance(arguments[0], int):
+        return True  # a descriptor, judged when it was opened
+    if not frame.is_kernel or event in _PROCESSES:
+        return False
+    if event in _SOCKETS:
+        # The network does not see uids; only local sockets are judged by them.
+        peer = arguments[0] if arguments else None
+        return isinstance(peer, socket.socket) and peer.family == socket.AF_UNIX
+    return True
+
+
+def _advice(frame: Frame, event: str) -> str:
+    verbs = () if frame.guard is None else frame.guard.verbs
+    if event in _FILES and "client.open" in verbs:
+        return (
+            "use `client.open(path)`, or run the block on a thread of "
+            "`server.executor()`"
+        )
+    return (
+        "do it outside the block, or say `with server.as_server():`, which is "
+        "written down"
+    )

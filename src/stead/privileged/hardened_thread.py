@@ -1,0 +1,230 @@
+"""A hardened thread, and the blocks in which it is a client.
+
+Blocks nest: the inner client takes over from the outer one by way of the server, and
+leaving the inner block brings the outer client back, proved at every step. A block is
+entered and left once, on one thread.
+
+INVARIANT: code inside a block runs as that block's client, or as nobody. Blocks that
+are left out of order (a generator closed late, exits paired wrongly) contradict each
+other about who the thread is, and the error may be swallowed where it is raised (a
+finalizer's is). So the thread becomes nobody, the guard who owns nothing, until the
+work that it does has ended, and that work fails.
+
+>>> with KernelBlock(PosixIdentity(70001, 70001)):   # doctest: +SKIP
+...     text = open("/srv/notes/alice.txt").read()
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final, Self
+
+from stead.errors import EnforcementUnavailableError, RevertOrderError
+from stead.privileged import credentials
+from stead.privileged.hardening import harden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stead.model.posix_identity import PosixIdentity
+    from stead.privileged.credentials import ServerIdentity
+
+_ANY_UMASK: Final = 0o077
+
+
+class HardenedThread(threading.Thread):
+    """A thread that hardens itself first, says how that went, and then works.
+
+    It is a daemon: a client whose file never answers cannot keep the process from
+    ending.
+
+    Attributes:
+        ready: becomes done once the thread is hardened, or holds why it is not; it has
+            ended then.
+    """
+
+    def __init__(
+        self, work: Callable[[HardenedThread], None], *, guard: int, name: str
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self.ready: Future[None] = Future()
+        self._work = work
+        self._guard = guard
+        self._umask = 0
+        self._server: ServerIdentity | None = None
+        self._blocks: list[KernelBlock] = []
+        self._disordered = False
+
+    def run(self) -> None:
+        """Harden, report, work. A thread that is not hardened does nothing."""
+        try:
+            self._server = harden(self._guard)
+            self._umask = os.umask(_ANY_UMASK)
+            os.umask(self._umask)
+        except BaseException as error:  # noqa: BLE001  # it reaches who waits for ready
+            self.ready.set_exception(error)
+            return
+        self.ready.set_result(None)
+        self._work(self)
+
+    @property
+    def server(self) -> ServerIdentity:
+        """The server's identity.
+
+        Raises:
+            EnforcementUnavailableError: the thread is not hardened.
+        """
+        if self._server is None:
+            raise EnforcementUnavailableError("the thread is not hardened")
+        return self._server
+
+    @property
+    def is_client(self) -> bool:
+        """Whether the kernel judges the thread as somebody else than the server."""
+        return self._disordered or self._innermost() is not None
+
+    def open(self, block: KernelBlock) -> None:
+        """Make the block's identity the thread's, over whoever it is now.
+
+        Raises:
+            ImpersonationRefusedError: the thread is whoever it was before.
+            RevertOrderError: blocks were left out of order before.
+        """
+        if self._disordered:
+            raise RevertOrderError("blocks were left out of order in this work before")
+        try:
+            credentials.leave(self._innermost(), self.server)
+            if block.identity is not None:
+                credentials.enter(block.identity, self.server)
+        except BaseException:
+            credentials.restore(self.server)
+            self._resume()
+            raise
+        self._blocks.append(block)
+
+    def close(self, block: KernelBlock) -> None:
+        """End the block: whoever is open below it is the thread's identity again.
+
+        Raises:
+            RevertOrderError: the block is not open, and nothing is changed; or it is
+                not the innermost one, and the thread is nobody until `settle`.
+        """
+        if block not in self._blocks:
+            raise RevertOrderError("the block is not open: it was left before")
+        if block is not self._blocks[-1]:
+            self._disordered = True
+            self._blocks.clear()
+            credentials.become_nobody(self.server)
+            raise RevertOrderError("a block was left while one inside it was open")
+        self._blocks.pop()
+        credentials.leave(block.identity, self.server)
+        self._resume()
+
+    def settle(self) -> bool:
+        """End every block that is still open; the thread is the server, proved.
+
+        Returns:
+            Whether there was nothing to mend: no block was open or left out of order,
+            and the kernel said that the thread was the server.
+        """
+        clean = not self._blocks and not self._disordered
+        clean = clean and credentials.read() == self.server.credentials
+        if not clean:
+            credentials.restore(self.server)
+        self._blocks.clear()
+        self._disordered = False
+        os.umask(self._umask)
+        return clean
+
+    def _innermost(self) -> PosixIdentity | None:
+        return self._blocks[-1].identity if self._blocks else None
+
+    def _resume(self) -> None:
+        """Become the innermost block's client again, from the server."""
+        outer = self._innermost()
+        if outer is None:
+            return
+        try:
+            credentials.enter(outer, self.server)
+        except BaseException:  # noqa: BLE001  # pragma: no cover  # the process ends
+            # INVARIANT: nothing of an outer block runs unless the thread is its client.
+            credentials.stop("a thread could not become its outer client again")
+
+
+class KernelBlock:
+    """One stay as somebody on the hardened thread that enters it.
+
+    Attributes:
+        identity: the client; None for the server itself, inside a client's block.
+    """
+
+    __slots__ = ("_thread", "identity")
+
+    def __init__(self, identity: PosixIdentity | None) -> None:
+        self.identity = identity
+        self._thread: HardenedThread | None = None
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.leave()
+
+    def enter(self) -> None:
+        """Make the calling thread the identity.
+
+        Raises:
+            EnforcementUnavailableError: the thread is not a hardened one.
+            ImpersonationRefusedError: the kernel or the guard forbids it; the thread
+                is whoever it was.
+            RevertOrderError: the block was entered before, or blocks were left out of
+                order in this work before.
+        """
+        if self._thread is not None:
+            raise RevertOrderError("a block is entered once")
+        thread = current_hardened_thread()
+        thread.open(self)
+        self._thread = thread
+
+    def leave(self) -> None:
+        """Make the calling thread whoever it was before the block.
+
+        Raises:
+            RevertOrderError: the block was left before, not entered, or entered on
+                another thread, and nothing is touched; or it holds one that is still
+                open, and the thread is nobody until its work ends.
+        """
+        thread = self._thread
+        if thread is None or thread is not threading.current_thread():
+            raise RevertOrderError("a block is left on the thread that entered it")
+        thread.close(self)
+
+
+def current_hardened_thread() -> HardenedThread:
+    """Return the calling thread.
+
+    Raises:
+        EnforcementUnavailableError: it is not a hardened one.
+    """
+    thread = threading.current_thread()
+    if not isinstance(thread, HardenedThread):
+        raise EnforcementUnavailableError(
+            "this thread is not hardened, so it becomes nobody",
+            advice="run the block on `server.executor()`",
+        )
+    return thread
+
+
+def is_hardened() -> bool:
+    """Say whether the calling thread is a hardened one."""
+    return isinstance(threading.current_thread(), HardenedThread)
+
+
+def switch_to(identity: PosixIdentity | None) -> Callable[[], None]:
+    """Enter a block and return what leaves it; see `KernelBlock`."""
+    block = KernelBlock(identity)
+    block.enter()
+    return block.leave

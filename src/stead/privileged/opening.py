@@ -1,0 +1,178 @@
+"""Open a file as the client, on a hardened thread, and hand back the descriptor.
+
+The kernel judges the whole path as the client. What is opened is a regular file or a
+directory, never a FIFO, socket or device: those block, or act when they are opened.
+
+The path is looked at first by a descriptor that opens nothing (O_PATH), so that a
+special file is not touched. Then it is opened, never waiting, and what was opened is
+looked at again: between the two the client may put something else there. It gains
+nothing by that: the second look refuses a special file, and until then it was opened
+with the client's own rights and O_NONBLOCK. No magic link of procfs is followed.
+
+What can still make the call wait is the file system itself: a FUSE mount of the
+client's, a network server, an automount. Where that matters, use the client's own
+process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING, Final
+
+from stead.errors import (
+    InvalidNameError,
+    InvalidRequestError,
+    KernelRefusedError,
+    NotARegularFileError,
+)
+from stead.privileged.hardened_thread import KernelBlock
+from stead.privileged.hardening import is_procfs
+from stead.privileged.syscalls import call_waiting, words_of
+
+if TYPE_CHECKING:
+    from stead.model.posix_identity import PosixIdentity
+
+_AT_FDCWD: Final = 2**64 - 100
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_MODE_BITS: Final = 0o7777
+
+
+def open_as(
+    identity: PosixIdentity,
+    path: str | bytes | os.PathLike[str],
+    flags: int,
+    *,
+    mode: int = 0o600,
+) -> int:
+    """Open `path` as the client and return the descriptor, which the caller closes.
+
+    1. Refuse a path that means nothing on its own, and flags that do not belong here.
+    2. Become the client.
+    3. Look at the path without opening it; refuse what is no file or directory.
+    4. Open it without waiting, and look at what was opened.
+    5. Become whoever it was before.
+
+    Args:
+        identity: the client.
+        path: absolute.
+        flags: as of ``os.open``: access mode, O_APPEND, O_CREAT, O_EXCL, O_TRUNC,
+            O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DSYNC. The descriptor is never inherited
+            by programs, and waits in reads and writes like any other.
+        mode: the permissions of a file that is created, less the server's umask.
+
+    Raises:
+        EnforcementUnavailableError: the thread is not hardened.
+        ImpersonationRefusedError: the thread cannot become the client.
+        InvalidNameError: the path is not absolute, or holds a NUL.
+        InvalidRequestError: a flag or mode does not belong here.
+        KernelRefusedError: the kernel refused; holds its `errno`.
+        NotARegularFileError: the path names something else.
+    """
+    name = _absolute(path)
+    _require_flags(flags, mode)
+    with KernelBlock(identity):
+        _look(name, flags)
+        return _open(name, flags, mode)
+
+
+def _absolute(path: str | bytes | os.PathLike[str]) -> bytes:
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InvalidNameError("the path holds what no file name can") from error
+    if b"\0" in name:
+        raise InvalidNameError("the path holds a NUL")
+    if not name.startswith(b"/"):
+        raise InvalidNameError(
+            f"the path `{os.fsdecode(name)}` is not absolute",
+            advice="the server's working directory means nothing to its clients",
+        )
+    return name
+
+
+def _require_flags(flags: int, mode: int) -> None:
+    allowed = (
+        *(os.O_ACCMODE, os.O_APPEND, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_CLOEXEC),
+        *(os.O_DIRECTORY, os.O_NOFOLLOW, os.O_SYNC, os.O_DSYNC, os.O_NONBLOCK),
+    )
+    rest = flags
+    for flag in allowed:
+        rest &= ~flag
+    # The access mode 3 is the kernel's "neither read nor write, but ioctl".
+    if rest or flags & os.O_ACCMODE == os.O_ACCMODE:
+        raise InvalidRequestError(f"the open flags {flags:#x} are not offered")
+    if mode & ~_MODE_BITS:
+        raise InvalidRequestError(f"`{mode:#o}` is not a file mode")
+
+
+def _look(name: bytes, flags: int) -> None:
+    """Refuse a special file before it is touched; leave what is missing to `_open`."""
+    look = os.O_PATH | os.O_CLOEXEC | flags & (os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        descriptor = openat2(name, look, 0)
+    except FileNotFoundError:
+        return  # it may be about to be created
+    except OSError as error:
+        raise _refusal(name, error) from error
+    try:
+        _require_file_or_directory(name, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(name: bytes, flags: int, mode: int) -> int:
+    own = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        descriptor = openat2(name, own, mode if flags & os.O_CREAT else 0)
+    except OSError as error:
+        raise _refusal(name, error) from error
+    try:
+        _require_file_or_directory(name, descriptor)
+        if not flags & os.O_NONBLOCK:
+            os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_file_or_directory(name: bytes, descriptor: int) -> None:
+    kind = os.fstat(descriptor).st_mode
+    is_plain = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
+    # A procfs that was mounted after the thread was hardened would show the server.
+    if not is_plain or is_procfs(descriptor):
+        shown = os.fsdecode(name)
+        raise NotARegularFileError(
+            f"`{shown}` is neither a file nor a directory of the client's world",
+            object_name=shown,
+        )
+
+
+def _refusal(name: bytes, error: OSError) -> KernelRefusedError:
+    shown = os.fsdecode(name)
+    return KernelRefusedError(
+        f"the kernel refused `{shown}`: {words_of(error)}",
+        errno=error.errno or 0,
+        object_name=shown,
+    )
+
+
+def openat2(name: bytes, flags: int, mode: int) -> int:
+    """Open a path as whoever the thread is, following no magic link.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    path = ctypes.create_string_buffer(name)
+    how = struct.pack("=QQQ", flags, mode, _RESOLVE_NO_MAGICLINKS)
+    block = ctypes.create_string_buffer(how, len(how))
+    return call_waiting(
+        "openat2",
+        _AT_FDCWD,
+        ctypes.addressof(path),
+        ctypes.addressof(block),
+        len(how),
+    )

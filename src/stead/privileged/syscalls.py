@@ -1,0 +1,225 @@
+"""System calls by number, never through libc's wrappers.
+
+libc's ``setresuid`` and its kin change every thread of the process (POSIX asks for
+that). The kernel's own calls change the calling thread alone, which is the whole point
+here. The numbers are those of the kernel's tables for x86_64 and aarch64.
+
+Two ways to call: `call` keeps the interpreter's lock, so that no other Python thread
+runs in the middle of a switch; `call_waiting` releases it, for calls that may take the
+disk's or the network's time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import sys
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from stead.errors import EnforcementUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LEAVE_UNCHANGED: Final = 0xFFFF_FFFF
+"""What the set*id calls read as "keep the one you have"; never a uid or gid."""
+
+LAST_KNOWN: Final = 469
+"""The newest number this table was checked against (file_setattr, Linux 6.17)."""
+
+AUDIT_ARCHITECTURES: Final = MappingProxyType(
+    {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7},
+)
+"""What a filter sees as the calling convention: AUDIT_ARCH_* of linux/audit.h."""
+
+# name: (x86_64, aarch64); None where that architecture has no such call.
+_TABLE: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
+    {
+        "add_key": (248, 217),
+        "bpf": (321, 280),
+        "capget": (125, 90),
+        "capset": (126, 91),
+        "chdir": (80, 49),
+        "chroot": (161, 51),
+        "clone": (56, 220),
+        "clone3": (435, 435),
+        "execve": (59, 221),
+        "execveat": (322, 281),
+        "fchdir": (81, 50),
+        "fork": (57, None),
+        "fsconfig": (431, 431),
+        "fsmount": (432, 432),
+        "fsopen": (430, 430),
+        "fspick": (433, 433),
+        "fstatfs": (138, 44),
+        "getgroups": (115, 158),
+        "getresgid": (120, 150),
+        "getresuid": (118, 148),
+        "io_uring_enter": (426, 426),
+        "io_uring_register": (427, 427),
+        "io_uring_setup": (425, 425),
+        "kcmp": (312, 272),
+        "keyctl": (250, 219),
+        "kill": (62, 129),
+        "landlock_restrict_self": (446, 446),
+        "lsm_set_self_attr": (460, 460),
+        "mount": (165, 40),
+        "mount_setattr": (442, 442),
+        "move_mount": (429, 429),
+        "open_by_handle_at": (304, 265),
+        "open_tree": (428, 428),
+        "open_tree_attr": (467, 467),
+        "openat2": (437, 437),
+        "perf_event_open": (298, 241),
+        "personality": (135, 92),
+        "pidfd_getfd": (438, 438),
+        "pidfd_send_signal": (424, 424),
+        "pivot_root": (155, 41),
+        "prctl": (157, 167),
+        "process_madvise": (440, 440),
+        "process_vm_readv": (310, 270),
+        "process_vm_writev": (311, 271),
+        "ptrace": (101, 117),
+        "request_key": (249, 218),
+        "rt_sigqueueinfo": (129, 138),
+        "rt_tgsigqueueinfo": (297, 240),
+        "seccomp": (317, 277),
+        "setfsgid": (123, 152),
+        "setfsuid": (122, 151),
+        "setgid": (106, 144),
+        "setgroups": (116, 159),
+        "setns": (308, 268),
+        "setregid": (114, 143),
+        "setresgid": (119, 149),
+        "setresuid": (117, 147),
+        "setreuid": (113, 145),
+        "setuid": (105, 146),
+        "tgkill": (234, 131),
+        "tkill": (200, 130),
+        "umount2": (166, 39),
+        "unshare": (272, 97),
+        "userfaultfd": (323, 282),
+        "vfork": (58, None),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One calling convention of the kernel.
+
+    Attributes:
+        name: as ``uname -m`` prints it.
+        audit_arch: what a seccomp filter sees.
+        numbers: the calls that exist here, by name.
+    """
+
+    name: str
+    audit_arch: int
+    numbers: Mapping[str, int]
+
+
+def architecture(machine: str) -> Architecture:
+    """Return the tables of the machine that ``uname -m`` calls `machine`.
+
+    Raises:
+        EnforcementUnavailableError: there are none for it, or this interpreter is a
+            32-bit one, whose calls have other numbers.
+    """
+    if machine not in AUDIT_ARCHITECTURES or sys.maxsize < 2**32:
+        raise EnforcementUnavailableError(
+            f"kernel enforcement knows no system calls for `{machine}`",
+            advice="run a 64-bit Python on Linux, on x86_64 or aarch64",
+        )
+    column = list(AUDIT_ARCHITECTURES).index(machine)
+    numbers = {name: row[column] for name, row in _TABLE.items()}
+    return Architecture(
+        machine,
+        AUDIT_ARCHITECTURES[machine],
+        MappingProxyType({k: v for k, v in numbers.items() if v is not None}),
+    )
+
+
+def call(name: str, *arguments: int) -> int:
+    """Make the system call, keeping the interpreter's lock.
+
+    All six argument registers are always written: what the call does not take is zero.
+    INVARIANT: so no register keeps a seal (see ``seccomp``) after the next call here.
+
+    Args:
+        name: the call, as the kernel's table names it.
+        arguments: up to six numbers; pointers as addresses.
+
+    Returns:
+        What the kernel returned.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    kernel = _kernel()
+    return _checked(kernel.holding(*_registers(kernel, name, arguments)))
+
+
+def call_waiting(name: str, *arguments: int) -> int:
+    """Make the system call with the interpreter's lock released; see `call`.
+
+    A call that a signal interrupts is made again (PEP 475).
+    """
+    kernel = _kernel()
+    registers = _registers(kernel, name, arguments)
+    while True:
+        try:
+            return _checked(kernel.releasing(*registers))
+        except InterruptedError:
+            continue
+
+
+def words_of(error: OSError) -> str:
+    """Return the kernel's own words for an error, as our messages begin."""
+    words = str(error.strerror)
+    return words[:1].lower() + words[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """The two doors to the kernel, and its numbers on this machine."""
+
+    # libc's `syscall` function, once through PyDLL and once through CDLL.
+    holding: Callable[..., int]
+    releasing: Callable[..., int]
+    numbers: Mapping[str, int]
+
+
+@functools.cache
+def _kernel() -> _Kernel:
+    """Open the doors once, at the first call and not at import."""
+    numbers = architecture(os.uname().machine).numbers
+    doors = []
+    for library in (
+        ctypes.PyDLL(None, use_errno=True),
+        ctypes.CDLL(None, use_errno=True),
+    ):
+        door = library.syscall
+        door.argtypes = (ctypes.c_uint64,) * 7
+        door.restype = ctypes.c_long
+        doors.append(door)
+    return _Kernel(doors[0], doors[1], numbers)
+
+
+def _registers(
+    kernel: _Kernel, name: str, arguments: tuple[int, ...]
+) -> tuple[int, ...]:
+    if name not in kernel.numbers:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return (kernel.numbers[name], *arguments, *(0,) * (6 - len(arguments)))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

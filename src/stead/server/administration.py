@@ -1,0 +1,255 @@
+"""Accounts, groups and rights, changed only by who may, each change recorded first.
+
+Every verb acts for a subject: the server itself, when its own code calls, or a client
+(`for_client`). What they may do is the descriptor of the object `stead:accounts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stead.authority.names import NameTable, require_name
+from stead.authority.ports import Account, AccountStore, Group
+from stead.authority.sessions import Sessions
+from stead.errors import (
+    AccountExistsError,
+    InvalidNameError,
+    UnknownAccountError,
+)
+from stead.model.audit_record import AuditEvent
+from stead.model.posix_identity import MAXIMUM_ID
+from stead.model.privilege import LogonRight, Privilege
+from stead.model.sid import Sid
+from stead.monitor.guard import Guard
+from stead.monitor.ports import Subject
+from stead.monitor.securable_object import SecurableObject
+from stead.server.objects import AccountDatabase
+
+_RIGHTS = frozenset(p.value for p in Privilege) | {r.value for r in LogonRight}
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """The account desk of a server.
+
+    Attributes:
+        guard: judges and records.
+        store: where accounts live.
+        names: resolves them.
+        sessions: ends those of a disabled account.
+        database: the object whose descriptor says who may.
+        subject: on whose behalf.
+    """
+
+    guard: Guard
+    store: AccountStore
+    names: NameTable
+    sessions: Sessions
+    database: SecurableObject
+    subject: Subject
+
+    # --- accounts -------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+        exist_ok: bool = False,
+    ) -> Account:
+        """Add an account.
+
+        Args:
+            name: 1 to 64 printable letters.
+            uid: what the kernel knows it by on this host; without one it may be judged,
+                and no kernel act is ever done for it.
+            gid: its primary group there; the same number as `uid` if not given.
+            exist_ok: return the account of this name if there is one already.
+
+        Raises:
+            AccountExistsError: name or uid is taken.
+            InvalidNameError: the name, uid or gid is none.
+            AccessDeniedError: the subject may not.
+        """
+        kept = require_name(name)
+        _require_id(uid)
+        _require_id(gid)
+        if uid is None and gid is not None:
+            raise InvalidNameError("a gid without a uid says nothing")
+        found = self.store.account_by_name(kept)
+        if found is not None and exist_ok:
+            self._require(AccountDatabase.READ)
+            return found
+        self._require(AccountDatabase.WRITE)
+        if found is not None or self.store.group_by_name(kept) is not None:
+            raise AccountExistsError(f"the name `{kept}` is taken")
+        self._say(AuditEvent.ACCOUNT_CREATED, kept, uid="" if uid is None else str(uid))
+        return self.store.add_account(kept, uid, uid if gid is None else gid)
+
+    def disable(self, name: str) -> Account:
+        """Disable an account and end its sessions here and now.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            AccessDeniedError: the subject may not.
+        """
+        account = self._account(name)
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.ACCOUNT_DISABLED, account.name)
+        changed = self.store.set_account_disabled(account.sid, is_disabled=True)
+        self.sessions.end_all_of(account.sid)
+        return changed
+
+    def enable(self, name: str) -> Account:
+        """Enable an account again; raises as `disable` does."""
+        account = self._account(name)
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.ACCOUNT_ENABLED, account.name)
+        return self.store.set_account_disabled(account.sid, is_disabled=False)
+
+    def list(self) -> tuple[Account, ...]:
+        """Return all accounts, by name; raises `AccessDeniedError`."""
+        self._require(AccountDatabase.READ)
+        return self.store.accounts()
+
+    # --- groups ---------------------------------------------------------------------
+
+    def add_group(
+        self, name: str, *, gid: int | None = None, exist_ok: bool = False
+    ) -> Group:
+        """Add a group.
+
+        Args:
+            name: 1 to 64 printable letters.
+            gid: the gid its members have for the kernel, if any; not 0.
+            exist_ok: return the group of this name if there is one already.
+
+        Raises:
+            AccountExistsError: name or gid is taken.
+            InvalidNameError: the name or gid is none.
+            AccessDeniedError: the subject may not.
+        """
+        kept = require_name(name)
+        _require_id(gid)
+        if gid == 0:
+            raise InvalidNameError("gid 0 is the system's and never given to members")
+        found = self.store.group_by_name(kept)
+        if found is not None and exist_ok:
+            self._require(AccountDatabase.READ)
+            return found
+        self._require(AccountDatabase.WRITE)
+        if found is not None or self.store.account_by_name(kept) is not None:
+            raise AccountExistsError(f"the name `{kept}` is taken")
+        self._say(AuditEvent.GROUP_CREATED, kept, gid="" if gid is None else str(gid))
+        return self.store.add_group(kept, gid)
+
+    def add_member(self, group: str, member: Sid | str) -> bool:
+        """Put somebody into a group; False if they were in it.
+
+        Tokens are made at logon: it counts from the member's next session.
+
+        Raises:
+            UnknownAccountError: no such group, or nobody is called that.
+            InvalidNameError: a group cannot be in itself.
+            AccessDeniedError: the subject may not.
+        """
+        into, sid = self._group(group), self.names.find(member)
+        if into.sid == sid:
+            raise InvalidNameError(f"group `{into.name}` cannot be its own member")
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.GROUP_MEMBER_ADDED, into.name, member=self.names(sid))
+        return self.store.add_member(into.sid, sid)
+
+    def remove_member(self, group: str, member: Sid | str) -> bool:
+        """Take somebody out of a group; False if they were not in it."""
+        out_of, sid = self._group(group), self.names.find(member)
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, member=self.names(sid))
+        return self.store.remove_member(out_of.sid, sid)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return all groups, by name; raises `AccessDeniedError`."""
+        self._require(AccountDatabase.READ)
+        return self.store.groups()
+
+    def members(self, group: str) -> tuple[Sid, ...]:
+        """Return a group's direct members."""
+        self._require(AccountDatabase.READ)
+        return self.store.members(self._group(group).sid)
+
+    # --- rights ---------------------------------------------------------------------
+
+    def grant(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
+        """Give a privilege or account right; False if it was held.
+
+        It counts from the holder's next session.
+        """
+        sid = self.names.find(holder)
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.RIGHT_ASSIGNED, self.names(sid), right=right.value)
+        return self.store.add_right(sid, right.value)
+
+    def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
+        """Take a privilege or account right; False if it was not held."""
+        sid = self.names.find(holder)
+        self._require(AccountDatabase.WRITE)
+        self._say(AuditEvent.RIGHT_REMOVED, self.names(sid), right=right.value)
+        return self.store.remove_right(sid, right.value)
+
+    def rights(self) -> tuple[tuple[Sid, str], ...]:
+        """Return every (holder, right) that was given."""
+        self._require(AccountDatabase.READ)
+        return self.store.all_rights()
+
+    def require_may_change(self) -> None:
+        """Return if the subject may change accounts; raises `AccessDeniedError`."""
+        self._require(AccountDatabase.WRITE)
+
+    # --- how --------------------------------------------------------------------------
+
+    def _require(self, right: AccountDatabase) -> None:
+        self.guard.require(self.subject, self.database, int(right))
+
+    def _say(self, event: AuditEvent, name: str, **detail: str) -> None:
+        self.guard.sink.record(
+            self.guard.compose(
+                event,
+                self.subject,
+                object_type=self.database.kind.name,
+                object_name=name,
+                detail=detail,
+            )
+        )
+
+    def _account(self, name: str) -> Account:
+        found = self.store.account_by_name(name)
+        if found is None:
+            raise UnknownAccountError(f"no account is called `{name[:80]}`")
+        return found
+
+    def _group(self, name: str) -> Group:
+        found = self.store.group_by_name(name)
+        if found is None:
+            raise UnknownAccountError(f"no group is called `{name[:80]}`")
+        return found
+
+
+def right_named(text: str) -> Privilege | LogonRight:
+    """Return the privilege or account right of a Win32 name.
+
+    Raises:
+        InvalidNameError: there is none of that name.
+    """
+    if text not in _RIGHTS:
+        raise InvalidNameError(
+            f"`{text[:80]}` is no privilege or account right",
+            advice="`stead privilege list --all` shows their names",
+        )
+    by_name: dict[str, Privilege | LogonRight] = {p.value: p for p in Privilege}
+    return by_name.get(text) or LogonRight(text)
+
+
+def _require_id(number: int | None) -> None:
+    if number is not None and not 0 <= number <= MAXIMUM_ID:
+        raise InvalidNameError(f"`{number}` is not a uid or gid")

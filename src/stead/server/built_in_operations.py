@@ -1,0 +1,80 @@
+"""What every server offers to every client: who am I to you, and may I?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stead.errors import AccessDeniedError, InvalidRequestError, UnknownObjectError
+from stead.model.access_mask import AccessMask
+from stead.model.token import ImpersonationLevel
+from stead.monitor.securable_object import ObjectKind
+from stead.server.client_context import ClientContext
+
+if TYPE_CHECKING:
+    from stead.server.protected_server import ProtectedServer
+
+_LISTED = 256
+
+
+def offer_built_ins(server: ProtectedServer) -> None:
+    """Add `stead.whoami`, `stead.check` and `stead.explain` to a server."""
+
+    @server.operation("stead.whoami", level=ImpersonationLevel.ANONYMOUS)
+    def whoami(client: ClientContext) -> dict[str, Any]:
+        return describe_client(server, client)
+
+    @server.operation("stead.check")
+    def check(client: ClientContext, name: str, rights: list[str]) -> bool:
+        try:
+            securable = server.find_object(name)
+        except UnknownObjectError:
+            # An object that is not there and one that may not be seen look alike.
+            raise AccessDeniedError(object_name=name[:_LISTED]) from None
+        return bool(server.check(client, securable, mask_of(securable.kind, rights)))
+
+    @server.operation("stead.explain")
+    def explain(
+        client: ClientContext, account: str, name: str, rights: list[str]
+    ) -> list[str]:
+        securable = server.find_object(name)
+        mask = mask_of(securable.kind, rights)
+        return list(server.explain(client, account, securable, mask).lines())
+
+
+def describe_client(server: ProtectedServer, client: ClientContext) -> dict[str, Any]:
+    """Return who the server takes a client for, as plain data."""
+    token = client.token
+    name_of = server.name_of
+    return {
+        "name": client.name,
+        "sid": str(token.user),
+        "level": token.level.name.lower(),
+        "integrity": name_of(token.integrity),
+        "logon_id": str(token.logon_id),
+        "groups": [
+            {"name": name_of(group.sid), "sid": str(group.sid)}
+            for group in token.groups
+        ],
+        "privileges": [p.privilege.value for p in token.privileges if p.is_enabled],
+        "server": server.name,
+        "enforcement": server.enforcement.value,
+    }
+
+
+def mask_of(kind: ObjectKind, rights: list[str]) -> int:
+    """Return the mask of rights by name: the kind's own, or standard ones.
+
+    Raises:
+        InvalidRequestError: the kind has no right of that name.
+    """
+    mask = 0
+    for right in rights:
+        bits = kind.rights.get(right) or AccessMask.__members__.get(right)
+        if not bits:
+            known = ", ".join((*kind.rights, *AccessMask.__members__))
+            raise InvalidRequestError(
+                f"`{right[:80]}` is no right of a {kind.name}",
+                advice=f"it has {known}",
+            )
+        mask |= int(bits)
+    return mask

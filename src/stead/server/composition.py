@@ -1,0 +1,242 @@
+"""Putting a server's parts together, in the one order that is safe."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+
+from stead.adapters.host import host_identity
+from stead.adapters.store import Store
+from stead.authority.names import NameTable, require_name
+from stead.authority.sessions import Session, Sessions
+from stead.ledger.ledger import Ledger
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.privilege import Privilege
+from stead.monitor import context
+from stead.monitor.context import FrameKind
+from stead.monitor.guard import Guard
+from stead.monitor.impersonation import Block
+from stead.monitor.ports import Subject
+from stead.privileged.executor import KernelExecutor
+from stead.privileged.probe import KernelSupport, probe
+from stead.server.administration import Administration
+from stead.server.admission import Admission
+from stead.server.dispatch import Dispatcher
+from stead.server.enforcement import (
+    Enforcement,
+    ThreadEnforcer,
+    TokenEnforcer,
+    choose,
+)
+from stead.server.explaining import Explainer
+from stead.server.files import KernelFiles
+from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
+from stead.server.operations import Operations
+from stead.server.plain_executor import PlainExecutor
+from stead.server.service_thread import ServiceThread, carried
+from stead.server.trail import Trail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is told; see `ProtectedServer`."""
+
+    name: str
+    store: str | os.PathLike[str]
+    enforcement: Enforcement | None
+    privileges: tuple[Privilege, ...]
+    guard_uid: int
+    allowed_system_uids: frozenset[int]
+    kernel_threads: int
+    handler_threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class House:
+    """A server's parts, all open.
+
+    Attributes:
+        support: what the machine offers.
+        enforcement: who judges acts on the machine itself.
+        guard: checks, records, refuses.
+        own: the server's own session.
+        subject: the server as a subject of its own checks.
+        objects: the securable objects.
+        admission: the door.
+        explainer: says why.
+        administration: the account desk, as the server.
+        trail: the trail, as the server.
+        dispatcher: runs operations.
+        executor: where blocks run that the kernel judges, if it does.
+        handlers: where handlers run.
+        stack: closes it all, last first.
+    """
+
+    support: KernelSupport
+    enforcement: Enforcement
+    guard: Guard
+    own: Session
+    subject: Subject
+    objects: ObjectDirectory
+    admission: Admission
+    explainer: Explainer
+    administration: Administration
+    trail: Trail
+    dispatcher: Dispatcher
+    executor: Executor
+    handlers: Executor
+    stack: ExitStack
+
+
+def compose(settings: Settings) -> House:
+    """Open everything a server is made of; if a step fails, undo those before it.
+
+    1. Learn what the machine offers, and choose the enforcement.
+    2. Open the store; one that others may write is refused.
+    3. Start the ledger.
+    4. Take a primary token, in a session of its own; the guard stands.
+    5. Start the hardened threads, all of them, before anybody can impersonate.
+    6. Record durably that the server starts.
+
+    Raises:
+        EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
+        UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
+        LedgerUnavailableError: the start could not be recorded.
+    """
+    require_name(settings.name)
+    support = probe(settings.guard_uid)
+    enforcement = choose(settings.enforcement, support)
+    with ExitStack() as undo:
+        service = ServiceThread(settings.name)
+        undo.callback(service.close)
+        store = undo.enter_context(Store.open(settings.store))
+        return _furnish(settings, support, enforcement, store, service, undo)
+
+
+def _furnish(
+    settings: Settings,
+    support: KernelSupport,
+    enforcement: Enforcement,
+    store: Store,
+    service: ServiceThread,
+    undo: ExitStack,
+) -> House:
+    accounts = carried(store.accounts, service)
+    names = NameTable(accounts)
+    sessions = Sessions(accounts, clock=time.time_ns, monotonic=time.monotonic_ns)
+    own = sessions.open_server(settings.name, settings.privileges)
+    principal = Principal(own.token.user, settings.name, own.record.logon_id)
+    subject = Subject(own.token, principal)
+    genesis = accounts.domain().to_bytes()
+    ledger = undo.enter_context(
+        Ledger(store.ledger, genesis=genesis, lost=partial(_lost, principal))
+    )
+    threads = ThreadEnforcer(sessions, settings.guard_uid, settings.allowed_system_uids)
+    is_kernel = enforcement is Enforcement.KERNEL
+    guard = Guard(
+        process_token=own.token,
+        server=principal,
+        sink=ledger,
+        enforcer=threads if is_kernel else TokenEnforcer(),
+        liveness=sessions,
+        names=names,
+        clock=time.time_ns,
+        verbs=frozenset({"client.open"} if is_kernel else ()),
+    )
+    executor = undo.enter_context(_executor(settings, guard, is_kernel=is_kernel))
+    opener = (
+        KernelFiles(threads, executor) if isinstance(executor, KernelExecutor) else None
+    )
+    objects = ObjectDirectory(carried(store.objects, service), names)
+    built_in(objects, guard)
+    context.open_guard(guard)
+    undo.callback(context.close_guard, guard)
+    _record_start(guard, subject, settings, enforcement, support)
+    undo.callback(_record_stop, guard, subject)
+    handlers = undo.enter_context(
+        ThreadPoolExecutor(
+            settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
+        )
+    )
+    return House(
+        support=support,
+        enforcement=enforcement,
+        guard=guard,
+        own=own,
+        subject=subject,
+        objects=objects,
+        admission=Admission(guard, accounts, sessions, host_identity, opener),
+        explainer=Explainer(guard, accounts, names, host_identity),
+        administration=Administration(
+            guard, accounts, names, sessions, objects.find(ACCOUNTS), subject
+        ),
+        trail=Trail(
+            guard, carried(store.ledger, service), genesis, objects.find(TRAIL), subject
+        ),
+        dispatcher=Dispatcher(guard, Operations()),
+        executor=executor,
+        handlers=handlers,
+        stack=undo.pop_all(),
+    )
+
+
+def _executor(
+    settings: Settings, guard: Guard, *, is_kernel: bool
+) -> KernelExecutor | PlainExecutor:
+    make_context = partial(_nobody, guard)
+    name = f"{settings.name}-kernel"
+    if not is_kernel:
+        return PlainExecutor(
+            settings.kernel_threads, name=name, make_context=make_context
+        )
+    return KernelExecutor(
+        settings.kernel_threads,
+        guard=settings.guard_uid,
+        name=name,
+        context_factory=make_context,
+    )
+
+
+def _nobody(guard: Guard) -> Context:
+    """Return a context in which nobody is anybody until a block says who."""
+    made = Context()
+    made.run(Block(FrameKind.HANDLER, None, guard).__enter__)
+    return made
+
+
+def _record_start(
+    guard: Guard,
+    subject: Subject,
+    settings: Settings,
+    enforcement: Enforcement,
+    support: KernelSupport,
+) -> None:
+    detail = {
+        "enforcement": enforcement.value,
+        "guard uid": str(settings.guard_uid),
+        "privileges": " ".join(p.value for p in settings.privileges),
+        "not enforced because": "; ".join(support.reasons),
+    }
+    shown = {name: text for name, text in detail.items() if text}
+    guard.sink.record(guard.compose(AuditEvent.TRAIL_STARTED, subject, detail=shown))
+
+
+def _record_stop(guard: Guard, subject: Subject) -> None:
+    guard.sink.queue(guard.compose(AuditEvent.TRAIL_STOPPED, subject))
+
+
+def _lost(server: Principal, number: int) -> AuditRecord:
+    """Make the record that says how many records nobody waited for were lost."""
+    return AuditRecord(
+        event=AuditEvent.RECORDS_LOST,
+        outcome=Outcome.FAILURE,
+        time=time.time_ns(),
+        server=server,
+        chain=(server,),
+        detail={"lost": str(number)},
+    )

@@ -1,0 +1,153 @@
+"""One request, from its name and arguments to its answer: recorded before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from contextvars import Context
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from stead.errors import (
+    AccessDeniedError,
+    OperationFailedError,
+    SteadError,
+)
+from stead.model.audit_record import AuditEvent
+from stead.model.token import ImpersonationLevel
+from stead.monitor.context import FrameKind
+from stead.monitor.guard import Guard
+from stead.monitor.impersonation import Block
+from stead.server.client_context import ClientContext
+from stead.server.operations import Operation, Operations
+
+_log: Final = logging.getLogger("stead.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """Runs operations for clients.
+
+    Attributes:
+        guard: judges and records.
+        operations: what there is.
+    """
+
+    guard: Guard
+    operations: Operations
+
+    def run(
+        self, client: ClientContext, name: str, arguments: Mapping[str, object]
+    ) -> Any:
+        """Run one operation for a client and return its value.
+
+        1. Find it, and fit the arguments to it.
+        2. The client's level and privileges suffice.
+        3. That it runs is recorded durably; only then it runs, in a context of its
+           own in which it is nobody until it says who.
+        4. What came of it is recorded durably; only then it is answered.
+
+        Raises:
+            SteadError: the refusal; holds the number of the record with the reason.
+            OperationFailedError: the handler's own code failed; logged with traceback.
+        """
+        try:
+            operation = self._prepare(client, name)
+            bound = operation.bind(arguments)
+            self._say(AuditEvent.OPERATION_REQUESTED, client, operation.name)
+        except SteadError as error:
+            if error.record is None:
+                requested = AuditEvent.OPERATION_REQUESTED
+                error.record = self._say(requested, client, name[:80], error)
+            raise
+        return self._run_recorded(client, operation, bound)
+
+    def _prepare(self, client: ClientContext, name: str) -> Operation:
+        operation = self.operations.find(name)
+        act = f"operation `{operation.name}`"
+        self.guard.require_level(client.subject, operation.level, act=act)
+        if operation.privileges:
+            self.guard.require_privilege(
+                client.subject, operation.privileges, operation=operation.name
+            )
+        return operation
+
+    def _run_recorded(
+        self, client: ClientContext, operation: Operation, bound: dict[str, Any]
+    ) -> Any:
+        ended = AuditEvent.OPERATION_ENDED
+        try:
+            value = Context().run(self._as_nobody, client, operation, bound)
+        except SteadError as error:
+            number = self._say(ended, client, operation.name, error)
+            error.record = error.record or number
+            raise
+        except PermissionError as error:
+            # The kernel refused inside a client's block: that is an answer.
+            refusal = AccessDeniedError(object_name=str(error.filename or ""))
+            refusal.record = self._say(ended, client, operation.name, refusal)
+            raise refusal from error
+        except Exception as error:
+            _log.exception("operation `%s` failed", operation.name)
+            failure = OperationFailedError(f"operation `{operation.name}` failed")
+            failure.record = self._say(ended, client, operation.name, failure)
+            raise failure from error
+        self._say(ended, client, operation.name)
+        return value
+
+    def _as_nobody(
+        self, client: ClientContext, operation: Operation, bound: dict[str, Any]
+    ) -> Any:
+        with Block(FrameKind.HANDLER, None, self.guard):
+            return operation.handler(client, **bound)
+
+    def _say(
+        self,
+        event: AuditEvent,
+        client: ClientContext,
+        operation: str,
+        error: SteadError | None = None,
+    ) -> int:
+        record = self.guard.compose(
+            event, client.subject, error=error, operation=operation
+        )
+        return self.guard.sink.record(record)
+
+
+class ServerConversation:
+    """One admitted client, as a gate sees it (`stead.gates.ports.Conversation`)."""
+
+    def __init__(
+        self, client: ClientContext, dispatcher: Dispatcher, handlers: Executor
+    ) -> None:
+        self._client = client
+        self._dispatcher = dispatcher
+        self._handlers = handlers
+        self._requests = count(1)
+
+    @property
+    def account(self) -> str:
+        """The client's account, as the server names it."""
+        return self._client.name
+
+    @property
+    def level(self) -> ImpersonationLevel:
+        """The level granted."""
+        return self._client.level
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
+        """Run one operation on a handler's thread; raises as `Dispatcher.run` does."""
+        subject = self._client.subject
+        correlation = f"{subject.correlation}.{next(self._requests)}"
+        client = self._client.with_correlation(correlation)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._handlers, self._dispatcher.run, client, operation, arguments
+        )
+
+    async def close(self) -> None:
+        """End the client's session."""
+        self._client.close()

@@ -1,0 +1,127 @@
+"""How far the kernel follows when this server impersonates, chosen at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from stead.authority.sessions import Session, Sessions
+from stead.errors import EnforcementUnavailableError, ImpersonationRefusedError
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import AccessToken
+from stead.monitor.ports import Entered
+from stead.privileged.hardened_thread import KernelBlock, is_hardened
+from stead.privileged.probe import KernelSupport
+from stead.privileged.system_uids import refuse_system_uid
+
+
+class Enforcement(Enum):
+    """Who judges what the client does to the machine itself.
+
+    Stead's own objects are judged the same either way.
+    """
+
+    KERNEL = "kernel"
+    """Linux judges hardened threads as the client; elsewhere raw acts are refused."""
+    TOKEN = "token"  # noqa: S105 - a mode's name
+    """Nothing but tokens: every raw act inside a block is refused."""
+
+
+def choose(wanted: Enforcement | None, support: KernelSupport) -> Enforcement:
+    """Return the enforcement to use; the best this machine has, if none is named.
+
+    Raises:
+        EnforcementUnavailableError: the kernel was asked for by name and cannot.
+    """
+    if wanted is not None and wanted is not Enforcement.KERNEL:
+        return wanted
+    if support.is_available:
+        return Enforcement.KERNEL
+    if wanted is Enforcement.KERNEL:
+        raise EnforcementUnavailableError(
+            "the kernel cannot enforce here: " + "; ".join(support.reasons),
+            advice="`stead doctor` says what is missing",
+        )
+    return Enforcement.TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEnforcer:
+    """Changes nothing in the kernel; the tripwire refuses what it would misjudge."""
+
+    def enter(self, token: AccessToken | None) -> Entered:  # noqa: ARG002 - as promised
+        """Return an identity that only Stead knows."""
+        return Entered(is_kernel=False, leave=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEnforcer:
+    """Makes hardened threads the client; leaves others to the tripwire.
+
+    Attributes:
+        sessions: knows what the kernel calls a token's client.
+        guard_uid: the reserved real uid of impersonating threads.
+        allowed_uids: system uids that the policy names.
+    """
+
+    sessions: Sessions
+    guard_uid: int
+    allowed_uids: frozenset[int]
+
+    def enter(self, token: AccessToken | None) -> Entered:
+        """Make this thread the token's client, if it is a hardened one.
+
+        Raises:
+            ImpersonationRefusedError: the client has no uid, a system's, or the kernel
+                cannot express the token.
+            LogonSessionEndedError: the session has ended.
+        """
+        if not is_hardened():
+            return Entered(is_kernel=False, leave=_nothing)
+        block = KernelBlock(None if token is None else self.identity(token))
+        block.enter()
+        return Entered(is_kernel=token is not None, leave=block.leave)
+
+    def identity(self, token: AccessToken) -> PosixIdentity:
+        """Return what the kernel calls the token's client.
+
+        Raises:
+            ImpersonationRefusedError: as in `enter`.
+            LogonSessionEndedError: the session has ended.
+        """
+        session = self.sessions.of(token)
+        _require_expressible(token, session)
+        if session.posix is None:
+            raise ImpersonationRefusedError(
+                f"account `{session.record.name}` has no uid, so the kernel cannot "
+                "judge as it",
+                advice="give the account a uid, or ask only for Stead's own objects",
+            )
+        refuse_system_uid(
+            session.posix, guard=self.guard_uid, allowed=self.allowed_uids
+        )
+        return session.posix
+
+
+def _require_expressible(token: AccessToken, session: Session) -> None:
+    """Refuse a token that says less than uid and groups would say to the kernel.
+
+    A group that is disabled or deny-only cannot be left out: without it a file closed
+    to the group and open to others would open. So the token must hold exactly the SIDs
+    its session began with.
+    """
+    begun = session.token
+    same = (
+        token.groups == begun.groups
+        and token.integrity == begun.integrity
+        and not token.user_is_deny_only
+    )
+    if not same:
+        raise ImpersonationRefusedError(
+            "the kernel cannot express a token with other groups or integrity than "
+            "its logon session's"
+        )
+
+
+def _nothing() -> None:
+    """Leave what changed nothing."""

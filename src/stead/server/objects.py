@@ -1,0 +1,277 @@
+"""The server's securable objects: kept in its store, judged by its guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from stead.authority.names import NameTable
+from stead.authority.ports import ObjectStore, StoredObject
+from stead.decision.inheritance import new_object_descriptor, rights_to_set
+from stead.errors import (
+    InvalidNameError,
+    InvalidRequestError,
+    UnknownObjectError,
+)
+from stead.model import well_known
+from stead.model.access_mask import AccessMask, Rights, mapping_of
+from stead.model.ace import (
+    Ace,
+    ExplicitAccess,
+    MandatoryLabelAce,
+    SystemAuditAce,
+    allow,
+    audit,
+)
+from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
+from stead.model.audit_record import AuditEvent
+from stead.model.security_descriptor import SecurityDescriptor
+from stead.model.sid import Sid
+from stead.model.token import AccessToken
+from stead.monitor import context
+from stead.monitor.guard import Guard
+from stead.monitor.ports import Subject
+from stead.monitor.securable_object import ObjectKind, SecurableObject
+
+MAXIMUM_OBJECT_NAME: Final = 256
+Entries = Iterable[Ace | ExplicitAccess]
+
+
+class AccountDatabase(Rights):
+    """Rights to the store's accounts, groups, rights and live sessions."""
+
+    READ = 0x1
+    WRITE = 0x2
+
+
+class AuditTrail(Rights):
+    """Rights to the audit trail."""
+
+    READ = 0x1
+
+
+ACCOUNTS: Final = "stead:accounts"
+TRAIL: Final = "stead:trail"
+
+
+class ObjectDirectory:
+    """Finds, makes and changes securable objects by name.
+
+    Args:
+        store: where descriptors are kept.
+        names: resolves trustees.
+    """
+
+    def __init__(self, store: ObjectStore, names: NameTable) -> None:
+        self._store = store
+        self._names = names
+        self._known: dict[str, SecurableObject] = {}
+
+    def resolve(self, entries: Entries) -> tuple[Acl, Acl | NoAcl]:
+        """Return the DACL and the SACL that these entries make, names resolved.
+
+        Raises:
+            UnknownAccountError: an entry names nobody.
+        """
+        aces = [
+            entry
+            if isinstance(entry, Ace)
+            else entry.resolve(self._names.find(entry.trustee))
+            for entry in entries
+        ]
+        system = tuple(
+            ace for ace in aces if isinstance(ace, SystemAuditAce | MandatoryLabelAce)
+        )
+        dacl = Acl(tuple(ace for ace in aces if ace not in system))
+        return dacl, Acl(system) if system else ABSENT_SACL
+
+    def protect(
+        self,
+        guard: Guard,
+        name: str,
+        kind: ObjectKind,
+        *,
+        token: AccessToken,
+        entries: Entries | None,
+        owner: Sid | str | None,
+    ) -> SecurableObject:
+        """Return the object of this name, made now if the store has none.
+
+        An object that exists keeps the descriptor it has: somebody may have changed it.
+
+        Args:
+            guard: records that it is made.
+            name: 1 to 256 printable characters.
+            kind: its kind.
+            token: whose defaults it takes where nothing else says.
+            entries: its DACL and SACL; None for the token's default DACL.
+            owner: the owner; None for the token's.
+
+        Raises:
+            UnknownAccountError: an entry or the owner names nobody.
+            InvalidRequestError: the object exists and is of another kind.
+        """
+        stored = self._store.object_by_name(_require_object_name(name))
+        if stored is None:
+            descriptor = self._describe(token, kind, entries, owner)
+            self._announce(guard, name, kind, descriptor)
+            stored = self._store.add_object(
+                StoredObject(name, kind.name, dict(kind.rights), descriptor.to_bytes())
+            )
+        if (stored.type_name, stored.rights) != (kind.name, dict(kind.rights)):
+            raise InvalidRequestError(
+                f"object `{name}` is kept as a {stored.type_name} with other rights",
+                advice="an object keeps its kind: give the new one another name",
+            )
+        return self._remember(stored, kind)
+
+    @staticmethod
+    def _announce(
+        guard: Guard, name: str, kind: ObjectKind, descriptor: SecurityDescriptor
+    ) -> None:
+        frame = context.live_outer(context.raw_frame())
+        guard.sink.record(
+            guard.compose(
+                AuditEvent.OBJECT_CREATED,
+                None if frame is None else frame.subject,
+                object_type=kind.name,
+                object_name=name,
+                detail={"descriptor": descriptor.to_sddl()},
+            )
+        )
+
+    def _describe(
+        self,
+        token: AccessToken,
+        kind: ObjectKind,
+        entries: Entries | None,
+        owner: Sid | str | None,
+    ) -> SecurityDescriptor:
+        dacl: Acl | NoAcl = ABSENT_DACL
+        sacl: Acl | NoAcl = ABSENT_SACL
+        if entries is not None:
+            dacl, sacl = self.resolve(entries)
+        made = new_object_descriptor(token, dacl=dacl, mapping=kind.mapping)
+        # Owner and SACL given by the server's own code need no privilege of the
+        # client's: the composition root may name whom it likes.
+        chosen = made.owner if owner is None else self._names.find(owner)
+        mapped = _mapped(sacl, kind)
+        return replace(made, owner=chosen, sacl=mapped)
+
+    def _remember(
+        self, stored: StoredObject, kind: ObjectKind | None
+    ) -> SecurableObject:
+        made = SecurableObject(
+            stored.name,
+            kind or _stored_kind(stored),
+            SecurityDescriptor.from_bytes(stored.descriptor),
+            version=stored.version,
+        )
+        known = self._known.setdefault(stored.name, made)
+        if known.version < made.version:  # another process changed it
+            known.descriptor, known.version = made.descriptor, made.version
+        return known
+
+    def find(self, name: str) -> SecurableObject:
+        """Return the object of this name.
+
+        Raises:
+            UnknownObjectError: there is none.
+        """
+        found = self._known.get(name)
+        if found is not None:
+            return found
+        stored = self._store.object_by_name(name)
+        if stored is None:
+            raise UnknownObjectError(
+                f"no object is called `{name[:80]}`", advice="`protect` it first"
+            )
+        return self._remember(stored, None)
+
+    def all(self) -> tuple[SecurableObject, ...]:
+        """Return every object of the store, by name."""
+        return tuple(self.find(stored.name) for stored in self._store.objects())
+
+    def set_entries(
+        self,
+        guard: Guard,
+        subject: Subject,
+        securable: SecurableObject,
+        entries: Entries,
+    ) -> None:
+        """Replace an object's DACL, and its SACL if entries for one are given.
+
+        Raises:
+            AccessDeniedError: the subject lacks WRITE_DAC (or, for a SACL, SeSecurity).
+            StaleVersionError: somebody changed the descriptor meanwhile.
+        """
+        dacl, sacl = self.resolve(entries)
+        touches_sacl = sacl is not ABSENT_SACL
+        guard.require(subject, securable, rights_to_set(dacl=True, sacl=touches_sacl))
+        before = securable.descriptor
+        after = replace(
+            before,
+            dacl=_mapped(dacl, securable.kind),
+            sacl=_mapped(sacl, securable.kind) if touches_sacl else before.sacl,
+        )
+        guard.sink.record(
+            guard.compose(
+                AuditEvent.PERMISSIONS_CHANGED,
+                subject,
+                object_type=securable.kind.name,
+                object_name=securable.name,
+                detail={"old": before.to_sddl(), "new": after.to_sddl()},
+            )
+        )
+        stored = self._store.set_object_descriptor(
+            securable.name, after.to_bytes(), version=securable.version
+        )
+        securable.descriptor, securable.version = after, stored.version
+
+
+def built_in(directory: ObjectDirectory, guard: Guard) -> None:
+    """Make the objects that guard the server's own accounts and trail."""
+    everything = int(AccessMask.GENERIC_ALL)
+    for name, rights in ((ACCOUNTS, AccountDatabase), (TRAIL, AuditTrail)):
+        directory.protect(
+            guard,
+            name,
+            ObjectKind.of(rights),
+            token=guard.process_token,
+            entries=[
+                allow(well_known.ADMINISTRATORS, everything),
+                allow(guard.process_token.user, everything),
+                audit(well_known.EVERYONE, everything),
+            ],
+            owner=well_known.ADMINISTRATORS,
+        )
+
+
+def _require_object_name(name: str) -> str:
+    if not 0 < len(name) <= MAXIMUM_OBJECT_NAME or not name.isprintable():
+        raise InvalidNameError(
+            f"`{name[:80]}` is no object's name: 1 to {MAXIMUM_OBJECT_NAME} printable "
+            "characters"
+        )
+    return name
+
+
+def _stored_kind(stored: StoredObject) -> ObjectKind:
+    mapping = mapping_of(stored.rights)
+    return ObjectKind(stored.type_name, stored.rights, mapping)
+
+
+def _mapped(acl: Acl | NoAcl, kind: ObjectKind) -> Acl | NoAcl:
+    """Return a list with generic rights replaced by the kind's own."""
+    if isinstance(acl, NoAcl):
+        return acl
+    return Acl(
+        tuple(replace(ace, mask=_map(ace, kind)) for ace in acl), revision=acl.revision
+    )
+
+
+def _map(ace: Ace, kind: ObjectKind) -> int:
+    if isinstance(ace, MandatoryLabelAce):
+        return ace.mask  # a label's mask is a policy, not rights
+    return kind.mapping.map(ace.mask)

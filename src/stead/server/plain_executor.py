@@ -1,0 +1,28 @@
+"""`server.executor()` where the kernel judges nothing: ordinary threads, same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class PlainExecutor(ThreadPoolExecutor):
+    """A thread pool whose items each begin as nobody, in a context of their own."""
+
+    def __init__(
+        self, workers: int, *, name: str, make_context: Callable[[], Context]
+    ) -> None:
+        super().__init__(workers, thread_name_prefix=name)
+        self._make_context = make_context
+
+    def submit(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
+        """Queue a call; it runs in a fresh context, as nobody."""
+        made = self._make_context()
+        return super().submit(lambda: made.run(fn, *args, **kwargs))

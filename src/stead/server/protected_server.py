@@ -1,0 +1,413 @@
+"""`ProtectedServer`: a server with a security context of its own.
+
+with ProtectedServer("notes", store="notes.db") as server:
+    client = server.client_for("alice", authenticated_by="oauth")
+    with client.impersonate():
+        ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from stead.authority.tokens import SERVER_HOLDS
+from stead.errors import InvalidRequestError, ServerClosedError
+from stead.gates.pipe.peer import PeerEvidence
+from stead.model.access_mask import Rights
+from stead.model.decision import AccessDecision
+from stead.model.posix_identity import PosixIdentity
+from stead.model.privilege import Privilege
+from stead.model.sid import Sid
+from stead.model.token import AccessToken, ImpersonationLevel
+from stead.monitor import context
+from stead.monitor.context import FrameKind
+from stead.monitor.impersonation import Block
+from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
+from stead.privileged.probe import KernelSupport
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
+from stead.server.administration import Administration
+from stead.server.admission import Arrival
+from stead.server.built_in_operations import offer_built_ins
+from stead.server.client_context import ClientContext
+from stead.server.composition import House, Settings, compose
+from stead.server.dispatch import ServerConversation
+from stead.server.enforcement import Enforcement
+from stead.server.explaining import Explanation
+from stead.server.objects import Entries
+from stead.server.operations import Handler
+from stead.server.serving import Gate, serve
+from stead.server.trail import Trail
+
+_H = TypeVar("_H", bound=Handler)
+
+
+class ProtectedServer:
+    """A server that can act as its clients, and writes down when it does.
+
+    Opening it starts its threads. Close it, or use it as a context manager.
+
+    Attributes:
+        name: what records call it; its service SID is made of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: str | os.PathLike[str] = ":memory:",
+        *,
+        enforcement: Enforcement | None = None,
+        privileges: tuple[Privilege, ...] = SERVER_HOLDS,
+        guard_uid: int = DEFAULT_GUARD_UID,
+        allowed_system_uids: Collection[int] = (),
+        kernel_threads: int = 4,
+        handler_threads: int = 16,
+    ) -> None:
+        """Open the server; a step that fails undoes those before it.
+
+        Args:
+            name: 1 to 64 printable letters.
+            store: a path, or `:memory:` for what ends with this process.
+            enforcement: None for the best this machine has; `Enforcement.KERNEL` to
+                insist on it; `Enforcement.TOKEN` to do without.
+            privileges: what the server's own token holds.
+            guard_uid: the reserved real uid of threads that impersonate.
+            allowed_system_uids: system uids that may be impersonated; never 0.
+            kernel_threads: how many threads `executor` has.
+            handler_threads: how many requests run at once.
+
+        Raises:
+            EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
+            UnsafeStoreError: others may write the store or its folder.
+            StoreUnavailableError: the store cannot be opened.
+            LedgerUnavailableError: the start could not be recorded.
+        """
+        self.name: Final = name
+        self._house: House = compose(
+            Settings(
+                name=name,
+                store=store,
+                enforcement=enforcement,
+                privileges=privileges,
+                guard_uid=guard_uid,
+                allowed_system_uids=frozenset(allowed_system_uids),
+                kernel_threads=kernel_threads,
+                handler_threads=handler_threads,
+            )
+        )
+        self._is_closed = False
+        offer_built_ins(self)
+
+    # --- what it is -------------------------------------------------------------------
+
+    @property
+    def token(self) -> AccessToken:
+        """The server's own primary token."""
+        return self._house.own.token
+
+    @property
+    def enforcement(self) -> Enforcement:
+        """Who judges what a client does to the machine itself."""
+        return self._house.enforcement
+
+    @property
+    def support(self) -> KernelSupport:
+        """What the machine offers, and why not more."""
+        return self._house.support
+
+    @property
+    def accounts(self) -> Administration:
+        """The account desk, acting as the server itself."""
+        return self._open.administration
+
+    @property
+    def trail(self) -> Trail:
+        """The audit trail, read as the server itself."""
+        return self._open.trail
+
+    def accounts_for(self, client: ClientContext) -> Administration:
+        """Return the account desk, acting for a client."""
+        return replace(self._open.administration, subject=client.subject)
+
+    def trail_for(self, client: ClientContext) -> Trail:
+        """Return the audit trail, read by a client."""
+        return replace(self._open.trail, subject=client.subject)
+
+    @property
+    def _open(self) -> House:
+        if self._is_closed:
+            raise ServerClosedError(f"server `{self.name}` is closed")
+        return self._house
+
+    def name_of(self, sid: Sid) -> str:
+        """Return the name of a SID as people read it, or its text."""
+        return self._open.guard.names(sid)
+
+    # --- objects ----------------------------------------------------------------------
+
+    def protect(
+        self,
+        name: str,
+        rights: type[Rights],
+        entries: Entries | None = None,
+        *,
+        owner: Sid | str | None = None,
+    ) -> SecurableObject:
+        """Return the object of this name, made now if the store has none.
+
+        An object that exists keeps the descriptor it has. A new one takes what is not
+        said here from the effective token: inside a client's block, the client's owner
+        and default DACL; outside, the server's.
+
+        Args:
+            name: 1 to 256 printable characters.
+            rights: what can be done with it.
+            entries: `allow`, `deny`, `audit` or ACEs, in the order they are judged.
+            owner: the owner; None for the effective token's.
+
+        Raises:
+            UnknownAccountError: an entry or the owner names nobody.
+            NoThreadTokenError: this is a handler that has not said who it is.
+        """
+        house = self._open
+        return house.objects.protect(
+            house.guard,
+            name,
+            ObjectKind.of(rights),
+            token=self._effective_token(),
+            entries=entries,
+            owner=owner,
+        )
+
+    def _effective_token(self) -> AccessToken:
+        frame = context.current_frame()
+        if frame is None or frame.guard is not self._house.guard:
+            return self.token
+        return context.effective_token()
+
+    def find_object(self, name: str) -> SecurableObject:
+        """Return the object of this name; raises `UnknownObjectError`."""
+        return self._open.objects.find(name)
+
+    def set_entries(
+        self, client: ClientContext, securable: SecurableObject, entries: Entries
+    ) -> None:
+        """Replace an object's entries for a client that may; recorded first.
+
+        Raises:
+            AccessDeniedError: the client lacks WRITE_DAC (for audit entries, also
+                SeSecurityPrivilege).
+        """
+        house = self._open
+        house.objects.set_entries(house.guard, client.subject, securable, entries)
+
+    # --- judging ----------------------------------------------------------------------
+
+    def require(
+        self, client: ClientContext, securable: SecurableObject, rights: int
+    ) -> AccessDecision:
+        """Judge, record durably, and return only if access is granted.
+
+        Raises:
+            AccessDeniedError: it is not; `decision` and `record` say why.
+            LedgerUnavailableError: it could not be recorded, so it is not done.
+        """
+        return self._open.guard.require(client.subject, securable, int(rights))
+
+    def check(
+        self, client: ClientContext, securable: SecurableObject, rights: int
+    ) -> AccessDecision:
+        """Judge and return the decision; recorded only if the object's SACL asks."""
+        return self._open.guard.check(client.subject, securable, int(rights))
+
+    def open_object(
+        self, client: ClientContext, securable: SecurableObject, rights: int
+    ) -> Handle:
+        """Open a handle that remembers what was granted; raises as `require` does."""
+        return self._open.guard.open(client.subject, securable, int(rights))
+
+    def require_privilege(
+        self, client: ClientContext, *privileges: Privilege, operation: str
+    ) -> int:
+        """Demand privileges of a client, all enabled; return the record's number.
+
+        Raises:
+            PrivilegeNotHeldError: one is not held enabled.
+        """
+        if not privileges:
+            raise InvalidRequestError("no privilege is named")
+        return self._open.guard.require_privilege(
+            client.subject, privileges, operation=operation
+        )
+
+    def explain(
+        self,
+        asker: ClientContext,
+        account: str,
+        securable: SecurableObject,
+        rights: int,
+    ) -> Explanation:
+        """Say whether an account would be granted rights now, and why.
+
+        Raises:
+            AccessDeniedError: the asker may not read the object's descriptor.
+            UnknownAccountError: nobody is called that.
+        """
+        return self._open.explainer.why(asker.subject, account, securable, int(rights))
+
+    # --- clients ----------------------------------------------------------------------
+
+    def client_for(
+        self,
+        name: str,
+        *,
+        authenticated_by: str,
+        level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
+        gate: str = "local",
+        peer: str = "",
+    ) -> ClientContext:
+        """Return a client that somebody trusted has authenticated; no credentials.
+
+        Args:
+            name: the account.
+            authenticated_by: who vouches for it, in words: `oauth`, `session cookie`.
+            level: how far the client lets the server go.
+            gate: how it came.
+            peer: what is known of the other end.
+
+        Raises:
+            PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
+            UnknownAccountError, AccountDisabledError, LogonTypeNotGrantedError: as they
+                say; a client hears the same of each.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        if not authenticated_by.strip():
+            raise InvalidRequestError("say who authenticated the client")
+        arrival = Arrival(gate, peer, _correlation(), "asserted", authenticated_by)
+        return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
+
+    def client_for_peer(
+        self,
+        peer: PosixIdentity,
+        *,
+        description: str = "",
+        gate: str = "local",
+        level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
+    ) -> ClientContext:
+        """Return a local peer as a client; its ids come from the kernel, verified.
+
+        Raises:
+            LogonFailureError: it is not admitted; the trail says why.
+        """
+        arrival = Arrival(gate, description, _correlation(), "peer", "kernel")
+        return self._open.admission.admit_peer(peer, level=level, arrival=arrival)
+
+    def as_server(self) -> Block:
+        """Return a block in which this thread acts as the server, written down."""
+        return Block(FrameKind.SERVER, None, self._open.guard)
+
+    def executor(self) -> Executor:
+        """Return the threads on which the kernel judges a client's blocks.
+
+        Under `Enforcement.TOKEN` they are ordinary threads and raw acts inside blocks
+        are refused there as everywhere.
+        """
+        return self._open.executor
+
+    # --- operations and gates ---------------------------------------------------------
+
+    def operation(
+        self,
+        name: str,
+        *,
+        privileges: Collection[Privilege] = (),
+        level: ImpersonationLevel = ImpersonationLevel.IDENTIFICATION,
+    ) -> Callable[[_H], _H]:
+        """Return a decorator that offers a function to clients.
+
+        Args:
+            name: what clients ask for.
+            privileges: what their tokens must hold, all enabled.
+            level: the least level at which they may ask.
+        """
+
+        def offer(handler: _H) -> _H:
+            self._open.dispatcher.operations.add(
+                name, handler, privileges=tuple(privileges), level=level
+            )
+            return handler
+
+        return offer
+
+    def call(self, client: ClientContext, operation: str, **arguments: object) -> Any:
+        """Run an operation for a client, on this thread."""
+        return self._open.dispatcher.run(client, operation, arguments)
+
+    async def admit(
+        self, evidence: PeerEvidence, level: ImpersonationLevel, correlation: str | None
+    ) -> ServerConversation:
+        """Admit a pipe's peer (`stead.gates.ports.Admit`).
+
+        Raises:
+            LogonFailureError: it is not admitted.
+        """
+        house = self._open
+        arrival = Arrival(
+            "pipe", evidence.describe(), _correlation(correlation), "peer", "kernel"
+        )
+        peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
+        door = partial(house.admission.admit_peer, peer, level=level, arrival=arrival)
+        loop = asyncio.get_running_loop()
+        client = await loop.run_in_executor(house.handlers, door)
+        return ServerConversation(client, house.dispatcher, house.handlers)
+
+    async def serve(
+        self, *gates: Gate, ready: Callable[[], None] | None = None
+    ) -> None:
+        """Open gates and serve until SIGTERM, SIGINT or cancellation.
+
+        What runs is let end; then the gates are closed. The server itself stays open.
+
+        Args:
+            gates: such as `stead.gates.pipe.PipeGate`.
+            ready: called once every gate is open.
+        """
+        await serve(gates, self.admit, ready=ready)
+
+    # --- the end ----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop: handlers end, blocks end, the trail is written out; again does nothing.
+
+        What still runs is waited for. Sessions end with the server.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            self._house.stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"ProtectedServer({self.name!r}, {self.enforcement.value})"
+
+
+def _correlation(given: str | None = None) -> str:
+    """Return a new mark for one client's records, with its own beside it."""
+    mark = secrets.token_hex(8)
+    return f"{mark} {given}" if given else mark

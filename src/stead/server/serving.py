@@ -1,0 +1,62 @@
+"""Running gates until somebody says stop, and then stopping gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final, Protocol
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Gate(Protocol):
+    """A door that clients come through."""
+
+    async def start(self, admit: Callable[..., Awaitable[Any]], /) -> None:
+        """Open; hand evidence of who comes to `admit`."""
+
+    async def stop(self) -> None:
+        """Take nobody more, let what runs end, close."""
+
+
+async def serve(
+    gates: Sequence[Gate],
+    admit: Callable[..., Awaitable[Any]],
+    *,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Open the gates and keep them open until SIGTERM, SIGINT or cancellation.
+
+    Args:
+        gates: opened in this order, closed in the other.
+        admit: who decides who comes in.
+        ready: called once every gate is open.
+    """
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        for gate in gates:
+            await gate.start(admit)
+            stack.push_async_callback(gate.stop)
+        stack.callback(_listen(stop))
+        if ready is not None:
+            ready()
+        await stop.wait()
+
+
+def _listen(stop: asyncio.Event) -> Callable[[], None]:
+    """Set `stop` on a signal, where this thread may; return what undoes that."""
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+
+    def undo() -> None:
+        for number in _SIGNALS:
+            with suppress(ValueError, RuntimeError):  # the loop may be closed by now
+                loop.remove_signal_handler(number)
+
+    return undo

@@ -1,0 +1,124 @@
+"""Audit entries speak for their trustee, their rights and their outcome."""
+
+from __future__ import annotations
+
+import pytest
+from tests.decision.cases import (
+    ALICE,
+    BOB,
+    DENY_ONLY,
+    DISABLED,
+    INTERNS,
+    MAXIMUM,
+    READ,
+    READ_CONTROL,
+    RUN,
+    WRITE,
+    allow,
+    check,
+    guarded,
+    label,
+    token,
+)
+
+from stead.decision.audit_check import AuditDemand, audit_check
+from stead.model.ace import AceFlags, SystemAuditAce
+from stead.model.acl import ABSENT_SACL, NULL_SACL, Acl
+from stead.model.token import TokenGroup
+from stead.model.well_known import EVERYONE, LOW_LEVEL, OWNER_RIGHTS
+
+SUCCESS, FAILURE = AceFlags.SUCCESSFUL_ACCESS, AceFlags.FAILED_ACCESS
+
+
+def audit(trustee, mask, flags):
+    return SystemAuditAce(trustee, mask, flags)
+
+
+def demanded(*entries, who=None, desired=READ, owner=BOB):
+    """The audit entries that speak when somebody asks; READ is granted to Alice."""
+    what = guarded(allow(ALICE, READ), owner=owner, sacl=Acl(entries))
+    return audit_check(check(token() if who is None else who, what, desired)).aces
+
+
+@pytest.mark.parametrize(
+    ("flags", "on_success", "on_failure"),
+    [
+        (AceFlags.NONE, False, False),
+        (SUCCESS, True, False),
+        (FAILURE, False, True),
+        (SUCCESS | FAILURE, True, True),
+    ],
+)
+def test_the_flags_name_the_outcomes(flags, on_success, on_failure):
+    entry = audit(ALICE, READ | WRITE, flags)
+    assert (entry,) * on_success == demanded(entry, desired=READ)
+    assert (entry,) * on_failure == demanded(entry, desired=WRITE)
+
+
+def test_an_entry_for_somebody_else_says_nothing():
+    assert () == demanded(audit(BOB, READ, SUCCESS), audit(EVERYONE, READ, SUCCESS))
+
+
+def test_on_success_the_rights_granted_count_and_on_failure_those_asked_for():
+    assert () == demanded(audit(ALICE, WRITE, SUCCESS), desired=READ)
+    assert () == demanded(audit(ALICE, RUN, FAILURE), desired=WRITE)
+    entry = audit(ALICE, READ, FAILURE)
+    assert (entry,) == demanded(entry, desired=READ | WRITE)
+
+
+def test_generic_rights_of_an_entry_are_mapped():
+    entry = audit(ALICE, 0x80000000, SUCCESS)
+    assert (entry,) == demanded(entry, desired=READ)
+
+
+def test_a_deny_only_group_is_still_who_came():
+    entry = audit(INTERNS, READ, SUCCESS)
+    assert (entry,) == demanded(entry, who=token(TokenGroup(INTERNS, DENY_ONLY)))
+    assert () == demanded(entry, who=token(TokenGroup(INTERNS, DISABLED)))
+
+
+def test_an_inherit_only_entry_says_nothing():
+    flags = SUCCESS | AceFlags.INHERIT_ONLY | AceFlags.CONTAINER_INHERIT
+    assert () == demanded(audit(ALICE, READ, flags))
+
+
+def test_an_owner_rights_entry_speaks_for_the_owner():
+    entry = audit(OWNER_RIGHTS, READ, SUCCESS)
+    assert () == demanded(entry)
+    what = guarded(allow(ALICE, READ), owner=ALICE, sacl=Acl((entry,)))
+    assert audit_check(check(token(), what, READ))
+
+
+@pytest.mark.parametrize("sacl", [NULL_SACL, ABSENT_SACL, Acl()])
+def test_without_entries_nothing_is_demanded(sacl):
+    demand = audit_check(check(token(), guarded(allow(ALICE, READ), sacl=sacl), READ))
+    assert (AuditDemand(), False) == (demand, bool(demand))
+
+
+def test_a_label_demands_nothing():
+    assert () == demanded(label(LOW_LEVEL, 7, SUCCESS))
+
+
+def test_a_granted_maximum_is_compared_with_what_was_granted():
+    entry = audit(ALICE, READ, SUCCESS)
+    assert (entry,) == demanded(
+        entry,
+        audit(ALICE, WRITE, SUCCESS),
+        audit(ALICE, READ, FAILURE),
+        desired=MAXIMUM,
+    )
+
+
+def test_a_refused_maximum_meant_every_right():
+    entry = audit(BOB, READ_CONTROL, FAILURE)
+    what = guarded(allow(ALICE, READ), sacl=Acl((entry,)))
+    demand = audit_check(check(token(user=BOB), what, MAXIMUM))
+    assert (entry,) == demand.aces
+
+
+def test_an_unknown_entry_always_demands_a_record():
+    class PuzzleAudit(SystemAuditAce):
+        __slots__ = ()
+
+    entry = PuzzleAudit(BOB, RUN)
+    assert (entry,) == demanded(entry)

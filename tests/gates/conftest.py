@@ -1,0 +1,173 @@
+"""A small server behind a real pipe, and clients as processes of other uids."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stead.errors import AccessDeniedError, LogonFailureError, OperationFailedError
+from stead.gates.pipe.limits import PipeLimits
+from stead.gates.pipe.peer import PeerEvidence
+from stead.gates.pipe.server import PipeGate
+from stead.model.token import ImpersonationLevel
+
+
+class Desk:
+    """A conversation that answers a few operations and remembers what it did."""
+
+    def __init__(self, house, evidence, level, correlation):
+        self.house = house
+        self.evidence = evidence
+        self.level = level
+        self.correlation = correlation
+        self.is_closed = False
+
+    @property
+    def account(self):
+        return f"uid-{self.evidence.uid}"
+
+    async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
+        self.house.calls.append((self.evidence.uid, operation))
+        if operation == "wait":
+            await self.house.gate_open.wait()
+        elif operation == "denied":
+            raise AccessDeniedError(
+                "entry 2 denies it", object_name="/secret", record=7
+            )
+        elif operation == "broken":
+            raise ZeroDivisionError("the server's secret")
+        elif operation == "unwritable":
+            return object()
+        elif operation == "huge":
+            return "x" * (1 << 21)
+        elif operation == "stubborn":
+            await self.house.be_stubborn()
+        elif operation == "file":
+            return b"\x00\xff content"
+        elif operation == "identity":
+            found = self.house.identity.get()
+            self.house.identity.set("an earlier request")
+            return found
+        elif operation == "peer":
+            return [self.evidence.uid, self.evidence.gid, *self.evidence.groups]
+        self.house.finished.append((self.evidence.uid, operation))
+        return dict(arguments)
+
+    async def close(self) -> None:
+        assert not self.is_closed
+        self.is_closed = True
+
+
+class House:
+    """What stands behind the gate in these tests."""
+
+    def __init__(self):
+        self.desks: list[Desk] = []
+        self.calls: list[tuple[int, str]] = []
+        self.finished: list[tuple[int, str]] = []
+        self.gate_open = asyncio.Event()
+        self.identity = ContextVar("identity", default="nobody")
+        self.refused: set[int] = set()
+        self.admit_error: Exception | None = None
+
+    async def admit(
+        self,
+        evidence: PeerEvidence,
+        level: ImpersonationLevel,
+        correlation: str | None,
+    ) -> Desk:
+        if evidence.uid in self.refused:
+            raise LogonFailureError
+        if self.admit_error is not None:
+            raise self.admit_error
+        desk = Desk(self, evidence, level, correlation)
+        self.desks.append(desk)
+        return desk
+
+    async def be_stubborn(self):
+        try:
+            await self.gate_open.wait()
+        except asyncio.CancelledError:
+            raise OperationFailedError("cancelled by the gate") from None
+
+    async def until(self, claim: Callable[[], bool]) -> None:
+        """Let the loop turn until a claim holds; the test's time-out is the end."""
+        async with asyncio.timeout(20):
+            while not claim():  # noqa: ASYNC110 - any claim, not one event
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def folder():
+    """A folder that every uid may enter and only root may change."""
+    path = Path(tempfile.mkdtemp(prefix="gate"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def opened(folder):
+    """A context manager: an open gate and the house behind it."""
+
+    @asynccontextmanager
+    async def open_gate(grace: float = 5.0, **limits: Any):
+        house = House()
+        gate = PipeGate(folder / "pipe", name="desk", limits=PipeLimits(**limits))
+        await gate.start(house.admit)
+        try:
+            yield gate, house
+        finally:
+            house.gate_open.set()
+            await gate.stop(grace=grace)
+
+    return open_gate
+
+
+@pytest.fixture
+def in_child() -> Callable[..., Awaitable[Any]]:
+    """Run a function in a forked process, under other ids if given."""
+    return _in_child
+
+
+async def _in_child(function, *, uid=None, groups=()):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _be_child(function, uid, groups, writing)
+    os.close(writing)
+    try:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader),
+            os.fdopen(reading, "rb"),
+        )
+        answer = await reader.read()
+        transport.close()
+    finally:
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it is exiting, or is stuck
+    outcome = json.loads(answer)
+    if "error" in outcome:
+        raise AssertionError(outcome["error"])
+    return outcome["value"]
+
+
+def _be_child(function, uid, groups, writing):
+    try:
+        if uid is not None:
+            os.setgroups(groups)
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        outcome = {"value": function()}
+    except BaseException as error:
+        outcome = {"error": repr(error)}
+    os.write(writing, json.dumps(outcome).encode())
+    os._exit(0)

@@ -1,0 +1,457 @@
+"""The ledger: durable before the act, bounded, and never silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import threading
+
+import pytest
+
+from stead.errors import InvalidRecordError, LedgerUnavailableError
+from stead.ledger.canonical import read_record
+from stead.ledger.chain import verify
+from stead.ledger.ledger import Ledger
+from stead.model.audit_record import AuditEvent
+
+
+def _names(store):
+    return [read_record(entry.body).object_name for entry in store.kept]
+
+
+def _lost(store):
+    records = [read_record(entry.body) for entry in store.kept]
+    return [int(kept.detail["lost"]) for kept in records if "lost" in kept.detail]
+
+
+def _in_thread(call, *arguments):
+    """Run a call in a thread of its own; returns a function that gives its result."""
+    answers = []
+
+    def run():
+        try:
+            answers.append(call(*arguments))
+        except LedgerUnavailableError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result():
+        thread.join(60)
+        return answers[0]
+
+    return result
+
+
+def test_record_returns_the_number_of_a_kept_entry(open_ledger, store, record):
+    ledger = open_ledger()
+    assert [1, 2] == [ledger.record(record()), ledger.record(record())]
+    assert [1, 2] == [entry.sequence for entry in store.kept]
+
+
+def test_record_returns_only_after_the_store_has_kept_it(open_ledger, store, record):
+    ledger = open_ledger()
+    store.gate.clear()
+    future = ledger.submit(record())
+    assert store.entered.acquire(timeout=60)
+    assert not future.done()
+    assert [] == store.kept
+    store.gate.set()
+    assert 1 == future.result(60)
+
+
+def test_what_gathers_while_the_disk_is_busy_shares_one_transaction(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+    store.gate.clear()
+    first = ledger.submit(record())
+    assert store.entered.acquire(timeout=60)
+    rest = [ledger.submit(record()) for _ in range(100)]
+    store.gate.set()
+    assert list(range(1, 102)) == [future.result(60) for future in [first, *rest]]
+    assert [1, 100] == store.batches
+
+
+def test_a_large_backlog_is_written_in_bounded_batches(open_ledger, store, record):
+    ledger = open_ledger()
+    store.gate.clear()
+    ledger.submit(record())
+    assert store.entered.acquire(timeout=60)
+    futures = [ledger.submit(record()) for _ in range(1200)]
+    store.gate.set()
+    assert 1201 == futures[-1].result(60)
+    assert [1, 512, 512, 176] == store.batches
+
+
+def test_the_trail_of_many_threads_verifies(open_ledger, store, record, genesis):
+    ledger = open_ledger()
+    calls = [
+        _in_thread(lambda: [ledger.record(record()) for _ in range(50)])
+        for _ in range(8)
+    ]
+    numbers = sorted(number for call in calls for number in call())
+    assert list(range(1, 401)) == numbers
+    assert 400 == verify(store.entries(), genesis).count
+
+
+def test_records_of_one_thread_stay_in_order_whichever_way_they_come(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+    for turn in range(20):
+        ledger.record(record(object_name=f"enter {turn}"))
+        ledger.queue(record(object_name=f"leave {turn}"))
+    ledger.close()
+    expected = [f"{act} {turn}" for turn in range(20) for act in ("enter", "leave")]
+    assert expected == _names(store)
+
+
+def test_asyncio_waits_for_a_submitted_record(open_ledger, record):
+    ledger = open_ledger()
+
+    async def submit():
+        return await asyncio.wrap_future(ledger.submit(record()))
+
+    assert 1 == asyncio.run(submit())
+
+
+def test_a_task_that_gives_up_waiting_does_not_undo_the_record(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+    store.gate.clear()
+    future = ledger.submit(record())
+    assert not future.cancel()
+    store.gate.set()
+    assert 1 == future.result(60)
+
+
+def test_a_record_of_the_wrong_shape_is_refused_at_once(open_ledger, store, record):
+    ledger = open_ledger()
+    with pytest.raises(InvalidRecordError):
+        ledger.record(record(detail={"count": 3}))
+    assert 1 == ledger.record(record())
+
+
+def test_closing_writes_everything_that_was_handed_over(open_ledger, store, record):
+    ledger = open_ledger()
+    store.gate.clear()
+    futures = [ledger.submit(record()) for _ in range(10)]
+    for _ in range(10):
+        ledger.queue(record())
+    closing = _in_thread(ledger.close)
+    store.gate.set()
+    assert closing() is None
+    assert 20 == len(store.kept)
+    assert all(future.done() for future in futures)
+
+
+def test_a_closed_ledger_refuses(open_ledger, record):
+    ledger = open_ledger()
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerUnavailableError, match="the ledger is closed"):
+        ledger.record(record())
+    ledger.queue(record())
+    assert 1 == ledger.lost()
+
+
+def test_an_item_handed_over_after_the_end_is_refused_not_left(store, record, genesis):
+    ledger = Ledger(store, genesis=genesis, lost=lambda _: record())
+    future = ledger.submit(record())
+    ledger._writer.stop()
+    assert 1 == future.result(60)
+    ledger._writer.has_ended = False  # as seen by a thread that looked just before
+    late = ledger.submit(record())
+    ledger._writer.has_ended = True
+    ledger.queue(record())
+    with pytest.raises(LedgerUnavailableError, match="closed"):
+        late.result(60)
+
+
+# --- failures ---------------------------------------------------------------------
+
+
+def test_every_waiter_hears_that_the_disk_is_full(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger()
+    store.gate.clear()
+    futures = [ledger.submit(record()) for _ in range(5)]
+    store.failure = disk_full
+    store.gate.set()
+    errors = [future.exception(60) for future in futures]
+    assert {LedgerUnavailableError} == {type(error) for error in errors}
+    assert 5 == len({id(error) for error in errors})
+    assert {"free some space"} == {error.advice for error in errors}
+    assert all("the disk is full" in str(error) for error in errors)
+    assert [] == store.kept
+
+
+def test_the_writer_tries_again_with_the_next_record(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger()
+    store.failure = disk_full
+    with pytest.raises(LedgerUnavailableError):
+        ledger.record(record(object_name="refused"))
+    store.failure = None
+    assert 1 == ledger.record(record(object_name="written"))
+    assert ["written"] == _names(store)
+
+
+def test_an_unforeseen_failure_of_the_store_refuses_too(open_ledger, store, record):
+    ledger = open_ledger()
+    store.failure = MemoryError("no memory")
+    with pytest.raises(LedgerUnavailableError, match="no memory"):
+        ledger.record(record())
+    store.failure = None
+    assert 1 == ledger.record(record())
+
+
+def test_queued_records_survive_a_failure_and_keep_their_place(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger()
+    store.failure = disk_full
+    ledger.queue(record(object_name="leave"))
+    with pytest.raises(LedgerUnavailableError):
+        ledger.record(record(object_name="refused"))
+    store.failure = None
+    assert 2 == ledger.record(record(object_name="enter"))
+    assert ["leave", "enter"] == _names(store)
+    assert 0 == ledger.lost()
+
+
+def test_kept_records_are_written_though_nothing_else_comes(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger()
+    store.failure = disk_full
+    ledger.queue(record())
+    assert store.entered.acquire(timeout=60)
+    store.failure = None
+    assert store.entered.acquire(timeout=60)
+    ledger.close()
+    assert 1 == len(store.kept)
+
+
+def test_kept_records_are_bounded_and_what_is_lost_is_recorded(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger(backlog=10)
+    store.failure = disk_full
+    for number in range(25):
+        ledger.queue(record(object_name=f"leave {number}"))
+        with pytest.raises(LedgerUnavailableError):
+            ledger.record(record())
+    assert 15 == ledger.lost()
+    store.failure = None
+    assert 12 == ledger.record(record(object_name="enter"))
+    assert [15] == _lost(store)
+    assert [*(f"leave {number}" for number in range(10)), "plan", "enter"] == _names(
+        store
+    )
+    assert 13 == ledger.record(record())
+    assert [15] == _lost(store)
+
+
+def test_closing_says_what_could_not_be_written(open_ledger, store, record, disk_full):
+    ledger = open_ledger()
+    store.failure = disk_full
+    ledger.queue(record())
+    ledger.queue(record())
+    with pytest.raises(LedgerUnavailableError, match="2 queued records"):
+        ledger.close()
+
+
+def test_a_note_of_losses_that_cannot_be_made_refuses_everything(
+    open_ledger, store, record
+):
+    def no_clock(_count):
+        raise OSError("no clock")
+
+    ledger = open_ledger(lost=no_clock)
+    ledger.queue(record(detail={"count": 3}))
+    with pytest.raises(LedgerUnavailableError, match="no clock"):
+        ledger.record(record())
+    assert [] == store.kept
+    with pytest.raises(LedgerUnavailableError, match="1 queued records"):
+        ledger.close()
+
+
+class Killed(BaseException):
+    """What no writer expects."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_dies_leaves_nobody_waiting(open_ledger, store, record):
+    ledger = open_ledger()
+    store.gate.clear()
+    waiting = [ledger.submit(record())]
+    ledger.queue(record())
+    assert store.entered.acquire(timeout=60)
+    waiting += [ledger.submit(record()) for _ in range(3)]
+    store.failure = Killed("killed")
+    store.gate.set()
+    for future in waiting:
+        with pytest.raises(LedgerUnavailableError, match="killed"):
+            future.result(60)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.record(record())
+    with pytest.raises(LedgerUnavailableError):
+        ledger.close()
+
+
+# --- bounds -----------------------------------------------------------------------
+
+
+def test_a_full_backlog_refuses_at_once_and_holds_ends_apart(
+    open_ledger, store, record
+):
+    ledger = open_ledger(backlog=4)
+    store.gate.clear()
+    futures = [ledger.submit(record())]
+    assert store.entered.acquire(timeout=60)
+    futures += [ledger.submit(record()) for _ in range(4)]
+    for refused in (ledger.submit, ledger.record):
+        with pytest.raises(LedgerUnavailableError, match="4 records wait"):
+            refused(record())
+    for number in range(6):
+        ledger.queue(record(object_name=f"leave {number}"))
+    assert 2 == ledger.lost()
+    store.gate.set()
+    # Number 2 is the note of what was lost.
+    assert [1, 3, 4, 5, 6] == [future.result(60) for future in futures]
+    ledger.close()
+    assert [2] == _lost(store)
+    assert {f"leave {number}" for number in range(4)} < set(_names(store))
+
+
+def test_a_queued_record_of_the_wrong_shape_is_counted_as_lost(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+    ledger.queue(record(detail={"count": 3}))
+    ledger.queue(None)
+    ledger.record(record())
+    ledger.close()
+    assert 2 == sum(_lost(store))
+
+
+# --- from where it may be called ------------------------------------------------------
+
+
+def test_queue_works_from_finalizers_that_interrupt_record(open_ledger, store, record):
+    ledger = open_ledger(backlog=100_000)
+    queued = []
+
+    class Ring:
+        """Garbage whose end is reported while the collector runs inside a call."""
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            queued.append(1)
+            ledger.queue(record(object_name="leave"))
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(3, 2, 2)
+    try:
+        for _ in range(300):
+            Ring()
+            ledger.record(record())
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    ledger.close()
+    assert 300 == len(queued)
+    assert 300 == _names(store).count("leave")
+    assert 600 == len(store.kept)
+
+
+def test_queue_works_from_a_signal_handler_that_interrupts_record(
+    open_ledger, store, record
+):
+    ledger = open_ledger(backlog=100_000)
+    queued = []
+
+    def handle(_number, _frame):
+        queued.append(1)
+        ledger.queue(record(object_name="leave"))
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for _ in range(500):
+            ledger.record(record())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    ledger.close()
+    assert len(queued) == _names(store).count("leave")
+    assert 500 + len(queued) == len(store.kept)
+
+
+def test_a_callback_on_the_writers_thread_cannot_wait_for_itself(open_ledger, record):
+    ledger = open_ledger()
+    answers = []
+
+    def ask(_future):
+        try:
+            ledger.record(record())
+        except LedgerUnavailableError as error:
+            answers.append(str(error))
+
+    started = threading.Event()
+    future = ledger.submit(record())
+    future.add_done_callback(ask)
+    future.add_done_callback(lambda _: started.set())
+    assert started.wait(60)
+    # If the record was written before the callback was added, this thread ran it.
+    assert answers in ([], ["the ledger's writer cannot wait for itself"])
+
+
+def test_the_writer_inherits_nobodys_context(open_ledger, store, record):
+    variable = contextvars.ContextVar("variable", default="nobody")
+    variable.set("alice")
+    seen = []
+    append = store.append
+    store.append = lambda build: (seen.append(variable.get()), append(build))
+    ledger = open_ledger()
+    ledger.record(record())
+    assert ["nobody"] == seen
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_refused_and_disturbs_nobody(open_ledger, store, record):
+    ledger = open_ledger()
+    ledger.record(record())
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            ledger.queue(record())
+            ledger.close()
+            ledger.record(record())
+        except LedgerUnavailableError as error:
+            code = 0 if "forks" in str(error) and error.advice else 2
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert 2 == ledger.record(record())
+
+
+def test_the_lost_note_has_an_event(open_ledger, store, record):
+    ledger = open_ledger()
+    ledger.queue(None)
+    ledger.record(record())
+    ledger.close()
+    events = {read_record(entry.body).event for entry in store.kept}
+    assert {AuditEvent.TRAIL_STOPPED, AuditEvent.OBJECT_ACCESS} == events

@@ -1,0 +1,185 @@
+"""Entering and leaving, each read back from the kernel."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from stead.errors import ImpersonationRefusedError
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged import credentials
+from stead.privileged.credentials import ServerIdentity, ThreadCredentials
+from stead.privileged.syscalls import call
+
+pytestmark = pytest.mark.root
+
+GUARD = 65530
+ALICE = PosixIdentity(70001, 70002, (70010, 70020))
+
+
+@pytest.fixture
+def on_thread():
+    """Give what runs a call on a plain thread of its own, which then ends."""
+
+    def run(act):
+        outcome = Future()
+
+        def life():
+            try:
+                outcome.set_result(act(ServerIdentity(credentials.read(), GUARD, 0)))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        thread = threading.Thread(target=life)
+        thread.start()
+        thread.join()
+        return outcome.result()
+
+    return run
+
+
+def test_inside_everything_is_the_clients_but_the_way_back(on_thread):
+    def act(server):
+        credentials.enter(ALICE, server)
+        inside = credentials.read()
+        credentials.leave(ALICE, server)
+        return inside, credentials.read() == server.credentials
+
+    inside, back = on_thread(act)
+    expected = ThreadCredentials(
+        uids=(GUARD, 70001, 0),
+        gids=(GUARD, 70002, 0),
+        groups=(70010, 70020),
+        effective=0,
+    )
+    assert expected == inside
+    assert back
+
+
+def test_only_the_calling_thread_switches(on_thread):
+    entered, done = threading.Event(), threading.Event()
+    uids = []
+
+    def other():
+        entered.wait()
+        uids.append(credentials.read().uids)
+        done.set()
+
+    def act(server):
+        credentials.enter(ALICE, server)
+        entered.set()
+        done.wait()
+        credentials.leave(ALICE, server)
+
+    watcher = threading.Thread(target=other)
+    watcher.start()
+    on_thread(act)
+    watcher.join()
+    assert [(0, 0, 0)] == uids
+
+
+def test_entering_twice_is_refused_and_changes_nothing(on_thread):
+    def act(server):
+        credentials.enter(ALICE, server)
+        before = credentials.read()
+        with pytest.raises(ImpersonationRefusedError, match="not the server now"):
+            credentials.enter(PosixIdentity(70003, 70003), server)
+        after = credentials.read()
+        credentials.leave(ALICE, server)
+        return before, after
+
+    before, after = on_thread(act)
+    assert before == after
+
+
+@pytest.mark.parametrize("uid", [0, GUARD])
+def test_nobody_becomes_root_or_the_guard(uid, on_thread):
+    def act(server):
+        with pytest.raises(ImpersonationRefusedError, match=f"uid {uid}"):
+            credentials.enter(PosixIdentity(uid, 70001), server)
+        return credentials.read() == server.credentials
+
+    assert on_thread(act)
+
+
+def test_capabilities_that_stay_refuse_the_entry(on_thread):
+    keep_them, no_setuid_fixup = 28, 1 << 2
+
+    def act(server):
+        # With this bit the kernel leaves capabilities alone when uids change.
+        call("prctl", keep_them, no_setuid_fixup)
+        with pytest.raises(ImpersonationRefusedError, match="something else"):
+            credentials.enter(ALICE, server)
+        return credentials.read() == server.credentials
+
+    assert on_thread(act)
+
+
+def test_an_entry_that_fails_half_way_is_undone(executor):
+    # The filter of a hardened thread knows another guard: the groups change, and then
+    # the kernel refuses the gids.
+    def act():
+        server = threading.current_thread().server
+        other = ServerIdentity(server.credentials, GUARD - 1, server.seal)
+        with pytest.raises(ImpersonationRefusedError, match="not permitted"):
+            credentials.enter(ALICE, other)
+        return credentials.read() == server.credentials
+
+    assert executor.submit(act).result()
+
+
+def test_an_exception_in_the_middle_of_an_entry_undoes_it(on_thread):
+    """An asynchronous exception can strike between any two of its calls."""
+
+    class Striking:
+        uid = 70001
+        groups = (70010,)
+
+        @property
+        def gid(self):  # read when the groups are the client's already
+            raise KeyboardInterrupt
+
+    def act(server):
+        with pytest.raises(KeyboardInterrupt):
+            credentials.enter(Striking(), server)
+        return credentials.read() == server.credentials
+
+    assert on_thread(act)
+
+
+def test_nobody_has_no_groups_and_no_capabilities(on_thread):
+    def act(server):
+        credentials.enter(ALICE, server)
+        credentials.become_nobody(server)
+        nobody = credentials.read()
+        credentials.restore(server)
+        return nobody, credentials.read() == server.credentials
+
+    nobody, back = on_thread(act)
+    assert ThreadCredentials((GUARD, GUARD, 0), (GUARD, GUARD, 0), (), 0) == nobody
+    assert back
+
+
+def test_the_seal_is_not_printed():
+    server = ServerIdentity(credentials.read(), GUARD, 0x5EA1)
+    assert str(0x5EA1) not in repr(server)
+
+
+def test_supplementary_groups_of_the_server_come_back(on_thread):
+    def act(_server):
+        groups = (4711, 4712)
+        credentials._set_groups(groups, 0)
+        server = ServerIdentity(credentials.read(), GUARD, 0)
+        credentials.enter(ALICE, server)
+        credentials.leave(ALICE, server)
+        return credentials.read().groups
+
+    assert (4711, 4712) == on_thread(act)
+
+
+def test_leaving_as_the_server_proves_it_and_changes_nothing(on_thread):
+    def act(server):
+        credentials.leave(None, server)
+        return credentials.read() == server.credentials
+
+    assert on_thread(act)

@@ -1,0 +1,245 @@
+"""Blocks on hardened threads: nesting, order, and whose thread it is."""
+
+import gc
+import os
+import sys
+import threading
+
+import pytest
+
+from stead.errors import (
+    EnforcementUnavailableError,
+    ImpersonationRefusedError,
+    RevertOrderError,
+)
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged.executor import KernelExecutor
+from stead.privileged.hardened_thread import (
+    HardenedThread,
+    KernelBlock,
+    is_hardened,
+    switch_to,
+)
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
+
+pytestmark = pytest.mark.root
+
+ALICE, BOB = PosixIdentity(70001, 70001), PosixIdentity(70002, 70002)
+
+
+def test_the_inner_client_takes_over_and_the_outer_one_comes_back(executor):
+    def act():
+        seen = []
+        with KernelBlock(ALICE):
+            seen.append(os.geteuid())
+            with KernelBlock(BOB):
+                seen.append(os.geteuid())
+                with KernelBlock(ALICE):
+                    seen.append(os.geteuid())
+                seen.append(os.geteuid())
+            seen.append(os.geteuid())
+        return [*seen, os.geteuid()]
+
+    assert [70001, 70002, 70001, 70002, 70001, 0] == executor.submit(act).result()
+
+
+def test_the_server_itself_can_be_a_block_inside_a_clients(executor, file_of):
+    secret = file_of("secret", 0)
+
+    def act():
+        with KernelBlock(ALICE):
+            with KernelBlock(None):
+                text = secret.read_text()
+                with KernelBlock(BOB):
+                    inner = os.geteuid()
+            return text, inner, os.geteuid()
+
+    assert ("secret", 70002, 70001) == executor.submit(act).result()
+
+
+def test_switch_to_gives_what_leaves_the_block(executor):
+    def act():
+        leave = switch_to(ALICE)
+        inside = os.geteuid()
+        leave()
+        return inside, os.geteuid()
+
+    assert (70001, 0) == executor.submit(act).result()
+
+
+def test_a_refused_inner_client_leaves_the_outer_one_in_place(executor):
+    def act():
+        with KernelBlock(ALICE):
+            with pytest.raises(ImpersonationRefusedError):
+                KernelBlock(PosixIdentity(0, 0)).enter()
+            return os.getresuid()
+
+    assert (DEFAULT_GUARD_UID, 70001, 0) == executor.submit(act).result()
+
+
+def test_a_refused_client_leaves_the_server_in_place(executor):
+    def act():
+        with pytest.raises(ImpersonationRefusedError):
+            KernelBlock(PosixIdentity(0, 0)).enter()
+        return os.getresuid()
+
+    assert (0, 0, 0) == executor.submit(act).result()
+
+
+def test_a_block_is_entered_once(executor):
+    def act():
+        block = KernelBlock(ALICE)
+        with block, pytest.raises(RevertOrderError, match="entered once"):
+            block.enter()
+        with pytest.raises(RevertOrderError, match="entered once"):
+            block.enter()
+
+    executor.submit(act).result()
+
+
+def test_a_block_is_left_once(executor):
+    def act():
+        block = KernelBlock(ALICE)
+        with block:
+            pass
+        with pytest.raises(RevertOrderError, match="left before"):
+            block.leave()
+        return os.geteuid()
+
+    assert 0 == executor.submit(act).result()
+
+
+def test_a_block_that_was_not_entered_cannot_be_left(executor):
+    def act():
+        with pytest.raises(RevertOrderError, match="the thread that entered it"):
+            KernelBlock(ALICE).leave()
+
+    executor.submit(act).result()
+
+
+def test_another_thread_cannot_leave_a_block_and_touches_nothing():
+    entered, tried = threading.Event(), threading.Event()
+    blocks = []
+
+    def hold():
+        with KernelBlock(ALICE) as block:
+            blocks.append(block)
+            entered.set()
+            tried.wait()
+            return os.geteuid()
+
+    def intrude():
+        entered.wait()
+        with KernelBlock(BOB):
+            try:
+                with pytest.raises(RevertOrderError, match="thread that entered it"):
+                    blocks[0].leave()
+            finally:
+                tried.set()
+            return os.geteuid()
+
+    with KernelExecutor(2) as executor:
+        uids = [executor.submit(hold), executor.submit(intrude)]
+        assert [70001, 70002] == [uid.result() for uid in uids]
+
+
+def test_leaving_out_of_order_makes_the_thread_nobody_until_its_work_ends(
+    executor, file_of
+):
+    files = [file_of("a", 70001), file_of("b", 70002), file_of("s", 0)]
+
+    def act():
+        outer, inner = KernelBlock(ALICE), KernelBlock(BOB)
+        outer.enter()
+        inner.enter()
+        with pytest.raises(RevertOrderError, match="one inside it was open"):
+            outer.leave()
+        seen.append(os.getresuid())
+        seen.append([os.access(path, os.R_OK, effective_ids=True) for path in files])
+        with pytest.raises(RevertOrderError, match="left before"):
+            inner.leave()
+        with pytest.raises(RevertOrderError, match="out of order"):
+            KernelBlock(ALICE).enter()
+        seen.append(os.geteuid())
+        return "swallowed"
+
+    seen = []
+    with KernelExecutor(1) as single:
+        with pytest.raises(RevertOrderError, match="out of order"):
+            single.submit(act).result()
+        assert 0 == single.submit(os.geteuid).result()
+    guard = DEFAULT_GUARD_UID
+    assert [(guard, guard, 0), [False, False, False], guard] == seen
+
+
+def test_a_finalizer_that_swallows_the_error_does_not_make_inner_code_the_server(
+    file_of, monkeypatch
+):
+    """An abandoned generator's block is left by whoever happens to collect it."""
+    secret = file_of("secret", 0)
+    unraisable = []
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda it: unraisable.append(it.exc_type)
+    )
+
+    def stream():
+        with KernelBlock(ALICE):
+            yield
+
+    def act():
+        abandoned = stream()
+        next(abandoned)
+        with KernelBlock(BOB):
+            del abandoned
+            gc.collect()
+            seen.append(os.access(secret, os.R_OK, effective_ids=True))
+
+    seen = []
+    with KernelExecutor(1) as single, pytest.raises(RevertOrderError):
+        single.submit(act).result()
+    assert [False] == seen
+    assert [RevertOrderError] == unraisable
+
+
+def test_a_finalizer_runs_as_whoever_the_thread_is(executor):
+    """SEQUENCE: documented and not prevented; so blocks are short."""
+
+    class Witness:
+        def __init__(self):
+            self.cycle = self
+
+        def __del__(self):
+            uids.append(os.geteuid())
+
+    uids = []
+
+    def act():
+        gc.collect()
+        Witness()
+        with KernelBlock(ALICE):
+            gc.collect()
+
+    executor.submit(act).result()
+    assert [70001] == uids
+
+
+def test_a_thread_that_is_not_hardened_becomes_nobody_else():
+    assert not is_hardened()
+    with pytest.raises(EnforcementUnavailableError, match="not hardened"):
+        KernelBlock(ALICE).enter()
+
+
+def test_a_hardened_thread_says_so(executor):
+    assert executor.submit(is_hardened).result()
+
+
+def test_a_thread_that_could_not_be_hardened_does_no_work():
+    worked = []
+    thread = HardenedThread(worked.append, guard=0, name="no guard")
+    thread.start()
+    thread.join()
+    with pytest.raises(EnforcementUnavailableError, match="the guard"):
+        thread.ready.result()
+    assert [] == worked
+    with pytest.raises(EnforcementUnavailableError, match="not hardened"):
+        _ = thread.server
