@@ -138,7 +138,8 @@ class InvalidSddlError(SteadError, ValueError):
     public = "the security descriptor is not valid"
 
     def __init__(self, text: str, position: int, reason: str) -> None:
-        shown = text[position : position + 24]
+        # Escaped: a line break in the text must not become one in a log.
+        shown = ascii(text[position : position + 24])[1:-1]
         near = f"near `{shown}`" if shown else "at its end"
         super().__init__(f"sddl is wrong at position {position}, {near}: {reason}")
         self.text = text

@@ -316,17 +316,6 @@ def test_a_file_that_may_not_grow_refuses_until_it_may(place, run_program):
     _verify(place)
 
 
-@pytest.fixture
-def small_disk(folder):
-    disk = folder / "disk"
-    disk.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "stead", disk]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs to mount a file system")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
 def _fill(ledger, acknowledged):
     while True:
         try:

@@ -9,8 +9,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from stead.adapters.store import Store
+from stead.adapters.store.schema import STORE
 from stead.errors import StoreUnavailableError, UnsafeStoreError
 from stead.model.sid import Sid
 
@@ -325,6 +327,45 @@ def test_a_creation_that_fails_leaves_nothing(folder, place):
     with pytest.raises(StoreUnavailableError, match="no entropy"):
         Store.open(place, entropy=no_entropy)
     assert [] == list(folder.iterdir())
+
+
+def test_what_only_the_database_library_finds_wrong_is_a_stores_error(made):
+    with (
+        Store.open(made) as store,
+        pytest.raises(StoreUnavailableError, match="not available"),
+        store._databases[0].reading() as connection,
+    ):
+        connection.execute(select(STORE).where(STORE.c.id == 2)).one()
+
+
+def test_a_name_that_is_too_long_is_refused(folder):
+    with pytest.raises(StoreUnavailableError, match="cannot be created"):
+        Store.open(folder / ("x" * 300))
+    with pytest.raises(UnsafeStoreError, match="cannot be examined"):
+        Store.open(folder / ("x" * 300), create=False)
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.slow
+def test_on_a_nearly_full_disk_a_store_is_created_whole_or_not_at_all(small_disk):
+    created = []
+    for pages in range(8, 64, 2):
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes((1 << 20) - 4096 * pages))
+        place = small_disk / "store.db"
+        try:
+            Store.open(place).close()
+        except StoreUnavailableError:
+            created.append(False)
+            assert {"ballast"} == set(_modes(small_disk))
+        else:
+            created.append(True)
+            ballast.unlink()
+            with Store.open(place, create=False) as store:
+                assert 3 == len(store.accounts.groups())
+        place.unlink(missing_ok=True)
+    assert {True, False} == set(created)
 
 
 def test_a_store_opened_twice_in_one_process_keeps_its_locks(made):

@@ -64,14 +64,12 @@ def test_the_entry_that_denies_is_named():
         Reason(WRITE, False, Rule.DENIED_BY_ACE, deny(INTERNS, WRITE), 1, INTERNS),
     )
     assert expected == reasons(who, what, READ | WRITE)
-    first, second = said(who, what, READ | WRITE)
-    assert first == (
-        f"READ is granted by entry 1 of the DACL, (A;;CC;;;{ALICE}), which names alice"
-    )
-    assert second == (
+    granted = f"READ is granted by entry 1 of the DACL, (A;;CC;;;{ALICE}), which names "
+    denied = (
         f"WRITE is denied by entry 2 of the DACL, (D;;DC;;;{INTERNS}), which names "
-        "interns"
     )
+    expected = [f"{granted}alice", f"{denied}interns"]
+    assert expected == said(who, what, READ | WRITE)
 
 
 def test_what_no_entry_names_is_said():

@@ -34,8 +34,9 @@ class AsyncClient(Client):
 
 
 async def hello(scope, receive, send):
+    name = client_of(scope).name.encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": client_of(scope).name.encode()})
+    await send({"type": "http.response.body", "body": name})
 
 
 def ask(app, *, kind="http", client_for=lambda _scope: None, **options):

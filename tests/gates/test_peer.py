@@ -14,6 +14,7 @@ from stead.errors import RemoteProtocolError
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.peer import (
     PeerEvidence,
+    _many_groups,
     peer_credentials,
     peer_evidence,
     peer_pidfd,
@@ -49,23 +50,16 @@ def test_a_socket_without_a_peer_is_refused():
 
 
 def test_a_kernel_that_gives_no_pidfd_is_no_obstacle():
-    reading, writing = os.pipe()
-    os.close(writing)
-    with os.fdopen(reading, "rb") as no_socket, socket.socket() as tcp:
+    with socket.socket() as tcp:
         assert peer_pidfd(tcp) is None
-        with (
-            _Pretender(no_socket.fileno()) as pretender,
-            pytest.raises(OSError, match="socket") as caught,
-        ):
-            peer_pidfd(pretender)
-    assert errno.ENOTSOCK == caught.value.errno
 
 
-class _Pretender(socket.socket):
-    """A descriptor that is no socket, asked as one."""
-
-    def __init__(self, descriptor):
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(descriptor))
+def test_any_other_failure_to_learn_of_the_peer_is_no_evidence():
+    closed = socket.socket(socket.AF_UNIX)
+    closed.close()
+    for question in (peer_credentials, peer_groups, _many_groups, peer_pidfd):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            question(closed)
 
 
 def test_a_pidfd_names_the_very_process_that_connected(opened, in_child):

@@ -399,7 +399,9 @@ def test_queue_works_from_a_signal_handler_that_interrupts_record(
     assert 500 + len(queued) == len(store.kept)
 
 
-def test_a_callback_on_the_writers_thread_cannot_wait_for_itself(open_ledger, record):
+def test_a_callback_on_the_writers_thread_cannot_wait_for_itself(
+    open_ledger, store, record
+):
     ledger = open_ledger()
     answers = []
 
@@ -409,13 +411,14 @@ def test_a_callback_on_the_writers_thread_cannot_wait_for_itself(open_ledger, re
         except LedgerUnavailableError as error:
             answers.append(str(error))
 
-    started = threading.Event()
+    asked = threading.Event()
+    store.gate.clear()
     future = ledger.submit(record())
     future.add_done_callback(ask)
-    future.add_done_callback(lambda _: started.set())
-    assert started.wait(60)
-    # If the record was written before the callback was added, this thread ran it.
-    assert answers in ([], ["the ledger's writer cannot wait for itself"])
+    future.add_done_callback(lambda _: asked.set())
+    store.gate.set()
+    assert asked.wait(60)
+    assert ["the ledger's writer cannot wait for itself"] == answers
 
 
 def test_the_writer_inherits_nobodys_context(open_ledger, store, record):

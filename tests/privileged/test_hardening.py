@@ -53,6 +53,12 @@ def test_every_mounted_procfs_is_found_the_outermost_first():
     assert expected == procfs_mounts(MOUNTINFO)
 
 
+def test_a_mount_whose_name_holds_a_line_separator_is_found():
+    for separator in ("\x0b", "\x0c", "\x1c", "\x85", "\u2028"):
+        line = f"31 27 0:40 / /a{separator}b/proc rw - proc proc rw\n"
+        assert (f"/a{separator}b/proc",) == procfs_mounts(line)
+
+
 def test_missing_capabilities_are_named():
     assert () == missing_capabilities(1 << 6 | 1 << 7 | 1 << 21)
     assert ("CAP_SETGID", "CAP_SYS_ADMIN") == missing_capabilities(1 << 7)

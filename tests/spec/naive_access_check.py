@@ -27,7 +27,8 @@ from stead.model.token import AccessToken, ImpersonationLevel, TokenGroup
 READ_CONTROL, WRITE_DAC, WRITE_OWNER = 17, 18, 19
 SYSTEM_SECURITY, MAXIMUM = 24, 25
 GENERIC_ALL, GENERIC_EXECUTE, GENERIC_WRITE, GENERIC_READ = 28, 29, 30, 31
-KINDS = (AccessAllowedAce, AccessDeniedAce, SystemAuditAce, MandatoryLabelAce)
+DACL_KINDS = (AccessAllowedAce, AccessDeniedAce)
+SACL_KINDS = (SystemAuditAce, MandatoryLabelAce)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class _Case:
 
     def sacl_is_strange(self) -> bool:
         sacl = self.descriptor.sacl
-        return isinstance(sacl, Acl) and any(type(ace) not in KINDS for ace in sacl)
+        kinds = [type(ace) for ace in sacl] if isinstance(sacl, Acl) else []
+        return any(kind not in SACL_KINDS for kind in kinds)
 
     def label_leaves_open(self, number: int) -> bool:
         if 0 not in bits(int(self.token.mandatory_policy)):
@@ -171,15 +173,13 @@ class _Case:
         return bool(speaking) and type(speaking[0]) is AccessAllowedAce
 
     def speaks(self, ace: Ace, number: int) -> bool:
-        if type(ace) not in KINDS:
+        if type(ace) not in DACL_KINDS:
             return True
         trustee = ace.trustee
         if str(trustee) == "S-1-3-4":
             trustee = self.descriptor.owner or trustee
-        meant = {
-            AccessAllowedAce: self.is_allowed_as,
-            AccessDeniedAce: self.is_denied_as,
-        }.get(type(ace), lambda _: False)
+        allows = type(ace) is AccessAllowedAce
+        meant = self.is_allowed_as if allows else self.is_denied_as
         if 3 in bits(int(ace.flags)) or not meant(trustee):
             return False
         return number in self.mapped(bits(ace.mask))

@@ -59,8 +59,9 @@ _PAIR: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
 
 @dataclass(slots=True)
 class _Parts:
-    """What has been read of a descriptor."""
+    """What has been read of a descriptor, and the domain its aliases belong to."""
 
+    domain: Sid | None
     sids: dict[str, Sid] = field(default_factory=dict)
     lists: dict[str, Acl | NoAcl] = field(default_factory=dict)
     control: ControlFlags = ControlFlags.NONE
@@ -80,10 +81,10 @@ def read_sddl(text: str, *, domain: Sid | None = None) -> SecurityDescriptor:
     Raises:
         InvalidSddlError: the text is wrong; it says where and why.
     """
-    cursor, parts = Cursor(text), _Parts()
+    cursor, parts = Cursor(text), _Parts(domain)
     cursor.skip_spaces()
     while not cursor.at_end:
-        _read_part(cursor, parts, domain)
+        _read_part(cursor, parts)
         cursor.skip_spaces()
     return SecurityDescriptor(
         owner=parts.sids.get("O"),
@@ -94,7 +95,7 @@ def read_sddl(text: str, *, domain: Sid | None = None) -> SecurityDescriptor:
     )
 
 
-def _read_part(cursor: Cursor, parts: _Parts, domain: Sid | None) -> None:
+def _read_part(cursor: Cursor, parts: _Parts) -> None:
     start = cursor.position
     found = cursor.match(_PREFIX)
     if found is None:
@@ -103,14 +104,12 @@ def _read_part(cursor: Cursor, parts: _Parts, domain: Sid | None) -> None:
     if part in parts.sids or part in parts.lists:
         raise cursor.error(f"`{part}:` stands here a second time", at=start)
     if part in "OG":
-        parts.sids[part] = read_sid_here(cursor, domain)
+        parts.sids[part] = read_sid_here(cursor, parts.domain)
     else:
-        parts.lists[part] = _read_list(cursor, parts, part, domain)
+        parts.lists[part] = _read_list(cursor, parts, part)
 
 
-def _read_list(
-    cursor: Cursor, parts: _Parts, part: str, domain: Sid | None
-) -> Acl | NoAcl:
+def _read_list(cursor: Cursor, parts: _Parts, part: str) -> Acl | NoAcl:
     start = cursor.position
     parts.control |= _read_control(
         cursor, _DACL_CONTROL if part == "D" else _SACL_CONTROL
@@ -120,7 +119,7 @@ def _read_list(
     aces: list[Ace] = []
     cursor.skip_spaces()
     while cursor.take("("):
-        aces.append(_read_ace(cursor, part, domain))
+        aces.append(_read_ace(cursor, part, parts.domain))
         cursor.skip_spaces()
     try:
         return Acl(tuple(aces))

@@ -48,6 +48,7 @@ class AuditEvent(IntEnum):
     OBJECT_CREATED = 100_010
     DECISION_EXPLAINED = 100_011
     RECORDS_LOST = 100_012
+    RAW_ACT_REFUSED = 100_013
 
 
 class Outcome(Enum):

@@ -253,18 +253,22 @@ class Guard:
         """Record durably what the kernel said; return the record's number."""
         return self._file(AuditEvent.FILE_OPENED, subject, path, flags, error)
 
-    def note_raw(self, subject: Subject, event: str, path: str) -> None:
-        """Queue what a kernel-judged block asks of the machine by itself.
+    def note_raw(
+        self, subject: Subject, event: str, path: str, error: SteadError | None = None
+    ) -> None:
+        """Queue what a block asks of the machine by itself, refused if `error`.
 
         The block's own entry is durable; the kernel answers before a record could be.
         """
+        kind = AuditEvent.HANDLE_REQUESTED
         self.sink.queue(
             self.compose(
-                AuditEvent.HANDLE_REQUESTED,
+                kind if error is None else AuditEvent.RAW_ACT_REFUSED,
                 subject,
+                error=error,
                 object_type="File",
                 object_name=path,
-                detail={"judge": "kernel", "asked by": event},
+                detail={"asked by": event},
             )
         )
 

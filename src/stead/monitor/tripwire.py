@@ -84,18 +84,26 @@ def _on_event(event: str, arguments: tuple[object, ...]) -> None:
     if _is_judged(frame, event, arguments):
         _note(frame, event, arguments)
         return
-    raise AccessDeniedError(
+    error = AccessDeniedError(
         f"`{event}` is refused inside the impersonation block entered at "
         f"{frame.where}: the kernel would judge the server, not the client",
         advice=_advice(frame, event),
     )
+    if frame.guard is not None and frame.subject is not None:
+        path = _path(arguments)
+        frame.guard.note_raw(frame.subject, event, path, error=error)
+    raise error
 
 
 def _note(frame: Frame, event: str, arguments: tuple[object, ...]) -> None:
     """Have the trail name what a kernel-judged block asks for by path."""
-    path = arguments[0] if arguments else None
-    if frame.guard is not None and frame.subject is not None and isinstance(path, str):
-        frame.guard.note_raw(frame.subject, event, path)
+    if frame.guard is not None and frame.subject is not None:
+        frame.guard.note_raw(frame.subject, event, _path(arguments))
+
+
+def _path(arguments: tuple[object, ...]) -> str:
+    """Return what an event is about, if it says so by path."""
+    return arguments[0] if arguments and isinstance(arguments[0], str) else ""
 
 
 def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:

@@ -89,7 +89,7 @@ def procfs_mounts(mountinfo: str) -> tuple[str, ...]:
         mountinfo: the text of ``/proc/.../mountinfo`` (proc_pid_mountinfo(5)).
     """
     found = set()
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # a name may hold what splitlines() splits at
         place, _, kind = line.partition(" - ")
         if kind.split(" ", 1)[0] == "proc":
             found.add(_unescaped(place.split(" ")[4]))

@@ -10,6 +10,7 @@ name, and two processes that create the same store at once end up sharing one.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -61,12 +62,7 @@ def create_file(path: Path, entropy: Callable[[int], bytes]) -> None:
     try:
         _touch(draft)
         try:
-            database = Database(lambda: connect_file(draft))
-            try:
-                with database.writing() as connection:
-                    write_first_rows(connection, entropy)
-            finally:
-                database.close()
+            _fill(draft, entropy)
             with suppress(FileExistsError):
                 os.link(draft, path)
         finally:
@@ -116,6 +112,19 @@ def write_first_rows(connection: Connection, entropy: Callable[[int], bytes]) ->
             group_sid=ADMINISTRATORS, member_sid=unix_user(founder)
         )
     )
+
+
+def _fill(draft: Path, entropy: Callable[[int], bytes]) -> None:
+    database = Database(lambda: connect_file(draft))
+    try:
+        with database.writing() as connection:
+            write_first_rows(connection, entropy)
+    finally:
+        database.close()
+    # Closing moves the write-ahead log into the file and removes it. On a full disk
+    # it cannot, and says nothing: the file alone would then be no store.
+    if draft.with_name(draft.name + COMPANIONS[0]).exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _touch(path: Path) -> None:
