@@ -13,6 +13,9 @@ import stead
 from stead.adapters.store import Store
 
 SOURCES = Path(stead.__file__).parents[1]
+PYTHON_PATH = os.pathsep.join(
+    filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")])
+)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def run_program():
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(SOURCES)},
+                env={**os.environ, "PYTHONPATH": PYTHON_PATH},
                 **settings,
             )
         )

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from tests.decision.cases import (
     ALICE,
     BOB,
+    INHERIT_ONLY,
     INTERNS,
     MAPPING,
     MAXIMUM,
@@ -75,6 +76,12 @@ def test_the_entry_that_denies_is_named():
 def test_what_no_entry_names_is_said():
     assert (Reason(RUN, False, Rule.NOT_GRANTED),) == reasons(token(), guarded(), RUN)
     assert ["RUN is granted by no entry of the DACL"] == said(token(), guarded(), RUN)
+
+
+def test_an_inherit_only_entry_is_no_reason():
+    what = guarded(deny(ALICE, READ, INHERIT_ONLY), allow(ALICE, READ))
+    (reason,) = reasons(token(), what, READ)
+    assert (True, 1) == (reason.granted, reason.position)
 
 
 def test_ownership_is_named():

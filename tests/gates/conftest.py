@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.server import PipeGate
 from stead.model.token import ImpersonationLevel
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root, because the kernel judges real uids")
 
 
 class Desk:
@@ -36,30 +41,50 @@ class Desk:
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
         self.house.calls.append((self.evidence.uid, operation))
-        if operation == "wait":
-            await self.house.gate_open.wait()
-        elif operation == "denied":
-            raise AccessDeniedError(
-                "entry 2 denies it", object_name="/secret", record=7
-            )
-        elif operation == "broken":
-            raise ZeroDivisionError("the server's secret")
-        elif operation == "unwritable":
-            return object()
-        elif operation == "huge":
-            return "x" * (1 << 21)
-        elif operation == "stubborn":
-            await self.house.be_stubborn()
-        elif operation == "file":
-            return b"\x00\xff content"
-        elif operation == "identity":
-            found = self.house.identity.get()
-            self.house.identity.set("an earlier request")
-            return found
-        elif operation == "peer":
-            return [self.evidence.uid, self.evidence.gid, *self.evidence.groups]
+        answer = await getattr(self, f"do_{operation}")(dict(arguments))
         self.house.finished.append((self.evidence.uid, operation))
-        return dict(arguments)
+        return answer
+
+    async def do_echo(self, arguments):
+        return arguments
+
+    async def do_wait(self, arguments):
+        await self.house.gate_open.wait()
+        return arguments
+
+    async def do_stubborn(self, arguments):
+        try:
+            await self.house.gate_open.wait()
+        except asyncio.CancelledError:
+            raise OperationFailedError("cancelled by the gate") from None
+
+    async def do_deaf(self, arguments):
+        while not self.house.gate_open.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.house.gate_open.wait()
+
+    async def do_denied(self, arguments):
+        raise AccessDeniedError("entry 2 denies it", object_name="/secret", record=7)
+
+    async def do_broken(self, arguments):
+        raise ZeroDivisionError("the server's secret")
+
+    async def do_unwritable(self, arguments):
+        return object()
+
+    async def do_huge(self, arguments):
+        return "x" * (1 << 21)
+
+    async def do_file(self, arguments):
+        return b"\x00\xff content"
+
+    async def do_identity(self, arguments):
+        found = self.house.identity.get()
+        self.house.identity.set("an earlier request")
+        return found
+
+    async def do_peer(self, arguments):
+        return [self.evidence.uid, self.evidence.gid, *self.evidence.groups]
 
     async def close(self) -> None:
         assert not self.is_closed
@@ -91,12 +116,6 @@ class House:
         desk = Desk(self, evidence, level, correlation)
         self.desks.append(desk)
         return desk
-
-    async def be_stubborn(self):
-        try:
-            await self.gate_open.wait()
-        except asyncio.CancelledError:
-            raise OperationFailedError("cancelled by the gate") from None
 
     async def until(self, claim: Callable[[], bool]) -> None:
         """Let the loop turn until a claim holds; the test's time-out is the end."""

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -169,12 +170,39 @@ def test_a_folder_that_is_not_there_or_none_is_refused(folder):
         bind(folder / "file" / "pipe", 0o666)
 
 
-def test_a_name_too_long_for_a_socket_beside_it_leaves_no_lock(folder):
-    path = folder / ("x" * (107 - len(os.fsencode(folder)) - 1))
-    binding = bind(path, 0o666)
-    binding.release()
-    short = folder / "y"
-    bind(short, 0o666).release()
+def test_a_folder_whose_path_leaves_no_room_for_the_new_socket_is_refused(folder):
+    deep = folder / ("x" * (104 - len(os.fsencode(folder))))
+    deep.mkdir(mode=0o755)
+    with pytest.raises(InvalidNameError, match="107 bytes"):
+        bind(deep / "y", 0o666)
+    assert [] == list(deep.iterdir())
+
+
+def test_whatever_fails_leaves_nothing_behind(folder):
+    with pytest.raises(OverflowError):
+        bind(folder / "pipe", 1 << 40)
+    assert [] == list(folder.iterdir())
+
+
+def test_of_servers_that_race_for_a_name_one_at_a_time_has_it(folder):
+    holders = []
+
+    def race(_):
+        taken = 0
+        while taken < 10:
+            try:
+                binding = bind(folder / "pipe", 0o666)
+            except PipeBusyError:
+                continue
+            holders.append(1)
+            assert 1 == len(holders)
+            holders.pop()
+            binding.release()
+            taken += 1
+        return taken
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [10] * 4 == list(threads.map(race, range(4)))
     assert [] == list(folder.iterdir())
 
 

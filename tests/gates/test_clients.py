@@ -19,8 +19,10 @@ from stead.errors import (
     WrongServerError,
 )
 from stead.gates.pipe.async_client import AsyncPipeClient
+from stead.gates.pipe.calling import value_of
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.frames import write_frame
+from stead.gates.pipe.messages import Welcome
 from stead.model.token import ImpersonationLevel
 
 WELCOME = write_frame(
@@ -356,3 +358,42 @@ def test_a_client_hears_that_the_server_stops(opened):
             also.close()
 
     asyncio.run(scenario())
+
+
+def test_a_call_that_is_given_up_half_sent_ends_the_connection(folder):
+    async def scenario():
+        server = await AsyncPipeClient.connect(folder / "pipe")
+        other = asyncio.create_task(server.call("echo"))
+        # More than the socket's buffer: nobody reads it, so it stays half-sent.
+        pads = {f"a{n}": "x" * 60_000 for n in range(16)}
+        big = asyncio.create_task(server.call("echo", **pads))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(big, 0.1)
+        with pytest.raises(ServerUnavailableError):
+            await other
+        await server.close()
+
+    with Impostor(folder / "pipe", WELCOME, hang_up=False):
+        asyncio.run(scenario())
+
+
+def test_a_client_that_was_never_admitted_knows_nobody():
+    async def scenario():
+        with socket.socket(socket.AF_UNIX) as lonely:
+            for client in (PipeClient(lonely, 1.0), AsyncPipeClient(lonely, 1.0)):
+                with pytest.raises(ServerClosedError, match="not admitted"):
+                    _ = client.account
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_was_not_asked_for_is_a_protocol_error():
+    with pytest.raises(RemoteProtocolError):
+        value_of(Welcome(version=1, server="s", account="a", level="anonymous"))
+
+
+@both
+def test_a_client_may_wait_for_ever(folder, visit):
+    answer = write_frame(b'{"type":"result","id":1,"value":7}', 4096)
+    with Impostor(folder / "pipe", WELCOME, answer):
+        assert 7 == visit(folder / "pipe", "echo", timeout=None)

@@ -221,3 +221,12 @@ def test_without_a_client_or_a_middleware_nobody_is_let_in():
         client_of({})
     assert "SteadMiddleware" in caught.value.advice
     assert 401 == ask(hello)[0]["status"]
+
+
+def test_a_websocket_that_is_closed_already_is_not_closed_again():
+    async def app(scope, receive, send):
+        await send({"type": "websocket.close", "code": 1000})
+        raise AccessDeniedError
+
+    with pytest.raises(AccessDeniedError):
+        ask(app, kind="websocket")

@@ -17,6 +17,7 @@ from stead.gates.pipe.peer import (
     _many_groups,
     peer_credentials,
     peer_evidence,
+    peer_groups,
     peer_pidfd,
 )
 

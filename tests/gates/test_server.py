@@ -488,3 +488,61 @@ def test_what_one_request_sets_no_other_finds_nor_what_the_opener_had(opened):
                 return [await server.call("identity") for _ in range(2)]
 
     assert ["nobody", "nobody"] == asyncio.run(scenario())
+
+
+def test_a_request_that_cannot_be_cancelled_is_left_behind_and_said_so(opened, caplog):
+    async def scenario():
+        async with opened() as (gate, house):
+            with Rude(gate) as rude:
+                await rude.send(HELLO)
+                await rude.hear()
+                await rude.send(request(1, "deaf"))
+                await house.until(lambda: len(house.calls) == 1)
+                await gate.stop(grace=0.05)
+                assert "1 connections do not end" in caplog.text
+                assert not house.desks[0].is_closed
+                house.gate_open.set()
+                await house.until(lambda: gate.clients == 0)
+                assert house.desks[0].is_closed
+
+    running(scenario)
+
+
+def test_a_gate_that_rests_can_be_stopped(opened):
+    async def scenario():
+        async with opened() as (gate, house):
+            gate._rest(gate._binding.listener, house.admit)
+            assert gate._pause is not None
+            await gate.stop()
+            assert gate._pause is None
+
+    running(scenario)
+
+
+def test_a_peer_whom_the_kernel_does_not_know_is_turned_away(opened):
+    class Door:
+        """A listener that hands out a socket without a peer."""
+
+        made = socket.socket(socket.AF_UNIX)
+
+        def accept(self):
+            return self.made, None
+
+    async def scenario():
+        async with opened() as (gate, house):
+            gate._accept(Door(), house.admit)
+            assert -1 == Door.made.fileno()
+            assert 0 == gate.clients
+
+    running(scenario)
+
+
+def test_a_conversation_that_fails_to_close_is_logged(opened, caplog):
+    async def scenario():
+        async with opened() as (gate, house):
+            async with await AsyncPipeClient.connect(gate.path):
+                house.desks[0].is_closed = True
+            await house.until(lambda: gate.clients == 0)
+
+    running(scenario)
+    assert f"a connection of uid {os.geteuid()} failed" in caplog.text

@@ -63,7 +63,7 @@ def make_record(**changes) -> AuditRecord:
 
 
 def lost_record(count: int) -> AuditRecord:
-    return make_record(event=AuditEvent.TRAIL_STOPPED, detail={"lost": str(count)})
+    return make_record(event=AuditEvent.RECORDS_LOST, detail={"lost": str(count)})
 
 
 DISK_FULL = LedgerUnavailableError("the disk is full", advice="free some space")

@@ -457,4 +457,4 @@ def test_the_lost_note_has_an_event(open_ledger, store, record):
     ledger.record(record())
     ledger.close()
     events = {read_record(entry.body).event for entry in store.kept}
-    assert {AuditEvent.TRAIL_STOPPED, AuditEvent.OBJECT_ACCESS} == events
+    assert {AuditEvent.RECORDS_LOST, AuditEvent.OBJECT_ACCESS} == events

@@ -195,7 +195,7 @@ def _judge(
         granted |= (required | mapping.all) & wanted
     if required & ~granted:
         return _REFUSED
-    return granted, tuple(used.values()) if granted else ()
+    return granted, tuple(used.values())
 
 
 def find_unknown(sacl: Acl | NoAcl) -> tuple[int, Ace] | None:

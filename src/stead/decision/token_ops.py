@@ -58,10 +58,9 @@ def duplicate_token(
     if token.type is TokenType.IMPERSONATION and level > token.level:
         raise BadImpersonationLevelError(token.level, level, act="a copy at that level")
     if type is TokenType.PRIMARY:
-        lowest = min(level, token.level)
-        if lowest < ImpersonationLevel.IMPERSONATION:
+        if level < ImpersonationLevel.IMPERSONATION:
             raise BadImpersonationLevelError(
-                lowest, ImpersonationLevel.IMPERSONATION, act="a primary token"
+                level, ImpersonationLevel.IMPERSONATION, act="a primary token"
             )
         level = ImpersonationLevel.IMPERSONATION
     return replace(token, type=type, level=level, token_id=token_id)

@@ -29,6 +29,14 @@ AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CLIENT_KEY: Final = "stead.client"
 
+# An accepted websocket can still be closed with a reason; a closed one cannot.
+_FINAL: Final = frozenset(
+    {
+        "http.response.start",
+        "websocket.close",
+        "websocket.http.response.start",
+    }
+)
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 7.4.1
 _SERVER_ERROR: Final = 1011
 _INTERNAL_ERROR: Final = 500
@@ -96,7 +104,7 @@ class SteadMiddleware:
             await self._serve(scope, receive, answer)
         except SteadError as error:
             # Half an answer cannot be taken back: the server breaks the connection.
-            if answer.has_started and scope["type"] == "http":
+            if not answer.may_refuse:
                 raise
             await self._refuse(scope, send, public_refusal(error))
 
@@ -137,15 +145,15 @@ class SteadMiddleware:
 
 
 class _Answer:
-    """Passes a response on and remembers whether it has begun."""
+    """Passes an answer on and remembers whether a refusal may still follow."""
 
     def __init__(self, send: Send) -> None:
-        self.has_started = False
+        self.may_refuse = True
         self._send = send
 
     async def __call__(self, event: Event) -> None:
-        if event["type"] == "http.response.start":
-            self.has_started = True
+        if event["type"] in _FINAL:
+            self.may_refuse = False
         await self._send(event)
 
 

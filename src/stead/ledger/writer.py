@@ -172,7 +172,7 @@ class Writer:
         sealed: list[Entry] = []
 
         def build(last: Entry | None) -> list[Entry]:
-            sealed.extend(seal(last, [*before, *bodies], self._genesis))
+            sealed[:] = seal(last, [*before, *bodies], self._genesis)
             return sealed
 
         if not before and not bodies:

@@ -82,7 +82,8 @@ def _checked_place(path: Path) -> Path:
         raise InvalidNameError(f"`{path}` is not an absolute path of a pipe")
     folder = path.parent.resolve()
     place = folder / path.name
-    if len(os.fsencode(place)) > _LONGEST_NAME:
+    beside = folder / _name_beside()
+    if max(len(os.fsencode(name)) for name in (place, beside)) > _LONGEST_NAME:
         raise InvalidNameError(
             f"`{place}` is longer than the {_LONGEST_NAME} bytes of a socket's name"
         )
@@ -193,7 +194,7 @@ def _refuse_occupied(place: Path) -> None:
 
 def _listen(place: Path, mode: int) -> socket.socket:
     """Make the socket beside its place and move it there."""
-    beside = place.with_name(f".{secrets.token_hex(4)}")
+    beside = place.with_name(_name_beside())
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.settimeout(0.0)
@@ -209,6 +210,10 @@ def _listen(place: Path, mode: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _name_beside() -> str:
+    return f".{secrets.token_hex(4)}"
 
 
 def _inode_at(path: Path) -> tuple[int, int] | None:

@@ -100,8 +100,6 @@ class PipeGate:
                 connection.cancel_requests()
             if not await self._have_ended(grace):
                 logger.error("%d connections do not end", len(self._connections))
-                for task in self._connections:
-                    task.cancel()
 
     async def _have_ended(self, seconds: float) -> bool:
         if self._connections:
