@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stead.adapters.store import Store
@@ -84,3 +86,10 @@ def test_no_change_of_two_processes_is_overwritten_unseen(place, run_program):
         assert ["", ""] == [one.communicate(timeout=120)[1] for one in changing]
         kept = store.objects.object_by_name("plan")
     assert (b"60", 61) == (kept.descriptor, kept.version)
+
+
+def test_a_mapping_of_its_own_is_kept(store):
+    own = replace(PLAN, name="own", mapping=(0x20001, 0x20002, 0x20000, 0xF0003))
+    store.objects.add_object(own)
+
+    assert own == store.objects.object_by_name("own")

@@ -21,7 +21,8 @@ _WELL_KNOWN: Final = {name.casefold(): sid for sid, name in well_known.NAMES.ite
 
 def name_key(name: str) -> str:
     """Return what two spellings of one name have in common."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded)  # folding may undo the first one
 
 
 def require_name(name: str) -> str:

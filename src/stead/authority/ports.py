@@ -60,6 +60,8 @@ class StoredObject:
         rights: names of its own rights and their bits.
         descriptor: the self-relative descriptor.
         version: grows with every change, from 1.
+        mapping: what generic rights mean on it: read, write, execute, all; None where
+            that follows from the names of its rights.
     """
 
     name: str
@@ -67,6 +69,7 @@ class StoredObject:
     rights: dict[str, int]
     descriptor: bytes
     version: int = 1
+    mapping: tuple[int, int, int, int] | None = None
 
 
 class AccountStore(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from enum import Enum
 from typing import Annotated, Any
@@ -138,8 +139,9 @@ def list_records(
         )
         for number, record in server.trail_for(me).find(query):
             if as_json:
-                body = write_record(record).decode()
-                typer.echo(f'{{"sequence":{number},"record":{body}}}')
+                # Read back and escaped: a terminal acts on more than JSON escapes.
+                body = json.loads(write_record(record))
+                typer.echo(json.dumps({"sequence": number, "record": body}))
             else:
                 typer.echo(format_line(record, number))
 
@@ -166,29 +168,18 @@ def verify_trail(
 ) -> None:
     """Check the whole chain; with a witness, also that its end was not cut off."""
     with errors_are_lines(), opened(store) as (server, me):
-        known = None if witness is None else _witness(witness)
+        known = None if witness is None else Verification.from_string(witness)
         found = server.trail_for(me).verify(known)
-    head = f"{found.count}:{found.head.hex()}"
-    data = {"verified": True, "count": found.count, "witness": head}
+    data = {"verified": True, "count": found.count, "witness": str(found)}
     show(
         data,
         as_json=as_json,
         lines=lambda: [
             f"trail verified: {found.count} records",
-            f"witness {head}",
+            f"witness {found}",
             "keep the witness elsewhere: only with it can a cut-off end be seen",
         ],
     )
-
-
-def _witness(text: str) -> Verification:
-    count, _, head = text.partition(":")
-    try:
-        return Verification(int(count), bytes.fromhex(head))
-    except ValueError:
-        raise InvalidRequestError(
-            f"`{text[:80]}` is no witness", advice="give COUNT:HEAD as verify prints it"
-        ) from None
 
 
 def doctor(

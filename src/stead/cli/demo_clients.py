@@ -10,15 +10,19 @@ import encodings.idna  # noqa: F401 - sockets look it up when it is too late to 
 import http.client
 import json
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from stead.errors import RemoteError, SteadError
 from stead.gates.pipe.client import PipeClient
 from stead.model.token import ImpersonationLevel
+
+_FIRST_OWN: Final = 3  # after standard input, output and error
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,14 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
     if pid == 0:
         status = 1
         try:
-            os.close(reading)
+            _keep_only(writing)
             _become(uid)
             told = json.dumps([asdict(heard) for heard in act()])
             os.write(writing, told.encode())
             status = 0
+        except (KeyboardInterrupt, OSError, SteadError) as error:
+            # The demo itself was stopped, or its server is gone: no traceback's worth.
+            sys.stderr.write(f"stead: a client stopped: {error or 'interrupted'}\n")
         except BaseException:  # noqa: BLE001 - the process ends here, and says why
             traceback.print_exc()
         finally:
@@ -78,6 +85,12 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
     if status != 0:
         raise SteadError(f"a client under uid {uid} failed with status {status}")
     return [Heard(**row) for row in json.loads(text)]
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close what a client must not hold: the janitor's lifeline, the server's input."""
+    os.closerange(_FIRST_OWN, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _become(uid: int) -> None:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stead.errors import SteadError
+
 _FIRST_UID: Final = 70_000
 _LAST_UID: Final = 99_000
 _GRACE_SECONDS: Final = 5.0
@@ -65,8 +67,7 @@ class Stage:
 def staged(names: tuple[str, ...]) -> Iterator[Stage]:
     """Set the stage for these clients; it is gone when the block ends."""
     is_root = os.geteuid() == 0
-    folder = Path(tempfile.mkdtemp(prefix="stead-demo-"))
-    lifeline, janitor = _start_janitor(folder)
+    folder, lifeline, janitor = _start_janitor()
     try:
         stage = Stage(folder, _uids(names, is_root=is_root), is_root, lifeline)
         _furnish(stage)
@@ -98,23 +99,49 @@ def _uids(names: tuple[str, ...], *, is_root: bool) -> dict[str, int]:
     return {name: next(free) for name in names}
 
 
-def _start_janitor(folder: Path) -> tuple[int, int]:
-    """Fork the janitor; return the writing end of its lifeline, and its pid."""
+def _start_janitor() -> tuple[Path, int, int]:
+    """Fork the janitor; return the folder it made, its lifeline, and its pid.
+
+    It makes the folder as well, so that there is no moment at which a folder is there
+    and nobody who will remove it.
+    """
     reading, writing = os.pipe()
+    answering, answers = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(writing)
+        os.close(answering)
         with suppress(BaseException):  # it has no one left to tell
-            _janitor(reading, folder)
+            _janitor(reading, answers)
         os._exit(0)
     os.close(reading)
-    return writing, pid
+    os.close(answers)
+    with os.fdopen(answering) as answer:
+        folder = answer.read()
+    if not folder:
+        os.close(writing)
+        os.waitpid(pid, 0)
+        raise SteadError(
+            "no temporary folder can be made", advice="check TMPDIR and the free space"
+        )
+    return Path(folder), writing, pid
 
 
-def _janitor(lifeline: int, folder: Path) -> None:
+def _janitor(lifeline: int, answer: int) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    folder = tempfile.mkdtemp(prefix="stead-demo-")
+    try:
+        os.write(answer, folder.encode())
+        os.close(answer)
+        _keep_watch(lifeline)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_watch(lifeline: int) -> None:
+    """Wait for the demo's end, then end what it started."""
     watched: list[int] = []
     with os.fdopen(lifeline) as told:
         for line in told:  # ends when nobody holds the other end any more
@@ -122,7 +149,6 @@ def _janitor(lifeline: int, folder: Path) -> None:
                 watched.append(os.pidfd_open(int(line)))
     for process in watched:
         _end(process)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(process: int) -> None:

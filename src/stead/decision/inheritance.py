@@ -27,7 +27,7 @@ from stead.model.token import AccessToken, GroupAttributes
 from stead.model.well_known import CREATOR_GROUP, CREATOR_OWNER, is_integrity_level
 
 
-def new_object_descriptor(  # noqa: PLR0913 - a descriptor's parts, by name
+def new_object_descriptor(
     token: AccessToken,
     *,
     owner: Sid | None = None,

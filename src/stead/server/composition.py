@@ -26,7 +26,7 @@ from stead.privileged.executor import KernelExecutor
 from stead.privileged.probe import KernelSupport, probe
 from stead.server.administration import Administration
 from stead.server.admission import Admission
-from stead.server.dispatch import Dispatcher
+from stead.server.dispatch import Dispatcher, Turns
 from stead.server.enforcement import (
     Enforcement,
     ThreadEnforcer,
@@ -74,6 +74,7 @@ class House:
         dispatcher: runs operations.
         executor: where blocks run that the kernel judges, if it does.
         handlers: where handlers run.
+        turns: how many of them one account may keep busy.
         stack: closes it all, last first.
     """
 
@@ -90,6 +91,7 @@ class House:
     dispatcher: Dispatcher
     executor: Executor
     handlers: Executor
+    turns: Turns
     stack: ExitStack
 
 
@@ -181,6 +183,7 @@ def _furnish(
         dispatcher=Dispatcher(guard, Operations()),
         executor=executor,
         handlers=handlers,
+        turns=Turns(max(1, settings.handler_threads // 4)),
         stack=undo.pop_all(),
     )
 

@@ -10,6 +10,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from stead.errors import (
     AccessDeniedError,
@@ -17,6 +18,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.audit_record import AuditEvent
+from stead.model.sid import Sid
 from stead.model.token import ImpersonationLevel
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
@@ -117,15 +119,40 @@ class Dispatcher:
         return self.guard.sink.record(record)
 
 
+class Turns:
+    """How many handlers one account may keep busy, over all its connections.
+
+    Without a bound below the number of handlers' threads, one account's slow requests
+    would keep every other client waiting.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        # An account's turns are forgotten with its last conversation.
+        self._known: WeakValueDictionary[Sid, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, account: Sid) -> asyncio.Semaphore:
+        """Return the account's turns; to be called on the loop's thread."""
+        turns = self._known.get(account)
+        if turns is None:
+            turns = self._known[account] = asyncio.Semaphore(self._each)
+        return turns
+
+
 class ServerConversation:
     """One admitted client, as a gate sees it (`stead.gates.ports.Conversation`)."""
 
     def __init__(
-        self, client: ClientContext, dispatcher: Dispatcher, handlers: Executor
+        self,
+        client: ClientContext,
+        dispatcher: Dispatcher,
+        handlers: Executor,
+        turns: asyncio.Semaphore,
     ) -> None:
         self._client = client
         self._dispatcher = dispatcher
         self._handlers = handlers
+        self._turns = turns
         self._requests = count(1)
 
     @property
@@ -144,9 +171,10 @@ class ServerConversation:
         correlation = f"{subject.correlation}.{next(self._requests)}"
         client = self._client.with_correlation(correlation)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._handlers, self._dispatcher.run, client, operation, arguments
-        )
+        async with self._turns:
+            return await loop.run_in_executor(
+                self._handlers, self._dispatcher.run, client, operation, arguments
+            )
 
     async def close(self) -> None:
         """End the client's session."""

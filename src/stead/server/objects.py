@@ -15,7 +15,12 @@ from stead.errors import (
     UnknownObjectError,
 )
 from stead.model import well_known
-from stead.model.access_mask import AccessMask, Rights, mapping_of
+from stead.model.access_mask import (
+    AccessMask,
+    GenericMapping,
+    Rights,
+    mapping_of,
+)
 from stead.model.ace import (
     Ace,
     ExplicitAccess,
@@ -117,7 +122,13 @@ class ObjectDirectory:
             descriptor = self._describe(token, kind, entries, owner)
             self._announce(guard, name, kind, descriptor)
             stored = self._store.add_object(
-                StoredObject(name, kind.name, dict(kind.rights), descriptor.to_bytes())
+                StoredObject(
+                    name,
+                    kind.name,
+                    dict(kind.rights),
+                    descriptor.to_bytes(),
+                    mapping=_mapping_of_its_own(kind),
+                )
             )
         if (stored.type_name, stored.rights) != (kind.name, dict(kind.rights)):
             raise InvalidRequestError(
@@ -259,7 +270,17 @@ def _require_object_name(name: str) -> str:
 
 def _stored_kind(stored: StoredObject) -> ObjectKind:
     mapping = mapping_of(stored.rights)
+    if stored.mapping is not None:
+        mapping = GenericMapping(*stored.mapping)
     return ObjectKind(stored.type_name, stored.rights, mapping)
+
+
+def _mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
+    """Return a kind's mapping where its rights' names do not say it."""
+    own = kind.mapping
+    if own == mapping_of(kind.rights):
+        return None
+    return own.read, own.write, own.execute, own.all
 
 
 def _mapped(acl: Acl | NoAcl, kind: ObjectKind) -> Acl | NoAcl:

@@ -366,7 +366,8 @@ class ProtectedServer:
         door = partial(house.admission.admit_peer, peer, level=level, arrival=arrival)
         loop = asyncio.get_running_loop()
         client = await loop.run_in_executor(house.handlers, door)
-        return ServerConversation(client, house.dispatcher, house.handlers)
+        turns = house.turns.of(client.sid)
+        return ServerConversation(client, house.dispatcher, house.handlers, turns)
 
     async def serve(
         self, *gates: Gate, ready: Callable[[], None] | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from unicodedata import normalize
-
+from stead.authority import names
 from stead.errors import InvalidNameError, InvalidRequestError
 from stead.model.posix_identity import MAXIMUM_ID
 
@@ -15,7 +14,7 @@ def name_key(name: str) -> str:
         InvalidNameError: the name is not text that every database can hold.
     """
     require_text(name)
-    return normalize("NFKC", normalize("NFKC", name).casefold())
+    return names.name_key(name)
 
 
 def require_text(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -44,6 +45,7 @@ class SqlObjectStore:
                     name=stored.name,
                     type_name=stored.type_name,
                     rights=json.dumps(stored.rights, sort_keys=True),
+                    mapping=_write_mapping(stored.mapping),
                     descriptor=stored.descriptor,
                     version=stored.version,
                 )
@@ -73,9 +75,7 @@ class SqlObjectStore:
                 .where(OBJECT.c.name == name)
                 .values(descriptor=descriptor, version=version + 1)
             )
-        return StoredObject(
-            name, kept.type_name, kept.rights, descriptor, version=version + 1
-        )
+        return replace(kept, descriptor=descriptor, version=version + 1)
 
     def objects(self) -> tuple[StoredObject, ...]:
         """Return all objects, by name."""
@@ -89,5 +89,20 @@ def _find(connection: Connection, name: str) -> StoredObject | None:
 
 
 def _stored(row: Row[Any]) -> StoredObject:
-    rights = json.loads(row.rights)
-    return StoredObject(row.name, row.type_name, rights, row.descriptor, row.version)
+    return StoredObject(
+        row.name,
+        row.type_name,
+        json.loads(row.rights),
+        row.descriptor,
+        row.version,
+        None if row.mapping is None else _read_mapping(row.mapping),
+    )
+
+
+def _write_mapping(mapping: tuple[int, int, int, int] | None) -> str | None:
+    return None if mapping is None else json.dumps(mapping)
+
+
+def _read_mapping(text: str) -> tuple[int, int, int, int]:
+    read, write, execute, every = json.loads(text)
+    return read, write, execute, every

@@ -111,6 +111,7 @@ OBJECT: Final = Table(
     Column("name", Text, primary_key=True),
     Column("type_name", Text, nullable=False),
     Column("rights", Text, nullable=False),
+    Column("mapping", Text),
     Column("descriptor", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
 )
