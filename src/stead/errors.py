@@ -65,6 +65,7 @@ __all__ = [
     "SteadError",
     "StoreUnavailableError",
     "StrangerIdentityError",
+    "TooManyGroupsError",
     "UnknownAccountError",
     "UnknownObjectError",
     "UnknownOperationError",
@@ -361,6 +362,14 @@ class LogonSessionEndedError(SteadError, PermissionError):
     status = 1312
     win32_name = "ERROR_NO_SUCH_LOGON_SESSION"
     public = "the logon session has ended"
+
+
+class TooManyGroupsError(SteadError):
+    """Somebody is in more groups than a token may hold: an error, not a cut."""
+
+    status = 1384
+    win32_name = "ERROR_TOO_MANY_CONTEXT_IDS"
+    public = "logon failure"
 
 
 # --- what is not there, or is there already ----------------------------------------

@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,11 @@ class Server:
     def stop(self) -> int:
         """Ask it to stop, and return how it ended."""
         self.process.terminate()
-        return self.process.wait(SECONDS)
+        try:
+            return self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self.process.kill()
@@ -129,11 +134,9 @@ def start(world: World) -> Iterator[Callable[..., Server]]:
 
     yield start_one
     for server in running:
-        if server.process.poll() is None:
-            ended = server.stop()
-            assert ended == 0, server.log.read_text()
-        server.process.stdin.close()
-        server.process.stdout.close()
+        with server.process:
+            ended = server.stop() if server.process.poll() is None else 0
+        assert 0 == ended, server.log.read_text()
 
 
 def _start(world: World, told: dict[str, Any]) -> Server:
@@ -163,6 +166,23 @@ def server(start: Callable[..., Server]) -> Server:
 
 
 # --- the clients ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def stead() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give what runs the command line, as root or as a uid."""
+
+    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stead", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+            **options,
+        )
+
+    return run
 
 
 @dataclass
@@ -250,6 +270,19 @@ def _be(uid, gid, groups, writing, act, arguments):
         os._exit(0)  # nothing of the parent's clean-up runs here
 
 
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Give two ends by which the test and its children tell each other how far it is.
+
+    Whoever waits there for one that died does not wait for ever.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(SECONDS)
+        theirs.settimeout(SECONDS)
+        yield ours, theirs
+
+
 # --- what a client asks ---------------------------------------------------------------
 
 
@@ -300,7 +333,9 @@ def asker(world: World) -> Callable[..., Asker]:
 def ask(as_uid, asker) -> Callable[..., Any]:
     """Give what asks one thing as a uid: the value, or `refused: ...`."""
 
-    def once(uid, operation, *, level="impersonation", gid=None, groups=(), **arguments):
+    def once(
+        uid, operation, *, level="impersonation", gid=None, groups=(), **arguments
+    ):
         def act():
             return asker(level=level).ask(operation, **arguments)
 

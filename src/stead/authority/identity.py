@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from stead.authority.membership import Membership, memberships
 from stead.authority.ports import Account, AccountStore
-from stead.errors import AccountDisabledError, UnknownAccountError
+from stead.errors import (
+    AccountDisabledError,
+    InvalidNameError,
+    UnknownAccountError,
+)
 from stead.model import well_known
 from stead.model.posix_identity import PosixIdentity
 from stead.model.sid import Sid
+from stead.model.system_ids import owner_of
+
+CLIENTS_ARE: Final = (
+    well_known.EVERYONE,
+    well_known.AUTHENTICATED_USERS,
+    well_known.NETWORK,
+)
+"""What every client's token holds, so what these are members of and hold counts too."""
 
 HostIdentity = Callable[[int], PosixIdentity | None]
 """What this host knows of a uid; None if nothing; raises if it cannot be asked."""
@@ -64,16 +77,19 @@ def identify_account(store: AccountStore, name: str, *, host: HostIdentity) -> I
         UnknownAccountError: there is no such account.
         AccountDisabledError: it is disabled.
         TooManyGroupsError: it is in too many groups.
+        InvalidNameError: the store alone gives it a group of the system.
     """
     account = store.account_by_name(name)
     if account is None:
         raise UnknownAccountError(
-            f"no account is called `{name}`",
-            advice=f"add it: `stead account add {name}`",
+            f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
         )
     posix = None
     if account.uid is not None and account.gid is not None:
-        posix = host(account.uid) or PosixIdentity(account.uid, account.gid)
+        posix = host(account.uid)
+        if posix is None:
+            require_mappable(account.gid)
+            posix = PosixIdentity(account.uid, account.gid)
     return _identity(
         store, user=account.sid, name=account.name, account=account, posix=posix
     )
@@ -91,16 +107,47 @@ def _identity(
         raise AccountDisabledError(
             f"account `{name}` is disabled", advice=f"`stead account enable {name}`"
         )
+    known = (user, *CLIENTS_ARE, *(() if account is None else (well_known.USERS,)))
+    found, posix = _expand(store, known, posix)
     unix = () if posix is None else _unix_sids(posix)
-    starts = tuple(dict.fromkeys((user, *unix)))
-    found = memberships(store, starts)
-    if posix is not None:
-        mapped = tuple(m.group.gid for m in found if m.group.gid is not None)
-        posix = PosixIdentity(posix.uid, posix.gid, (*posix.groups, *mapped))
-        unix = _unix_sids(posix)
-    holders = (*dict.fromkeys((*starts, *unix)), *(m.group.sid for m in found))
+    holders = (*dict.fromkeys((*known, *unix)), *(m.group.sid for m in found))
     rights = frozenset(right for _, right in store.rights(holders))
     return Identity(user, name, account, posix, unix, found, rights)
+
+
+def _expand(
+    store: AccountStore, known: tuple[Sid, ...], posix: PosixIdentity | None
+) -> tuple[tuple[Membership, ...], PosixIdentity | None]:
+    """Return all groups, and the kernel's view with the gids they map to.
+
+    A gid may be a member of groups itself: asked again until nothing is added.
+    """
+    while True:
+        unix = () if posix is None else _unix_sids(posix)
+        found = memberships(store, tuple(dict.fromkeys((*known, *unix))))
+        mapped = tuple(m.group.gid for m in found if m.group.gid is not None)
+        require_mappable(*mapped)
+        if posix is None or {*mapped} <= {*posix.groups}:
+            return found, posix
+        posix = PosixIdentity(posix.uid, posix.gid, (*posix.groups, *mapped))
+
+
+def require_mappable(*gids: int) -> None:
+    """Refuse gids of the system that only the store gives.
+
+    The kernel and the host may vouch for a member of `shadow` or `disk`; whoever may
+    administer the store may not make one.
+
+    Raises:
+        InvalidNameError: a gid is the system's.
+    """
+    for gid in gids:
+        whose = owner_of(gid)
+        if whose is not None:
+            raise InvalidNameError(
+                f"gid {gid} is {whose}, and a store may not give it to anybody",
+                advice="give the account this group on the host itself",
+            )
 
 
 def _unix_sids(posix: PosixIdentity) -> tuple[Sid, ...]:

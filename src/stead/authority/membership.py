@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from stead.authority.ports import AccountStore, Group
-from stead.errors import SteadError
+from stead.errors import TooManyGroupsError
 from stead.model.sid import Sid
 
 MAXIMUM_GROUPS: Final = 1015
 """As on Windows, a token holds at most this many; more is an error, not a cut."""
-
-
-class TooManyGroupsError(SteadError):
-    """Somebody is in more groups than a token may hold."""
-
-    status = 1384
-    win32_name = "ERROR_TOO_MANY_CONTEXT_IDS"
-    public = "logon failure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ log, a path or SDDL could misread ([MS-SAMR] 3.1.1.6 forbids much the same lette
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -16,6 +17,13 @@ from stead.model.sid import Sid
 
 MAXIMUM_NAME: Final = 64
 _FORBIDDEN: Final = frozenset('"/\\[]:;|=,+*?<>@`')
+# Letters that Unicode calls printable and nobody sees: two names would look the same.
+_UNSEEN: Final = frozenset({
+    "\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0",
+    *map(chr, range(0x180B, 0x1810)), *map(chr, range(0xFE00, 0xFE10)),
+    *map(chr, range(0xE0100, 0xE01F0)),
+})  # fmt: skip
+_READ_AS_NUMBER: Final = re.compile(r"s-1-.*|\d+|[ug]id\s*\d+", re.DOTALL)
 _WELL_KNOWN: Final = {name.casefold(): sid for sid, name in well_known.NAMES.items()}
 
 
@@ -37,11 +45,11 @@ def require_name(name: str) -> str:
         raise InvalidNameError(
             f"`{name[:80]}` is no name: 1 to {MAXIMUM_NAME} letters, no space around"
         )
-    for letter in kept:
-        if letter in _FORBIDDEN or not letter.isprintable():
-            raise InvalidNameError(f"a name may not hold `{letter!r}`")
     key = name_key(kept)
-    if key.startswith("s-1-") or key.isdigit() or set(key) <= {".", " "}:
+    for letter in kept + key:
+        if letter in _FORBIDDEN or letter in _UNSEEN or not letter.isprintable():
+            raise InvalidNameError(f"a name may not hold `{letter!a}`")
+    if _READ_AS_NUMBER.fullmatch(key) or set(key) <= {".", " "}:
         raise InvalidNameError(f"`{kept}` would be read as something else")
     if key in _WELL_KNOWN:
         raise InvalidNameError(f"`{kept}` is a well-known name")
@@ -104,8 +112,8 @@ class NameTable:
         found = _WELL_KNOWN.get(name_key(trustee)) or _unix(trustee)
         if found is None:
             raise UnknownAccountError(
-                f"no account or group is called `{trustee}`",
-                advice=f"add it: `stead account add {trustee}`",
+                f"no account or group is called `{trustee[:80]}`",
+                advice="add it: `stead account add` or `stead group add`",
             )
         return found
 

@@ -22,6 +22,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
+from stead.model.well_known import integrity_level
 
 LEASE: Final = 1_000_000_000
 """Nanoseconds for which a session is believed without asking the store again."""
@@ -135,10 +136,11 @@ class Sessions:
 
         Raises:
             LogonSessionEndedError: it has ended, its account was disabled or changed,
-                or no session of this server ever made such a token.
+                or no session of this server ever made such a token: one of another
+                user or other groups, or of more than the session began with.
         """
         session = self._live.get(token.logon_id)
-        if session is None or session.token.user != token.user:
+        if session is None or not _is_within(token, session.token):
             raise LogonSessionEndedError(
                 f"logon session {token.logon_id} of `{token.user}` does not live here",
                 advice="log the client on again; tokens made by hand have no session",
@@ -152,16 +154,23 @@ class Sessions:
         self.of(token)
 
     def _renew(self, session: Session) -> None:
+        if not self._is_fit(session):
+            self.end(session.record.logon_id)
+            raise LogonSessionEndedError(
+                f"account `{session.record.name}` was changed or disabled, which "
+                "ended its sessions",
+                advice="log the client on again",
+            )
+        session.lease_ends = self._monotonic() + LEASE
+
+    def _is_fit(self, session: Session) -> bool:
+        """Tell whether the account is what it was when the session began."""
         if session.account_version:
             account = self._store.account_by_sid(session.record.user)
-            if account is None or account.version != session.account_version:
-                self.end(session.record.logon_id)
-                raise LogonSessionEndedError(
-                    f"account `{session.record.name}` was changed or disabled, which "
-                    "ended its sessions",
-                    advice="log the client on again",
-                )
-        session.lease_ends = self._monotonic() + LEASE
+            return account is not None and account.version == session.account_version
+        # A bare uid that has an account by now is that account, disabled or not.
+        posix = session.posix
+        return posix is None or self._store.account_by_uid(posix.uid) is None
 
     def end(self, logon_id: Luid) -> bool:
         """End a session; False if it had ended."""
@@ -180,3 +189,19 @@ class Sessions:
         """Return what is known of every live session, oldest first."""
         with self._lock:
             return tuple(session.record for session in self._live.values())
+
+
+def _is_within(token: AccessToken, begun: AccessToken) -> bool:
+    """Tell whether a token could be made of the one that its session began with.
+
+    Copies may be lowered; a group cannot be left out, since that might grant.
+    """
+    return token is begun or (
+        token.user == begun.user
+        and token.level <= begun.level
+        and integrity_level(token.integrity) <= integrity_level(begun.integrity)
+        and {group.sid for group in token.groups}
+        == {group.sid for group in begun.groups}
+        and {entry.privilege for entry in token.privileges}
+        <= {entry.privilege for entry in begun.privileges}
+    )

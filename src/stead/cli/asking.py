@@ -25,9 +25,10 @@ from stead.ledger.canonical import write_record
 from stead.ledger.chain import Verification
 from stead.ledger.query import Query, format_line
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
 from stead.privileged.probe import probe
-from stead.privileged.system_uids import DEFAULT_GUARD_UID, SYSTEM_RANGES
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.built_in_operations import describe_client, mask_of
 from stead.server.enforcement import choose
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +29,8 @@ from stead.model.token import ImpersonationLevel
 
 _RAW: Final = "open a file, raw, in a block"
 _CLIENTS: Final = ("alice", "bob", "carol", "dora")
+_NEEDED: Final = ("fastapi", "msgspec", "sqlalchemy", "starlette", "uvicorn")
+_WIDTH: Final = 140
 _LEFT_OUT: Final = frozenset({
     AuditEvent.OPERATION_REQUESTED, AuditEvent.OPERATION_ENDED,
     AuditEvent.ACCOUNT_CREATED, AuditEvent.GROUP_CREATED,
@@ -41,6 +45,7 @@ def demo() -> None:
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         with errors_are_lines(), staged(_CLIENTS) as stage:
+            _require_extras()
             with _serving(stage) as server:
                 _introduce(stage, server)
                 heard = _act(stage, server)
@@ -49,6 +54,16 @@ def demo() -> None:
             _show_trail(stage)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _require_extras() -> None:
+    """Say what is missing before a process of ours fails for want of it."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SteadError(
+            f"the demo's server needs {', '.join(missing)}",
+            advice="pip install 'stead[all]'",
+        )
 
 
 def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's shape
@@ -73,7 +88,7 @@ def _serving(stage: Stage) -> Iterator[dict[str, Any]]:
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:
-            raise SteadError("the server did not start; its own words stand above")
+            raise SteadError("the demo's server did not start; it says why above")
         by_name = {name: session for session, name in sessions.items()}
         yield json.loads(line) | {"sessions": by_name}
         process.stdin.close()
@@ -115,7 +130,8 @@ def _introduce(stage: Stage, server: dict[str, Any]) -> None:
 def _act(stage: Stage, server: dict[str, Any]) -> list[Heard]:
     """Let every client ask, one after the other."""
     full, least = ImpersonationLevel.IMPERSONATION, ImpersonationLevel.IDENTIFICATION
-    plans = [("alice", full), ("carol", least)] if not stage.is_root else [
+    # Without root every process is one uid, so whoever comes by pipe is alice.
+    plans = [("alice", full), ("alice", least)] if not stage.is_root else [
         ("alice", full), ("bob", full), ("carol", least),
     ]  # fmt: skip
     heard: list[Heard] = []
@@ -174,8 +190,8 @@ def _explain(stage: Stage, heard: list[Heard]) -> None:
         row for row in heard
         if row.asked == "write the plan" and row.who == "bob" and not row.granted
     )  # fmt: skip
-    _say("one refusal, as bob saw it:")
-    _say(f"  {refused.answer}")
+    _say("one refusal, all that bob saw of it:")
+    _say(f"  {refused.answer} (record {refused.record})")
     _say("and as an administrator sees it:")
     with PipeClient.connect(stage.pipe, server_uid={0, os.geteuid()}) as link:
         for line in link.call(
@@ -187,12 +203,14 @@ def _explain(stage: Stage, heard: list[Heard]) -> None:
 
 def _show_trail(stage: Stage) -> None:
     """Show the trail from the store, the server being gone, and verify it."""
-    _say("the trail (`stead audit list` shows all of it; setting up is left out here):")
+    _say("the trail, without setting up and without each operation's begin and end")
+    _say(f"(`stead audit list` prints all of it; files lie in {stage.folder}):")
     with opened(str(stage.store)) as (server, me):
         trail = server.trail_for(me)
         for number, record in trail.find(Query()):
             if record.event not in _LEFT_OUT and not _is_setting_up(record):
-                _say(f"  {_line(number, record)}")
+                for line in _lines(number, record):
+                    _say("  " + line.replace(f"{stage.folder}/", ""))
         found = trail.verify()
     _say(f"trail verified: {found.count} records, head {found.head.hex()[:16]}...")
 
@@ -202,18 +220,25 @@ def _is_setting_up(record: AuditRecord) -> bool:
     return own or record.server.name != "notes"
 
 
-def _line(number: int, record: AuditRecord) -> str:
-    """Return one record as a line of the demo's screen, by names alone."""
+def _lines(number: int, record: AuditRecord) -> Iterator[str]:
+    """Yield one record for the demo's screen, by names alone, its reasons below it."""
     client = "-" if record.client is None else record.client.name
     chain = " > ".join(link.name for link in record.chain)
     what = record.object_name or record.operation
-    why = "; ".join(record.reasons)
-    return (
-        f"#{number:<4}{record.event.name.lower():22} {record.outcome.value}  "
-        f"client {client}, server {record.server.name}, chain {chain}"
-        + (f", object {what}" if what else "")
-        + (f": {why}" if why else "")
-    )
+    yield (
+        f"#{number:<4}{record.event.name.lower():22}{record.outcome.value}  "
+        f"client {client:6} server {record.server.name}  chain {chain:14}"
+        + (f" object {what}" if what else "")
+    ).rstrip()
+    for reason in record.reasons:
+        yield from textwrap.wrap(
+            reason,
+            _WIDTH,
+            initial_indent=" " * 5,
+            subsequent_indent=" " * 7,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
 
 def _say(line: str) -> None:

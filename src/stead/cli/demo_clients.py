@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -89,8 +90,11 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
 
 def _keep_only(descriptor: int) -> None:
     """Close what a client must not hold: the janitor's lifeline, the server's input."""
-    os.closerange(_FIRST_OWN, descriptor)
-    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        held = int(entry.name)
+        if held >= _FIRST_OWN and held != descriptor:
+            with suppress(OSError):  # the listing's own descriptor is closed by now
+                os.close(held)
 
 
 def _become(uid: int) -> None:

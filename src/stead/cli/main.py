@@ -9,10 +9,15 @@ import sys
 
 try:
     import typer
-except ImportError:  # the extra is not installed: say so instead of a traceback
-    sys.exit("stead: the command line needs its extra: pip install 'stead[all]'")
 
-from stead.cli import account, asking, demo, serving
+    from stead.cli import account, asking, demo, serving
+except ModuleNotFoundError as missing:
+    if (missing.name or "stead").partition(".")[0] == "stead":
+        raise  # a mistake of ours, and no extra
+    # An extra is not installed: say so instead of a traceback.
+    sys.exit(
+        f"stead: the command line needs `{missing.name}`: pip install 'stead[all]'"
+    )
 
 app = typer.Typer(
     name="stead",

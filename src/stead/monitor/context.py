@@ -71,6 +71,17 @@ class Frame:
         """Tell whether this very thread and task entered the frame."""
         return self.thread is threading.current_thread() and self.task is running_task()
 
+    def is_judged_here(self) -> bool:
+        """Tell whether the kernel judges this thread as the frame's identity.
+
+        In every task of the thread: the kernel knows threads alone.
+        """
+        return (
+            self.is_kernel
+            and not self.is_closed
+            and self.thread is threading.current_thread()
+        )
+
 
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
 _guards: Final[list[Guard]] = []
@@ -139,11 +150,22 @@ def close_guard(guard: Guard) -> None:
 
 
 def current_guard() -> Guard | None:
-    """Return the guard in force: the frame's, or the only open server's."""
+    """Return the guard in force: the frame's, the only open server's, or None.
+
+    Raises:
+        NoProcessTokenError: several servers are open and none of them is in force.
+        StrangerIdentityError: what was found here is not this thread's or task's own.
+    """
     frame = current_frame()
     if frame is not None and frame.guard is not None:
         return frame.guard
-    return _guards[0] if len(_guards) == 1 else None
+    guards = tuple(_guards)
+    if len(guards) > 1:
+        raise NoProcessTokenError(
+            "several servers are open in this process, and none is in force",
+            advice="ask the one that is meant: `server.token`, `client.impersonate()`",
+        )
+    return guards[0] if guards else None
 
 
 def process_token() -> AccessToken:
@@ -151,12 +173,12 @@ def process_token() -> AccessToken:
 
     Raises:
         NoProcessTokenError: no server is open here, or several and none is in force.
+        StrangerIdentityError: what it found is not its own.
     """
     guard = current_guard()
     if guard is None:
         raise NoProcessTokenError(
-            "this process has no primary token",
-            advice="open one `ProtectedServer`; with several, ask each for its `token`",
+            "this process has no primary token", advice="open a `ProtectedServer`"
         )
     return guard.process_token
 
@@ -197,15 +219,14 @@ def effective_token() -> AccessToken:
     return frame.subject.token
 
 
-def is_impersonating() -> bool:
-    """Tell whether this thread is a client now; never raises."""
+def client_frame() -> Frame | None:
+    """Return the client's frame that lies over this context, or None; never raises.
+
+    A stranger's copy and a frame that was left elsewhere count too: what begins in a
+    client's block does not become the server's by moving to another thread or task.
+    """
     frame = _current.get()
-    return (
-        frame is not None
-        and frame.kind is FrameKind.CLIENT
-        and not frame.is_closed
-        and frame.is_mine()
-    )
+    return frame if frame is not None and frame.kind is FrameKind.CLIENT else None
 
 
 def caller() -> str:

@@ -78,6 +78,7 @@ class Guard:
         Raises:
             LogonSessionEndedError: the session has ended.
             BadImpersonationLevelError: the token is anonymous.
+            StoreUnavailableError: the descriptor cannot be read again.
         """
         decision = self._judge(subject, securable, desired)
         if self._demands(decision):
@@ -137,10 +138,10 @@ class Guard:
             self.liveness.require_live(subject.token)
             mapping = securable.kind.mapping
             return access_check(
-                subject.token, securable.descriptor, mapping.map(int(desired)), mapping
+                subject.token, securable.in_force(), mapping.map(int(desired)), mapping
             )
         except SteadError as error:
-            self.sink.record(
+            error.record = self.sink.record(
                 self.compose(
                     AuditEvent.OBJECT_ACCESS,
                     subject,
@@ -212,10 +213,9 @@ class Guard:
 
         Raises:
             PrivilegeNotHeldError: one is not held enabled.
+            LogonSessionEndedError: the session has ended.
         """
-        self.liveness.require_live(subject.token)
-        decision = privilege_check(subject.token, privileges)
-        error = None if decision else PrivilegeNotHeldError(decision.missing)
+        error = self._lacks(subject, privileges)
         number = self.sink.record(
             self.compose(
                 AuditEvent.PRIVILEGED_SERVICE,
@@ -230,6 +230,17 @@ class Guard:
             raise error
         return number
 
+    def _lacks(
+        self, subject: Subject, privileges: tuple[Privilege, ...]
+    ) -> SteadError | None:
+        """Return why the subject may not use the privileges, or None."""
+        try:
+            self.liveness.require_live(subject.token)
+            decision = privilege_check(subject.token, privileges)
+        except SteadError as error:
+            return error
+        return None if decision else PrivilegeNotHeldError(decision.missing)
+
     # --- files ------------------------------------------------------------------------
 
     def ask_for_file(self, subject: Subject, path: str, flags: int) -> None:
@@ -243,7 +254,8 @@ class Guard:
             self.liveness.require_live(subject.token)
             self._require_may_impersonate()
         except SteadError as error:
-            self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, error)
+            event = AuditEvent.HANDLE_REQUESTED
+            error.record = self._file(event, subject, path, flags, error)
             raise
         self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, None)
 
@@ -337,7 +349,7 @@ class Guard:
             self.liveness.require_live(subject.token)
             self._require_may_impersonate()
         except SteadError as error:
-            self.sink.record(
+            error.record = self.sink.record(
                 self.compose(
                     AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
                 )
@@ -377,29 +389,43 @@ class Guard:
         )
         raise error
 
-    def enter(self, kind: FrameKind, subject: Subject | None) -> Entered:
-        """Make the kernel follow, where it can; a handler changes nothing there."""
-        if kind is FrameKind.HANDLER:
-            return Entered(is_kernel=False, leave=_nothing)
+    def enter(self, subject: Subject | None) -> Entered:
+        """Make the kernel follow the subject, where it can; None is the server.
+
+        Raises:
+            ImpersonationRefusedError: the kernel cannot become this client; recorded.
+        """
         token = None if subject is None else subject.token
         try:
             return self.enforcer.enter(token)
         except SteadError as error:
-            self.sink.queue(
+            error.record = self.sink.record(
                 self.compose(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
             )
             raise
 
-    def announce_left(self, frame: Frame) -> None:
-        """Record that a client's block was left; nobody waits for it."""
-        if frame.kind is FrameKind.CLIENT:
-            self.sink.queue(
-                self.compose(
-                    AuditEvent.IMPERSONATION_LEFT,
-                    frame.subject,
-                    detail={"where": frame.where},
-                )
-            )
+    def announce_left(self, frame: Frame, disorder: SteadError | None) -> None:
+        """Record that a block was left, or leaked; nobody waits for it."""
+        if disorder is None and frame.kind is not FrameKind.CLIENT:
+            return
+        left, leaked = AuditEvent.IMPERSONATION_LEFT, AuditEvent.IDENTITY_LEAKED
+        record = self.compose(
+            left if disorder is None else leaked,
+            frame.subject,
+            error=disorder,
+            detail={"where": frame.where},
+        )
+        # Blocks left late or elsewhere have nothing to do with who is in force there.
+        self.sink.queue(replace(record, chain=self._chain(frame.subject, frame.outer)))
+
+    def announce_end(self, event: AuditEvent, subject: Subject) -> None:
+        """Record the end of what the subject held; nobody waits for it.
+
+        A finalizer may say so, inside somebody else's block: the chain is the
+        subject's own.
+        """
+        record = self.compose(event, subject)
+        self.sink.queue(replace(record, chain=self._chain(subject, None)))
 
     # --- records --------------------------------------------------------------------
 
@@ -429,7 +455,7 @@ class Guard:
             time=self.clock(),
             server=self.server,
             client=None if client == self.server else client,
-            chain=self._chain(subject),
+            chain=self._chain(subject, context.raw_frame()),
             gate="" if subject is None else subject.gate,
             peer="" if subject is None else subject.peer,
             correlation="" if subject is None else subject.correlation,
@@ -444,10 +470,12 @@ class Guard:
             detail=more,
         )
 
-    def _chain(self, subject: Subject | None) -> tuple[Principal, ...]:
+    def _chain(
+        self, subject: Subject | None, frame: Frame | None
+    ) -> tuple[Principal, ...]:
         """Return everybody from the server to the client, through nested blocks."""
         between: list[Principal] = []
-        frame = context.live_outer(context.raw_frame())
+        frame = context.live_outer(frame)
         while frame is not None:
             if frame.subject is not None and frame.is_mine():
                 between.append(frame.subject.principal)
@@ -456,7 +484,3 @@ class Guard:
         if subject is not None and chain[-1] != subject.principal:
             chain.append(subject.principal)
         return tuple(chain)
-
-
-def _nothing() -> None:
-    """Leave what changed nothing."""

@@ -1,8 +1,8 @@
 """Entering and leaving identities on this thread (Win32: client impersonation).
 
-The ways in are `impersonate` (a block), `handler` and `as_server` (a server's own) and,
-in this low module only, `set_thread_token`, which `revert_to_self` undoes. Blocks nest
-and always restore what was around them.
+The ways in are `impersonate` and a server's own `client.impersonate` and `as_server`
+(blocks) and, in this low module only, `set_thread_token`, which `revert_to_self`
+undoes. Blocks nest and always restore what was around them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Block:
     whatever was entered last stays in force until it is left itself.
     """
 
-    __slots__ = ("_entered", "_frame", "_guard", "_keep", "_kind", "_subject")
+    __slots__ = (
+        "_entered", "_frame", "_guard", "_is_left", "_keep", "_kind", "_subject",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Block:
         self._keep = keep  # whose session must live as long as the block does
         self._entered = _NOTHING_TO_LEAVE
         self._frame: Frame | None = None
+        self._is_left = False
 
     def __enter__(self) -> Self:
         """Become the identity.
@@ -79,7 +82,7 @@ class Block:
             tripwire.install()
         if self._guard is not None:
             self._guard.announce(self._kind, self._subject)
-            self._entered = self._guard.enter(self._kind, self._subject)
+            self._entered = self._guard.enter(self._subject)
         self._frame = Frame(
             kind=self._kind,
             subject=self._subject,
@@ -124,38 +127,58 @@ class Block:
                 where the kernel judges it; recorded.
         """
         frame = self._leavable()
-        # INVARIANT: this thread is always the innermost identity still open; a block
-        # left early never makes the code of an inner one somebody else.
-        frame.is_closed = True
-        is_innermost = context.raw_frame() is frame
-        try:
-            self._entered.leave()
-        finally:
-            if is_innermost:
-                context.set_frame(context.live_outer(frame.outer))
+        disorder = self._leave(frame)
         if self._guard is not None:
-            self._guard.announce_left(frame)
-        if not is_innermost:
-            raise RevertOrderError(
-                f"the block entered at {frame.where} is left before one inside it",
-                advice="the inner one stays in force until it is left itself",
-            )
+            self._guard.announce_left(frame, disorder)
+        if disorder is not None:
+            raise disorder
         if self._guard is not None and _is_kernels_no(error, frame):
             raise self._guard.refused_by_kernel(frame, error) from error
 
     def _leavable(self) -> Frame:
         """Return the frame, if it may be left here and now."""
         frame = self._frame
-        if frame is None or frame.is_closed:
+        if frame is None or self._is_left:
             raise RevertOrderError("the block is not entered, or was left already")
         if not frame.is_mine():
-            frame.is_closed = True
-            raise RevertOrderError(
+            frame.is_closed = True  # who it was meant for is nobody until it is left
+            disorder = RevertOrderError(
                 f"the block entered at {frame.where} is left by another thread or task",
                 advice="leave a block where it was entered; a generator that holds "
                 "one must be closed by the thread that runs it",
             )
+            if self._guard is not None:
+                self._guard.announce_left(frame, disorder)
+            raise disorder
         return frame
+
+    def _leave(self, frame: Frame) -> RevertOrderError | None:
+        """Leave the frame on its own thread; return what was out of order, if so.
+
+        INVARIANT: this thread is always the innermost identity still open; a block
+        left early never makes the code of an inner one somebody else.
+        """
+        was_closed, frame.is_closed, self._is_left = frame.is_closed, True, True
+        is_innermost = context.raw_frame() is frame
+        try:
+            self._entered.leave()
+        except RevertOrderError as error:
+            return error
+        finally:
+            if is_innermost:
+                context.set_frame(context.live_outer(frame.outer))
+        if was_closed:
+            return RevertOrderError(
+                f"the block entered at {frame.where} was left by another thread or "
+                "task before"
+            )
+        if not is_innermost:
+            return RevertOrderError(
+                f"the block entered at {frame.where} is left before one inside it, or "
+                "in another context",
+                advice="the inner one stays in force until it is left itself",
+            )
+        return None
 
 
 def _is_kernels_no(
@@ -169,10 +192,10 @@ def _is_kernels_no(
     )
 
 
-def subject_of(token: AccessToken) -> Subject:
-    """Return the subject a bare token speaks for."""
-    principal = Principal(token.user, str(token.user), token.logon_id)
-    return Subject(token, principal)
+def subject_of(token: AccessToken, guard: Guard | None) -> Subject:
+    """Return the subject a bare token speaks for, by the name that the guard knows."""
+    name = str(token.user) if guard is None else guard.names(token.user)
+    return Subject(token, Principal(token.user, name, token.logon_id))
 
 
 def impersonate(token: AccessToken) -> Block:
@@ -184,8 +207,13 @@ def impersonate(token: AccessToken) -> Block:
 
     Args:
         token: an impersonation or primary token at level Impersonation or above.
+
+    Raises:
+        NoProcessTokenError: several servers are open and none of them is in force.
+        StrangerIdentityError: what was found here is not this thread's or task's own.
     """
-    return Block(FrameKind.CLIENT, subject_of(token), context.current_guard())
+    guard = context.current_guard()
+    return Block(FrameKind.CLIENT, subject_of(token, guard), guard)
 
 
 def set_thread_token(token: AccessToken) -> None:
@@ -194,7 +222,7 @@ def set_thread_token(token: AccessToken) -> None:
     A block cannot be forgotten and this can: prefer `impersonate`.
 
     Raises:
-        the same errors as entering a block.
+        SteadError: as entering a block does.
     """
     block = impersonate(token)
     block.__enter__()

@@ -20,6 +20,7 @@ class AuditSink(Protocol):
         Raises:
             LedgerUnavailableError: it could not be made durable; do nothing then.
         """
+        ...
 
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for; never blocks, never raises."""
@@ -48,6 +49,7 @@ class Enforcer(Protocol):
             ImpersonationRefusedError: the kernel cannot be made to judge as this
                 token; the thread is what it was before.
         """
+        ...
 
 
 class SessionLiveness(Protocol):
@@ -66,6 +68,7 @@ class Names(Protocol):
 
     def __call__(self, sid: Sid, /) -> str:
         """Return the name of a SID, or its text."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

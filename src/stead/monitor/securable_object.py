@@ -48,11 +48,11 @@ class SecurableObject:
     Attributes:
         name: unique in the server.
         kind: its kind.
-        descriptor: the descriptor in force; replaced as a whole.
+        descriptor: the descriptor as it was last read; replaced as a whole.
         version: the store's version of it.
     """
 
-    __slots__ = ("descriptor", "kind", "name", "version")
+    __slots__ = ("_renew", "descriptor", "kind", "name", "version")
 
     def __init__(
         self,
@@ -61,11 +61,24 @@ class SecurableObject:
         descriptor: SecurityDescriptor,
         *,
         version: int = 1,
+        renew: Callable[[SecurableObject], None] | None = None,
     ) -> None:
+        """Make one; `renew` reads it again if what is known of it is too old."""
         self.name: Final = name
         self.kind: Final = kind
         self.descriptor = descriptor
         self.version = version
+        self._renew = renew
+
+    def in_force(self) -> SecurityDescriptor:
+        """Return the descriptor to judge by: another process may have changed it.
+
+        Raises:
+            SteadError: it cannot be read again, so nothing is judged.
+        """
+        if self._renew is not None:
+            self._renew(self)
+        return self.descriptor
 
     def __repr__(self) -> str:
         return f"SecurableObject({self.name!r}, {self.kind.name})"

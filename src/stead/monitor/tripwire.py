@@ -18,9 +18,9 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Final
 
-from stead.errors import AccessDeniedError, SteadError
+from stead.errors import AccessDeniedError, LateImportError
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
 
 _FILES: Final = frozenset({
     "open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.rmdir",
@@ -36,17 +36,9 @@ _PROCESSES: Final = frozenset({
 _SOCKETS: Final = frozenset({
     "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg",
 })  # fmt: skip
+_OF_TWO_PATHS: Final = frozenset({"os.link", "os.rename", "os.symlink"})
 _GUARDED: Final = _FILES | _PROCESSES | _SOCKETS
 _put_up: Final = threading.Lock()
-
-
-class ImportInBlockError(SteadError, RuntimeError):
-    """A module was first imported inside a client's block.
-
-    Not an `ImportError`: Python would remember that the module is missing.
-    """
-
-    public = "the request failed"
 
 
 class _ImportGuard(MetaPathFinder):
@@ -56,8 +48,9 @@ class _ImportGuard(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's shape
         target: ModuleType | None = None,  # noqa: ARG002 - the protocol's shape
     ) -> None:
-        if context.is_impersonating():
-            raise ImportInBlockError(
+        if context.client_frame() is not None:
+            # Not an `ImportError`: Python would remember that the module is missing.
+            raise LateImportError(
                 f"module `{fullname}` is imported for the first time inside an "
                 "impersonation block",
                 advice=f"import `{fullname}` when the server starts",
@@ -76,41 +69,61 @@ def _on_event(event: str, arguments: tuple[object, ...]) -> None:
     # Called for every audited event of the process, so the common ways out come first.
     if event not in _GUARDED:
         return
-    frame = context.raw_frame()
-    if frame is None or frame.kind is not FrameKind.CLIENT:
+    frame = context.client_frame()
+    if frame is None:
         return
-    if frame.is_closed or not frame.is_mine():
-        return
+    if event == "open" and arguments and isinstance(arguments[0], int):
+        return  # a descriptor, judged when it was opened
     if _is_judged(frame, event, arguments):
-        _note(frame, event, arguments)
+        _note(frame, event, arguments, None)
         return
-    error = AccessDeniedError(
+    error = _refusal(frame, event)
+    _note(frame, event, arguments, error)
+    raise error
+
+
+def _refusal(frame: Frame, event: str) -> AccessDeniedError:
+    if frame.is_closed or not frame.is_mine():
+        # Code that was begun in the block and runs elsewhere, or after it, believes
+        # to be the client; done now it would be done as the server.
+        return AccessDeniedError(
+            f"`{event}` is refused: this thread or task holds a copy of the identity "
+            f"entered at {frame.where}, and is nobody",
+            advice="pass the client on explicitly and enter `client.impersonate()` "
+            "where the work is done",
+        )
+    return AccessDeniedError(
         f"`{event}` is refused inside the impersonation block entered at "
         f"{frame.where}: the kernel would judge the server, not the client",
         advice=_advice(frame, event),
     )
+
+
+def _note(
+    frame: Frame,
+    event: str,
+    arguments: tuple[object, ...],
+    error: AccessDeniedError | None,
+) -> None:
+    """Have the trail name what a block asks of the machine."""
     if frame.guard is not None and frame.subject is not None:
-        path = _path(arguments)
+        path = " -> ".join(_paths(event, arguments))
         frame.guard.note_raw(frame.subject, event, path, error=error)
-    raise error
 
 
-def _note(frame: Frame, event: str, arguments: tuple[object, ...]) -> None:
-    """Have the trail name what a kernel-judged block asks for by path."""
-    if frame.guard is not None and frame.subject is not None:
-        frame.guard.note_raw(frame.subject, event, _path(arguments))
-
-
-def _path(arguments: tuple[object, ...]) -> str:
-    """Return what an event is about, if it says so by path."""
-    return arguments[0] if arguments and isinstance(arguments[0], str) else ""
+def _paths(event: str, arguments: tuple[object, ...]) -> tuple[str, ...]:
+    """Return what an event is about, as far as it says so by path."""
+    names = arguments[: 2 if event in _OF_TWO_PATHS else 1]
+    return tuple(
+        name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
+        for name in names
+        if isinstance(name, str | bytes)
+    )
 
 
 def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:
     """Tell whether the kernel judges this very act as the client."""
-    if event == "open" and arguments and isinstance(arguments[0], int):
-        return True  # a descriptor, judged when it was opened
-    if not frame.is_kernel or event in _PROCESSES:
+    if not frame.is_judged_here() or event in _PROCESSES:
         return False
     if event in _SOCKETS:
         # The network does not see uids; only local sockets are judged by them.

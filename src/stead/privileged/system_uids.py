@@ -1,8 +1,6 @@
 """Which uids are the machine's own, and are never impersonated unless named.
 
-The ranges are those of systemd's "Users, Groups, UIDs and GIDs on systemd Systems"
-(https://systemd.io/UIDS-GIDS) and of the kernel: people have 1000 to 60000, directory
-services map people above 65536, and what lies between belongs to the machine.
+Which they are stands in `stead.model.system_ids`.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import ImpersonationRefusedError
+from stead.model.system_ids import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -23,27 +22,6 @@ DEFAULT_GUARD_UID: Final = 65530
 out: useradd stops at 60000, dynamic service users at 65519, and 65534 is nobody's. It
 lies within the 65536 ids that a container usually maps.
 """
-
-SYSTEM_RANGES: Final = (
-    (0, 0, "root"),
-    (1, 999, "a system account"),
-    (60001, 60513, "a home managed by systemd-homed"),
-    (60514, 61183, "reserved by systemd"),
-    (61184, 65519, "a dynamic service user"),
-    (65520, 65533, "reserved for guards"),
-    (65534, 65534, "nobody"),
-    (65535, 65535, "the 16-bit uid that means none"),
-    (0xFFFF_FFFF, 0xFFFF_FFFF, "the uid that means none"),
-)
-"""First uid, last uid, and whose they are."""
-
-
-def owner_of(uid: int) -> str | None:
-    """Say whose a system uid is; None if it may be a person's."""
-    for first, last, whose in SYSTEM_RANGES:
-        if first <= uid <= last:
-            return whose
-    return None
 
 
 def refuse_system_uid(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stead.authority.identity import require_mappable
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import Account, AccountStore, Group
 from stead.authority.sessions import Sessions
@@ -68,7 +69,8 @@ class Administration:
             exist_ok: return the account of this name if there is one already.
 
         Raises:
-            AccountExistsError: name or uid is taken.
+            AccountExistsError: name or uid is taken, or the account of this name has
+                another uid or gid than the one given.
             InvalidNameError: the name, uid or gid is none.
             AccessDeniedError: the subject may not.
         """
@@ -77,9 +79,13 @@ class Administration:
         _require_id(gid)
         if uid is None and gid is not None:
             raise InvalidNameError("a gid without a uid says nothing")
+        if gid is not None and gid != uid:
+            require_mappable(gid)
         found = self.store.account_by_name(kept)
         if found is not None and exist_ok:
             self._require(AccountDatabase.READ)
+            _require_same(kept, "uid", uid, found.uid)
+            _require_same(kept, "gid", gid, found.gid)
             return found
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.group_by_name(kept) is not None:
@@ -94,8 +100,8 @@ class Administration:
             UnknownAccountError: there is no such account.
             AccessDeniedError: the subject may not.
         """
-        account = self._account(name)
         self._require(AccountDatabase.WRITE)
+        account = self._account(name)
         self._say(AuditEvent.ACCOUNT_DISABLED, account.name)
         changed = self.store.set_account_disabled(account.sid, is_disabled=True)
         self.sessions.end_all_of(account.sid)
@@ -103,8 +109,8 @@ class Administration:
 
     def enable(self, name: str) -> Account:
         """Enable an account again; raises as `disable` does."""
-        account = self._account(name)
         self._require(AccountDatabase.WRITE)
+        account = self._account(name)
         self._say(AuditEvent.ACCOUNT_ENABLED, account.name)
         return self.store.set_account_disabled(account.sid, is_disabled=False)
 
@@ -122,21 +128,23 @@ class Administration:
 
         Args:
             name: 1 to 64 printable letters.
-            gid: the gid its members have for the kernel, if any; not 0.
+            gid: the gid its members have for the kernel, if any; never the system's.
             exist_ok: return the group of this name if there is one already.
 
         Raises:
-            AccountExistsError: name or gid is taken.
+            AccountExistsError: name or gid is taken, or the group of this name has
+                another gid than the one given.
             InvalidNameError: the name or gid is none.
             AccessDeniedError: the subject may not.
         """
         kept = require_name(name)
         _require_id(gid)
-        if gid == 0:
-            raise InvalidNameError("gid 0 is the system's and never given to members")
+        if gid is not None:
+            require_mappable(gid)
         found = self.store.group_by_name(kept)
         if found is not None and exist_ok:
             self._require(AccountDatabase.READ)
+            _require_same(kept, "gid", gid, found.gid)
             return found
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.account_by_name(kept) is not None:
@@ -154,17 +162,17 @@ class Administration:
             InvalidNameError: a group cannot be in itself.
             AccessDeniedError: the subject may not.
         """
+        self._require(AccountDatabase.WRITE)
         into, sid = self._group(group), self.names.find(member)
         if into.sid == sid:
             raise InvalidNameError(f"group `{into.name}` cannot be its own member")
-        self._require(AccountDatabase.WRITE)
         self._say(AuditEvent.GROUP_MEMBER_ADDED, into.name, member=self.names(sid))
         return self.store.add_member(into.sid, sid)
 
     def remove_member(self, group: str, member: Sid | str) -> bool:
         """Take somebody out of a group; False if they were not in it."""
-        out_of, sid = self._group(group), self.names.find(member)
         self._require(AccountDatabase.WRITE)
+        out_of, sid = self._group(group), self.names.find(member)
         self._say(AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, member=self.names(sid))
         return self.store.remove_member(out_of.sid, sid)
 
@@ -185,15 +193,15 @@ class Administration:
 
         It counts from the holder's next session.
         """
-        sid = self.names.find(holder)
         self._require(AccountDatabase.WRITE)
+        sid = self.names.find(holder)
         self._say(AuditEvent.RIGHT_ASSIGNED, self.names(sid), right=right.value)
         return self.store.add_right(sid, right.value)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
         """Take a privilege or account right; False if it was not held."""
-        sid = self.names.find(holder)
         self._require(AccountDatabase.WRITE)
+        sid = self.names.find(holder)
         self._say(AuditEvent.RIGHT_REMOVED, self.names(sid), right=right.value)
         return self.store.remove_right(sid, right.value)
 
@@ -248,6 +256,11 @@ def right_named(text: str) -> Privilege | LogonRight:
         )
     by_name: dict[str, Privilege | LogonRight] = {p.value: p for p in Privilege}
     return by_name.get(text) or LogonRight(text)
+
+
+def _require_same(name: str, what: str, wanted: int | None, kept: int | None) -> None:
+    if wanted is not None and wanted != kept:
+        raise AccountExistsError(f"`{name}` exists, and not with {what} {wanted}")
 
 
 def _require_id(number: int | None) -> None:

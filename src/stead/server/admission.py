@@ -154,7 +154,7 @@ class Admission:
     def _ender(self, subject: Subject) -> Callable[[], None]:
         def end() -> None:
             if self.sessions.end(subject.token.logon_id):
-                self.guard.sink.queue(self.guard.compose(AuditEvent.LOGOFF, subject))
+                self.guard.announce_end(AuditEvent.LOGOFF, subject)
 
         return end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stead.errors import AccessDeniedError, InvalidRequestError, UnknownObjectError
+from stead.errors import InvalidRequestError, UnknownObjectError
 from stead.model.access_mask import AccessMask
 from stead.model.token import ImpersonationLevel
 from stead.monitor.securable_object import ObjectKind
@@ -12,8 +12,6 @@ from stead.server.client_context import ClientContext
 
 if TYPE_CHECKING:
     from stead.server.protected_server import ProtectedServer
-
-_LISTED = 256
 
 
 def offer_built_ins(server: ProtectedServer) -> None:
@@ -25,19 +23,31 @@ def offer_built_ins(server: ProtectedServer) -> None:
 
     @server.operation("stead.check")
     def check(client: ClientContext, name: str, rights: list[str]) -> bool:
+        # One answer for an object that is not there and one that is closed to the
+        # client: nobody learns here which names exist.
         try:
             securable = server.find_object(name)
         except UnknownObjectError:
-            # An object that is not there and one that may not be seen look alike.
-            raise AccessDeniedError(object_name=name[:_LISTED]) from None
-        return bool(server.check(client, securable, mask_of(securable.kind, rights)))
+            return False
+        try:
+            mask = mask_of(securable.kind, rights)
+        except InvalidRequestError:
+            if server.check(client, securable, AccessMask.READ_CONTROL):
+                raise
+            return False
+        return bool(server.check(client, securable, mask))
 
     @server.operation("stead.explain")
     def explain(
         client: ClientContext, account: str, name: str, rights: list[str]
     ) -> list[str]:
         securable = server.find_object(name)
-        mask = mask_of(securable.kind, rights)
+        try:
+            mask = mask_of(securable.kind, rights)
+        except InvalidRequestError:
+            # Which rights a kind has is told to those alone who may ask about it.
+            server.explain(client, account, securable, AccessMask.READ_CONTROL)
+            raise
         return list(server.explain(client, account, securable, mask).lines())
 
 

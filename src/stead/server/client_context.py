@@ -6,7 +6,9 @@ ambient: a thread becomes the client only inside ``with client.impersonate():``.
 
 from __future__ import annotations
 
+import codecs
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -17,6 +19,7 @@ from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
     LoopThreadError,
+    NotARegularFileError,
     SteadError,
 )
 from stead.model.sid import Sid
@@ -44,6 +47,7 @@ class FileOpener(Protocol):
         Raises:
             KernelRefusedError: the kernel, judging as the client, said no.
         """
+        ...
 
 
 class ClientContext:
@@ -115,21 +119,19 @@ class ClientContext:
 
         Raises:
             KernelRefusedError: the kernel, judging as the client, refused.
-            NotARegularFileError: the path names a FIFO, socket or device.
+            NotARegularFileError: the path names a directory, FIFO, socket or device.
             EnforcementUnavailableError: this server does not have the kernel's help.
             BadImpersonationLevelError: the level is below Impersonation.
             LoopThreadError: an event loop runs on this thread, and this waits.
+            InvalidRequestError: the mode or the encoding is none.
         """
         flags = _flags(mode)
         opener = self._require_may_open()
+        text = None if "b" in mode else _require_encoding(encoding)
         descriptor = self._open_recorded(opener, os.fspath(path), flags)
-        text = None if "b" in mode else encoding
-        try:
-            # Creating and emptying are done: what is left of "x" is writing.
-            return os.fdopen(descriptor, mode.replace("x", "w"), encoding=text)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        # Creating and emptying are done: what is left of "x" is writing. Nothing here
+        # can be wrong any more; a failure would have closed the descriptor or not.
+        return os.fdopen(descriptor, mode.replace("x", "w"), encoding=text)
 
     def _require_may_open(self) -> FileOpener:
         if context.is_loop_thread():
@@ -151,7 +153,7 @@ class ClientContext:
         """Open between two durable records: what is asked, and what came of it."""
         self._guard.ask_for_file(self.subject, path, flags)
         try:
-            descriptor = opener(self.token, path, flags)
+            descriptor = _opened_file(opener, self.token, path, flags)
         except SteadError as error:
             number = self._guard.answer_for_file(self.subject, path, flags, error)
             if isinstance(error, AccessDeniedError):
@@ -199,6 +201,23 @@ class ClientContext:
 
     def __repr__(self) -> str:
         return f"ClientContext({self.name!r}, {self.level.name.lower()})"
+
+
+def _opened_file(opener: FileOpener, token: AccessToken, path: str, flags: int) -> int:
+    """Return a descriptor of a file; a directory opens too, and has no text to read."""
+    descriptor = opener(token, path, flags)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotARegularFileError(f"`{path}` is a directory", object_name=path)
+    return descriptor
+
+
+def _require_encoding(encoding: str) -> str:
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise InvalidRequestError(f"`{encoding[:80]}` is no encoding") from error
+    return encoding
 
 
 def _flags(mode: str) -> int:

@@ -23,6 +23,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
 from stead.privileged.executor import KernelExecutor
+from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
 from stead.server.administration import Administration
 from stead.server.admission import Admission
@@ -111,6 +112,7 @@ def compose(settings: Settings) -> House:
         LedgerUnavailableError: the start could not be recorded.
     """
     require_name(settings.name)
+    preload()  # a block can import nothing
     support = probe(settings.guard_uid)
     enforcement = choose(settings.enforcement, support)
     with ExitStack() as undo:
@@ -154,7 +156,9 @@ def _furnish(
     opener = (
         KernelFiles(threads, executor) if isinstance(executor, KernelExecutor) else None
     )
-    objects = ObjectDirectory(carried(store.objects, service), names)
+    objects = ObjectDirectory(
+        carried(store.objects, service), names, monotonic=time.monotonic_ns
+    )
     built_in(objects, guard)
     context.open_guard(guard)
     undo.callback(context.close_guard, guard)

@@ -46,8 +46,8 @@ class Dispatcher:
     ) -> Any:
         """Run one operation for a client and return its value.
 
-        1. Find it, and fit the arguments to it.
-        2. The client's level and privileges suffice.
+        1. The client's session lives; find the operation.
+        2. The client's level and privileges suffice, and the arguments fit.
         3. That it runs is recorded durably; only then it runs, in a context of its
            own in which it is nobody until it says who.
         4. What came of it is recorded durably; only then it is answered.
@@ -68,6 +68,8 @@ class Dispatcher:
         return self._run_recorded(client, operation, bound)
 
     def _prepare(self, client: ClientContext, name: str) -> Operation:
+        # Also for what asks nothing else of the guard: no lease, no access.
+        self.guard.liveness.require_live(client.subject.token)
         operation = self.operations.find(name)
         act = f"operation `{operation.name}`"
         self.guard.require_level(client.subject, operation.level, act=act)
@@ -92,7 +94,11 @@ class Dispatcher:
             refusal = AccessDeniedError(object_name=str(error.filename or ""))
             refusal.record = self._say(ended, client, operation.name, refusal)
             raise refusal from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Whatever a handler raises ends its request, never the server: `exit()`
+            # and a cancellation of its own would end the loop, or the connection.
             _log.exception("operation `%s` failed", operation.name)
             failure = OperationFailedError(f"operation `{operation.name}` failed")
             failure.record = self._say(ended, client, operation.name, failure)

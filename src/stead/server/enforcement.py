@@ -10,7 +10,11 @@ from stead.errors import EnforcementUnavailableError, ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
 from stead.monitor.ports import Entered
-from stead.privileged.hardened_thread import KernelBlock, is_hardened
+from stead.privileged.hardened_thread import (
+    KernelBlock,
+    current_hardened_thread,
+    is_hardened,
+)
 from stead.privileged.probe import KernelSupport
 from stead.privileged.system_uids import refuse_system_uid
 
@@ -71,12 +75,16 @@ class ThreadEnforcer:
     def enter(self, token: AccessToken | None) -> Entered:
         """Make this thread the token's client, if it is a hardened one.
 
+        Entering the server on a thread that is the server opens nothing.
+
         Raises:
             ImpersonationRefusedError: the client has no uid, a system's, or the kernel
                 cannot express the token.
             LogonSessionEndedError: the session has ended.
         """
         if not is_hardened():
+            return Entered(is_kernel=False, leave=_nothing)
+        if token is None and not current_hardened_thread().is_client:
             return Entered(is_kernel=False, leave=_nothing)
         block = KernelBlock(None if token is None else self.identity(token))
         block.enter()

@@ -15,7 +15,6 @@ from stead.authority.identity import (
     identify_account,
     identify_peer,
 )
-from stead.authority.membership import memberships
 from stead.authority.names import NameTable
 from stead.authority.ports import AccountStore
 from stead.decision.access_check import access_check
@@ -183,8 +182,7 @@ class Explainer:
     def _path(self, identity: Identity, matched: Sid | None) -> tuple[str, ...]:
         if matched is None or matched == identity.user:
             return ()
-        starts = tuple(dict.fromkeys((identity.user, *identity.unix_sids)))
-        for membership in memberships(self.store, starts):
+        for membership in identity.memberships:
             if membership.group.sid == matched:
                 return tuple(self.names(sid) for sid in membership.path)
         return (identity.name, self.names(matched))

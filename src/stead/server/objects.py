@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from stead.authority.names import NameTable
 from stead.authority.ports import ObjectStore, StoredObject
+from stead.authority.sessions import LEASE
 from stead.decision.inheritance import new_object_descriptor, rights_to_set
+from stead.decision.mandatory import dominates
 from stead.errors import (
     InvalidNameError,
     InvalidRequestError,
@@ -31,6 +33,7 @@ from stead.model.ace import (
 )
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.audit_record import AuditEvent
+from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
@@ -66,11 +69,17 @@ class ObjectDirectory:
     Args:
         store: where descriptors are kept.
         names: resolves trustees.
+        monotonic: nanoseconds that never step. A descriptor is believed for a lease,
+            as a session is, and then read again: another process may have changed it.
     """
 
-    def __init__(self, store: ObjectStore, names: NameTable) -> None:
+    def __init__(
+        self, store: ObjectStore, names: NameTable, *, monotonic: Callable[[], int]
+    ) -> None:
         self._store = store
         self._names = names
+        self._monotonic = monotonic
+        self._leases: dict[str, int] = {}
         self._known: dict[str, SecurableObject] = {}
 
     def resolve(self, entries: Entries) -> tuple[Acl, Acl | NoAcl]:
@@ -178,11 +187,26 @@ class ObjectDirectory:
             kind or _stored_kind(stored),
             SecurityDescriptor.from_bytes(stored.descriptor),
             version=stored.version,
+            renew=self._renew,
         )
         known = self._known.setdefault(stored.name, made)
         if known.version < made.version:  # another process changed it
             known.descriptor, known.version = made.descriptor, made.version
+        self._leases[stored.name] = self._monotonic() + LEASE
         return known
+
+    def _renew(self, securable: SecurableObject) -> None:
+        """Read an object again whose lease is up."""
+        if self._monotonic() >= self._leases[securable.name]:
+            self._remember(self._stored(securable.name), securable.kind)
+
+    def _stored(self, name: str) -> StoredObject:
+        stored = self._store.object_by_name(name)
+        if stored is None:
+            raise UnknownObjectError(
+                f"no object is called `{name[:80]}`", advice="`protect` it first"
+            )
+        return stored
 
     def find(self, name: str) -> SecurableObject:
         """Return the object of this name.
@@ -190,15 +214,7 @@ class ObjectDirectory:
         Raises:
             UnknownObjectError: there is none.
         """
-        found = self._known.get(name)
-        if found is not None:
-            return found
-        stored = self._store.object_by_name(name)
-        if stored is None:
-            raise UnknownObjectError(
-                f"no object is called `{name[:80]}`", advice="`protect` it first"
-            )
-        return self._remember(stored, None)
+        return self._known.get(name) or self._remember(self._stored(name), None)
 
     def all(self) -> tuple[SecurableObject, ...]:
         """Return every object of the store, by name."""
@@ -211,20 +227,35 @@ class ObjectDirectory:
         securable: SecurableObject,
         entries: Entries,
     ) -> None:
-        """Replace an object's DACL, and its SACL if entries for one are given.
+        """Replace an object's DACL; audit entries and label only if some are given.
 
         Raises:
-            AccessDeniedError: the subject lacks WRITE_DAC (or, for a SACL, SeSecurity).
+            AccessDeniedError: the subject lacks WRITE_DAC, or ACCESS_SYSTEM_SECURITY
+                for audit entries, or WRITE_OWNER for a label.
+            PrivilegeNotHeldError: the label is above the subject's own.
             StaleVersionError: somebody changed the descriptor meanwhile.
         """
+        # Read before anything is judged: whoever changes the descriptor after this, in
+        # this process or another, makes the version stale.
+        version = securable.version
         dacl, sacl = self.resolve(entries)
-        touches_sacl = sacl is not ABSENT_SACL
-        guard.require(subject, securable, rights_to_set(dacl=True, sacl=touches_sacl))
+        labels, audits = _halves(_mapped(sacl, securable.kind))
+        guard.require(
+            subject,
+            securable,
+            rights_to_set(dacl=True, sacl=bool(audits), label=bool(labels)),
+        )
+        if not all(dominates(subject.token.integrity, ace.trustee) for ace in labels):
+            guard.require_privilege(
+                subject, (Privilege.RELABEL,), operation=f"label {securable.name}"
+            )
         before = securable.descriptor
+        kept_labels, kept_audits = _halves(before.sacl)
+        aces = (*(labels or kept_labels), *(audits or kept_audits))
         after = replace(
             before,
             dacl=_mapped(dacl, securable.kind),
-            sacl=_mapped(sacl, securable.kind) if touches_sacl else before.sacl,
+            sacl=Acl(aces) if labels or audits else before.sacl,
         )
         guard.sink.record(
             guard.compose(
@@ -236,7 +267,7 @@ class ObjectDirectory:
             )
         )
         stored = self._store.set_object_descriptor(
-            securable.name, after.to_bytes(), version=securable.version
+            securable.name, after.to_bytes(), version=version
         )
         securable.descriptor, securable.version = after, stored.version
 
@@ -281,6 +312,13 @@ def _mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
     if own == mapping_of(kind.rights):
         return None
     return own.read, own.write, own.execute, own.all
+
+
+def _halves(sacl: Acl | NoAcl) -> tuple[tuple[Ace, ...], tuple[Ace, ...]]:
+    """Return a SACL's labels, and its other entries."""
+    aces = sacl.aces if isinstance(sacl, Acl) else ()
+    labels = tuple(ace for ace in aces if isinstance(ace, MandatoryLabelAce))
+    return labels, tuple(ace for ace in aces if ace not in labels)
 
 
 def _mapped(acl: Acl | NoAcl, kind: ObjectKind) -> Acl | NoAcl:

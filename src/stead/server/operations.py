@@ -25,6 +25,7 @@ from stead.model.privilege import Privilege
 from stead.model.token import ImpersonationLevel
 from stead.server.client_context import ClientContext
 
+_TOLD: Final = 200
 _NAME: Final = re.compile(r"[!-~]{1,64}")
 Handler = Callable[..., Any]
 
@@ -56,8 +57,10 @@ class Operation:
         try:
             bound = msgspec.convert(dict(arguments), self.arguments, strict=True)
         except (msgspec.ValidationError, RecursionError) as error:
+            # Escaped: an unknown field's name is whatever the client made up.
+            told = ascii(str(error))[1:-1][:_TOLD]
             raise InvalidRequestError(
-                f"arguments of `{self.name}` do not fit: {error}"
+                f"arguments of `{self.name}` do not fit: {told}"
             ) from error
         return {name: getattr(bound, name) for name in bound.__struct_fields__}
 
@@ -80,7 +83,8 @@ class Operations:
 
         Raises:
             InvalidNameError: the name is taken, or is none.
-            SteadError: the handler is asynchronous, or lacks annotations.
+            SteadError: the handler is asynchronous or a generator, or its annotations
+                are missing or none that a request can be checked against.
         """
         if _NAME.fullmatch(name) is None:
             raise InvalidNameError(
@@ -88,9 +92,9 @@ class Operations:
             )
         if name in self._table:
             raise InvalidNameError(f"operation `{name}` exists already")
-        if inspect.iscoroutinefunction(handler):
+        if _runs_later(handler):
             raise SteadError(
-                f"the handler of `{name}` is asynchronous",
+                f"the handler of `{name}` is asynchronous or a generator",
                 advice="write it as a plain function: handlers run on threads of "
                 "their own, where a client may be impersonated",
             )
@@ -109,6 +113,15 @@ class Operations:
         return tuple(sorted(self._table))
 
 
+def _runs_later(handler: Handler) -> bool:
+    """Tell whether calling the handler runs nothing of it yet."""
+    return (
+        inspect.iscoroutinefunction(handler)
+        or inspect.isasyncgenfunction(handler)
+        or inspect.isgeneratorfunction(handler)
+    )
+
+
 def _shape(name: str, handler: Handler) -> type[msgspec.Struct]:
     """Make the shape of a handler's arguments of its signature."""
     parameters = list(inspect.signature(handler).parameters.values())
@@ -116,9 +129,14 @@ def _shape(name: str, handler: Handler) -> type[msgspec.Struct]:
         raise SteadError(f"the handler of `{name}` takes no client")
     hints = get_type_hints(handler, localns={"ClientContext": ClientContext})
     fields = [_field(name, parameter, hints) for parameter in parameters[1:]]
-    return msgspec.defstruct(
+    shape = msgspec.defstruct(
         "Arguments", fields, forbid_unknown_fields=True, kw_only=True
     )
+    try:
+        msgspec.json.Decoder(shape)
+    except TypeError as error:
+        raise SteadError(f"arguments of `{name}` cannot be checked: {error}") from error
+    return shape
 
 
 def _field(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
+from functools import partial
 from typing import ParamSpec, TypeVar
+
+from stead.errors import RevertOrderError
+from stead.monitor import context
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -23,6 +27,19 @@ class PlainExecutor(ThreadPoolExecutor):
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Future[_T]:
-        """Queue a call; it runs in a fresh context, as nobody."""
+        """Queue a call; it runs in a fresh context, as nobody.
+
+        Its future holds RevertOrderError, whatever the call returned or raised, if the
+        call left a block open, as it would where the kernel judges.
+        """
         made = self._make_context()
-        return super().submit(lambda: made.run(fn, *args, **kwargs))
+        return super().submit(lambda: made.run(_settled, partial(fn, *args, **kwargs)))
+
+
+def _settled(act: Callable[[], _T]) -> _T:
+    begun = context.raw_frame()
+    try:
+        return act()
+    finally:
+        if context.raw_frame() is not begun:
+            raise RevertOrderError("the call left a block open or out of order")

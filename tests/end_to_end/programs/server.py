@@ -35,7 +35,7 @@ class Doc(Rights):
 
 
 class Observer(threading.Thread):
-    """A thread of the server's own that is root all the time, or says that it is not."""
+    """A thread of the server's own that is root all the time, or says it is not."""
 
     def __init__(self, folder: Path, number: int) -> None:
         super().__init__(daemon=True)
@@ -66,6 +66,8 @@ def main() -> None:
     with ProtectedServer("notes", store=store) as server:
         accounts(server, told)
         offer_files(server)
+        offer_blocks(server)
+        offer_keeping(server)
         offer_objects(server)
         offer_trouble(server)
         observers = [Observer(folder, number) for number in range(2)]
@@ -113,9 +115,6 @@ def accounts(server: ProtectedServer, told: dict[str, Any]) -> None:
 
 
 def offer_files(server: ProtectedServer) -> None:
-    held: list[Any] = []
-    released = threading.Event()
-
     @server.operation("read")
     def read(client: ClientContext, path: str) -> str:
         with client.open(path) as file:
@@ -126,6 +125,8 @@ def offer_files(server: ProtectedServer) -> None:
         with client.open(path, mode) as file:
             file.write(text)
 
+
+def offer_blocks(server: ProtectedServer) -> None:
     @server.operation("read_block")
     def read_block(client: ClientContext, path: str) -> str:
         def block() -> str:
@@ -145,6 +146,12 @@ def offer_files(server: ProtectedServer) -> None:
 
         return server.executor().submit(block).result()
 
+
+def offer_keeping(server: ProtectedServer) -> None:
+    """Offer to keep files open, which is what other clients are after."""
+    held: list[Any] = []
+    released = threading.Event()
+
     @server.operation("hold")
     def hold(client: ClientContext, path: str) -> int:
         """Open a file and keep it open for the client."""
@@ -154,21 +161,19 @@ def offer_files(server: ProtectedServer) -> None:
 
     @server.operation("stay")
     def stay(client: ClientContext, path: str) -> dict[str, Any]:
-        """Stay in a block, in the client's folder, with a file open, till released."""
+        """Stay in a block with a file open until somebody says `release`."""
         inside: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
         def block() -> None:
-            with client.impersonate():
-                os.chdir(Path(path).parent)
-                with Path(path).open(encoding="utf-8") as file:
-                    inside.put(
-                        {"fd": file.fileno(), "thread": threading.get_native_id()}
-                    )
-                    released.wait(60)
-                os.chdir("/")
+            with client.impersonate(), Path(path).open(encoding="utf-8") as file:
+                thread = threading.get_native_id()
+                inside.put({"fd": file.fileno(), "thread": thread})
+                released.wait(60)
 
         future = server.executor().submit(block)
-        future.add_done_callback(lambda done: inside.put({"over": str(done)}))
+        future.add_done_callback(
+            lambda done: inside.put({"over": repr(done.exception())})
+        )
         return inside.get()
 
     @server.operation("release")

@@ -1,0 +1,119 @@
+"""Becoming somebody and back: tokens alone, on a hardened thread, to open a file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stead import AccessToken, Enforcement, ProtectedServer, Sid, impersonate
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged.executor import KernelExecutor
+from stead.privileged.hardened_thread import KernelBlock
+from stead.privileged.syscalls import architecture
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
+
+if TYPE_CHECKING:
+    from run import Bench
+
+_UID = 70_001
+_KEEP = 0xFFFF_FFFF
+_AT_ONCE = 200
+_variable: ContextVar[object] = ContextVar("bench", default=None)
+
+
+def measure_tokens(bench: Bench) -> None:
+    """Measure a block outside any server: what a context variable costs, and more."""
+    token = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
+
+    def block() -> None:
+        with impersonate(token):
+            pass
+
+    def bare() -> None:
+        _variable.reset(_variable.set(token))
+
+    bench.compare("token block, no server", block, to=("ContextVar set, reset", bare))
+
+
+def measure_kernel(bench: Bench, folder: Path) -> None:
+    """Measure hardened threads beside the bare system calls, and `client.open`."""
+    for groups in (0, 16, 64):
+        _measure_switch(bench, groups)
+    _measure_open(bench, folder)
+
+
+def _measure_switch(bench: Bench, groups: int) -> None:
+    gids = tuple(range(71_000, 71_000 + groups))
+    identity = PosixIdentity(_UID, _UID, gids)
+
+    def block() -> None:
+        with KernelBlock(identity):
+            pass
+
+    with KernelExecutor(1) as executor, ThreadPoolExecutor(1) as plain:
+        bare = _raw_switch(gids)
+        bench.compare(
+            f"kernel block, {groups} groups",
+            _on(executor, block),
+            to=("bare system calls, not verified", _on(plain, bare)),
+            each=_AT_ONCE,
+        )
+
+
+def _on(executor: object, act: Callable[[], object]) -> Callable[[], object]:
+    """Return what does it often on another thread, so that handing over is small."""
+    submit = executor.submit  # type: ignore[attr-defined]  # any executor
+
+    def many() -> None:
+        for _ in range(_AT_ONCE):
+            act()
+
+    return lambda: submit(many).result()
+
+
+def _raw_switch(gids: tuple[int, ...]) -> Callable[[], object]:
+    """Return the six system calls there and back, read back by nobody."""
+    numbers = architecture(os.uname().machine).numbers
+    syscall = ctypes.PyDLL(None).syscall
+    theirs = (ctypes.c_uint32 * max(1, len(gids)))(*gids)
+    own = os.getgroups()
+    ours = (ctypes.c_uint32 * max(1, len(own)))(*own)
+    guard = DEFAULT_GUARD_UID
+
+    def switch() -> None:
+        syscall(numbers["setgroups"], len(gids), theirs)
+        syscall(numbers["setresgid"], guard, _UID, _KEEP)
+        syscall(numbers["setresuid"], guard, _UID, _KEEP)
+        syscall(numbers["setresuid"], 0, 0, 0)
+        syscall(numbers["setresgid"], 0, 0, 0)
+        syscall(numbers["setgroups"], len(own), ours)
+
+    return switch
+
+
+def _measure_open(bench: Bench, folder: Path) -> None:
+    note = folder / "note.txt"
+    note.write_text("a note\n", encoding="utf-8")
+    os.chown(note, _UID, _UID)
+    place = folder / "opens"
+    place.mkdir(mode=0o700)
+    with (
+        ProtectedServer("bench", place / "a.db", enforcement=Enforcement.KERNEL) as one,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        one.accounts.add("alice", uid=_UID)
+        client = one.client_for("alice", authenticated_by="bench")
+        bench.compare(
+            "client.open, two durable records",
+            lambda: client.open(note).close(),
+            to=(
+                "open in a thread pool",
+                lambda: pool.submit(open, note).result().close(),
+            ),
+        )
+        client.close()

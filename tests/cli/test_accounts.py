@@ -1,0 +1,179 @@
+"""`stead account`, `group` and `privilege`, as an administrator of the store."""
+
+import os
+
+import pytest
+
+from stead.model.audit_record import AuditEvent
+
+CHANGES = (
+    ("account", "add", "carol", "--uid", 70_103),
+    ("account", "disable", "alice"),
+    ("account", "enable", "alice"),
+    ("group", "add", "sales", "--gid", 70_900),
+    ("group", "add-member", "staff", "uid 70900"),
+    ("group", "remove-member", "staff", "alice"),
+    ("privilege", "grant", "alice", "SeBackupPrivilege"),
+    ("privilege", "revoke", "alice", "SeBackupPrivilege"),
+)
+WRITTEN = {
+    AuditEvent.ACCOUNT_CREATED,
+    AuditEvent.ACCOUNT_DISABLED,
+    AuditEvent.ACCOUNT_ENABLED,
+    AuditEvent.GROUP_CREATED,
+    AuditEvent.GROUP_MEMBER_ADDED,
+    AuditEvent.GROUP_MEMBER_REMOVED,
+    AuditEvent.RIGHT_ASSIGNED,
+    AuditEvent.RIGHT_REMOVED,
+}
+
+
+def named(change):
+    return " ".join(str(part) for part in change[:2])
+
+
+def test_an_account_that_is_added_is_listed_with_its_uid(stead):
+    assert "account carol added for uid 70103\n" == (
+        stead("account", "add", "carol", "--uid", 70_103).out
+    )
+
+    row = stead("account", "list", "--json").json[-1]
+    assert ("carol", 70_103, 70_103, False) == (
+        row["name"], row["uid"], row["gid"], row["disabled"],
+    )  # fmt: skip
+    line = stead("account", "list").lines[-1]
+    assert f"carol  {row['sid']}  uid 70103 gid 70103" == line
+
+
+def test_an_account_without_a_uid_says_so(stead):
+    assert stead("account", "list").lines[1].endswith("  no uid")
+
+
+def test_a_disabled_account_says_so_until_it_is_enabled(stead):
+    assert "account alice disabled\n" == stead("account", "disable", "alice").out
+    assert stead("account", "list").lines[0].endswith("  disabled")
+
+    assert "account alice enabled\n" == stead("account", "enable", "alice").out
+    assert not stead("account", "list").lines[0].endswith("  disabled")
+
+
+def test_groups_are_listed_with_their_direct_members(stead):
+    stead("group", "add", "sales", "--gid", 70_900)
+    stead("group", "add-member", "sales", "alice")
+    stead("group", "add-member", "sales", "uid 70777")
+
+    rows = {row["name"]: row for row in stead("group", "list", "--json").json}
+    assert {"alice", "uid 70777"} == set(rows["sales"]["members"])
+    assert 70_900 == rows["sales"]["gid"]
+    assert ["summer"] == rows["interns"]["members"]
+    line = next(x for x in stead("group", "list").lines if x.startswith("summer "))
+    assert line.endswith("  members: bob")
+
+
+def test_what_is_so_already_is_nothing_to_do(stead):
+    assert "nothing to do: alice is a member of staff\n" == (
+        stead("group", "add-member", "staff", "alice").out
+    )
+    stead("group", "remove-member", "staff", "alice")
+    assert {"nothing": "alice is no member of staff"} == (
+        stead("group", "remove-member", "staff", "alice", "--json").json
+    )
+
+
+def test_a_privilege_that_is_granted_is_listed_until_it_is_revoked(stead):
+    right = ("alice", "SeBackupPrivilege")
+    assert "alice holds SeBackupPrivilege\n" == stead("privilege", "grant", *right).out
+    assert ["alice  SeBackupPrivilege"] == stead("privilege", "list").lines
+    (row,) = stead("privilege", "list", "--json").json
+    assert right == (row["holder"], row["right"])
+
+    assert 0 == stead("privilege", "revoke", *right).status
+    assert [] == stead("privilege", "list").lines
+
+
+def test_every_privilege_there_is_can_be_listed_without_a_store(process):
+    ran = process("privilege", "list", "--all", "--json")
+
+    assert 0 == ran.status
+    assert {"SeTcbPrivilege", "SeDenyNetworkLogonRight"} <= set(ran.json)
+    assert ran.json == process("privilege", "list", "--all").lines
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=named)
+def test_a_dry_run_is_judged_and_changes_nothing(stead, events, length, change):
+    before = [stead(verb, "list").out for verb in ("account", "group", "privilege")]
+    began = length()
+
+    ran = stead(*change, "--dry-run")
+    as_json = stead(*change, "--dry-run", "--json")
+
+    assert (0, 0) == (ran.status, as_json.status)
+    assert ran.out == f"would: {as_json.json['would']}\n"
+    after = [stead(verb, "list").out for verb in ("account", "group", "privilege")]
+    assert before == after
+    seen = set(events(began))
+    assert int(AuditEvent.OBJECT_ACCESS) in seen
+    assert set() == seen & {int(event) for event in WRITTEN}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=named)
+def test_a_change_prints_json_that_says_what_was_done(stead, change):
+    found = stead(*change, "--json").json
+
+    assert {"done"} == set(found) or {"nothing"} == set(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("account", "add", "alice"), "the name `alice` is taken"),
+        (("account", "add", "staff"), "the name `staff` is taken"),
+        (("account", "add", "carol", "--uid", 70_101), "uid"),
+        (("account", "add", "carol", "--gid", 5), "a gid without a uid says nothing"),
+        (("account", "add", "S-1-5-18"), "would be read as something else"),
+        (("account", "add", "Everyone"), "is a well-known name"),
+        (("account", "disable", "nobody"), "no account is called `nobody`"),
+        (("account", "enable", "nobody"), "no account is called `nobody`"),
+        (("group", "add", "root", "--gid", 0), "gid 0 is the system's"),
+        (("group", "add-member", "nogroup", "alice"), "no group is called `nogroup`"),
+        (("group", "add-member", "staff", "nobody"), "is called `nobody`"),
+        (("group", "add-member", "staff", "staff"), "cannot be its own member"),
+        (("group", "add-member", "staff", "S-1-5-x"), "S-1-5-x"),
+        (("privilege", "grant", "alice", "SeFly"), "`SeFly` is no privilege"),
+        (("privilege", "revoke", "nobody", "SeTcbPrivilege"), "called `nobody`"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_one_clear_line_and_status_1(stead, arguments, said):
+    ran = stead(*arguments)
+
+    first, *advice = ran.err.splitlines()
+    assert (1, "") == (ran.status, ran.out)
+    assert first.startswith("stead: ")
+    assert said in first
+    assert len(advice) <= 1
+    assert all(line.startswith("  what to do: ") for line in advice)
+
+
+def test_a_dry_run_says_beforehand_what_the_change_would_be_refused_for(stead):
+    """Whoever may not change anything hears that, and not what would be done."""
+    stead("group", "remove-member", "Administrators", f"uid {os.getuid()}")
+
+    for flags in ((), ("--dry-run",)):
+        ran = stead("account", "add", "carol", *flags)
+        assert (1, "") == (ran.status, ran.out)
+        assert ran.err.startswith("stead: access is denied\n")
+        assert "of the trail says why" in ran.err
+
+
+def test_whoever_is_no_administrator_reads_neither_accounts_nor_trail(stead):
+    stead("group", "remove-member", "Administrators", f"uid {os.getuid()}")
+
+    for verb in (
+        ("account", "list"), ("group", "list"), ("privilege", "list"),
+        ("audit", "list"), ("audit", "verify"), ("check", "bob", "plan", "READ"),
+        ("doctor",),
+    ):  # fmt: skip
+        ran = stead(*verb)
+        assert (1, "") == (ran.status, ran.out), verb
+        assert ran.err.startswith("stead: access is denied"), verb

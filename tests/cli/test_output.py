@@ -1,0 +1,167 @@
+"""How every verb speaks: one line for an error, nothing that a terminal acts on."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stead.cli.output import printable
+from stead.model.audit_record import AuditEvent
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
+
+HOSTILE = "\x1b]0;owned\x07\x9b2Jplan\nfake \u202eline"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("account", "list"), ("group", "list"), ("privilege", "list"), ("whoami",),
+        ("audit", "list"), ("audit", "verify"), ("check", "bob", "plan", "READ"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_store_that_is_not_there_is_named_and_not_made(process, private, verb):
+    missing = private / "missing.db"
+
+    ran = process(*verb, "--store", missing)
+
+    assert (1, "") == (ran.status, ran.out)
+    assert f"stead: there is no store `{missing}`" == ran.err.splitlines()[0]
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize("content", [b"no store, a letter\n", b"\0" * 8192])
+def test_a_file_that_is_no_store_is_one_line_and_left_as_it_is(
+    process, private, content
+):
+    letter = private / "letter.txt"
+    letter.write_bytes(content)
+    letter.chmod(0o600)
+
+    ran = process("account", "list", "--store", letter)
+
+    assert (1, "") == (ran.status, ran.out)
+    assert_one_line(ran.err)
+    assert content == letter.read_bytes()
+
+
+def test_a_store_that_others_may_read_is_refused(process, store):
+    store.chmod(0o644)
+
+    ran = process("audit", "list", "--store", store)
+
+    assert (1, "") == (ran.status, ran.out)
+    assert_one_line(ran.err)
+    assert f"others may read or write `{store}`" in ran.err
+
+
+def test_the_store_may_be_named_by_the_environment(process, store):
+    ran = process("account", "list", "--json", STEAD_STORE=str(store))
+
+    assert 0 == ran.status
+    assert ["alice", "bob"] == [row["name"] for row in ran.json]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tea",),
+        ("account", "add"),
+        ("account", "add", "carol", "--uid", "many"),
+        ("check", "bob", "plan"),
+        ("audit", "list", "--outcome", "perhaps"),
+        ("audit", "list", "--limit", "0"),
+        ("whoami", "--level", "deity"),
+        ("demo", "--now"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_status_2_and_does_nothing(stead, length, arguments):
+    before = length()
+
+    ran = stead(*arguments)
+
+    assert (2, "") == (ran.status, ran.out)
+    assert "Usage: " in ran.err
+    assert length() < before + 10  # what `audit verify` itself writes, no more
+
+
+def test_python_m_stead_is_the_command(process):
+    """The name in the usage aside, both print the same."""
+    command = subprocess.run(
+        [sys.executable, "-c", "from stead.cli.main import main; main()", "--help"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+
+    as_module = process("--help")
+
+    assert 0 == as_module.status
+    assert command.stdout.splitlines()[2:] == as_module.lines[2:]
+
+
+def test_a_missing_extra_is_one_line_that_names_it():
+    program = (
+        "import sys; sys.modules['uvicorn'] = None; "
+        "from stead.cli.main import main; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "doctor"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert (
+        "stead: the command line needs `uvicorn`: pip install 'stead[all]'\n"
+        == done.stderr
+    )
+
+
+def test_what_a_terminal_would_act_on_is_printed_escaped():
+    assert r"\x1b]0;owned\x07\x9b2Jplan\nfake \u202eline" == printable(HOSTILE)
+
+
+def test_no_text_of_a_client_reaches_a_terminal_as_it_is(stead, store):
+    """A client's words are kept as they are, and shown as what they are."""
+    with ProtectedServer("notes", store=store, enforcement=Enforcement.TOKEN) as server:
+        client = server.client_for("alice", authenticated_by=HOSTILE, peer=HOSTILE)
+        with pytest.raises(Exception, match="no operation"):
+            server.call(client, HOSTILE)
+        client.close()
+
+    shown = [
+        stead("audit", "list").out,
+        stead("audit", "list", "--json").out,
+        stead("check", HOSTILE, "plan", "READ").err,
+        stead("check", "bob", HOSTILE, "READ").err,
+        stead("audit", "list", "--event", HOSTILE).err,
+    ]
+
+    for text in shown:
+        assert "owned" in text
+        assert [] == [c for c in text if c != "\n" and not c.isprintable()]
+    peers = [json.loads(line)["record"].get("peer") for line in shown[1].splitlines()]
+    assert HOSTILE in peers
+
+
+def test_the_same_question_is_recorded_for_whoever_ran_the_verb(stead, length):
+    before = length()
+
+    stead("check", "bob", "plan", "WRITE")
+
+    lines = stead("audit", "list", "--json", "--after", before).lines
+    records = [json.loads(line)["record"] for line in lines]
+    logon = next(r for r in records if r["event"] == AuditEvent.LOGON)
+    assert f"uid {os.getuid()}" == logon["client"][1]
+    assert "stead-cli" == logon["server"][1]
+
+
+def assert_one_line(err):
+    first, *advice = err.splitlines()
+    assert first.startswith("stead: ")
+    assert len(advice) <= 1
+    assert all(line.startswith("  what to do: ") for line in advice)

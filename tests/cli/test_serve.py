@@ -1,0 +1,122 @@
+"""`stead serve`: what it needs, and a server that comes and goes."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+PROGRAM = """
+from stead import Enforcement, ProtectedServer
+
+def make():
+    server = ProtectedServer("made", enforcement=Enforcement.TOKEN)
+
+    @server.operation("add")
+    def add(client, first: int, second: int) -> int:
+        return first + second
+
+    return server
+
+nothing = object
+"""
+
+
+@contextmanager
+def serving(*arguments, cwd):
+    """Run a server, ready, and end it however the block ends."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "stead", "serve", *map(str, arguments)],
+        stderr=subprocess.PIPE, text=True, cwd=cwd,
+    ) as server:  # fmt: skip
+        try:
+            said = []
+            while "ready\n" not in said:
+                assert select.select([server.stderr], [], [], 60)[0], said
+                line = server.stderr.readline()
+                assert line, said
+                said.append(line)
+            yield server, said
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_at_its_pipe_until_it_is_told_to_stop(
+    process, private, number
+):
+    pipe, store = private / "pipe", private / "made.db"
+
+    with serving("--store", store, "--pipe", pipe, "--name", "made", cwd=private) as (
+        server, said,
+    ):  # fmt: skip
+        ran = process("whoami", "--pipe", pipe, "--json")
+        wrong = process("whoami", "--pipe", pipe, "--server-uid", 70_999)
+        server.send_signal(number)
+        status = server.wait(60)
+
+    assert said[0].startswith("made: enforcement ")
+    assert ("made", "identification") == (ran.json["server"], ran.json["level"])
+    assert f"S-1-22-1-{os.getuid()}" == ran.json["sid"]
+    assert (1, "") == (wrong.status, wrong.out)
+    assert wrong.err.startswith("stead: ")
+    assert 0 == status
+    assert not pipe.exists()
+    trail = process("audit", "list", "--store", store, "--event", "trail_stopped")
+    assert 1 <= len(trail.lines)
+    assert 0 == process("audit", "verify", "--store", store).status
+
+
+def test_a_program_s_own_server_is_served_by_its_name(private, process):
+    (private / "program.py").write_text(PROGRAM)
+    pipe = private / "pipe"
+
+    with serving("program:make", "--pipe", pipe, cwd=private) as (_, said):
+        ran = process("whoami", "--pipe", pipe, "--level", "anonymous", "--json")
+
+    assert "made: enforcement token\n" == said[0]
+    assert "S-1-5-7" == ran.json["sid"]
+
+
+def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
+    pipe = private / "pipe"
+
+    ran = process("serve", "--store", private / "a.db", "--pipe", pipe, "--dry-run")
+
+    assert (0, "") == (ran.status, ran.out)
+    assert ran.err.startswith("stead: enforcement ")
+    assert not pipe.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "no store is named"),
+        (("--store", "a.db"), "no gate is named"),
+        (("--store", "a.db", "--web", "nowhere:app"), "`nowhere:app` cannot be loaded"),
+        (("nowhere:server", "--pipe", "/tmp/p"), "`nowhere:server` cannot be loaded"),
+        (("program:missing", "--pipe", "/tmp/p"), "`program:missing` cannot be loaded"),
+        (("program:nothing", "--pipe", "/tmp/p"), "`program:nothing` is no Protected"),
+        (("--store", "a.db", "--pipe", "missing/pipe"), "missing"),
+        (("--store", "missing/a.db", "--pipe", "pipe"), "missing"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_served_is_one_clear_line(private, arguments, said):
+    (private / "program.py").write_text(PROGRAM)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "stead", "serve", *arguments],
+        capture_output=True, text=True, check=False, timeout=60, cwd=private,
+        env={k: v for k, v in os.environ.items() if k != "STEAD_STORE"},
+    )  # fmt: skip
+
+    lines = [x for x in ran.stderr.splitlines() if "enforcement" not in x]
+    lines = [x for x in lines if not x.startswith("  not enforced by the kernel")]
+    assert (1, "") == (ran.returncode, ran.stdout)
+    assert lines[0].startswith("stead: ")
+    assert said in lines[0]
+    assert all(line.startswith("  what to do: ") for line in lines[1:])

@@ -1,0 +1,290 @@
+"""Feed malformed input to everything that reads bytes or text of strangers.
+
+usage: run.py [--seconds N] [--seed N]
+
+Each target is given valid seeds, changed at random, and raw noise. Nothing may escape
+but an error of Stead's own; and what is accepted must hold the target's law (what is
+read, written and read again is the same). A failure is printed with the seed, the
+target and the input, and the status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stead.errors import SteadError
+from stead.gates.pipe.limits import PipeLimits
+from stead.gates.pipe.messages import (
+    VERSION,
+    Goodbye,
+    Hello,
+    Message,
+    Refusal,
+    Request,
+    Result,
+    Welcome,
+    write_message,
+)
+from stead.gates.pipe.protocol import PipeProtocol, Role
+from stead.ledger.canonical import read_record, write_record
+from stead.ledger.chain import Verification
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.security_descriptor import SecurityDescriptor
+from stead.model.sid import Sid
+
+SDDL = (
+    "O:BAG:SYD:(A;;GA;;;BA)(D;OICI;0x1f01ff;;;S-1-5-21-1-2-3-1001)",
+    "O:S-1-22-1-1000G:S-1-22-2-1000D:PAI(A;CI;FR;;;WD)(A;;CCDC;;;AU)S:(AU;SAFA;GA;;;WD)",
+    "D:NO_ACCESS_CONTROL",
+    "S:(ML;;NW;;;HI)",
+)
+SIDS = ("S-1-5-32-544", "S-1-0x123456789abc-1", "S-1-5-21-1-2-3-4294967295")
+_WHO = Principal(Sid.from_string("S-1-5-21-1-2-3-1001"), "alice")
+_RECORD = AuditRecord(
+    event=AuditEvent.OBJECT_ACCESS,
+    outcome=Outcome.FAILURE,
+    time=1,
+    server=_WHO,
+    client=_WHO,
+    chain=(_WHO, _WHO),
+    object_name="plan \udc80",
+    reasons=("WRITE is denied",),
+    detail={"where": "here:1"},
+)
+LIMITS = PipeLimits(frame=4096, opening=512)
+HELLO = Hello(version=VERSION, level="impersonation")
+WELCOME = Welcome(
+    version=VERSION, server="notes", account="alice", level="impersonation"
+)
+REQUESTS = (
+    Request(id=1, operation="read", arguments={"path": "/a", "n": [1, 2.5, None]}),
+    Request(id=2, operation="x", arguments={}),
+)
+ANSWERS = (
+    Result(id=1, value={"text": "hello"}),
+    Refusal(id=2, status=5, message="access is denied", record=7),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader.
+
+    Attributes:
+        name: what it reads.
+        seeds: input that is valid, or nearly.
+        read: reads it; returns if the law held, raises whatever it raises.
+    """
+
+    name: str
+    seeds: tuple[bytes, ...]
+    read: Callable[[bytes], None]
+
+
+def read_binary(data: bytes) -> None:
+    """Read a descriptor; what is accepted is written and read as the same."""
+    found = SecurityDescriptor.from_bytes(data)
+    assert found == SecurityDescriptor.from_bytes(found.to_bytes())
+
+
+def read_sddl(data: bytes) -> None:
+    """Read SDDL; what is accepted is written and read as the same."""
+    found = SecurityDescriptor.from_sddl(data.decode("utf-8", "surrogateescape"))
+    assert found == SecurityDescriptor.from_sddl(found.to_sddl())
+
+
+def read_sid_text(data: bytes) -> None:
+    """Read a SID's text; what is accepted is written and read as the same."""
+    found = Sid.from_string(data.decode("utf-8", "surrogateescape"))
+    assert found == Sid.from_string(str(found))
+
+
+def read_sid_bytes(data: bytes) -> None:
+    """Read a SID's bytes; what is accepted is those bytes."""
+    assert data == Sid.from_bytes(data).to_bytes()
+
+
+def read_body(data: bytes) -> None:
+    """Read a record; what is accepted is written and read as the same."""
+    found = read_record(data)
+    assert found == read_record(write_record(found))
+
+
+def read_witness(data: bytes) -> None:
+    """Read a witness; what is accepted prints as the same."""
+    found = Verification.from_string(data.decode("utf-8", "surrogateescape"))
+    assert found == Verification.from_string(str(found))
+
+
+def read_opening(data: bytes) -> None:
+    """Take a client's first bytes."""
+    compare(lambda: PipeProtocol(Role.SERVER, LIMITS), data)
+
+
+def read_requests(data: bytes) -> None:
+    """Take what an admitted client sends."""
+    compare(lambda: talking(Role.SERVER), data)
+
+
+def read_answers(data: bytes) -> None:
+    """Take what a server answers."""
+    compare(lambda: talking(Role.CLIENT), data)
+
+
+def compare(begin: Callable[[], PipeProtocol], data: bytes) -> None:
+    """Take bytes at once and one by one: the same comes of both."""
+    whole = heard(begin(), [data])
+    assert whole == heard(begin(), [data[n : n + 1] for n in range(len(data))])
+
+
+def heard(protocol: PipeProtocol, chunks: list[bytes]) -> tuple[list[object], str]:
+    """Return the messages, and the mistake that ended the conversation."""
+    messages: list[object] = []
+    try:
+        for chunk in chunks:
+            messages += protocol.receive_data(chunk)
+            while found := protocol.receive_data(b""):
+                messages += found
+    except SteadError as error:
+        return messages, f"{type(error).__name__}: {error}"
+    return messages, ""
+
+
+def talking(role: Role) -> PipeProtocol:
+    """Return an end whose conversation stands; a client's has asked twice."""
+    protocol = PipeProtocol(role, LIMITS)
+    if role is Role.SERVER:
+        protocol.receive_data(framed(HELLO))
+        protocol.send(WELCOME)
+    else:
+        protocol.send(HELLO)
+        protocol.receive_data(framed(WELCOME))
+        for request in REQUESTS:
+            protocol.send(request)
+    return protocol
+
+
+def framed(*messages: Message) -> bytes:
+    """Return messages as they travel."""
+    bodies = [write_message(message, LIMITS) for message in messages]
+    return b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+
+def targets() -> list[Target]:
+    """Return every reader with its seeds."""
+    descriptors = [SecurityDescriptor.from_sddl(text) for text in SDDL]
+    binaries = tuple(descriptor.to_bytes() for descriptor in descriptors)
+    sids = tuple(Sid.from_string(text).to_bytes() for text in SIDS)
+    return [
+        Target("binary descriptor", binaries, read_binary),
+        Target("SDDL", tuple(text.encode() for text in SDDL), read_sddl),
+        Target("SID text", tuple(text.encode() for text in SIDS), read_sid_text),
+        Target("SID bytes", sids, read_sid_bytes),
+        Target("pipe opening", (framed(HELLO),), read_opening),
+        Target("pipe requests", (framed(*REQUESTS, Goodbye()),), read_requests),
+        Target("pipe answers", (framed(*ANSWERS, Goodbye()),), read_answers),
+        Target("record", (write_record(_RECORD),), read_body),
+        Target("witness", (f"12:{'ab' * 32}".encode(),), read_witness),
+    ]
+
+
+def changed(seed: bytes, chance: random.Random) -> bytes:
+    """Return a seed with a few changes, or noise."""
+    if chance.random() < 0.02:
+        return chance.randbytes(chance.randrange(200))
+    data = bytearray(seed)
+    for _ in range(chance.choice((0, 1, 1, 1, 2, 3, 8))):
+        chance.choice(CHANGES)(data, chance)
+    return bytes(data)
+
+
+def flip(data: bytearray, chance: random.Random) -> None:
+    """Change one bit."""
+    if data:
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def overwrite(data: bytearray, chance: random.Random) -> None:
+    """Put a number that is often wrong in some place."""
+    at = chance.randrange(len(data) + 1)
+    value = chance.choice((0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF))
+    size = chance.choice((1, 2, 4))
+    order = chance.choice(("little", "big"))
+    data[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, order)
+
+
+def cut(data: bytearray, chance: random.Random) -> None:
+    """Take a piece out."""
+    at = chance.randrange(len(data) + 1)
+    del data[at : at + chance.choice((1, 2, 4, 16, len(data)))]
+
+
+def double(data: bytearray, chance: random.Random) -> None:
+    """Put a piece in twice, sometimes very often."""
+    at, size = chance.randrange(len(data) + 1), chance.randrange(1, 24)
+    data[at:at] = data[at : at + size] * chance.choice((1, 1, 1, 2, 64))
+
+
+def insert(data: bytearray, chance: random.Random) -> None:
+    """Put something in that readers stumble over."""
+    at = chance.randrange(len(data) + 1)
+    data[at:at] = chance.choice(STUMBLES)
+
+
+STUMBLES = (
+    b"\0", b"\xff\xfe", b"\xc3\x28", b"(((((", b'{"a":' * 40, b"[" * 70, b";;;;;;;",
+    b"1e999", b"NaN", b"-1", b"99999999999999999999999", b"S-1-", b"0x",
+    "\u0661".encode(),
+    "\U0001d7d8".encode(), b"\xed\xb2\x80", b"\r\n", b"\\ud800", b" ", b"D:", b"S:P",
+)  # fmt: skip
+CHANGES = (flip, overwrite, cut, double, insert)
+
+
+def run(seconds: float, seed: int) -> int:
+    """Fuzz every target in turn; return how many inputs broke a rule."""
+    chance = random.Random(seed)
+    deadline = time.monotonic() + seconds
+    tried: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    broken = 0
+    for target in itertools.cycle(targets()):
+        if time.monotonic() > deadline or broken:
+            break
+        for _ in range(50):
+            data = changed(chance.choice(target.seeds), chance)
+            tried[target.name] += 1
+            try:
+                target.read(data)
+                accepted[target.name] += 1
+            except SteadError:
+                continue
+            except BaseException:
+                broken += 1
+                print(f"{target.name} broke with seed {seed} on {data!r}")
+                traceback.print_exc()
+                break
+    for name, number in tried.items():
+        print(f"{name:18} {number:9} tried {accepted[name]:9} accepted")
+    return broken
+
+
+def main() -> int:
+    """Read the arguments and fuzz."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.seconds:g} seconds")
+    return 1 if run(given.seconds, given.seed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import pytest
+
+from stead.authority.ports import Account
+from stead.errors import (
+    AccessDeniedError,
+    AccountExistsError,
+    InvalidNameError,
+    LedgerUnavailableError,
+    LogonSessionEndedError,
+    UnknownAccountError,
+)
+from stead.model import well_known
+from stead.model.audit_record import AuditEvent
+from stead.model.posix_identity import MAXIMUM_ID
+from stead.model.privilege import LogonRight, Privilege
+from stead.server.administration import right_named
+
+CHANGES = {
+    "add": lambda desk: desk.add("carol"),
+    "add_group": lambda desk: desk.add_group("staff"),
+    "disable": lambda desk: desk.disable("bob"),
+    "enable": lambda desk: desk.enable("bob"),
+    "add_member": lambda desk: desk.add_member("Users", "bob"),
+    "remove_member": lambda desk: desk.remove_member("Users", "bob"),
+    "grant": lambda desk: desk.grant("bob", Privilege.BACKUP),
+    "revoke": lambda desk: desk.revoke("bob", Privilege.BACKUP),
+    "may change": lambda desk: desk.require_may_change(),
+}
+QUESTIONS = {
+    "list": lambda desk: desk.list(),
+    "groups": lambda desk: desk.groups(),
+    "members": lambda desk: desk.members("Users"),
+    "rights": lambda desk: desk.rights(),
+    "add, exists": lambda desk: desk.add("bob", exist_ok=True),
+    "add_group, exists": lambda desk: desk.add_group("readers", exist_ok=True),
+}
+UNKNOWN = {
+    "disable": lambda desk: desk.disable("mallory"),
+    "enable": lambda desk: desk.enable("mallory"),
+    "add_member": lambda desk: desk.add_member("Users", "mallory"),
+    "group": lambda desk: desk.add_member("wizards", "bob"),
+    "remove_member": lambda desk: desk.remove_member("wizards", "mallory"),
+    "grant": lambda desk: desk.grant("mallory", Privilege.BACKUP),
+    "revoke": lambda desk: desk.revoke("mallory", Privilege.BACKUP),
+    "members": lambda desk: desk.members("wizards"),
+}
+EVERYTHING = {**CHANGES, **{f"ask {name}": ask for name, ask in QUESTIONS.items()}}
+
+
+# --- who may ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", EVERYTHING.values(), ids=EVERYTHING)
+def test_administrators_and_the_server_may(server, administrator, act):
+    act(server.accounts_for(administrator))
+
+
+@pytest.mark.parametrize("act", EVERYTHING.values(), ids=EVERYTHING)
+def test_nobody_else_may(server, alice, trail, act):
+    with pytest.raises(AccessDeniedError):
+        act(server.accounts_for(alice))
+    assert "alice" in [
+        record.client.name
+        for record in trail(AuditEvent.OBJECT_ACCESS)
+        if record.client
+    ]
+
+
+@pytest.mark.parametrize("act", UNKNOWN.values(), ids=UNKNOWN)
+def test_who_may_not_ask_does_not_learn_who_exists(server, alice, act):
+    with pytest.raises(UnknownAccountError):
+        act(server.accounts)
+    with pytest.raises(AccessDeniedError):
+        act(server.accounts_for(alice))
+
+
+def test_an_administrator_whose_session_ended_may_not(server, administrator):
+    desk = server.accounts_for(administrator)
+    administrator.close()
+    with pytest.raises(LogonSessionEndedError):
+        desk.add("carol")
+
+
+# --- recorded first ---------------------------------------------------------------
+
+
+def test_each_change_is_recorded_with_what_it_changes(server, trail):
+    desk = server.accounts
+    desk.add("carol", uid=70003)
+    desk.add_group("staff", gid=70100)
+    desk.add_member("staff", "carol")
+    desk.remove_member("staff", "carol")
+    desk.grant("carol", Privilege.BACKUP)
+    desk.revoke("carol", Privilege.BACKUP)
+    desk.disable("carol")
+    desk.enable("carol")
+    expected = {
+        AuditEvent.ACCOUNT_CREATED: ("carol", {"uid": "70003"}),
+        AuditEvent.GROUP_CREATED: ("staff", {"gid": "70100"}),
+        AuditEvent.GROUP_MEMBER_ADDED: ("staff", {"member": "carol"}),
+        AuditEvent.GROUP_MEMBER_REMOVED: ("staff", {"member": "carol"}),
+        AuditEvent.RIGHT_ASSIGNED: ("carol", {"right": "SeBackupPrivilege"}),
+        AuditEvent.RIGHT_REMOVED: ("carol", {"right": "SeBackupPrivilege"}),
+        AuditEvent.ACCOUNT_DISABLED: ("carol", {}),
+        AuditEvent.ACCOUNT_ENABLED: ("carol", {}),
+    }
+    for event, (name, detail) in expected.items():
+        record = trail(event)[-1]
+        assert (name, detail) == (record.object_name, record.detail)
+
+
+@pytest.mark.parametrize("act", CHANGES.values(), ids=CHANGES)
+def test_what_cannot_be_recorded_is_not_changed(server, act):
+    server.accounts.grant("bob", Privilege.RESTORE)
+    store = server.accounts.store
+
+    def state():
+        return store.accounts(), store.groups(), store.all_rights()
+
+    before = state()
+    server._house.guard.sink.close()
+    with pytest.raises(LedgerUnavailableError):
+        act(server.accounts)
+    assert before == state()
+
+
+# --- accounts ---------------------------------------------------------------------
+
+
+def test_an_account_has_its_uid_as_gid_unless_told_otherwise(server):
+    carol = server.accounts.add("carol", uid=70003)
+    dora = server.accounts.add("dora", uid=70004, gid=70050)
+    assert [(70003, 70003), (70004, 70050)] == [
+        (account.uid, account.gid) for account in (carol, dora)
+    ]
+    erin = server.accounts.add("erin")
+    assert (None, None) == (erin.uid, erin.gid)
+
+
+@pytest.mark.parametrize("number", [-1, MAXIMUM_ID + 1])
+def test_numbers_that_are_no_ids_are_refused(server, number):
+    for act in (
+        lambda: server.accounts.add("carol", uid=number),
+        lambda: server.accounts.add("carol", uid=70003, gid=number),
+        lambda: server.accounts.add_group("staff", gid=number),
+    ):
+        with pytest.raises(InvalidNameError):
+            act()
+
+
+def test_a_gid_without_a_uid_is_refused(server):
+    with pytest.raises(InvalidNameError, match="without a uid"):
+        server.accounts.add("carol", gid=50)
+
+
+@pytest.mark.parametrize("gid", [0, 6, 42, 999, 65534])
+def test_gids_of_the_system_are_given_to_nobody(server, gid):
+    with pytest.raises(InvalidNameError, match=f"gid {gid} is"):
+        server.accounts.add_group("wheel", gid=gid)
+    with pytest.raises(InvalidNameError, match=f"gid {gid} is"):
+        server.accounts.add("carol", uid=70003, gid=gid)
+
+
+def test_a_name_is_taken_once_by_accounts_and_groups_alike(server):
+    server.accounts.add_group("staff")
+    for act in (
+        lambda: server.accounts.add("ALICE"),
+        lambda: server.accounts.add("Staff"),
+        lambda: server.accounts.add_group("Alice"),
+        lambda: server.accounts.add_group("STAFF"),
+        lambda: server.accounts.add("carol", uid=70001),
+    ):
+        with pytest.raises(AccountExistsError):
+            act()
+
+
+def test_exist_ok_returns_what_is_there(server):
+    alice = server.accounts.add("Alice", exist_ok=True)
+    assert isinstance(alice, Account)
+    assert alice == server.accounts.add("alice", uid=70001, exist_ok=True)
+    staff = server.accounts.add_group("staff", gid=70100, exist_ok=True)
+    assert staff == server.accounts.add_group("staff", exist_ok=True)
+
+
+def test_exist_ok_does_not_return_somebody_else(server):
+    server.accounts.add_group("staff", gid=70100)
+    for act in (
+        lambda: server.accounts.add("alice", uid=70002, exist_ok=True),
+        lambda: server.accounts.add("alice", uid=70001, gid=70050, exist_ok=True),
+        lambda: server.accounts.add_group("staff", gid=70101, exist_ok=True),
+    ):
+        with pytest.raises(AccountExistsError, match="exists, and not with"):
+            act()
+
+
+def test_disabling_ends_sessions_here_and_now(server, alice, plan, rights):
+    server.accounts.disable("alice")
+    with pytest.raises(LogonSessionEndedError):
+        server.require(alice, plan, rights.READ)
+    assert server.accounts.list()[0].is_disabled
+    assert not server.accounts.enable("alice").is_disabled
+
+
+# --- groups and rights ------------------------------------------------------------
+
+
+def test_a_group_is_not_its_own_member(server):
+    server.accounts.add_group("staff")
+    with pytest.raises(InvalidNameError, match="its own member"):
+        server.accounts.add_member("staff", "STAFF")
+
+
+def test_membership_is_told_and_told_apart(server):
+    server.accounts.add_group("staff")
+    assert server.accounts.add_member("staff", "alice")
+    assert not server.accounts.add_member("staff", "alice")
+    alice = server.accounts.list()[0]
+    assert (alice.sid,) == server.accounts.members("staff")
+    assert server.accounts.remove_member("staff", alice.sid)
+    assert not server.accounts.remove_member("staff", alice.sid)
+    assert "staff" in [group.name for group in server.accounts.groups()]
+
+
+def test_rights_are_held_by_names_and_by_well_known_sids(server):
+    assert server.accounts.grant("Everyone", LogonRight.DENY_NETWORK)
+    assert not server.accounts.grant("Everyone", LogonRight.DENY_NETWORK)
+    held = (well_known.EVERYONE, "SeDenyNetworkLogonRight")
+    assert held in server.accounts.rights()
+    assert server.accounts.revoke("Everyone", LogonRight.DENY_NETWORK)
+    assert not server.accounts.revoke("Everyone", LogonRight.DENY_NETWORK)
+
+
+def test_a_right_is_read_by_its_win32_name():
+    assert Privilege.BACKUP is right_named("SeBackupPrivilege")
+    assert LogonRight.DENY_NETWORK is right_named("SeDenyNetworkLogonRight")
+    with pytest.raises(InvalidNameError, match="no privilege"):
+        right_named("SeEverything")

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import os
+from contextvars import Context
+from dataclasses import replace
+
+import pytest
+
+from stead.authority.sessions import Sessions
+from stead.decision.token_ops import duplicate_token
+from stead.errors import (
+    EnforcementUnavailableError,
+    ImpersonationRefusedError,
+    KernelRefusedError,
+    LogonSessionEndedError,
+    RevertOrderError,
+)
+from stead.model import well_known
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
+from stead.monitor.context import effective_token
+from stead.monitor.impersonation import impersonate, set_thread_token
+from stead.privileged.probe import KernelSupport
+from stead.server.client_context import ClientContext
+from stead.server.enforcement import Enforcement, ThreadEnforcer, choose
+
+GUARD = 65530
+ABLE = KernelSupport(GUARD, True, True, True, (), ())
+UNABLE = replace(ABLE, reasons=("the process is not root",))
+
+
+@pytest.fixture
+def sessions(server):
+    return server._house.guard.liveness
+
+
+@pytest.fixture
+def enforcer(sessions):
+    return ThreadEnforcer(sessions, GUARD, frozenset())
+
+
+@pytest.fixture
+def on_kernel(kernel_server):
+    """Give what runs a call on a hardened thread."""
+    return lambda act: kernel_server.executor().submit(act).result(30)
+
+
+@pytest.fixture
+def secret(world):
+    """A file of alice's that nobody else may read."""
+    path = world / "secret"
+    path.write_text("alice's")
+    path.chmod(0o600)
+    os.chown(path, 70001, 70001)
+    return path
+
+
+# --- chosen -----------------------------------------------------------------------
+
+
+def test_the_best_that_the_machine_has_is_chosen_unless_one_is_named():
+    assert Enforcement.KERNEL is choose(None, ABLE)
+    assert Enforcement.TOKEN is choose(None, UNABLE)
+    assert Enforcement.KERNEL is choose(Enforcement.KERNEL, ABLE)
+    assert Enforcement.TOKEN is choose(Enforcement.TOKEN, ABLE)
+
+
+def test_the_kernel_that_is_insisted_on_and_cannot_is_an_error():
+    with pytest.raises(EnforcementUnavailableError, match="is not root"):
+        choose(Enforcement.KERNEL, UNABLE)
+
+
+# --- what a token is to the kernel ------------------------------------------------
+
+
+def test_a_token_is_its_sessions_uid_and_groups(enforcer, alice):
+    assert PosixIdentity(70001, 70001) == enforcer.identity(alice.token)
+    copy = duplicate_token(alice.token, level=ImpersonationLevel.IDENTIFICATION)
+    assert PosixIdentity(70001, 70001) == enforcer.identity(copy)
+
+
+def off(group):
+    return replace(group, attributes=GroupAttributes.NONE)
+
+
+def deny_only(group):
+    return replace(group, attributes=GroupAttributes.USE_FOR_DENY_ONLY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: {"groups": (off(token.groups[0]), *token.groups[1:])},
+        lambda token: {"groups": (deny_only(token.groups[0]), *token.groups[1:])},
+        lambda _token: {"integrity": well_known.LOW_LEVEL},
+        lambda _token: {"user_is_deny_only": True},
+    ],
+    ids=["a group disabled", "a group deny-only", "low integrity", "user deny-only"],
+)
+def test_a_token_that_says_less_than_its_session_is_refused(enforcer, alice, change):
+    lowered = replace(alice.token, **change(alice.token))
+    with pytest.raises(ImpersonationRefusedError, match="cannot express"):
+        enforcer.identity(lowered)
+
+
+def test_a_token_that_says_more_than_its_session_has_no_session(enforcer, alice):
+    more = (*alice.token.groups, TokenGroup(well_known.ADMINISTRATORS))
+    with pytest.raises(LogonSessionEndedError):
+        enforcer.identity(replace(alice.token, groups=more))
+
+
+def test_an_account_without_a_uid_is_refused(enforcer, administrator):
+    with pytest.raises(ImpersonationRefusedError, match="has no uid") as refused:
+        enforcer.identity(administrator.token)
+    assert "give the account a uid" in refused.value.advice
+
+
+def test_an_ended_session_is_nobody(enforcer, alice):
+    alice.close()
+    with pytest.raises(LogonSessionEndedError):
+        enforcer.identity(alice.token)
+
+
+@pytest.mark.parametrize("uid", [1, 33, 999, 65534])
+def test_a_uid_of_the_system_is_refused_unless_the_policy_names_it(
+    server, sessions, enforcer, uid
+):
+    client = server.client_for_peer(PosixIdentity(uid, uid))
+    with pytest.raises(ImpersonationRefusedError, match="no policy names it"):
+        enforcer.identity(client.token)
+    named = ThreadEnforcer(sessions, GUARD, frozenset({uid}))
+    assert PosixIdentity(uid, uid) == named.identity(client.token)
+
+
+@pytest.mark.parametrize("uid", [0, GUARD])
+def test_root_and_the_guard_are_refused_whatever_the_policy_names(
+    server, sessions, uid
+):
+    client = server.client_for_peer(PosixIdentity(uid, uid))
+    named = ThreadEnforcer(sessions, GUARD, frozenset({uid}))
+    with pytest.raises(ImpersonationRefusedError, match="never impersonated"):
+        named.identity(client.token)
+
+
+def test_a_member_of_group_0_is_refused(server, enforcer):
+    client = server.client_for_peer(PosixIdentity(70005, 70005, (0,)))
+    with pytest.raises(ImpersonationRefusedError, match="group 0"):
+        enforcer.identity(client.token)
+
+
+def test_on_an_ordinary_thread_nothing_of_the_kernel_changes(enforcer, alice):
+    entered = enforcer.enter(alice.token)
+    entered.leave()
+    assert not entered.is_kernel
+
+
+def test_sessions_of_another_server_are_unknown(alice, server):
+    store = server.accounts.store
+    others = Sessions(store, clock=lambda: 1, monotonic=lambda: 1)
+    with pytest.raises(LogonSessionEndedError):
+        ThreadEnforcer(others, GUARD, frozenset()).identity(alice.token)
+
+
+# --- on hardened threads ----------------------------------------------------------
+
+
+@pytest.mark.root
+def test_the_kernel_judges_a_block_on_the_servers_executor(
+    kernel_server, client_of, on_kernel, secret
+):
+    def read(client):
+        with client.impersonate():
+            return secret.read_text()
+
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+    assert "alice's" == secret.read_text()  # the naive variant reads it for anybody
+    assert "alice's" == on_kernel(lambda: read(alice))
+    with pytest.raises(KernelRefusedError):
+        on_kernel(lambda: read(bob))
+
+
+@pytest.mark.root
+def test_blocks_nest_for_the_kernel_too(kernel_server, client_of, on_kernel):
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+
+    def work():
+        seen = [os.geteuid()]
+        with alice.impersonate():
+            seen.append(os.geteuid())
+            with bob.impersonate():
+                seen.append(os.geteuid())
+                with kernel_server.as_server():
+                    seen.append(os.geteuid())
+            seen.append(os.geteuid())
+        return [*seen, os.geteuid()]
+
+    assert [0, 70001, 70002, 0, 70001, 0] == on_kernel(work)
+
+
+@pytest.mark.root
+def test_a_client_that_the_kernel_cannot_be_runs_nothing(
+    kernel_server, client_of, on_kernel
+):
+    client = client_of(kernel_server, "root of the store")
+
+    def work():
+        with client.impersonate():
+            pytest.fail("the block ran")
+
+    with pytest.raises(ImpersonationRefusedError) as refused:
+        on_kernel(work)
+    assert refused.value.record is not None
+    assert 0 == on_kernel(os.geteuid)
+
+
+@pytest.mark.root
+def test_a_handler_inside_a_clients_block_begins_as_the_server(
+    kernel_server, client_of, on_kernel
+):
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+
+    @kernel_server.operation("act")
+    def act(client: ClientContext) -> list[int]:
+        seen = [os.geteuid()]
+        with client.impersonate():
+            seen.append(os.geteuid())
+        return [*seen, os.geteuid()]
+
+    def work():
+        with alice.impersonate():
+            return [*kernel_server.call(bob, "act"), os.geteuid()]
+
+    assert [0, 70002, 0, 70001] == on_kernel(work)
+
+
+@pytest.mark.root
+def test_a_token_set_by_hand_and_left_fails_the_work_and_no_other(
+    kernel_server, client_of, on_kernel
+):
+    alice = client_of(kernel_server, "alice")
+    with pytest.raises(RevertOrderError):
+        on_kernel(lambda: set_thread_token(alice.token))
+    assert [0] * 4 == [on_kernel(os.geteuid) for _ in range(4)]
+
+
+@pytest.mark.root
+def test_a_block_left_before_one_inside_it_makes_the_thread_nobody(
+    kernel_server, client_of, on_kernel, secret
+):
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+
+    def work():
+        outer, inner = alice.impersonate(), bob.impersonate()
+        outer.__enter__()
+        inner.__enter__()
+        with pytest.raises(RevertOrderError):
+            outer.__exit__(None, None, None)
+        uid = os.geteuid()
+        with pytest.raises(PermissionError):
+            secret.read_text()
+        seen.append(uid)
+
+    seen = []
+    with pytest.raises(RevertOrderError):
+        on_kernel(work)
+    assert [GUARD] == seen
+
+
+@pytest.mark.root
+def test_a_bare_token_is_the_kernels_too(kernel_server, client_of, on_kernel):
+    alice = client_of(kernel_server, "alice")
+
+    def work():
+        with impersonate(alice.token):
+            return os.geteuid(), effective_token().user
+
+    assert (70001, alice.sid) == on_kernel(work)
+
+
+@pytest.mark.root
+def test_an_empty_context_in_a_block_is_not_the_server_to_the_kernel(
+    kernel_server, client_of, on_kernel, secret
+):
+    bob = client_of(kernel_server, "bob")
+
+    def work():
+        with bob.impersonate(), pytest.raises(PermissionError):
+            Context().run(secret.read_text)
+
+    on_kernel(work)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import threading
+from contextvars import Context, copy_context
+from pathlib import Path
+
+import pytest
+
+from stead.errors import AccessDeniedError
+from stead.server.service_thread import ServiceThread, carried
+
+
+class Shelf:
+    """Something whose methods must run as the server."""
+
+    def put(self, path):
+        Path(path).write_text("kept")
+        return threading.get_ident()
+
+    def read(self, path, times):
+        for _ in range(times):
+            yield Path(path).read_text(), threading.get_ident()
+
+    def fail(self):
+        raise LookupError("nothing here")
+
+
+@pytest.fixture
+def service():
+    made = ServiceThread("test")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shelf(service):
+    return carried(Shelf(), service)
+
+
+def test_outside_blocks_calls_stay_where_they_are(shelf, tmp_path):
+    assert threading.get_ident() == shelf.put(tmp_path / "a")
+
+
+def test_inside_a_clients_block_calls_are_made_as_the_server(shelf, alice, tmp_path):
+    with alice.impersonate():
+        with pytest.raises(AccessDeniedError):
+            Shelf().put(tmp_path / "naive")
+        assert threading.get_ident() != shelf.put(tmp_path / "a")
+    assert ["a"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_inside_as_server_calls_stay_where_they_are(shelf, server, alice, tmp_path):
+    with alice.impersonate(), server.as_server():
+        assert threading.get_ident() == shelf.put(tmp_path / "a")
+
+
+def test_a_strangers_calls_are_made_as_the_server(shelf, alice, tmp_path):
+    with alice.impersonate():
+        copy = copy_context()
+    assert threading.get_ident() != copy.run(shelf.put, tmp_path / "a")
+
+
+def test_what_is_read_on_demand_is_read_as_the_server_too(shelf, alice, tmp_path):
+    shelf.put(tmp_path / "a")
+    here = threading.get_ident()
+    pages = shelf.read(tmp_path / "a", 3)
+    read = [next(pages)]
+    with alice.impersonate():
+        read += list(pages)
+    assert ["kept"] * 3 == [text for text, _ in read]
+    assert [True, False, False] == [thread == here for _, thread in read]
+
+
+def test_errors_come_back(shelf, alice):
+    with alice.impersonate(), pytest.raises(LookupError, match="nothing here"):
+        shelf.fail()
+
+
+def test_the_trail_may_be_read_inside_a_clients_block(server, administrator):
+    with administrator.impersonate():
+        trail = server.trail_for(administrator)
+        assert trail.verify().count > 0
+
+
+@pytest.mark.root
+def test_the_store_is_the_servers_inside_a_judged_block(
+    kernel_server, client_of, shelf, world
+):
+    alice = client_of(kernel_server, "alice")
+    world.chmod(0o777)
+
+    def made():
+        with alice.impersonate():
+            Shelf().put(world / "naive")
+            shelf.put(world / "ours")
+            # Where no frame lies over the context, the kernel's client is the same.
+            Context().run(shelf.put, world / "hidden")
+
+    kernel_server.executor().submit(made).result(30)
+    owners = {
+        name: (world / name).stat().st_uid for name in ("naive", "ours", "hidden")
+    }
+    assert {"naive": 70001, "ours": 0, "hidden": 0} == owners
+
+
+@pytest.mark.root
+def test_a_server_does_its_bookkeeping_inside_a_judged_block(
+    kernel_server, client_of, world, rights
+):
+    alice = client_of(kernel_server, "alice")
+
+    def work():
+        with alice.impersonate():
+            kernel_server.accounts.add("carol")
+            draft = kernel_server.protect("draft", rights)
+            with kernel_server.client_for("carol", authenticated_by="test") as carol:
+                return kernel_server.check(carol, draft, rights.READ).allowed
+
+    assert not kernel_server.executor().submit(work).result(30)
+    files = list((world / "store").iterdir())
+    assert {0} == {path.stat().st_uid for path in files}
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in files}
