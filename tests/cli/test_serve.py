@@ -1,10 +1,10 @@
 """`stead serve`: what it needs, and a server that comes and goes."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -32,15 +32,17 @@ def serving(*arguments, cwd):
         [sys.executable, "-m", "stead", "serve", *map(str, arguments)],
         stderr=subprocess.PIPE, text=True, cwd=cwd,
     ) as server:  # fmt: skip
+        hung = threading.Timer(60, server.kill)
+        hung.start()
         try:
             said = []
             while "ready\n" not in said:
-                assert select.select([server.stderr], [], [], 60)[0], said
                 line = server.stderr.readline()
                 assert line, said
                 said.append(line)
             yield server, said
         finally:
+            hung.cancel()
             server.kill()
 
 

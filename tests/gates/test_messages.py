@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +13,14 @@ from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     CLIENT_MESSAGES,
     SERVER_MESSAGES,
+    ClientMessage,
     Goodbye,
     Hello,
     Refusal,
     Request,
     Result,
     Welcome,
+    is_small,
     level_name,
     level_of,
     plain,
@@ -108,8 +111,8 @@ def test_any_value_that_is_written_is_read_back_equal(value):
         b'{"type":"goodbye","reason":"' + b"x" * 1025 + b'"}',
         b'{"type":"welcome","version":1,"server":"s","account":"a","level":"anonymous"}',
         b'{"type":"request","id":1,"operation":"x","arguments":{"a":'
-        + b"[" * 100_000
-        + b"]" * 100_000
+        + b"[" * 5_000
+        + b"]" * 5_000
         + b"}}",
         b'{"type":"request","id":1,"operation":"x","arguments":{"a":'
         + b"9" * 100_000
@@ -159,6 +162,101 @@ def test_a_million_small_values_are_refused():
     ).encode()
     with pytest.raises(RemoteProtocolError, match="too many values"):
         read_message(body, CLIENT_MESSAGES, LIMITS)
+
+
+class Reader:
+    """A decoder that counts how often it is asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def decode(self, body):
+        self.asked += 1
+        return msgspec.json.decode(body, type=ClientMessage)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[]] * 40_000,
+        [{str(number): 0} for number in range(20_000)],
+        ["a,\\"] * 20_000,
+        [['"', ","] for _ in range(20_000)],
+    ],
+    ids=range(4),
+)
+def test_far_too_many_values_are_refused_before_they_are_read(values):
+    reader = Reader()
+    body = msgspec.json.encode(Request(id=1, operation="x", arguments={"a": values}))
+    with pytest.raises(RemoteProtocolError, match="too many values"):
+        read_message(body, reader, LIMITS)
+    assert 0 == reader.asked
+
+
+@pytest.mark.parametrize(
+    "text", [",[{" * 50_000, '",' * 50_000, "\\" * 50_001, '\\",[' * 30_000]
+)
+def test_what_stands_in_a_text_is_not_counted_as_values(text):
+    message = Request(id=1, operation="x", arguments={"a": text, "b": [text, "\\"]})
+    body = write_message(message, LIMITS)
+    assert message == read_message(body, CLIENT_MESSAGES, LIMITS)
+
+
+def test_as_many_values_as_allowed_are_written_and_read_back():
+    # The arguments and their two lists are values too.
+    left = LIMITS.items - 3 - 2_000
+    arguments = {"a": [[]] * left, "b": ["x,\\"] * 2_000}
+    message = Request(id=1, operation="x", arguments=arguments)
+    body = write_message(message, LIMITS)
+    assert message == read_message(body, CLIENT_MESSAGES, LIMITS)
+    arguments["a"].append([])
+    with pytest.raises(InvalidMessageError, match="too many values"):
+        write_message(message, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("x" * (LIMITS.frame + 1), "too much text"),
+        (["x" * 1000] * 2000, "too much text"),
+        ({1, 2}, "what json does not know"),
+        ([msgspec.Raw(b"[1,]")], "what json does not know"),
+    ],
+    ids=range(4),
+)
+def test_a_value_that_cannot_be_sent_is_refused_before_it_is_written(value, fault):
+    with pytest.raises(InvalidMessageError, match=fault):
+        write_message(Result(id=1, value=value), LIMITS)
+
+
+def test_content_that_cannot_fit_is_refused_before_it_is_written():
+    with pytest.raises(InvalidMessageError, match="too much content"):
+        write_message(Result(id=1, content=bytes(LIMITS.frame + 1)), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, True),
+        ({"a": [1, "é", None, True, 1.5]}, True),
+        (b"x" * 900, True),
+        (b"x" * 1000, False),
+        (["x"] * 8, True),
+        (["x"] * 20, False),
+        ({"k" * 1000: 1}, False),
+        ({"a": ["x" * 500, "y" * 500]}, False),
+        (object(), False),
+        (memoryview(b"x"), False),
+    ],
+)
+def test_a_value_is_small_only_if_that_is_plain_at_a_glance(value, expected):
+    assert expected is is_small(value, 1000)
+
+
+def test_a_value_that_holds_itself_is_not_small():
+    value: list[object] = []
+    value.append(value)
+    assert not is_small(value, 1000)
 
 
 @pytest.mark.parametrize(

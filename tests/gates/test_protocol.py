@@ -137,6 +137,42 @@ def test_a_raised_level_is_refused_at_both_ends():
         client.receive_data(frame(WELCOME))
 
 
+def test_reading_in_steps_is_what_receiving_at_once_is():
+    server = talking(Role.SERVER)
+    ask = Request(id=1, operation="x")
+    data = frame(ask)
+    assert server.announced() is None
+    server.feed(data[:5])
+    assert len(data) - 4 == server.announced()
+    assert server.take_body() is None
+    server.feed(data[5:])
+    body = server.take_body()
+    assert ask == server.read(body)
+    assert 0 == server.open_requests
+    server.receive(ask, len(body))
+    assert 1 == server.open_requests
+    with pytest.raises(RemoteProtocolError, match="open already"):
+        server.receive(ask, len(body))
+
+
+def test_an_answer_written_elsewhere_must_be_in_order_too():
+    server = talking(Role.SERVER)
+    server.receive(Request(id=1, operation="x"), 10)
+    server.send_written(Result(id=1))
+    assert 0 == server.open_requests
+    with pytest.raises(InvalidMessageError, match="nothing asked"):
+        server.send_written(Result(id=1))
+
+
+def test_who_breaks_off_after_the_end_stays_closed():
+    server = talking(Role.SERVER)
+    server.send(Goodbye())
+    server.break_off("too late")
+    server.feed(b"x")
+    assert State.CLOSED is server.state
+    assert not server.is_mid_frame
+
+
 def test_our_mistake_changes_nothing():
     server = talking(Role.SERVER)
     server.receive_data(frame(Request(id=1, operation="x")))

@@ -287,8 +287,9 @@ def test_a_flood_of_one_uid_leaves_room_for_another(opened, in_child):
 def test_the_gate_as_a_whole_is_bounded(opened):
     async def scenario():
         async with (
-            opened(clients=1) as (gate, _),
+            opened(clients=1, reserve=1) as (gate, _),
             await AsyncPipeClient.connect(gate.path),
+            await AsyncPipeClient.connect(gate.path),  # our own uid has the reserve
         ):
             with pytest.raises(ServerClosedError, match="too many"):
                 await AsyncPipeClient.connect(gate.path)

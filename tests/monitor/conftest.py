@@ -43,12 +43,17 @@ def _traced():
     tripwire._on_event.__cantrace__ = True
 
 
+def _forget():
+    context._current.set(None)
+    context._here.clients.clear()
+
+
 @pytest.fixture(autouse=True)
 def _as_nobody():
     """Begin and end each test outside any block, whatever it leaves behind."""
-    context.set_frame(None)
+    _forget()
     yield
-    context.set_frame(None)
+    _forget()
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ def open_server():
         return opened[-1]
 
     yield make
-    context.set_frame(None)
+    _forget()
     for server in opened:
         server.close()
 

@@ -231,7 +231,7 @@ def test_a_leaked_block_is_in_the_trail_under_its_own_chain(
             block.__exit__(None, None, None)
 
     assert isinstance(on_a_thread(leave_within_another), RevertOrderError)
-    context.set_frame(None)
+    context._current.set(None)
     [leaked] = trail(AuditEvent.IDENTITY_LEAKED)
     assert ["notes", "alice"] == chain_of(leaked)
     assert "another thread" in leaked.reasons[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextvars
 import ctypes
 import io
 import os
@@ -156,16 +157,55 @@ def test_descriptors_that_are_open_already_may_be_used(alice, path):
         assert "notes" == file.read()
 
 
-def test_nothing_is_refused_outside_blocks_in_handlers_and_as_the_server(
+def test_nothing_is_refused_outside_blocks_and_as_the_server(
     server, guard, alice, path
 ):
     with alice.impersonate():
         pass
     assert "notes" == path.read_text()
-    with Block(FrameKind.HANDLER, None, guard):
-        assert "notes" == path.read_text()
     with alice.impersonate(), server.as_server():
         assert "notes" == path.read_text()
+    with Block(FrameKind.HANDLER, None, guard), server.as_server():
+        assert "notes" == path.read_text()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda path: path.read_text(),
+        lambda path: path.write_text("overwritten"),
+        lambda path: subprocess.run(["true"], check=True),
+        lambda path: socket.create_connection(("127.0.0.1", 9)),
+        lambda path: socket.getaddrinfo("localhost", 80),
+    ],
+)
+def test_a_handler_that_has_not_said_who_it_is_does_nothing_raw(
+    guard, path, act, trail
+):
+    with (
+        Block(FrameKind.HANDLER, None, guard),
+        pytest.raises(AccessDeniedError, match="has not said who it is") as refused,
+    ):
+        act(path)
+    assert "with server.as_server()" in refused.value.advice
+    assert "notes" == path.read_text()
+    assert trail(AuditEvent.RAW_ACT_REFUSED)
+
+
+def test_a_handler_may_import_what_it_needs_late(guard, tmp_path, monkeypatch):
+    (tmp_path / "imported_in_a_handler.py").write_text("answer = 42")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Block(FrameKind.HANDLER, None, guard):
+        assert 42 == import_module("imported_in_a_handler").answer
+
+
+def test_a_fresh_context_inside_a_block_is_in_the_block(alice, path):
+    with (
+        alice.impersonate(),
+        pytest.raises(AccessDeniedError, match="inside the impersonation block"),
+    ):
+        contextvars.Context().run(path.read_text)
+    assert "notes" == contextvars.Context().run(path.read_text)
 
 
 def test_other_threads_go_on_as_usual(alice, path):

@@ -168,7 +168,7 @@ def test_the_seal_is_not_printed():
 def test_supplementary_groups_of_the_server_come_back(on_thread):
     def act(_server):
         groups = (4711, 4712)
-        credentials._set_groups(groups, 0)
+        call("setgroups", *credentials._array_of(groups), 0, 0)
         server = ServerIdentity(credentials.read(), GUARD, 0)
         credentials.enter(ALICE, server)
         credentials.leave(ALICE, server)

@@ -28,12 +28,17 @@ def pytest_runtest_setup(item):
         pytest.skip("needs root, because the kernel judges real uids")
 
 
+def _forget():
+    context._current.set(None)
+    context._here.clients.clear()
+
+
 @pytest.fixture(autouse=True)
 def _as_nobody():
     """Begin and end each test outside any block, whatever it leaves behind."""
-    context.set_frame(None)
+    _forget()
     yield
-    context.set_frame(None)
+    _forget()
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def open_server():
         return opened[-1]
 
     yield make
-    context.set_frame(None)
+    _forget()
     for server in opened:
         server.close()
 

@@ -30,7 +30,9 @@ def test_a_block_on_it_is_the_client_and_raw_acts_are_refused(run, alice, tmp_pa
 
     with pytest.raises(AccessDeniedError, match="is refused inside"):
         run(work, tmp_path / "notes", mode="r")
-    assert "the server's" == run((tmp_path / "notes").read_text)
+    with pytest.raises(AccessDeniedError, match="has not said who it is"):
+        run((tmp_path / "notes").read_text)
+    assert "the server's" == (tmp_path / "notes").read_text()
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])

@@ -21,7 +21,7 @@ from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.model.token import AccessToken, ImpersonationLevel
+from stead.model.token import AccessToken, GroupAttributes, ImpersonationLevel
 from stead.model.well_known import integrity_level
 
 LEASE: Final = 1_000_000_000
@@ -200,8 +200,20 @@ def _is_within(token: AccessToken, begun: AccessToken) -> bool:
         token.user == begun.user
         and token.level <= begun.level
         and integrity_level(token.integrity) <= integrity_level(begun.integrity)
-        and {group.sid for group in token.groups}
-        == {group.sid for group in begun.groups}
+        and not begun.mandatory_policy & ~token.mandatory_policy
+        and _groups_are_within(token, begun)
         and {entry.privilege for entry in token.privileges}
         <= {entry.privilege for entry in begun.privileges}
+        and token.default_owner == begun.default_owner
+        and token.default_group == begun.default_group
+        and token.default_dacl == begun.default_dacl
+    )
+
+
+def _groups_are_within(token: AccessToken, begun: AccessToken) -> bool:
+    """Tell whether a token holds the groups it began with, and none in a better way."""
+    held = {group.sid: group.attributes for group in begun.groups}
+    return held.keys() == {group.sid for group in token.groups} and not any(
+        group.attributes & ~held[group.sid] & ~GroupAttributes.USE_FOR_DENY_ONLY
+        for group in token.groups
     )

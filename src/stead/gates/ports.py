@@ -69,6 +69,22 @@ class Admit(Protocol[EvidenceT_contra]):
         ...
 
 
+class TurnedAway(Protocol):
+    """Whoever is told, now and then, how many clients a gate has turned away."""
+
+    def __call__(self, count: int, last: str) -> None:
+        """Take note of clients that were turned away before anybody was asked.
+
+        Called on the loop's thread, at most once in a period however many came: it
+        may queue a record, and must not wait.
+
+        Args:
+            count: how many, since it was told the last time.
+            last: the last of them and why, in words.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PublicRefusal:
     """All that a refused client hears.

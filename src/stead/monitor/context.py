@@ -50,6 +50,7 @@ class Frame:
         outer: the frame around this one.
         where: file and line that entered it.
         is_kernel: whether the kernel judges this thread as the client.
+        look: refuses a path that must not be opened, where the kernel judges.
         revert: how `revert_to_self` leaves it; None for a block's frame.
         is_closed: left, wherever that happened; it makes nobody anything any more.
         thread: the thread that entered it.
@@ -64,6 +65,7 @@ class Frame:
     thread: threading.Thread
     task: asyncio.Task[object] | None
     is_kernel: bool = False
+    look: Callable[[object], None] | None = None
     revert: Callable[[], None] | None = None
     is_closed: bool = False
 
@@ -83,7 +85,15 @@ class Frame:
         )
 
 
+class _Here(threading.local):
+    """The clients' blocks that are open on this thread, whatever its context."""
+
+    def __init__(self) -> None:
+        self.clients: list[Frame] = []
+
+
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
+_here: Final = _Here()
 _guards: Final[list[Guard]] = []
 _PACKAGE: Final = __name__.partition(".")[0]
 
@@ -105,9 +115,25 @@ def raw_frame() -> Frame | None:
     return _current.get()
 
 
-def set_frame(frame: Frame | None) -> None:
+def enter_frame(frame: Frame) -> None:
     """Make `frame` the innermost one of this context."""
+    if frame.kind is FrameKind.CLIENT:
+        _here.clients.append(frame)
     _current.set(frame)
+
+
+def leave_frame(frame: Frame) -> bool:
+    """Take `frame` away, on the thread that entered it.
+
+    Returns:
+        whether it was the innermost one of this context; if not, the context stays.
+    """
+    if frame in _here.clients:
+        _here.clients.remove(frame)
+    is_innermost = _current.get() is frame
+    if is_innermost:
+        _current.set(live_outer(frame.outer))
+    return is_innermost
 
 
 def current_frame() -> Frame | None:
@@ -219,13 +245,23 @@ def effective_token() -> AccessToken:
     return frame.subject.token
 
 
-def client_frame() -> Frame | None:
-    """Return the client's frame that lies over this context, or None; never raises.
+def watched_frame() -> Frame | None:
+    """Return the frame that raw acts here are not done as the server in; never raises.
 
-    A stranger's copy and a frame that was left elsewhere count too: what begins in a
-    client's block does not become the server's by moving to another thread or task.
+    That is a client's or a handler's. A stranger's copy and a frame that was left
+    elsewhere count too, and so does an open block of this thread in a fresh context:
+    what begins in a client's block does not become the server's by moving on. None
+    where nobody is anybody, and where the server acts on purpose.
     """
     frame = _current.get()
+    if frame is None:
+        return _here.clients[-1] if _here.clients else None
+    return None if frame.kind is FrameKind.SERVER else frame
+
+
+def client_frame() -> Frame | None:
+    """Return `watched_frame` if it is a client's, else None; never raises."""
+    frame = watched_frame()
     return frame if frame is not None and frame.kind is FrameKind.CLIENT else None
 
 

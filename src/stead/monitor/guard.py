@@ -9,7 +9,8 @@ needs (`stead.monitor.ports`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import audit_check
@@ -22,7 +23,7 @@ from stead.errors import (
     PrivilegeNotHeldError,
     SteadError,
 )
-from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.audit_record import AuditEvent, Principal
 from stead.model.decision import AccessDecision
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -36,6 +37,7 @@ from stead.monitor.ports import (
     SessionLiveness,
     Subject,
 )
+from stead.monitor.recorder import Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
 
 
@@ -63,6 +65,11 @@ class Guard:
     clock: Callable[[], int]
     verbs: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def recorder(self) -> Recorder:
+        """The server's pen."""
+        return Recorder(self.server, self.sink, self.clock)
+
     # --- objects ------------------------------------------------------------------
 
     def check(
@@ -81,8 +88,8 @@ class Guard:
             StoreUnavailableError: the descriptor cannot be read again.
         """
         decision = self._judge(subject, securable, desired)
-        if self._demands(decision):
-            self.sink.record(self._decided(subject, securable, decision))
+        if audit_check(decision):
+            self._record(AuditEvent.OBJECT_ACCESS, subject, securable, decision)
         return decision
 
     def require(
@@ -120,8 +127,7 @@ class Guard:
         event: AuditEvent,
     ) -> tuple[AccessDecision, int]:
         decision = self._judge(subject, securable, desired)
-        record = self._decided(subject, securable, decision, event)
-        number = self.sink.record(record)
+        number = self._record(event, subject, securable, decision)
         if not decision:
             raise AccessDeniedError(
                 decision=decision,
@@ -141,43 +147,52 @@ class Guard:
                 subject.token, securable.in_force(), mapping.map(int(desired)), mapping
             )
         except SteadError as error:
-            error.record = self.sink.record(
-                self.compose(
-                    AuditEvent.OBJECT_ACCESS,
-                    subject,
-                    error=error,
-                    object_type=securable.kind.name,
-                    object_name=securable.name,
-                    desired=int(desired),
-                )
+            self.recorder.record(
+                AuditEvent.OBJECT_ACCESS,
+                subject,
+                error=error,
+                object_type=securable.kind.name,
+                object_name=securable.name,
+                desired=int(desired),
             )
             raise
 
-    @staticmethod
-    def _demands(decision: AccessDecision) -> bool:
-        return bool(audit_check(decision))
-
-    def _decided(
+    def _record(
         self,
+        event: AuditEvent,
         subject: Subject,
         securable: SecurableObject,
         decision: AccessDecision,
-        event: AuditEvent = AuditEvent.OBJECT_ACCESS,
-    ) -> AuditRecord:
-        record = self.compose(
+    ) -> int:
+        """Record a decision durably, with its reasons; return the number."""
+        return self.recorder.record(
             event,
             subject,
+            error=None if decision else AccessDeniedError(),
             object_type=securable.kind.name,
             object_name=securable.name,
             desired=decision.question.desired,
             granted=decision.granted,
             privileges=tuple(p.value for p in decision.privileges_used),
             reasons=self.reasons(decision, securable),
-            detail={"sacl": "asked"} if self._demands(decision) else {},
+            detail={"sacl": "asked"} if audit_check(decision) else {},
         )
-        if decision:
-            return record
-        return replace(record, outcome=Outcome.FAILURE, status=AccessDeniedError.status)
+
+    def refuse_unknown(self, subject: Subject, name: str) -> NoReturn:
+        """Refuse an object that is not there as one that may not be had is refused.
+
+        Raises:
+            AccessDeniedError: always; recorded.
+        """
+        error = AccessDeniedError(object_name=name)
+        self.recorder.record(
+            AuditEvent.OBJECT_ACCESS,
+            subject,
+            error=error,
+            object_name=name,
+            reasons=("no object has this name",),
+        )
+        raise error
 
     def reasons(
         self, decision: AccessDecision, securable: SecurableObject
@@ -190,15 +205,14 @@ class Guard:
         )
 
     def _closed(self, subject: Subject, handle: Handle) -> None:
-        self.sink.queue(
-            self.compose(
-                AuditEvent.HANDLE_CLOSED,
-                subject,
-                object_type=handle.object.kind.name,
-                object_name=handle.object.name,
-                granted=handle.granted,
-                detail={"opened by": str(handle.number)},
-            )
+        self.recorder.queue(
+            AuditEvent.HANDLE_CLOSED,
+            subject,
+            context.raw_frame(),
+            object_type=handle.object.kind.name,
+            object_name=handle.object.name,
+            granted=handle.granted,
+            detail={"opened by": str(handle.number)},
         )
 
     # --- privileges -----------------------------------------------------------------
@@ -216,17 +230,14 @@ class Guard:
             LogonSessionEndedError: the session has ended.
         """
         error = self._lacks(subject, privileges)
-        number = self.sink.record(
-            self.compose(
-                AuditEvent.PRIVILEGED_SERVICE,
-                subject,
-                error=error,
-                operation=operation,
-                privileges=tuple(p.value for p in privileges),
-            )
+        number = self.recorder.record(
+            AuditEvent.PRIVILEGED_SERVICE,
+            subject,
+            error=error,
+            operation=operation,
+            privileges=tuple(p.value for p in privileges),
         )
         if error is not None:
-            error.record = number
             raise error
         return number
 
@@ -255,7 +266,7 @@ class Guard:
             self._require_may_impersonate()
         except SteadError as error:
             event = AuditEvent.HANDLE_REQUESTED
-            error.record = self._file(event, subject, path, flags, error)
+            self._file(event, subject, path, flags, error)
             raise
         self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, None)
 
@@ -266,22 +277,25 @@ class Guard:
         return self._file(AuditEvent.FILE_OPENED, subject, path, flags, error)
 
     def note_raw(
-        self, subject: Subject, event: str, path: str, error: SteadError | None = None
+        self,
+        subject: Subject | None,
+        event: str,
+        path: str,
+        error: SteadError | None = None,
     ) -> None:
         """Queue what a block asks of the machine by itself, refused if `error`.
 
         The block's own entry is durable; the kernel answers before a record could be.
         """
         kind = AuditEvent.HANDLE_REQUESTED
-        self.sink.queue(
-            self.compose(
-                kind if error is None else AuditEvent.RAW_ACT_REFUSED,
-                subject,
-                error=error,
-                object_type="File",
-                object_name=path,
-                detail={"asked by": event},
-            )
+        self.recorder.queue(
+            kind if error is None else AuditEvent.RAW_ACT_REFUSED,
+            subject,
+            context.raw_frame(),
+            error=error,
+            object_type="File",
+            object_name=path,
+            detail={"asked by": event},
         )
 
     def refused_by_kernel(self, frame: Frame, error: PermissionError) -> SteadError:
@@ -296,15 +310,13 @@ class Guard:
             errno=error.errno or 0,
             object_name=path,
         )
-        refusal.record = self.sink.record(
-            self.compose(
-                AuditEvent.FILE_OPENED,
-                frame.subject,
-                error=refusal,
-                object_type="File",
-                object_name=path,
-                detail={"judge": "kernel", "where": frame.where},
-            )
+        self.recorder.record(
+            AuditEvent.FILE_OPENED,
+            frame.subject,
+            error=refusal,
+            object_type="File",
+            object_name=path,
+            detail={"judge": "kernel", "where": frame.where},
         )
         return refusal
 
@@ -316,15 +328,13 @@ class Guard:
         flags: int,
         error: SteadError | None,
     ) -> int:
-        return self.sink.record(
-            self.compose(
-                event,
-                subject,
-                error=error,
-                object_type="File",
-                object_name=path,
-                detail={"flags": f"{flags:#o}", "judge": "kernel"},
-            )
+        return self.recorder.record(
+            event,
+            subject,
+            error=error,
+            object_type="File",
+            object_name=path,
+            detail={"flags": f"{flags:#o}", "judge": "kernel"},
         )
 
     # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
@@ -341,26 +351,20 @@ class Guard:
             return
         where = {"where": context.caller()}
         if subject is None:
-            self.sink.record(
-                self.compose(AuditEvent.ACTED_AS_SERVER, None, detail=where)
-            )
+            self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where)
             return
         try:
             self.liveness.require_live(subject.token)
             self._require_may_impersonate()
         except SteadError as error:
-            error.record = self.sink.record(
-                self.compose(
-                    AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
-                )
+            self.recorder.record(
+                AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
             )
             raise
-        self.sink.record(
-            self.compose(
-                AuditEvent.IMPERSONATION_ENTERED,
-                subject,
-                detail=where | {"level": subject.token.level.name.lower()},
-            )
+        self.recorder.record(
+            AuditEvent.IMPERSONATION_ENTERED,
+            subject,
+            detail=where | {"level": subject.token.level.name.lower()},
         )
 
     def _require_may_impersonate(self) -> None:
@@ -384,9 +388,7 @@ class Guard:
         if level >= needed:
             return
         error = BadImpersonationLevelError(level, needed, act=act)
-        error.record = self.sink.record(
-            self.compose(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
-        )
+        self.recorder.record(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
         raise error
 
     def enter(self, subject: Subject | None) -> Entered:
@@ -399,9 +401,7 @@ class Guard:
         try:
             return self.enforcer.enter(token)
         except SteadError as error:
-            error.record = self.sink.record(
-                self.compose(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
-            )
+            self.recorder.record(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
             raise
 
     def announce_left(self, frame: Frame, disorder: SteadError | None) -> None:
@@ -409,14 +409,14 @@ class Guard:
         if disorder is None and frame.kind is not FrameKind.CLIENT:
             return
         left, leaked = AuditEvent.IMPERSONATION_LEFT, AuditEvent.IDENTITY_LEAKED
-        record = self.compose(
+        # Blocks left late or elsewhere have nothing to do with who is in force there.
+        self.recorder.queue(
             left if disorder is None else leaked,
             frame.subject,
+            frame.outer,
             error=disorder,
             detail={"where": frame.where},
         )
-        # Blocks left late or elsewhere have nothing to do with who is in force there.
-        self.sink.queue(replace(record, chain=self._chain(frame.subject, frame.outer)))
 
     def announce_end(self, event: AuditEvent, subject: Subject) -> None:
         """Record the end of what the subject held; nobody waits for it.
@@ -424,63 +424,4 @@ class Guard:
         A finalizer may say so, inside somebody else's block: the chain is the
         subject's own.
         """
-        record = self.compose(event, subject)
-        self.sink.queue(replace(record, chain=self._chain(subject, None)))
-
-    # --- records --------------------------------------------------------------------
-
-    def compose(  # noqa: PLR0913 - a record has as many sides as this
-        self,
-        event: AuditEvent,
-        subject: Subject | None,
-        *,
-        error: SteadError | None = None,
-        operation: str = "",
-        object_type: str = "",
-        object_name: str = "",
-        desired: int = 0,
-        granted: int = 0,
-        privileges: tuple[str, ...] = (),
-        reasons: tuple[str, ...] = (),
-        detail: dict[str, str] | None = None,
-    ) -> AuditRecord:
-        """Make a record that names server, client and chain; failed if `error`."""
-        more = dict(detail or {})
-        client = None if subject is None else subject.principal
-        if subject is not None and subject.authenticated_by:
-            more.setdefault("authenticated by", subject.authenticated_by)
-        return AuditRecord(
-            event=event,
-            outcome=Outcome.SUCCESS if error is None else Outcome.FAILURE,
-            time=self.clock(),
-            server=self.server,
-            client=None if client == self.server else client,
-            chain=self._chain(subject, context.raw_frame()),
-            gate="" if subject is None else subject.gate,
-            peer="" if subject is None else subject.peer,
-            correlation="" if subject is None else subject.correlation,
-            operation=operation,
-            object_type=object_type,
-            object_name=object_name,
-            desired=desired,
-            granted=granted,
-            privileges=privileges,
-            reasons=reasons if error is None else (*reasons, str(error)),
-            status=0 if error is None else error.status,
-            detail=more,
-        )
-
-    def _chain(
-        self, subject: Subject | None, frame: Frame | None
-    ) -> tuple[Principal, ...]:
-        """Return everybody from the server to the client, through nested blocks."""
-        between: list[Principal] = []
-        frame = context.live_outer(frame)
-        while frame is not None:
-            if frame.subject is not None and frame.is_mine():
-                between.append(frame.subject.principal)
-            frame = context.live_outer(frame.outer)
-        chain = [self.server, *reversed(between)]
-        if subject is not None and chain[-1] != subject.principal:
-            chain.append(subject.principal)
-        return tuple(chain)
+        self.recorder.queue(event, subject, None)

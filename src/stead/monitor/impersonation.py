@@ -79,7 +79,7 @@ class Block:
             raise RevertOrderError(f"the block entered at {self._frame.where} is used")
         if self._kind is FrameKind.CLIENT:
             self._require_may_enter()
-            tripwire.install()
+        tripwire.install()
         if self._guard is not None:
             self._guard.announce(self._kind, self._subject)
             self._entered = self._guard.enter(self._subject)
@@ -92,8 +92,9 @@ class Block:
             thread=threading.current_thread(),
             task=context.running_task(),
             is_kernel=self._entered.is_kernel,
+            look=self._entered.look,
         )
-        context.set_frame(self._frame)
+        context.enter_frame(self._frame)
         return self
 
     def _require_may_enter(self) -> None:
@@ -159,14 +160,12 @@ class Block:
         left early never makes the code of an inner one somebody else.
         """
         was_closed, frame.is_closed, self._is_left = frame.is_closed, True, True
-        is_innermost = context.raw_frame() is frame
         try:
             self._entered.leave()
         except RevertOrderError as error:
             return error
         finally:
-            if is_innermost:
-                context.set_frame(context.live_outer(frame.outer))
+            is_innermost = context.leave_frame(frame)
         if was_closed:
             return RevertOrderError(
                 f"the block entered at {frame.where} was left by another thread or "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from stead.errors import SteadError
 from stead.model.audit_record import AuditRecord, Principal
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
@@ -33,10 +34,13 @@ class Entered:
     Attributes:
         is_kernel: whether the kernel now judges this thread as that identity.
         leave: gives it back; stops the process if the kernel does not.
+        look: raises if opening a path could keep this thread for ever; None where the
+            kernel does not judge.
     """
 
     is_kernel: bool
     leave: Callable[[], None]
+    look: Callable[[object], None] | None = None
 
 
 class Enforcer(Protocol):
@@ -90,3 +94,7 @@ class Subject:
     peer: str = ""
     correlation: str = ""
     authenticated_by: str = ""
+
+    def __post_init__(self) -> None:
+        if self.principal.sid != self.token.user:
+            raise SteadError("a subject's name and token are of two users")

@@ -1,9 +1,11 @@
-"""What stops code that acts as the server by mistake inside a client's block.
+"""What stops code that acts as the server by mistake, in a block or in a handler.
 
 Two parts, put up when the first block is entered and never taken down (Python has no
 way to): an audit hook ([PEP 578]) that refuses raw opens, processes and sockets which
-the kernel would judge as the *server*, and a finder that refuses first imports. A
-tripwire, not a wall: it does not see `os.stat`, nor what C code does by itself.
+the kernel would judge as the *server*, and a finder that refuses first imports in a
+client's block. A handler is nobody until it says who, so the same raw acts are refused
+there outside any block; only its imports pass. A tripwire, not a wall: it does not see
+`os.stat`, `os.mkfifo`, nor what C code does by itself.
 
 A refusal names what to use instead, and only what this server has.
 """
@@ -20,7 +22,7 @@ from typing import Final
 
 from stead.errors import AccessDeniedError, LateImportError
 from stead.monitor import context
-from stead.monitor.context import Frame
+from stead.monitor.context import Frame, FrameKind
 
 _FILES: Final = frozenset({
     "open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.rmdir",
@@ -35,9 +37,12 @@ _PROCESSES: Final = frozenset({
 })  # fmt: skip
 _SOCKETS: Final = frozenset({
     "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg",
+    "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr",
+    "socket.getnameinfo",
 })  # fmt: skip
 _OF_TWO_PATHS: Final = frozenset({"os.link", "os.rename", "os.symlink"})
 _GUARDED: Final = _FILES | _PROCESSES | _SOCKETS
+_IMPORTING: Final = "<frozen importlib"
 _put_up: Final = threading.Lock()
 
 
@@ -69,20 +74,36 @@ def _on_event(event: str, arguments: tuple[object, ...]) -> None:
     # Called for every audited event of the process, so the common ways out come first.
     if event not in _GUARDED:
         return
-    frame = context.client_frame()
+    frame = context.watched_frame()
     if frame is None:
         return
     if event == "open" and arguments and isinstance(arguments[0], int):
         return  # a descriptor, judged when it was opened
+    if frame.kind is FrameKind.HANDLER and _is_importing():
+        return
     if _is_judged(frame, event, arguments):
         _note(frame, event, arguments, None)
+        if event == "open" and frame.look is not None:
+            frame.look(arguments[0])  # a FIFO would keep this thread for ever
         return
     error = _refusal(frame, event)
     _note(frame, event, arguments, error)
     raise error
 
 
+def _is_importing() -> bool:
+    """Tell whether the act in progress is the import system's own."""
+    acting = sys._getframe(2)  # noqa: SLF001 - the code that the event is about
+    return acting.f_code.co_filename.startswith(_IMPORTING)
+
+
 def _refusal(frame: Frame, event: str) -> AccessDeniedError:
+    if frame.kind is FrameKind.HANDLER:
+        return AccessDeniedError(
+            f"`{event}` is refused in a handler that has not said who it is: it would "
+            "be done as the server",
+            advice=_advice(frame, event, "say who acts"),
+        )
     if frame.is_closed or not frame.is_mine():
         # Code that was begun in the block and runs elsewhere, or after it, believes
         # to be the client; done now it would be done as the server.
@@ -95,7 +116,7 @@ def _refusal(frame: Frame, event: str) -> AccessDeniedError:
     return AccessDeniedError(
         f"`{event}` is refused inside the impersonation block entered at "
         f"{frame.where}: the kernel would judge the server, not the client",
-        advice=_advice(frame, event),
+        advice=_advice(frame, event, "do it outside the block"),
     )
 
 
@@ -106,7 +127,7 @@ def _note(
     error: AccessDeniedError | None,
 ) -> None:
     """Have the trail name what a block asks of the machine."""
-    if frame.guard is not None and frame.subject is not None:
+    if frame.guard is not None:
         path = " -> ".join(_paths(event, arguments))
         frame.guard.note_raw(frame.subject, event, path, error=error)
 
@@ -132,14 +153,10 @@ def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:
     return True
 
 
-def _advice(frame: Frame, event: str) -> str:
+def _advice(frame: Frame, event: str, otherwise: str) -> str:
     verbs = () if frame.guard is None else frame.guard.verbs
     if event in _FILES and "client.open" in verbs:
         return (
-            "use `client.open(path)`, or run the block on a thread of "
-            "`server.executor()`"
+            "use `client.open(path)`, or run a block on a thread of `server.executor()`"
         )
-    return (
-        "do it outside the block, or say `with server.as_server():`, which is "
-        "written down"
-    )
+    return f"{otherwise}, or say `with server.as_server():`, which is written down"

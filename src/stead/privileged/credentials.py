@@ -14,7 +14,8 @@ While a thread is the client it has, in the kernel's order (real, effective, sav
 Each verb is read back from the kernel after the fact. Failing to enter restores the
 server and refuses: nothing ran. Failing to leave ends the process: a thread that is
 neither is never let run on. Nested stays are composed in ``hardened_thread``; at
-this level entering twice is refused.
+this level entering twice is refused. Callers prove beforehand that the stack has room
+(``headroom``): a RecursionError in the middle would end the process too.
 """
 
 from __future__ import annotations
@@ -111,15 +112,19 @@ def leave(identity: PosixIdentity | None, server: ServerIdentity) -> None:
     Args:
         identity: who the thread entered as; None if it was the server all the time.
         server: whom to come back to.
+
+    Raises:
+        MemoryError, RecursionError: who the thread is could not be asked, and nothing
+            is changed. Once the switch has begun these end the process like any other.
     """
     if identity is None:
         expected = server.credentials
     else:
         expected = client_credentials(identity, server)
-    _prove(
-        lambda: _require(expected),
-        "a thread was switched behind the back of its block",
-    )
+    try:
+        _require(expected)
+    except OSError:  # pragma: no cover  # the process ends here
+        stop("a thread was switched behind the back of its block")
     if identity is not None:
         restore(server)
 
@@ -196,30 +201,29 @@ def _prove(act: Callable[[], None], reason: str) -> None:
 
 def _become(identity: PosixIdentity, server: ServerIdentity) -> None:
     # The uids last: they take away the capabilities that the others need.
-    _set_groups(identity.groups, server.seal)
+    call("setgroups", *_array_of(identity.groups), 0, server.seal)
     call("setresgid", server.guard, identity.gid, LEAVE_UNCHANGED, server.seal)
     call("setresuid", server.guard, identity.uid, LEAVE_UNCHANGED, server.seal)
     _require(client_credentials(identity, server))
 
 
 def _switch_back(server: ServerIdentity) -> None:
+    groups = _array_of(server.credentials.groups)  # nothing is made in between
     # The uids first: they bring back the capabilities that the others need.
     call("setresuid", 0, 0, LEAVE_UNCHANGED, server.seal)
     call("setresgid", 0, 0, LEAVE_UNCHANGED, server.seal)
-    _set_groups(server.credentials.groups, server.seal)
+    call("setgroups", *groups, 0, server.seal)
 
 
-def _set_groups(groups: tuple[int, ...], seal: int) -> None:
-    array = (ctypes.c_uint32 * len(groups))(*groups)
-    call("setgroups", len(groups), ctypes.addressof(array), 0, seal)
+def _array_of(groups: tuple[int, ...]) -> tuple[int, ctypes.Array[ctypes.c_uint32]]:
+    return len(groups), (ctypes.c_uint32 * len(groups))(*groups)
 
 
 def _three(name: str) -> tuple[int, int, int]:
-    array = (ctypes.c_uint32 * 3)()
-    start = ctypes.addressof(array)
-    call(name, start, start + 4, start + 8)
-    real, effective, saved = array
-    return real, effective, saved
+    one = ctypes.c_uint32 * 1
+    real, effective, saved = one(), one(), one()
+    call(name, real, effective, saved)
+    return real[0], effective[0], saved[0]
 
 
 def _groups() -> tuple[int, ...]:
@@ -227,7 +231,7 @@ def _groups() -> tuple[int, ...]:
     if not count:
         return ()
     array = (ctypes.c_uint32 * count)()
-    call("getgroups", count, ctypes.addressof(array))
+    call("getgroups", count, array)
     return tuple(sorted(array))
 
 
@@ -235,5 +239,5 @@ def _effective_capabilities() -> int:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     # Effective, permitted and inheritable, first their low and then their high words.
     words = (ctypes.c_uint32 * 6)()
-    call("capget", ctypes.addressof(header), ctypes.addressof(words))
+    call("capget", header, words)
     return words[0] | words[3] << 32

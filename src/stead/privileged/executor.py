@@ -9,21 +9,28 @@ The queue has no bound, as in the standard library: whoever takes requests from 
 network bounds them there, where the client can be told. Work belongs here if it is a
 short block that the kernel judges; long or hostile work belongs into a process.
 
+A client's file can keep a thread for ever (a FIFO, its own FUSE mount), and no thread
+can be ended from outside. So leaving an executor waits for a bounded time; what is busy
+then is abandoned: who waits for its result gets an error, and the daemon thread ends
+with the process.
+
 >>> with KernelExecutor(4, guard=DEFAULT_GUARD_UID) as executor:   # doctest: +SKIP
 ...     executor.submit(read_notes, client).result()
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import threading
-from concurrent.futures import Executor, Future
+import time
+from concurrent.futures import Executor, Future, InvalidStateError
 from contextvars import Context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from stead.errors import (
     EnforcementUnavailableError,
@@ -37,18 +44,22 @@ from stead.privileged.system_uids import DEFAULT_GUARD_UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
+DEFAULT_GRACE: Final = 10.0
+"""For how many seconds leaving an executor waits for the work that it has."""
+
 
 class KernelExecutor(Executor):
     """A fixed number of hardened threads, all ready when the constructor returns.
 
-    Leave it by ``with`` or `shutdown`: its threads are daemons, so items that are still
-    queued when the process ends are not run.
+    Leave it by ``with``, `close` or `shutdown`: its threads are daemons, so items that
+    are still queued when the process ends are not run.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class KernelExecutor(Executor):
         guard: int = DEFAULT_GUARD_UID,
         name: str = "stead",
         context_factory: Callable[[], Context] = Context,
+        grace: float = DEFAULT_GRACE,
     ) -> None:
         """Start and harden all threads.
 
@@ -67,6 +79,7 @@ class KernelExecutor(Executor):
             name: how the threads are called, with a number behind.
             context_factory: makes the context of each item, on the item's thread; a
                 fresh and empty one by default.
+            grace: for how many seconds leaving the ``with`` waits; see `close`.
 
         Raises:
             EnforcementUnavailableError: somebody runs as the guard; or a thread could
@@ -78,11 +91,13 @@ class KernelExecutor(Executor):
         for reason in guard_reasons(guard):
             raise EnforcementUnavailableError(reason, advice="name another guard")
         self._context_factory = context_factory
+        self._grace = grace
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._process = os.getpid()
         self._guard = LateImportGuard()
+        self._unfinished: set[Future[Any]] = set()
         self._threads = [
             HardenedThread(self._work, guard=guard, name=f"{name}-{number}")
             for number in range(workers)
@@ -94,6 +109,15 @@ class KernelExecutor(Executor):
         except BaseException:
             self.shutdown()
             raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it; see `close`."""
+        self.close(self._grace)
 
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -114,6 +138,8 @@ class KernelExecutor(Executor):
                 raise ServerClosedError("the executor is shut down")
             if os.getpid() != self._process:
                 raise ServerClosedError("the executor's threads are another process's")
+            self._unfinished.add(future)
+            future.add_done_callback(self._unfinished.discard)
             self._queue.put(_Item(future, lambda: fn(*args, **kwargs)))
         return future
 
@@ -128,15 +154,47 @@ class KernelExecutor(Executor):
             first, self._closed = not self._closed, True
         if cancel_futures:
             self._cancel_queued()
-        if first:
-            sys.meta_path.remove(self._guard)
         if first or cancel_futures:
             for _ in self._threads:
                 self._queue.put(None)
         if wait:
-            for thread in self._threads:
-                if thread.ident is not None:
-                    thread.join()
+            self._join(None)
+
+    def close(self, grace: float) -> tuple[str, ...]:
+        """Let the threads end, and abandon what is not done in time.
+
+        1. Take no more work.
+        2. Wait until the queue is empty and the threads have ended, or the time is up.
+        3. Then cancel what is queued; the futures of what runs hold ServerClosedError.
+
+        Args:
+            grace: how many seconds to wait in all.
+
+        Returns:
+            The names of the threads that are still busy. Their work goes on, as its
+            client, until it ends or the process does; nobody learns its result.
+        """
+        self.shutdown(wait=False)
+        self._join(time.monotonic() + grace)
+        busy = tuple(thread.name for thread in self._threads if thread.is_alive())
+        if busy:
+            _log.warning(
+                "abandoned the work of %s after %s seconds", ", ".join(busy), grace
+            )
+            for future in tuple(self._unfinished):
+                _abandon(future)
+        return busy
+
+    def _join(self, deadline: float | None) -> None:
+        """Wait for the threads; while one may be a client, imports stay guarded."""
+        for thread in self._threads:
+            if thread.ident is not None:
+                left = None if deadline is None else deadline - time.monotonic()
+                thread.join(left if left is None else max(left, 0))
+        is_idle = not any(thread.is_alive() for thread in self._threads)
+        with self._lock:
+            if is_idle and self._guard in sys.meta_path:
+                sys.meta_path.remove(self._guard)
 
     def _start(self) -> None:
         for thread in self._threads:
@@ -185,10 +243,13 @@ class _Item:
             disorder = RevertOrderError("the call left a block open or out of order")
             disorder.__cause__ = failure
             failure = disorder
-        if failure is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(failure)
+        try:
+            if failure is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(failure)
+        except InvalidStateError:
+            _log.warning("work that was abandoned has ended after all")
 
     def _outcome(
         self, make_context: Callable[[], Context]
@@ -197,3 +258,13 @@ class _Item:
             return make_context().run(self.act), None
         except BaseException as failure:  # noqa: BLE001  # it belongs to who waits
             return None, failure
+
+
+def _abandon(future: Future[Any]) -> None:
+    """Tell who waits for a call that nobody will."""
+    if future.cancel():
+        return  # it was queued
+    with contextlib.suppress(InvalidStateError):  # it has ended just now
+        future.set_exception(
+            ServerClosedError("the executor was closed before the call ended")
+        )

@@ -10,6 +10,10 @@ other about who the thread is, and the error may be swallowed where it is raised
 finalizer's is). So the thread becomes nobody, the guard who owns nothing, until the
 work that it does has ended, and that work fails.
 
+INVARIANT: a switch runs whole or not at all. Before its first system call the stack is
+proved to have room, and a failure there leaves the thread and its blocks as they were.
+A finalizer that Python runs in the middle (a generator collected late) is told no.
+
 >>> with KernelBlock(PosixIdentity(70001, 70001)):   # doctest: +SKIP
 ...     text = open("/srv/notes/alice.txt").read()
 """
@@ -22,7 +26,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, Self
 
 from stead.errors import EnforcementUnavailableError, RevertOrderError
-from stead.privileged import credentials
+from stead.privileged import credentials, headroom
 from stead.privileged.hardening import harden
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ class HardenedThread(threading.Thread):
         self._server: ServerIdentity | None = None
         self._blocks: list[KernelBlock] = []
         self._disordered = False
+        self._is_switching = False
 
     def run(self) -> None:
         """Harden, report, work. A thread that is not hardened does nothing."""
@@ -83,44 +88,36 @@ class HardenedThread(threading.Thread):
     @property
     def is_client(self) -> bool:
         """Whether the kernel judges the thread as somebody else than the server."""
-        return self._disordered or self._innermost() is not None
+        if self._disordered or self._is_switching:
+            return True
+        return self._innermost() is not None
 
     def open(self, block: KernelBlock) -> None:
         """Make the block's identity the thread's, over whoever it is now.
 
         Raises:
             ImpersonationRefusedError: the thread is whoever it was before.
+            MemoryError, RecursionError: likewise; there is no room for the switch.
             RevertOrderError: blocks were left out of order before.
         """
         if self._disordered:
             raise RevertOrderError("blocks were left out of order in this work before")
-        try:
-            credentials.leave(self._innermost(), self.server)
-            if block.identity is not None:
-                credentials.enter(block.identity, self.server)
-        except BaseException:
-            credentials.restore(self.server)
-            self._resume()
-            raise
-        self._blocks.append(block)
+        headroom.require(headroom.ROOM_TO_ENTER)
+        self._switch(lambda: self._begin(block))
 
     def close(self, block: KernelBlock) -> None:
         """End the block: whoever is open below it is the thread's identity again.
 
         Raises:
+            MemoryError, RecursionError: there is no room for the switch. The block is
+                still open, and can be left where the stack is not as deep.
             RevertOrderError: the block is not open, and nothing is changed; or it is
                 not the innermost one, and the thread is nobody until `settle`.
         """
         if block not in self._blocks:
             raise RevertOrderError("the block is not open: it was left before")
-        if block is not self._blocks[-1]:
-            self._disordered = True
-            self._blocks.clear()
-            credentials.become_nobody(self.server)
-            raise RevertOrderError("a block was left while one inside it was open")
-        self._blocks.pop()
-        credentials.leave(block.identity, self.server)
-        self._resume()
+        headroom.require(headroom.ROOM_TO_LEAVE)
+        self._switch(lambda: self._end(block))
 
     def settle(self) -> bool:
         """End every block that is still open; the thread is the server, proved.
@@ -129,14 +126,58 @@ class HardenedThread(threading.Thread):
             Whether there was nothing to mend: no block was open or left out of order,
             and the kernel said that the thread was the server.
         """
+        self._is_switching = True  # a finalizer opens or closes nothing meanwhile
         clean = not self._blocks and not self._disordered
         clean = clean and credentials.read() == self.server.credentials
         if not clean:
             credentials.restore(self.server)
         self._blocks.clear()
         self._disordered = False
+        self._is_switching = False
         os.umask(self._umask)
         return clean
+
+    def _switch(self, act: Callable[[], None]) -> None:
+        """Run one switch; nobody else's runs in the middle of it.
+
+        Raises:
+            RevertOrderError: this is the middle of one, and the thread becomes nobody
+                when that has ended; or that happened meanwhile.
+        """
+        if self._is_switching:
+            self._disordered = True
+            raise RevertOrderError(
+                "a finalizer met its thread in the middle of a switch"
+            )
+        self._is_switching = True
+        try:
+            act()
+        finally:
+            self._is_switching = False
+            if self._disordered:
+                self._blocks.clear()
+                credentials.become_nobody(self.server)
+        if self._disordered:
+            raise RevertOrderError("blocks were left out of order")
+
+    def _begin(self, block: KernelBlock) -> None:
+        credentials.leave(self._innermost(), self.server)
+        try:
+            if block.identity is not None:
+                credentials.enter(block.identity, self.server)
+            self._blocks.append(block)
+        except BaseException:
+            credentials.restore(self.server)
+            self._resume()
+            raise
+
+    def _end(self, block: KernelBlock) -> None:
+        if block is not self._blocks[-1]:
+            self._disordered = True
+            raise RevertOrderError("a block was left while one inside it was open")
+        credentials.leave(block.identity, self.server)
+        self._blocks.pop()
+        self._resume()
 
     def _innermost(self) -> PosixIdentity | None:
         return self._blocks[-1].identity if self._blocks else None
@@ -180,6 +221,7 @@ class KernelBlock:
             EnforcementUnavailableError: the thread is not a hardened one.
             ImpersonationRefusedError: the kernel or the guard forbids it; the thread
                 is whoever it was.
+            MemoryError, RecursionError: there is no room for the switch; likewise.
             RevertOrderError: the block was entered before, or blocks were left out of
                 order in this work before.
         """
@@ -193,6 +235,8 @@ class KernelBlock:
         """Make the calling thread whoever it was before the block.
 
         Raises:
+            MemoryError, RecursionError: there is no room for the switch; the block is
+                still open. Left on the frame that entered it, it always has room.
             RevertOrderError: the block was left before, not entered, or entered on
                 another thread, and nothing is touched; or it holds one that is still
                 open, and the thread is nobody until its work ends.

@@ -36,7 +36,7 @@ _JOIN_SESSION_KEYRING: Final = 1
 _MS_READ_ONLY_AND_INERT: Final = 0x1 | 0x2 | 0x4 | 0x8  # RDONLY, NOSUID, NODEV, NOEXEC
 _MS_REC_SLAVE: Final = 0x4000 | 0x8_0000
 _PROC_SUPER_MAGIC: Final = 0x9FA0
-_STATFS_BYTES: Final = 120
+_STATFS_WORDS: Final = 15
 
 _NEEDED: Final = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
 
@@ -98,9 +98,9 @@ def procfs_mounts(mountinfo: str) -> tuple[str, ...]:
 
 def is_procfs(descriptor: int) -> bool:
     """Say whether an open file lies on a procfs, through which processes are seen."""
-    answer = ctypes.create_string_buffer(_STATFS_BYTES)
-    call("fstatfs", descriptor, ctypes.addressof(answer))
-    return int.from_bytes(answer.raw[:8], "little") == _PROC_SUPER_MAGIC
+    answer = (ctypes.c_uint64 * _STATFS_WORDS)()
+    call("fstatfs", descriptor, answer)
+    return bool(answer[0] == _PROC_SUPER_MAGIC)
 
 
 def _step(name: str, act: Callable[[], object], advice: str) -> None:
@@ -177,12 +177,8 @@ def _require_filter() -> None:
 
 
 def _mount(source: str, place: str, kind: str, flags: int, options: str) -> None:
-    texts = [
-        ctypes.create_string_buffer(os.fsencode(text))
-        for text in (source, place, kind, options)
-    ]
-    at = [ctypes.addressof(text) for text in texts]
-    call("mount", at[0], at[1], at[2], flags, at[3])
+    texts = [os.fsencode(text) for text in (source, place, kind, options)]
+    call("mount", *texts[:3], flags, texts[3])
 
 
 def _unescaped(place: str) -> str:

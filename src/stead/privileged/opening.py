@@ -9,6 +9,8 @@ looked at again: between the two the client may put something else there. It gai
 nothing by that: the second look refuses a special file, and until then it was opened
 with the client's own rights and O_NONBLOCK. No magic link of procfs is followed.
 
+`look` is the first of these looks alone, for code that opens by itself in a block.
+
 What can still make the call wait is the file system itself: a FUSE mount of the
 client's, a network server, an automount. Where that matters, use the client's own
 process.
@@ -16,7 +18,7 @@ process.
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
 import stat
 import struct
@@ -78,6 +80,52 @@ def open_as(
         return _open(name, flags, mode)
 
 
+def look(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> None:
+    """Refuse what must not be opened, before an ordinary ``open`` of this thread does.
+
+    It opens nothing and waits for nobody but the file system, and raises no audit event
+    that is about files. Whatever cannot be looked at is left to the ``open``, which the
+    kernel will refuse with its own words.
+
+    It does not see what the client puts there afterwards: only `open_as` looks again.
+
+    Args:
+        path: what will be opened; if it is not absolute, below the thread's own working
+            directory.
+        follow: whether the ``open`` will follow a symbolic link at the end.
+
+    Raises:
+        NotARegularFileError: it is a FIFO, a socket or a device; or it lies on a procfs
+            or behind one of its magic links, which `open_as` refuses too.
+    """
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:
+        return
+    if b"\0" in name:
+        return
+    try:
+        descriptor = _place_of(name, 0 if follow else os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP and _is_behind_magic(name):
+            raise _not_a_file(name) from error
+        return
+    try:
+        is_link = stat.S_ISLNK(os.fstat(descriptor).st_mode)
+        if not is_link:
+            _require_file_or_directory(name, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_behind_magic(name: bytes) -> bool:
+    try:
+        os.close(_place_of(name, 0, resolve=0))
+    except OSError:
+        return False  # a circle of ordinary links
+    return True
+
+
 def _absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     try:
         name = os.fsencode(path)
@@ -110,9 +158,8 @@ def _require_flags(flags: int, mode: int) -> None:
 
 def _look(name: bytes, flags: int) -> None:
     """Refuse a special file before it is touched; leave what is missing to `_open`."""
-    look = os.O_PATH | os.O_CLOEXEC | flags & (os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
-        descriptor = openat2(name, look, 0)
+        descriptor = _place_of(name, flags & (os.O_NOFOLLOW | os.O_DIRECTORY))
     except FileNotFoundError:
         return  # it may be about to be created
     except OSError as error:
@@ -139,16 +186,25 @@ def _open(name: bytes, flags: int, mode: int) -> int:
     return descriptor
 
 
+def _place_of(name: bytes, flags: int, *, resolve: int = _RESOLVE_NO_MAGICLINKS) -> int:
+    # O_PATH opens nothing: the descriptor says only what is there.
+    return openat2(name, os.O_PATH | os.O_CLOEXEC | flags, 0, resolve=resolve)
+
+
 def _require_file_or_directory(name: bytes, descriptor: int) -> None:
     kind = os.fstat(descriptor).st_mode
     is_plain = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
     # A procfs that was mounted after the thread was hardened would show the server.
     if not is_plain or is_procfs(descriptor):
-        shown = os.fsdecode(name)
-        raise NotARegularFileError(
-            f"`{shown}` is neither a file nor a directory of the client's world",
-            object_name=shown,
-        )
+        raise _not_a_file(name)
+
+
+def _not_a_file(name: bytes) -> NotARegularFileError:
+    shown = os.fsdecode(name)
+    return NotARegularFileError(
+        f"`{shown}` is neither a file nor a directory of the client's world",
+        object_name=shown,
+    )
 
 
 def _refusal(name: bytes, error: OSError) -> KernelRefusedError:
@@ -160,19 +216,13 @@ def _refusal(name: bytes, error: OSError) -> KernelRefusedError:
     )
 
 
-def openat2(name: bytes, flags: int, mode: int) -> int:
-    """Open a path as whoever the thread is, following no magic link.
+def openat2(
+    name: bytes, flags: int, mode: int, *, resolve: int = _RESOLVE_NO_MAGICLINKS
+) -> int:
+    """Open a path as whoever the thread is, following no magic link unless told so.
 
     Raises:
         OSError: the kernel refused.
     """
-    path = ctypes.create_string_buffer(name)
-    how = struct.pack("=QQQ", flags, mode, _RESOLVE_NO_MAGICLINKS)
-    block = ctypes.create_string_buffer(how, len(how))
-    return call_waiting(
-        "openat2",
-        _AT_FDCWD,
-        ctypes.addressof(path),
-        ctypes.addressof(block),
-        len(how),
-    )
+    how = struct.pack("=QQQ", flags, mode, resolve)
+    return call_waiting("openat2", _AT_FDCWD, name, how, len(how))

@@ -7,7 +7,6 @@ of the many reasons a refusal has, and what an operator can do.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import socket
@@ -210,9 +209,9 @@ def _has_openat2() -> bool:
 
 
 def _has_seccomp() -> bool:
-    action = ctypes.c_uint32(seccomp.RETURN_ERRNO)
+    action = seccomp.RETURN_ERRNO.to_bytes(4, sys.byteorder)
     try:
-        call("seccomp", _SECCOMP_GET_ACTION_AVAIL, 0, ctypes.addressof(action))
+        call("seccomp", _SECCOMP_GET_ACTION_AVAIL, 0, action)
     except OSError:
         return False
     return True

@@ -152,8 +152,7 @@ def install(program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the count of instructions, padding, and their address.
     header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
-    block = ctypes.create_string_buffer(header, len(header))
-    call("seccomp", _SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(block))
+    call("seccomp", _SECCOMP_SET_MODE_FILTER, 0, header)
 
 
 def _judge(number: int, rule: Rule) -> list[Instruction]:

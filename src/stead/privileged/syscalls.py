@@ -7,6 +7,9 @@ here. The numbers are those of the kernel's tables for x86_64 and aarch64.
 Two ways to call: `call` keeps the interpreter's lock, so that no other Python thread
 runs in the middle of a switch; `call_waiting` releases it, for calls that may take the
 disk's or the network's time.
+
+Memory is handed over as it is, never by ``ctypes.addressof``: that is an audited event
+(PEP 578), and an audit hook is anybody's code in the middle of a switch.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ import os
 import sys
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import EnforcementUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    Argument = int | bytes | ctypes.Array[Any]
 
 LEAVE_UNCHANGED: Final = 0xFFFF_FFFF
 """What the set*id calls read as "keep the one you have"; never a uid or gid."""
@@ -144,7 +149,7 @@ def architecture(machine: str) -> Architecture:
     )
 
 
-def call(name: str, *arguments: int) -> int:
+def call(name: str, *arguments: Argument) -> int:
     """Make the system call, keeping the interpreter's lock.
 
     All six argument registers are always written: what the call does not take is zero.
@@ -152,7 +157,8 @@ def call(name: str, *arguments: int) -> int:
 
     Args:
         name: the call, as the kernel's table names it.
-        arguments: up to six numbers; pointers as addresses.
+        arguments: up to six: a number, bytes that the kernel only reads (a NUL
+            follows them), or an array that it may write.
 
     Returns:
         What the kernel returned.
@@ -164,7 +170,7 @@ def call(name: str, *arguments: int) -> int:
     return _checked(kernel.holding(*_registers(kernel, name, arguments)))
 
 
-def call_waiting(name: str, *arguments: int) -> int:
+def call_waiting(name: str, *arguments: Argument) -> int:
     """Make the system call with the interpreter's lock released; see `call`.
 
     A call that a signal interrupts is made again (PEP 475).
@@ -204,15 +210,16 @@ def _kernel() -> _Kernel:
         ctypes.CDLL(None, use_errno=True),
     ):
         door = library.syscall
-        door.argtypes = (ctypes.c_uint64,) * 7
+        # A register takes a number as well as an address.
+        door.argtypes = (ctypes.c_uint64, *(ctypes.c_void_p,) * 6)
         door.restype = ctypes.c_long
         doors.append(door)
     return _Kernel(doors[0], doors[1], numbers)
 
 
 def _registers(
-    kernel: _Kernel, name: str, arguments: tuple[int, ...]
-) -> tuple[int, ...]:
+    kernel: _Kernel, name: str, arguments: tuple[Argument, ...]
+) -> tuple[Argument, ...]:
     if name not in kernel.numbers:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     return (kernel.numbers[name], *arguments, *(0,) * (6 - len(arguments)))

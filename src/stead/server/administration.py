@@ -6,6 +6,7 @@ Every verb acts for a subject: the server itself, when its own code calls, or a 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from stead.authority.identity import require_mappable
@@ -90,8 +91,9 @@ class Administration:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.group_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")
-        self._say(AuditEvent.ACCOUNT_CREATED, kept, uid="" if uid is None else str(uid))
-        return self.store.add_account(kept, uid, uid if gid is None else gid)
+        shown = "" if uid is None else str(uid)
+        with self._changing(AuditEvent.ACCOUNT_CREATED, kept, uid=shown):
+            return self.store.add_account(kept, uid, uid if gid is None else gid)
 
     def disable(self, name: str) -> Account:
         """Disable an account and end its sessions here and now.
@@ -102,8 +104,8 @@ class Administration:
         """
         self._require(AccountDatabase.WRITE)
         account = self._account(name)
-        self._say(AuditEvent.ACCOUNT_DISABLED, account.name)
-        changed = self.store.set_account_disabled(account.sid, is_disabled=True)
+        with self._changing(AuditEvent.ACCOUNT_DISABLED, account.name):
+            changed = self.store.set_account_disabled(account.sid, is_disabled=True)
         self.sessions.end_all_of(account.sid)
         return changed
 
@@ -111,8 +113,8 @@ class Administration:
         """Enable an account again; raises as `disable` does."""
         self._require(AccountDatabase.WRITE)
         account = self._account(name)
-        self._say(AuditEvent.ACCOUNT_ENABLED, account.name)
-        return self.store.set_account_disabled(account.sid, is_disabled=False)
+        with self._changing(AuditEvent.ACCOUNT_ENABLED, account.name):
+            return self.store.set_account_disabled(account.sid, is_disabled=False)
 
     def list(self) -> tuple[Account, ...]:
         """Return all accounts, by name; raises `AccessDeniedError`."""
@@ -149,8 +151,9 @@ class Administration:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.account_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")
-        self._say(AuditEvent.GROUP_CREATED, kept, gid="" if gid is None else str(gid))
-        return self.store.add_group(kept, gid)
+        shown = "" if gid is None else str(gid)
+        with self._changing(AuditEvent.GROUP_CREATED, kept, gid=shown):
+            return self.store.add_group(kept, gid)
 
     def add_member(self, group: str, member: Sid | str) -> bool:
         """Put somebody into a group; False if they were in it.
@@ -166,15 +169,25 @@ class Administration:
         into, sid = self._group(group), self.names.find(member)
         if into.sid == sid:
             raise InvalidNameError(f"group `{into.name}` cannot be its own member")
-        self._say(AuditEvent.GROUP_MEMBER_ADDED, into.name, member=self.names(sid))
-        return self.store.add_member(into.sid, sid)
+        if sid in self.store.members(into.sid):
+            return False
+        member_name = self.names(sid)
+        with self._changing(
+            AuditEvent.GROUP_MEMBER_ADDED, into.name, member=member_name
+        ):
+            return self.store.add_member(into.sid, sid)
 
     def remove_member(self, group: str, member: Sid | str) -> bool:
         """Take somebody out of a group; False if they were not in it."""
         self._require(AccountDatabase.WRITE)
         out_of, sid = self._group(group), self.names.find(member)
-        self._say(AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, member=self.names(sid))
-        return self.store.remove_member(out_of.sid, sid)
+        if sid not in self.store.members(out_of.sid):
+            return False
+        member_name = self.names(sid)
+        with self._changing(
+            AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, member=member_name
+        ):
+            return self.store.remove_member(out_of.sid, sid)
 
     def groups(self) -> tuple[Group, ...]:
         """Return all groups, by name; raises `AccessDeniedError`."""
@@ -195,15 +208,23 @@ class Administration:
         """
         self._require(AccountDatabase.WRITE)
         sid = self.names.find(holder)
-        self._say(AuditEvent.RIGHT_ASSIGNED, self.names(sid), right=right.value)
-        return self.store.add_right(sid, right.value)
+        if self._holds(sid, right):
+            return False
+        with self._changing(
+            AuditEvent.RIGHT_ASSIGNED, self.names(sid), right=right.value
+        ):
+            return self.store.add_right(sid, right.value)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
         """Take a privilege or account right; False if it was not held."""
         self._require(AccountDatabase.WRITE)
         sid = self.names.find(holder)
-        self._say(AuditEvent.RIGHT_REMOVED, self.names(sid), right=right.value)
-        return self.store.remove_right(sid, right.value)
+        if not self._holds(sid, right):
+            return False
+        with self._changing(
+            AuditEvent.RIGHT_REMOVED, self.names(sid), right=right.value
+        ):
+            return self.store.remove_right(sid, right.value)
 
     def rights(self) -> tuple[tuple[Sid, str], ...]:
         """Return every (holder, right) that was given."""
@@ -219,16 +240,20 @@ class Administration:
     def _require(self, right: AccountDatabase) -> None:
         self.guard.require(self.subject, self.database, int(right))
 
-    def _say(self, event: AuditEvent, name: str, **detail: str) -> None:
-        self.guard.sink.record(
-            self.guard.compose(
-                event,
-                self.subject,
-                object_type=self.database.kind.name,
-                object_name=name,
-                detail=detail,
-            )
+    def _changing(
+        self, event: AuditEvent, name: str, **detail: str
+    ) -> AbstractContextManager[None]:
+        """Record a change before it is made, and again if it fails."""
+        return self.guard.recorder.changing(
+            event,
+            self.subject,
+            object_type=self.database.kind.name,
+            object_name=name,
+            detail=detail,
         )
+
+    def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
+        return (sid, right.value) in self.store.rights((sid,))
 
     def _account(self, name: str) -> Account:
         found = self.store.account_by_name(name)

@@ -112,7 +112,7 @@ class Admission:
             identity = identify_account(self.store, name, host=self.host)
             return self._admit(identity, level=level, arrival=arrival)
         except SteadError as error:
-            error.record = self._refused(principal, arrival, error)
+            self._refused(principal, arrival, error)
             raise
 
     def _require_tcb(self) -> None:
@@ -139,10 +139,8 @@ class Admission:
         )
         subject = _subject(session, arrival)
         try:
-            self.guard.sink.record(
-                self.guard.compose(
-                    AuditEvent.LOGON, subject, detail=_logon_detail(session, level)
-                )
+            self.guard.recorder.record(
+                AuditEvent.LOGON, subject, detail=_logon_detail(session, level)
             )
         except BaseException:
             self.sessions.end(session.record.logon_id)
@@ -170,9 +168,7 @@ class Admission:
             correlation=arrival.correlation,
             authenticated_by=arrival.authenticated_by,
         )
-        return self.guard.sink.record(
-            self.guard.compose(AuditEvent.LOGON_FAILED, subject, error=error)
-        )
+        return self.guard.recorder.record(AuditEvent.LOGON_FAILED, subject, error=error)
 
 
 def _subject(session: Session, arrival: Arrival) -> Subject:

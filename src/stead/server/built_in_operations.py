@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from stead.errors import InvalidRequestError, UnknownObjectError
+from stead.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    UnknownObjectError,
+)
 from stead.model.access_mask import AccessMask
 from stead.model.token import ImpersonationLevel
-from stead.monitor.securable_object import ObjectKind
+from stead.monitor.securable_object import ObjectKind, SecurableObject
 from stead.server.client_context import ClientContext
 
 if TYPE_CHECKING:
@@ -23,32 +28,49 @@ def offer_built_ins(server: ProtectedServer) -> None:
 
     @server.operation("stead.check")
     def check(client: ClientContext, name: str, rights: list[str]) -> bool:
-        # One answer for an object that is not there and one that is closed to the
-        # client: nobody learns here which names exist.
+        # One answer, and one record, for an object that is not there and one that is
+        # closed to the client: nobody learns here which names exist.
         try:
             securable = server.find_object(name)
+            mask = _mask_for(server, client, securable, rights)
+            server.require(client, securable, mask)
         except UnknownObjectError:
+            with suppress(AccessDeniedError):
+                server.refuse_unknown(client, name)
             return False
-        try:
-            mask = mask_of(securable.kind, rights)
-        except InvalidRequestError:
-            if server.check(client, securable, AccessMask.READ_CONTROL):
-                raise
+        except AccessDeniedError:
             return False
-        return bool(server.check(client, securable, mask))
+        return True
 
     @server.operation("stead.explain")
     def explain(
         client: ClientContext, account: str, name: str, rights: list[str]
     ) -> list[str]:
-        securable = server.find_object(name)
         try:
-            mask = mask_of(securable.kind, rights)
-        except InvalidRequestError:
-            # Which rights a kind has is told to those alone who may ask about it.
-            server.explain(client, account, securable, AccessMask.READ_CONTROL)
-            raise
+            securable = server.find_object(name)
+        except UnknownObjectError:
+            server.refuse_unknown(client, name)
+        mask = _mask_for(server, client, securable, rights)
         return list(server.explain(client, account, securable, mask).lines())
+
+
+def _mask_for(
+    server: ProtectedServer,
+    client: ClientContext,
+    securable: SecurableObject,
+    rights: list[str],
+) -> int:
+    """Return the mask of rights by name, for a client that may know the names.
+
+    Raises:
+        AccessDeniedError: a name is wrong, and the client may not read the descriptor.
+        InvalidRequestError: a name is wrong, and the client may know that.
+    """
+    try:
+        return mask_of(securable.kind, rights)
+    except InvalidRequestError:
+        server.require(client, securable, AccessMask.READ_CONTROL)
+        raise
 
 
 def describe_client(server: ProtectedServer, client: ClientContext) -> dict[str, Any]:

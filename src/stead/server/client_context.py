@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self
 
 from stead.errors import (
-    AccessDeniedError,
     EnforcementUnavailableError,
     InvalidRequestError,
     LoopThreadError,
@@ -30,6 +29,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
 
+_LONGEST_PATH: Final = 4095  # PATH_MAX without its end
 _MODES: Final = {
     "r": os.O_RDONLY,
     "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
@@ -125,10 +125,10 @@ class ClientContext:
             LoopThreadError: an event loop runs on this thread, and this waits.
             InvalidRequestError: the mode or the encoding is none.
         """
-        flags = _flags(mode)
+        flags, name = _flags(mode), _require_path(path)
         opener = self._require_may_open()
         text = None if "b" in mode else _require_encoding(encoding)
-        descriptor = self._open_recorded(opener, os.fspath(path), flags)
+        descriptor = self._open_recorded(opener, name, flags)
         # Creating and emptying are done: what is left of "x" is writing. Nothing here
         # can be wrong any more; a failure would have closed the descriptor or not.
         return os.fdopen(descriptor, mode.replace("x", "w"), encoding=text)
@@ -155,9 +155,7 @@ class ClientContext:
         try:
             descriptor = _opened_file(opener, self.token, path, flags)
         except SteadError as error:
-            number = self._guard.answer_for_file(self.subject, path, flags, error)
-            if isinstance(error, AccessDeniedError):
-                error.record = number
+            self._guard.answer_for_file(self.subject, path, flags, error)
             raise
         try:
             self._guard.answer_for_file(self.subject, path, flags, None)
@@ -218,6 +216,14 @@ def _require_encoding(encoding: str) -> str:
     except LookupError as error:
         raise InvalidRequestError(f"`{encoding[:80]}` is no encoding") from error
     return encoding
+
+
+def _require_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as text; refuse one that no kernel takes, before it is recorded."""
+    name = os.fspath(path)
+    if len(os.fsencode(name)) > _LONGEST_PATH:
+        raise InvalidRequestError(f"a path of more than {_LONGEST_PATH} bytes")
+    return name
 
 
 def _flags(mode: str) -> int:

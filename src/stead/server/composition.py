@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
@@ -41,6 +44,9 @@ from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.trail import Trail
+
+_log: Final = logging.getLogger("stead.server")
+_GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +170,10 @@ def _furnish(
     undo.callback(context.close_guard, guard)
     _record_start(guard, subject, settings, enforcement, support)
     undo.callback(_record_stop, guard, subject)
-    handlers = undo.enter_context(
-        ThreadPoolExecutor(
-            settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
-        )
+    handlers = ThreadPoolExecutor(
+        settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
     )
+    undo.callback(_end_work, handlers, executor)
     return House(
         support=support,
         enforcement=enforcement,
@@ -187,9 +192,35 @@ def _furnish(
         dispatcher=Dispatcher(guard, Operations()),
         executor=executor,
         handlers=handlers,
-        turns=Turns(max(1, settings.handler_threads // 4)),
+        turns=Turns(_turns(settings)),
         stack=undo.pop_all(),
     )
+
+
+def _turns(settings: Settings) -> int:
+    """Return how many requests of one account run at once.
+
+    Fewer than there are threads of either kind: one account's FIFO, or its file system
+    that never answers, must leave some to the others.
+    """
+    return max(1, min(settings.handler_threads // 4, settings.kernel_threads - 1))
+
+
+def _end_work(handlers: Executor, executor: Executor) -> None:
+    """Let handlers end in time; then give up what keeps them waiting.
+
+    A handler may wait for ever for a kernel thread that a client's file holds. Once
+    that work is abandoned, the handler hears so and ends.
+    """
+    ending = threading.Thread(target=handlers.shutdown, name="stead-ending")
+    ending.daemon = True
+    ending.start()
+    ending.join(_GRACE_SECONDS)
+    if ending.is_alive() and isinstance(executor, KernelExecutor):
+        executor.close(0.0)
+        ending.join(_GRACE_SECONDS)
+    if ending.is_alive():
+        _log.critical("handlers still run after the server was closed")
 
 
 def _executor(
@@ -230,11 +261,11 @@ def _record_start(
         "not enforced because": "; ".join(support.reasons),
     }
     shown = {name: text for name, text in detail.items() if text}
-    guard.sink.record(guard.compose(AuditEvent.TRAIL_STARTED, subject, detail=shown))
+    guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
 
 
 def _record_stop(guard: Guard, subject: Subject) -> None:
-    guard.sink.queue(guard.compose(AuditEvent.TRAIL_STOPPED, subject))
+    guard.recorder.queue(AuditEvent.TRAIL_STOPPED, subject, None)
 
 
 def _lost(server: Principal, number: int) -> AuditRecord:

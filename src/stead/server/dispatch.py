@@ -63,7 +63,7 @@ class Dispatcher:
         except SteadError as error:
             if error.record is None:
                 requested = AuditEvent.OPERATION_REQUESTED
-                error.record = self._say(requested, client, name[:80], error)
+                self._say(requested, client, name[:80], error)
             raise
         return self._run_recorded(client, operation, bound)
 
@@ -86,22 +86,19 @@ class Dispatcher:
         try:
             value = Context().run(self._as_nobody, client, operation, bound)
         except SteadError as error:
-            number = self._say(ended, client, operation.name, error)
-            error.record = error.record or number
+            self._say(ended, client, operation.name, error)
             raise
         except PermissionError as error:
             # The kernel refused inside a client's block: that is an answer.
             refusal = AccessDeniedError(object_name=str(error.filename or ""))
-            refusal.record = self._say(ended, client, operation.name, refusal)
+            self._say(ended, client, operation.name, refusal)
             raise refusal from error
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
-            # Whatever a handler raises ends its request, never the server: `exit()`
-            # and a cancellation of its own would end the loop, or the connection.
+            # Whatever a handler raises ends its request, never the server: `exit()`,
+            # an interrupt or a cancellation of its own would end the loop.
             _log.exception("operation `%s` failed", operation.name)
             failure = OperationFailedError(f"operation `{operation.name}` failed")
-            failure.record = self._say(ended, client, operation.name, failure)
+            self._say(ended, client, operation.name, failure)
             raise failure from error
         self._say(ended, client, operation.name)
         return value
@@ -119,10 +116,9 @@ class Dispatcher:
         operation: str,
         error: SteadError | None = None,
     ) -> int:
-        record = self.guard.compose(
+        return self.guard.recorder.record(
             event, client.subject, error=error, operation=operation
         )
-        return self.guard.sink.record(record)
 
 
 class Turns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +16,7 @@ from stead.privileged.hardened_thread import (
     current_hardened_thread,
     is_hardened,
 )
+from stead.privileged.opening import look
 from stead.privileged.probe import KernelSupport
 from stead.privileged.system_uids import refuse_system_uid
 
@@ -88,7 +90,9 @@ class ThreadEnforcer:
             return Entered(is_kernel=False, leave=_nothing)
         block = KernelBlock(None if token is None else self.identity(token))
         block.enter()
-        return Entered(is_kernel=token is not None, leave=block.leave)
+        if token is None:
+            return Entered(is_kernel=False, leave=block.leave)
+        return Entered(is_kernel=True, leave=block.leave, look=_look)
 
     def identity(self, token: AccessToken) -> PosixIdentity:
         """Return what the kernel calls the token's client.
@@ -129,6 +133,12 @@ def _require_expressible(token: AccessToken, session: Session) -> None:
             "the kernel cannot express a token with other groups or integrity than "
             "its logon session's"
         )
+
+
+def _look(path: object) -> None:
+    """Refuse a FIFO, socket or device before code of a block opens it."""
+    if isinstance(path, str | bytes | os.PathLike):
+        look(path)
 
 
 def _nothing() -> None:

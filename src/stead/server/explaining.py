@@ -118,15 +118,13 @@ class Explainer:
         """
         self._require_may_ask(asker, securable)
         identity = self._identify(account)
-        self.guard.sink.record(
-            self.guard.compose(
-                AuditEvent.DECISION_EXPLAINED,
-                asker,
-                object_type=securable.kind.name,
-                object_name=securable.name,
-                desired=desired,
-                detail={"about": identity.name},
-            )
+        self.guard.recorder.record(
+            AuditEvent.DECISION_EXPLAINED,
+            asker,
+            object_type=securable.kind.name,
+            object_name=securable.name,
+            desired=desired,
+            detail={"about": identity.name},
         )
         token = tokens.client_token(
             identity,

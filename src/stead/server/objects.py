@@ -129,15 +129,16 @@ class ObjectDirectory:
         stored = self._store.object_by_name(_require_object_name(name))
         if stored is None:
             descriptor = self._describe(token, kind, entries, owner)
-            self._announce(guard, name, kind, descriptor)
-            stored = self._store.add_object(
+            stored = self._add(
+                guard,
                 StoredObject(
                     name,
                     kind.name,
                     dict(kind.rights),
                     descriptor.to_bytes(),
                     mapping=_mapping_of_its_own(kind),
-                )
+                ),
+                descriptor.to_sddl(),
             )
         if (stored.type_name, stored.rights) != (kind.name, dict(kind.rights)):
             raise InvalidRequestError(
@@ -146,20 +147,17 @@ class ObjectDirectory:
             )
         return self._remember(stored, kind)
 
-    @staticmethod
-    def _announce(
-        guard: Guard, name: str, kind: ObjectKind, descriptor: SecurityDescriptor
-    ) -> None:
+    def _add(self, guard: Guard, stored: StoredObject, sddl: str) -> StoredObject:
+        """Record that an object is made, and make it."""
         frame = context.live_outer(context.raw_frame())
-        guard.sink.record(
-            guard.compose(
-                AuditEvent.OBJECT_CREATED,
-                None if frame is None else frame.subject,
-                object_type=kind.name,
-                object_name=name,
-                detail={"descriptor": descriptor.to_sddl()},
-            )
-        )
+        with guard.recorder.changing(
+            AuditEvent.OBJECT_CREATED,
+            None if frame is None else frame.subject,
+            object_type=stored.type_name,
+            object_name=stored.name,
+            detail={"descriptor": sddl},
+        ):
+            return self._store.add_object(stored)
 
     def _describe(
         self,
@@ -257,18 +255,16 @@ class ObjectDirectory:
             dacl=_mapped(dacl, securable.kind),
             sacl=Acl(aces) if labels or audits else before.sacl,
         )
-        guard.sink.record(
-            guard.compose(
-                AuditEvent.PERMISSIONS_CHANGED,
-                subject,
-                object_type=securable.kind.name,
-                object_name=securable.name,
-                detail={"old": before.to_sddl(), "new": after.to_sddl()},
+        with guard.recorder.changing(
+            AuditEvent.PERMISSIONS_CHANGED,
+            subject,
+            object_type=securable.kind.name,
+            object_name=securable.name,
+            detail={"old": before.to_sddl(), "new": after.to_sddl()},
+        ):
+            stored = self._store.set_object_descriptor(
+                securable.name, after.to_bytes(), version=version
             )
-        )
-        stored = self._store.set_object_descriptor(
-            securable.name, after.to_bytes(), version=version
-        )
         securable.descriptor, securable.version = after, stored.version
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError, ServerClosedError
@@ -220,6 +220,14 @@ class ProtectedServer:
             LedgerUnavailableError: it could not be recorded, so it is not done.
         """
         return self._open.guard.require(client.subject, securable, int(rights))
+
+    def refuse_unknown(self, client: ClientContext, name: str) -> NoReturn:
+        """Refuse an object that is not there as a closed one is: same words, recorded.
+
+        Raises:
+            AccessDeniedError: always.
+        """
+        self._open.guard.refuse_unknown(client.subject, name)
 
     def check(
         self, client: ClientContext, securable: SecurableObject, rights: int

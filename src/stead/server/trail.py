@@ -59,7 +59,6 @@ class Trail:
 
     def _require(self, what: str) -> None:
         self.guard.require(self.subject, self.securable, int(AuditTrail.READ))
-        record = self.guard.compose(
+        self.guard.recorder.record(
             AuditEvent.TRAIL_READ, self.subject, detail={"asked": what}
         )
-        self.guard.sink.record(record)

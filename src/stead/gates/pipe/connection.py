@@ -2,7 +2,8 @@
 
 1. The Hello is read, within its time.
 2. `admit` is asked; a refusal is number 0 and ends the connection.
-3. Requests are started as they come, and answered as they finish, in any order.
+3. Requests are started as they come, and answered as they finish, in any order; each
+   first claims its bytes of its uid's share, and keeps them until its answer is read.
 4. When the client leaves, dies or blunders, or the gate stops, nothing new is started;
    what was started finishes. It is never cut off because of the client: what was
    written down as allowed is done, and an answer nobody waits for is thrown away.
@@ -14,10 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from contextlib import ExitStack
 from contextvars import Context
+from functools import partial
 from typing import Final
 
 from stead.errors import InvalidMessageError, RemoteProtocolError, SteadError
+from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     VERSION,
@@ -26,24 +30,35 @@ from stead.gates.pipe.messages import (
     Message,
     Refusal,
     Request,
+    Result,
     Welcome,
+    is_small,
     level_name,
     level_of,
     result,
+    write_message,
 )
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.gates.pipe.shares import Claim, Share
 from stead.gates.ports import Admit, Conversation, public_refusal
 
 logger = logging.getLogger(__name__)
 
 _READ_SIZE: Final = 1 << 16
+_PIECE_SIZE: Final = 1 << 16
 _ANSWERABLE: Final = frozenset({State.GREETED, State.TALKING, State.LEAVING})
 _SILENT: Final = frozenset({State.LEAVING, State.CLOSED})
 
 
 class Connection:
-    """Serves one client. The socket and the evidence are its own to close."""
+    """Serves one client. The socket and the evidence are its own to close.
+
+    Attributes:
+        evidence: who the client is.
+        last_active: when a byte came from it or went to it, by the loop's clock.
+        turned_away: why the gate ended it, of its own accord; nothing if it did not.
+    """
 
     def __init__(
         self,
@@ -52,18 +67,35 @@ class Connection:
         *,
         name: str,
         limits: PipeLimits,
+        share: Share,
     ) -> None:
         self.evidence = evidence
+        self.last_active = asyncio.get_running_loop().time()
+        self.turned_away = ""
         self._socket = client
         self._name = name
         self._limits = limits
+        self._share = share
         self._protocol = PipeProtocol(Role.SERVER, limits)
         self._writing = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
+        self._unsent: set[Claim] = set()
         self._admitting: asyncio.Future[Conversation] | None = None
+        self._claim: Claim | None = None
         self._frame_began: float | None = None
         self._farewell = ""
         self._is_stopping = False
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the client has said Hello."""
+        return self._protocol.state is not State.OPENING
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is done for the client; answers it leaves unread are not."""
+        is_admitting = self._protocol.state is State.GREETED
+        return not is_admitting and len(self._running) == len(self._unsent)
 
     async def serve(self, admit: Admit[PeerEvidence]) -> None:
         """Serve the client until it leaves or the gate stops."""
@@ -74,6 +106,8 @@ class Connection:
                 await self._converse(conversation)
         except RemoteProtocolError as error:
             logger.debug("%s broke the protocol: %s", self.evidence.describe(), error)
+            self.turned_away = "broke the protocol"
+            self._protocol.break_off(str(error))
             await self._dismiss(error.public)
         except (TimeoutError, ConnectionError):
             logger.debug("%s took too long or is gone", self.evidence.describe())
@@ -85,8 +119,22 @@ class Connection:
         """Take no more requests; `serve` ends once those that run have ended."""
         self._is_stopping = True
         self._farewell = reason
+        if self._claim is not None:
+            self._claim.give_up()
         # The reader sees the end of the stream at once, the writer may go on.
         self._shut(socket.SHUT_RD)
+
+    def make_room(self) -> None:
+        """End at once, for somebody else: what is being sent is broken off."""
+        self.turned_away = "made room for others"
+        self.stop("the server has no room for idle clients")
+        if not self._writing.locked() and self._protocol.state is not State.CLOSED:
+            goodbye = self._protocol.send(Goodbye(reason=self._farewell))
+            try:
+                self._socket.send(goodbye)
+            except OSError:
+                logger.debug("%s heard no goodbye", self.evidence.describe())
+        self._shut(socket.SHUT_RDWR)
 
     def cancel_requests(self) -> None:
         """Cancel what still runs."""
@@ -97,9 +145,15 @@ class Connection:
 
     async def _open(self, admit: Admit[PeerEvidence]) -> Conversation | None:
         """Return the admitted client's conversation, or None if there is none."""
-        async with asyncio.timeout(self._limits.hello_seconds):
-            hello = await self._read_hello()
+        try:
+            async with asyncio.timeout(self._limits.hello_seconds):
+                hello = await self._read_hello()
+        except TimeoutError:
+            self.turned_away = "said no hello in time"
+            raise
         if hello is None:
+            if not self._is_stopping:
+                self.turned_away = "left without a hello"
             return None
         self._protocol.receive_data(b"")  # nothing may follow before the Welcome
         conversation = await self._admit(hello, admit)
@@ -139,20 +193,56 @@ class Connection:
     async def _converse(self, conversation: Conversation) -> None:
         """Start what the client asks until it leaves or must leave."""
         while self._protocol.state not in _SILENT and not self._is_stopping:
-            # First what a full protocol held back, then what the socket has.
-            messages = self._protocol.receive_data(b"")
-            if not messages and self._protocol.is_full:
+            if self._is_full:
                 await asyncio.wait(self._running, return_when="FIRST_COMPLETED")
-                continue
-            if not messages:
-                data = await self._receive_in_time()
-                if not data:
+            elif (size := self._protocol.announced()) is None:
+                if not await self._feed():
                     return
-                messages = self._protocol.receive_data(data)
-            if messages:
-                self._frame_began = None
-            for message in messages:
-                self._start(conversation, message)
+            elif not await self._take_in(conversation, size):
+                return
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the client has to wait for answers, or has some to read first."""
+        unsent = sum(claim.size for claim in self._unsent)
+        return self._protocol.is_full or unsent >= self._limits.frame
+
+    async def _feed(self) -> bool:
+        """Hand on what the client sends next; whether there was anything."""
+        data = await self._receive_in_time()
+        self._protocol.feed(data)
+        return bool(data)
+
+    async def _take_in(self, conversation: Conversation, size: int) -> bool:
+        """Read a message of `size` bytes and start what it asks; False at the end."""
+        with ExitStack() as held:
+            claim = held.enter_context(self._share.claim(size + self._limits.frame))
+            self._claim = claim
+            if not await claim.granted:  # the gate stops
+                return False
+            self._frame_began = None  # the wait was not the client's fault
+            message = await self._next_message()
+            if isinstance(message, Request):
+                self._start(conversation, message, claim)
+                held.pop_all()
+        return message is not None
+
+    async def _next_message(self) -> Message | None:
+        """Return the announced message, or None if the client or the gate is gone."""
+        while (body := self._protocol.take_body()) is None:
+            if not await self._feed():
+                return None
+        self._frame_began = None
+        message = await self._read(body)
+        if self._is_stopping:
+            return None
+        self._protocol.receive(message, len(body))
+        return message
+
+    async def _read(self, body: bytes) -> Message:
+        if len(body) <= self._limits.large:
+            return self._protocol.read(body)
+        return await self._share.work(partial(self._protocol.read, body))
 
     async def _receive_in_time(self) -> bytes:
         """Read, unless a message or the client's silence lasts too long."""
@@ -176,27 +266,54 @@ class Connection:
     async def _receive(self) -> bytes:
         loop = asyncio.get_running_loop()
         data = await loop.sock_recv(self._socket, _READ_SIZE)
+        self.last_active = loop.time()
         # While bytes are there, sock_recv does not wait: let the others have a turn.
         await asyncio.sleep(0)
         return data
 
-    def _start(self, conversation: Conversation, message: Message) -> None:
-        if not isinstance(message, Request):
-            return
+    def _start(
+        self, conversation: Conversation, request: Request, claim: Claim
+    ) -> None:
         # An empty context: what one request sets, no other finds.
         task = asyncio.create_task(
-            self._answer(conversation, message), context=Context()
+            self._answer(conversation, request, claim), context=Context()
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        # Not in the task itself: one that is cancelled before it began does nothing.
+        task.add_done_callback(lambda _: claim.release())
 
-    async def _answer(self, conversation: Conversation, request: Request) -> None:
+    async def _answer(
+        self, conversation: Conversation, request: Request, claim: Claim
+    ) -> None:
+        answer, frame = await self._outcome(conversation, request)
+        # However long the client takes to read: only what it reads is kept.
+        del request
+        claim.shrink(len(frame))
+        self._unsent.add(claim)
+        try:
+            await self._send(answer, frame)
+        finally:
+            self._unsent.discard(claim)
+
+    async def _outcome(
+        self, conversation: Conversation, request: Request
+    ) -> tuple[Result | Refusal, bytes]:
+        """Do what is asked; return the answer, without its value, and its frame."""
         try:
             value = await conversation.call(request.operation, request.arguments)
-            await self._send(result(request.id, value))
+            return Result(id=request.id), await self._write(request.id, value)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
             self._log_failure(error, request.operation)
-            await self._send(_refusal(request.id, error))
+            refusal = _refusal(request.id, error)
+            return refusal, _frame_of(refusal, self._limits)
+
+    async def _write(self, number: int, value: object) -> bytes:
+        """Return the frame of an answer, written on the loop only if that is cheap."""
+        write = partial(_result_frame, number, value, self._limits)
+        if is_small(value, self._limits.large):
+            return write()
+        return await self._share.work(write)
 
     async def _dismiss(self, reason: str) -> None:
         """Tell the client why it must go, and be rid of it at once."""
@@ -217,8 +334,12 @@ class Connection:
             finally:
                 self.evidence.close()
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: Message, frame: bytes | None = None) -> None:
         """Send, unless there is nobody left to send to.
+
+        Args:
+            message: what it is.
+            frame: its frame, if that is written already.
 
         Raises:
             InvalidMessageError: the message does not fit; nothing was sent.
@@ -228,7 +349,10 @@ class Connection:
             is_last = isinstance(message, Goodbye) and state is not State.CLOSED
             if not is_last and state not in _ANSWERABLE:
                 return
-            frame = self._protocol.send(message)
+            if frame is None:
+                frame = self._protocol.send(message)
+            else:
+                self._protocol.send_written(message)
             try:
                 async with asyncio.timeout(self._limits.send_seconds):
                     await self._send_all(frame)
@@ -237,8 +361,12 @@ class Connection:
 
     async def _send_all(self, frame: bytes) -> None:
         """Send a whole frame; after half a one nothing else may follow."""
+        loop = asyncio.get_running_loop()
+        view = memoryview(frame)
         try:
-            await asyncio.get_running_loop().sock_sendall(self._socket, frame)
+            for start in range(0, len(frame), _PIECE_SIZE):
+                await loop.sock_sendall(self._socket, view[start : start + _PIECE_SIZE])
+                self.last_active = loop.time()
         except BaseException:
             self._shut(socket.SHUT_RDWR)
             raise
@@ -257,6 +385,14 @@ class Connection:
             logger.error(
                 "`%s` of %s failed", act, self.evidence.describe(), exc_info=error
             )
+
+
+def _result_frame(number: int, value: object, limits: PipeLimits) -> bytes:
+    return _frame_of(result(number, value), limits)
+
+
+def _frame_of(answer: Result | Refusal, limits: PipeLimits) -> bytes:
+    return write_frame(write_message(answer, limits), limits.frame)
 
 
 def _refusal(number: int, error: Exception) -> Refusal:

@@ -46,8 +46,8 @@ class FrameReader:
         """Forget what is not taken yet."""
         self._buffer.clear()
 
-    def take(self, limit: int) -> bytes | None:
-        """Take the next body, or None while it is not whole.
+    def announced(self, limit: int) -> int | None:
+        """Return the size of the next body, or None while its length is not whole.
 
         Raises:
             RemoteProtocolError: the frame is empty or claims more than `limit`.
@@ -57,8 +57,16 @@ class FrameReader:
         size = int.from_bytes(self._buffer[:HEADER_SIZE], "big")
         if not 0 < size <= limit:
             raise RemoteProtocolError(f"a frame of {size} bytes, {limit} are allowed")
-        end = HEADER_SIZE + size
-        if len(self._buffer) < end:
+        return size
+
+    def take(self, limit: int) -> bytes | None:
+        """Take the next body, or None while it is not whole.
+
+        Raises:
+            RemoteProtocolError: the frame is empty or claims more than `limit`.
+        """
+        size = self.announced(limit)
+        if size is None or len(self._buffer) < (end := HEADER_SIZE + size):
             return None
         body = bytes(self._buffer[HEADER_SIZE:end])
         del self._buffer[:end]

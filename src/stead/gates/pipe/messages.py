@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from types import NoneType
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -109,6 +110,13 @@ CLIENT_MESSAGES: Final = msgspec.json.Decoder(ClientMessage)
 SERVER_MESSAGES: Final = msgspec.json.Decoder(ServerMessage)
 _MESSAGES: Final = msgspec.json.Decoder(Message)
 
+_PLAIN: Final = (int, float, NoneType)  # a bool is an int
+_JSON: Final = (*_PLAIN, str, list, tuple, dict)
+_ITEM_SIZE: Final = 64  # about what an empty value takes in memory
+# More than the fields of any message have of each, beside its value.
+_QUOTES_BESIDE: Final = 64
+_VALUES_BESIDE: Final = 16
+
 
 def level_name(level: ImpersonationLevel) -> LevelName:
     """Return a level as the pipe spells it."""
@@ -159,20 +167,44 @@ def write_message(message: Message, limits: PipeLimits) -> bytes:
     Raises:
         InvalidMessageError: it would not be read back as what it is.
     """
-    try:
-        body = msgspec.json.encode(message)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidMessageError("the message cannot be written as json") from error
-    # The encoder checks little and writes what is not finite as null, so the value is
-    # judged as it was given, and the text is held to what we would take ourselves.
-    fault = _fault_of(_content_of(message), limits)
+    # The encoder checks no fields and writes what is not finite as null. So the value
+    # is judged as it was given, down to its last part, and all but the value is read
+    # back: to read back the whole would cost as much again and find nothing more.
+    fault = _fault_of(_content_of(message), limits) or _fault_of_size(message, limits)
     if fault:
         raise InvalidMessageError(f"the message holds {fault}")
     try:
-        _MESSAGES.decode(body)
+        body = msgspec.json.encode(message)
+        shell = msgspec.json.encode(_shell_of(message))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidMessageError("the message cannot be written as json") from error
+    try:
+        _MESSAGES.decode(shell)
     except (ValueError, RecursionError) as error:
         raise InvalidMessageError("a field of the message is not valid") from error
     return body
+
+
+def is_small(value: object, size: int) -> bool:
+    """Whether a value surely takes less than `size` bytes, and as little time.
+
+    What is not plain at a glance (a dataclass, a date) does not count as small.
+    """
+    pending = [value]
+    while pending and size > 0:
+        item = pending.pop()
+        size -= _ITEM_SIZE
+        if isinstance(item, (str, bytes, bytearray)):
+            size -= len(item)
+        elif isinstance(item, (dict, list, tuple)):
+            if len(item) * _ITEM_SIZE > size:
+                return False
+            pending.extend(item)
+            if isinstance(item, dict):
+                pending.extend(item.values())
+        elif not isinstance(item, _PLAIN):
+            return False
+    return size > 0
 
 
 def read_message(
@@ -188,6 +220,10 @@ def read_message(
     Raises:
         RemoteProtocolError: it is not a message of that peer, or too costly.
     """
+    # Judged before it is read: half a million values take the reader a while, and the
+    # interpreter lets nobody else run meanwhile.
+    if _has_too_many_values(body, limits):
+        raise RemoteProtocolError("the message holds too many values")
     # Of all that may be wrong the reason stays in the chained error: it quotes the
     # peer. A RecursionError is how the reader says that nesting is too deep.
     try:
@@ -207,25 +243,72 @@ def _content_of(message: Message) -> object:
     return message.value if isinstance(message, Result) else None
 
 
+def _shell_of(message: Message) -> Message:
+    """Return a message without its value, and all else that was given to it."""
+    if isinstance(message, Request):
+        names = dict.fromkeys(message.arguments)
+        return msgspec.structs.replace(message, arguments=names)
+    if isinstance(message, Result):
+        return msgspec.structs.replace(message, value=None, content=None)
+    return message
+
+
+def _has_too_many_values(body: bytes, limits: PipeLimits) -> bool:
+    """Whether a body holds more values than allowed by far, if it is JSON at all.
+
+    Every value but a container's first follows a comma or a bracket, every text and
+    every key stands in two quotes. What is inside texts does not count.
+    """
+    quotes = 4 * limits.items + _QUOTES_BESIDE
+    values = 2 * limits.items + _VALUES_BESIDE
+    if body.count(b'"') <= quotes and _structure(body) <= values:
+        return False
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if bare.count(b'"') > quotes:
+        return True
+    return sum(map(_structure, bare.split(b'"')[::2])) > values
+
+
+def _structure(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def _fault_of_size(message: Message, limits: PipeLimits) -> str:
+    """Say if content could not fit a frame, before anybody writes it."""
+    if isinstance(message, Result) and message.content is not None:
+        return "too much content" if len(message.content) > limits.frame else ""
+    return ""
+
+
 def _fault_of(value: object, limits: PipeLimits) -> str:
     """Say what is wrong with a value, level by level; nothing if all is well."""
     level: list[object] = [value]
-    count = 0
+    count = 1
     for _ in range(limits.depth):
-        count += len(level)
+        nested = [item for item in level if isinstance(item, (dict, list, tuple))]
+        count += sum(map(len, nested))
+        # Before they are looked into, lest that be what costs too much.
         if count > limits.items:
             return "too many values"
-        nested: list[object] = []
+        if sum(len(item) for item in level if isinstance(item, str)) > limits.frame:
+            return "too much text"
         for item in level:
-            if isinstance(item, dict):
-                if not all(isinstance(key, str) for key in item):
-                    return "a key that is not text"
-                nested.extend(item.values())
-            elif isinstance(item, (list, tuple)):
-                nested.extend(item)
-            elif isinstance(item, float) and not isfinite(item):
-                return "a number that is not finite"
+            if fault := _fault_of_item(item):
+                return fault
         if not nested:
             return ""
-        level = nested
+        level = [
+            part
+            for item in nested
+            for part in (item.values() if isinstance(item, dict) else item)
+        ]
     return "values nested too deep"
+
+
+def _fault_of_item(item: object) -> str:
+    if isinstance(item, dict):
+        is_readable = all(isinstance(key, str) for key in item)
+        return "" if is_readable else "a key that is not text"
+    if isinstance(item, float):
+        return "" if isfinite(item) else "a number that is not finite"
+    return "" if isinstance(item, _JSON) else "what json does not know"

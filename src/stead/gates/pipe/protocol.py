@@ -133,10 +133,66 @@ class PipeProtocol:
             while (message := self._next_message()) is not None:
                 messages.append(message)
         except RemoteProtocolError as error:
-            self._break(str(error))
+            self.break_off(str(error))
             if not messages:
                 raise
         return messages
+
+    # `receive_data` in steps, for whoever reads large bodies elsewhere: `feed`,
+    # `announced`, `take_body`, `read`, `receive`. A mistake that one of them raises is
+    # followed by `break_off`.
+
+    def feed(self, data: bytes) -> None:
+        """Keep bytes as they came; nothing is kept once all is over."""
+        if self.state is not State.CLOSED:
+            self._frames.feed(data)
+
+    def announced(self) -> int | None:
+        """Return the size of the next message, once its length has come.
+
+        Raises:
+            RemoteProtocolError: it is longer than the peer may send now.
+        """
+        return self._frames.announced(self._frame_limit)
+
+    def take_body(self) -> bytes | None:
+        """Take the next body, if it is whole and may be taken.
+
+        Raises:
+            RemoteProtocolError: it is longer than the peer may send now.
+        """
+        if self.state is State.CLOSED:
+            self._frames.clear()
+            return None
+        return None if self.is_full else self._frames.take(self._frame_limit)
+
+    def read(self, body: bytes) -> Message:
+        """Return the peer's message that a body holds; safe on any thread.
+
+        Raises:
+            RemoteProtocolError: it holds none, or one that costs too much.
+        """
+        is_server = self.role is Role.SERVER
+        decoder = CLIENT_MESSAGES if is_server else SERVER_MESSAGES
+        return read_message(body, decoder, self._limits)
+
+    def receive(self, message: Message, size: int) -> None:
+        """Go where a message of the peer leads whose body had `size` bytes.
+
+        Raises:
+            RemoteProtocolError: it may not come now.
+        """
+        fault = self._fault_of(self._peer, message)
+        if fault:
+            raise RemoteProtocolError(fault)
+        self._follow(self._peer, message, size)
+
+    def break_off(self, mistake: str) -> None:
+        """Take nothing more of a peer that made a mistake."""
+        if self.state is not State.CLOSED:
+            self.state = State.BROKEN
+        self._mistake = mistake
+        self._frames.clear()
 
     def send(self, message: Message) -> bytes:
         """Return the bytes of a message of ours, and go where it leads.
@@ -144,13 +200,24 @@ class PipeProtocol:
         Raises:
             InvalidMessageError: it may not be sent now, or is no valid message.
         """
+        self._require_in_order(message)
+        frame = write_frame(write_message(message, self._limits), self._frame_limit)
+        self._follow(self.role, message, len(frame))
+        return frame
+
+    def send_written(self, message: Message) -> None:
+        """Go where a message of ours leads whose frame was written before.
+
+        Raises:
+            InvalidMessageError: it may not be sent now.
+        """
+        self._require_in_order(message)
+        self._follow(self.role, message, 0)
+
+    def _require_in_order(self, message: Message) -> None:
         fault = self._fault_of(self.role, message)
         if fault:
             raise InvalidMessageError(fault)
-        body = write_message(message, self._limits)
-        frame = write_frame(body, self._frame_limit)
-        self._follow(self.role, message, len(body))
-        return frame
 
     @property
     def _frame_limit(self) -> int:
@@ -159,21 +226,11 @@ class PipeProtocol:
 
     def _next_message(self) -> Message | None:
         """Take one message from the frames, if there is one that may be taken."""
-        if self.state is State.CLOSED:
-            self._frames.clear()
-            return None
-        if self.is_full:
-            return None
-        body = self._frames.take(self._frame_limit)
+        body = self.take_body()
         if body is None:
             return None
-        is_server = self.role is Role.SERVER
-        decoder = CLIENT_MESSAGES if is_server else SERVER_MESSAGES
-        message = read_message(body, decoder, self._limits)
-        fault = self._fault_of(self._peer, message)
-        if fault:
-            raise RemoteProtocolError(fault)
-        self._follow(self._peer, message, len(body))
+        message = self.read(body)
+        self.receive(message, len(body))
         return message
 
     def _fault_of(self, sender: Role, message: Message) -> str:
@@ -211,8 +268,3 @@ class PipeProtocol:
             self._open[message.id] = size
         elif isinstance(message, (Result, Refusal)):
             self._open.pop(message.id, None)
-
-    def _break(self, mistake: str) -> None:
-        self.state = State.BROKEN
-        self._mistake = mistake
-        self._frames.clear()

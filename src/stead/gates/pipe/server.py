@@ -16,7 +16,6 @@ import errno
 import logging
 import os
 import socket
-from collections import Counter
 from contextvars import Context
 from pathlib import Path
 from typing import Final
@@ -26,9 +25,12 @@ from stead.gates.pipe.binding import Binding, bind
 from stead.gates.pipe.connection import Connection
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import Goodbye
-from stead.gates.pipe.peer import PeerEvidence, peer_evidence
+from stead.gates.pipe.peer import PeerEvidence, peer_credentials, peer_evidence
+from stead.gates.pipe.places import Places
 from stead.gates.pipe.protocol import PipeProtocol, Role
-from stead.gates.ports import Admit
+from stead.gates.pipe.shares import Shares
+from stead.gates.pipe.turned_away import Tally, log_turned_away
+from stead.gates.ports import Admit, TurnedAway
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class PipeGate:
         name: str = "stead",
         mode: int = 0o666,
         limits: PipeLimits | None = None,
+        turned_away: TurnedAway = log_turned_away,
     ) -> None:
         """Describe the gate; nothing is opened before `start`.
 
@@ -54,6 +57,8 @@ class PipeGate:
             name: the server's name, told to clients.
             mode: who may connect, as permission bits of the socket.
             limits: what a client may cost.
+            turned_away: told now and then how many clients were turned away; logs a
+                warning if nothing else is given.
         """
         self.path = Path(path)
         self._name = name
@@ -62,7 +67,9 @@ class PipeGate:
         self._binding: Binding | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
-        self._per_uid: Counter[int] = Counter()
+        self._places = Places(self._limits, {0, os.geteuid()})
+        self._tally = Tally(turned_away, self._limits.report_seconds)
+        self._shares = Shares(self._limits.bytes_per_uid)
 
     @property
     def clients(self) -> int:
@@ -93,6 +100,14 @@ class PipeGate:
         if self._binding is None:
             return
         self._close_door(self._binding)
+        try:
+            await self._end_connections(grace)
+        finally:
+            self._shares.close()
+            self._shares = Shares(self._limits.bytes_per_uid)
+            self._tally.tell()
+
+    async def _end_connections(self, grace: float) -> None:
         for connection in self._connections.values():
             connection.stop("the server is shutting down")
         if not await self._have_ended(grace):
@@ -147,24 +162,23 @@ class PipeGate:
 
     def _take_in(self, client: socket.socket, admit: Admit[PeerEvidence]) -> None:
         """Start to serve a client, or turn it away if there are too many."""
-        evidence = peer_evidence(client)
-        if self._is_crowded(evidence.uid):
-            logger.debug("too many clients: %s turned away", evidence.describe())
-            evidence.close()
+        pid, uid, _ = peer_credentials(client)
+        if not self._places.has_room(uid):
+            self._tally.add(f"uid {uid} pid {pid}: too many connections")
             self._turn_away(client)
             return
-        connection = Connection(client, evidence, name=self._name, limits=self._limits)
+        connection = Connection(
+            client,
+            peer_evidence(client),
+            name=self._name,
+            limits=self._limits,
+            share=self._shares.of(uid),
+        )
         # An empty context: whoever opened the gate lends its clients no identity.
         task = asyncio.create_task(connection.serve(admit), context=Context())
         self._connections[task] = connection
-        self._per_uid[evidence.uid] += 1
+        self._places.take(connection)
         task.add_done_callback(self._forget)
-
-    def _is_crowded(self, uid: int) -> bool:
-        return (
-            len(self._connections) >= self._limits.clients
-            or self._per_uid[uid] >= self._limits.clients_per_uid
-        )
 
     def _turn_away(self, client: socket.socket) -> None:
         goodbye = PipeProtocol(Role.SERVER, self._limits).send(
@@ -174,9 +188,10 @@ class PipeGate:
             client.send(goodbye)  # a fresh socket's buffer holds it
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        uid = self._connections.pop(task).evidence.uid
-        self._per_uid[uid] -= 1
-        if not self._per_uid[uid]:
-            del self._per_uid[uid]
+        connection = self._connections.pop(task)
+        self._places.free(connection)
+        who = connection.evidence
+        if connection.turned_away:
+            self._tally.add(f"{who.describe()}: {connection.turned_away}")
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a connection of uid %d failed", uid, exc_info=error)
+            logger.error("a connection of uid %d failed", who.uid, exc_info=error)
