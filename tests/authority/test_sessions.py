@@ -10,10 +10,17 @@ from stead.authority.sessions import LEASE, Sessions
 from stead.decision.token_ops import duplicate_token
 from stead.errors import LogonSessionEndedError
 from stead.model import well_known
+from stead.model.acl import NULL_DACL
 from stead.model.logon_record import LogonType
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.model.token import AccessToken, ImpersonationLevel
+from stead.model.token import (
+    AccessToken,
+    GroupAttributes,
+    ImpersonationLevel,
+    MandatoryPolicy,
+    TokenGroup,
+)
 
 
 @pytest.fixture
@@ -157,3 +164,24 @@ def test_a_servers_session_lives_as_long_as_the_server(sessions, clock):
     sessions.require_live(own.token)
     assert LogonType.SERVICE is own.record.logon_type
     assert {Privilege.TCB} == own.token.enabled_privileges
+
+
+@pytest.mark.parametrize(
+    "gain",
+    [
+        {"mandatory_policy": MandatoryPolicy.OFF},
+        {"owner": well_known.EVERYONE},
+        {"primary_group": well_known.ADMINISTRATORS},
+        {"default_dacl": NULL_DACL},
+    ],
+)
+def test_a_token_that_gained_anything_by_hand_does_not_live(sessions, session, gain):
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(replace(session.token, **gain))
+
+
+def test_a_token_whose_group_became_an_owner_does_not_live(sessions, session):
+    first, *rest = session.token.groups
+    better = TokenGroup(first.sid, first.attributes | GroupAttributes.OWNER)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(replace(session.token, groups=(better, *rest)))

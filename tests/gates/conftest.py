@@ -75,6 +75,9 @@ class Desk:
     async def do_huge(self, arguments):
         return "x" * (1 << 21)
 
+    async def do_large(self, arguments):
+        return "x" * 700_000
+
     async def do_file(self, arguments):
         return b"\x00\xff content"
 
@@ -102,6 +105,7 @@ class House:
         self.identity = ContextVar("identity", default="nobody")
         self.refused: set[int] = set()
         self.admit_error: Exception | None = None
+        self.turned_away: list[tuple[int, str]] = []
 
     async def admit(
         self,
@@ -140,7 +144,12 @@ def opened(folder):
     @asynccontextmanager
     async def open_gate(grace: float = 5.0, **limits: Any):
         house = House()
-        gate = PipeGate(folder / "pipe", name="desk", limits=PipeLimits(**limits))
+        gate = PipeGate(
+            folder / "pipe",
+            name="desk",
+            limits=PipeLimits(**limits),
+            turned_away=lambda count, last: house.turned_away.append((count, last)),
+        )
         await gate.start(house.admit)
         try:
             yield gate, house

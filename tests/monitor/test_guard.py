@@ -16,6 +16,7 @@ from stead.errors import (
     LogonSessionEndedError,
     PrivilegeNotHeldError,
     RevertOrderError,
+    SteadError,
     StoreUnavailableError,
 )
 from stead.ledger.query import Query
@@ -303,3 +304,8 @@ def test_a_session_that_ends_in_its_own_finalizer_names_nobody_else(
         alice.close()
     [logoff] = trail(AuditEvent.LOGOFF)
     assert ["notes", "alice"] == chain_of(logoff)
+
+
+def test_a_subject_of_two_users_is_none(alice, bob):
+    with pytest.raises(SteadError, match="two users"):
+        replace(alice.subject, token=bob.token)

@@ -145,6 +145,81 @@ def test_queued_work_is_cancelled_when_asked():
         second.result()
 
 
+@pytest.fixture
+def stuck(world):
+    """Give an executor of two, one of whose threads waits for a FIFO's writer."""
+    path = world / "fifo"
+    os.mkfifo(path)
+    opened = threading.Event()
+    executor = KernelExecutor(2, name="stuck", grace=0)
+    future = executor.submit(lambda: (os.close(os.open(path, os.O_RDONLY)), "read"))
+    future.add_done_callback(lambda _: opened.set())
+
+    def release():
+        os.close(os.open(path, os.O_WRONLY))
+
+    yield executor, future, release
+    if hardened_threads("stuck"):
+        release()
+    executor.shutdown()
+
+
+def test_closing_waits_no_longer_than_it_is_told_and_names_who_is_busy(stuck, caplog):
+    executor, future, _ = stuck
+    assert 0 == executor.submit(int).result()
+    busy = executor.close(0.01)
+    assert busy == tuple(t.name for t in hardened_threads("stuck"))
+    assert 1 == len(busy)
+    assert f"abandoned the work of {busy[0]} after 0.01 seconds" in caplog.text
+    with pytest.raises(ServerClosedError, match="before the call ended"):
+        future.result()
+    assert busy == executor.close(0)
+
+
+def test_imports_stay_guarded_while_a_thread_is_busy(stuck):
+    executor, _, release = stuck
+    executor.close(0)
+    assert any(isinstance(found, LateImportGuard) for found in sys.meta_path)
+    release()
+    executor.shutdown()
+    assert not any(isinstance(found, LateImportGuard) for found in sys.meta_path)
+
+
+def test_abandoned_work_that_ends_after_all_is_noted_and_changes_nothing(stuck, caplog):
+    executor, future, release = stuck
+    executor.close(0)
+    release()
+    executor.shutdown()
+    assert "work that was abandoned has ended after all" in caplog.text
+    with pytest.raises(ServerClosedError):
+        future.result()
+
+
+def test_what_is_queued_when_the_time_is_up_is_cancelled():
+    go, started = threading.Event(), threading.Event()
+    executor = KernelExecutor(1, name="queued")
+    executor.submit(lambda: (started.set(), go.wait()))
+    started.wait()
+    queued = executor.submit(int)
+    assert ("queued-0",) == executor.close(0)
+    assert queued.cancelled()
+    go.set()
+    executor.shutdown()
+
+
+def test_closing_returns_when_all_work_is_done():
+    executor = KernelExecutor(2)
+    futures = [executor.submit(int) for _ in range(8)]
+    assert () == executor.close(60)
+    assert [0] * 8 == [future.result() for future in futures]
+
+
+def test_a_process_whose_thread_waits_for_ever_ends(run_program, world):
+    os.mkfifo(world / "fifo")
+    done = run_program("waits_for_ever.py", world / "fifo")
+    assert ("ServerClosedError\n", 0) == (done.stdout, done.returncode), done.stderr
+
+
 def test_work_cancelled_in_the_queue_does_not_run():
     started, go, ran = threading.Event(), threading.Event(), []
     with KernelExecutor(1) as executor:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import threading
 
@@ -221,6 +222,42 @@ def test_a_finalizer_runs_as_whoever_the_thread_is(executor):
 
     executor.submit(act).result()
     assert [70001] == uids
+
+
+def test_a_finalizer_in_the_middle_of_a_switch_stops_the_naive_server_only(
+    outcome_of, run_program
+):
+    """An abandoned generator's block may be collected between any two allocations."""
+    naive = run_program("collected.py", "naive")
+    assert -signal.SIGABRT == naive.returncode
+    ours = outcome_of("collected.py", "ours")
+    assert [["RevertOrderError", "done"], [[0, 0, 0]]] == ours
+
+
+def test_a_switch_raises_no_audit_event(outcome_of):
+    """An audit hook is anybody's code, and could raise in the middle."""
+    assert [] == outcome_of("audited.py")
+
+
+def test_a_failure_to_leave_keeps_the_block_open(executor):
+    """Out of memory before anything was switched: the client is still the client."""
+    testing = pytest.importorskip("_testcapi", reason="makes allocations fail")
+
+    def act():
+        block = KernelBlock(ALICE)
+        block.enter()
+        testing.set_nomemory(0)
+        try:
+            block.leave()
+        except MemoryError:
+            return_code = 1
+        finally:
+            testing.remove_mem_hooks()
+        inside = os.geteuid()
+        block.leave()
+        return return_code, inside, os.geteuid()
+
+    assert (1, 70001, 0) == executor.submit(act).result()
 
 
 def test_a_thread_that_is_not_hardened_becomes_nobody_else():

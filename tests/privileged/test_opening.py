@@ -18,7 +18,8 @@ from stead.errors import (
     NotARegularFileError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.opening import open_as
+from stead.privileged.hardened_thread import KernelBlock
+from stead.privileged.opening import look, open_as
 
 pytestmark = pytest.mark.root
 
@@ -249,3 +250,63 @@ def test_root_is_not_opened_as(executor, file_of):
         executor.submit(
             open_as, PosixIdentity(0, 0), file_of("secret", 0), os.O_RDONLY
         ).result()
+
+
+@pytest.fixture
+def look_as_alice(executor):
+    """Give what looks as Alice, in a block."""
+
+    def looked(path, **options):
+        def act():
+            with KernelBlock(ALICE):
+                look(path, **options)
+
+        before = open_descriptors()
+        try:
+            executor.submit(act).result(timeout=60)
+        finally:
+            assert before == open_descriptors()
+
+    return looked
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR])
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_look_refuses_what_blocks_or_acts_when_it_is_opened(
+    kind, follow, look_as_alice, home
+):
+    path = home / "special"
+    os.mknod(path, 0o666 | kind, os.makedev(1, 3))
+    for form in (path, str(path), bytes(path), str(path)[1:]):
+        with pytest.raises(NotARegularFileError, match="special` is neither"):
+            look_as_alice(form, follow=follow)
+
+
+def test_a_look_follows_links_as_the_open_will(look_as_alice, home):
+    os.mkfifo(home / "fifo")
+    (home / "link").symlink_to("fifo")
+    with pytest.raises(NotARegularFileError):
+        look_as_alice(home / "link")
+    look_as_alice(home / "link", follow=False)
+
+
+def test_a_look_lets_files_and_directories_pass(look_as_alice, file_of, home):
+    look_as_alice(file_of("mine", 70001))
+    look_as_alice(home, follow=False)
+    look_as_alice("")
+    look_as_alice("tmp")
+
+
+@pytest.mark.parametrize(
+    "path", ["missing", "theirs/file", "circle", "a\0b", "\ud800", "n" * 300]
+)
+def test_a_look_leaves_what_it_cannot_see_to_the_open(path, look_as_alice, home):
+    (home / "theirs").mkdir(mode=0o700)
+    (home / "circle").symlink_to("circle")
+    look_as_alice(f"{home}/{path}")
+
+
+def test_a_look_refuses_a_procfs_that_came_later_and_its_magic_links(world, outcome_of):
+    place = world / "proc"
+    place.mkdir()
+    assert ["NotARegularFileError"] * 3 == outcome_of("look_at_procfs.py", place)

@@ -27,6 +27,7 @@ Name = Annotated[str, typer.Argument(help="The account's or group's name.")]
 Member = Annotated[
     str, typer.Argument(help="A name, `uid 1000`, or a SID such as S-1-22-1-1000.")
 ]
+Right = Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")]
 Uid = Annotated[int | None, typer.Option(help="What the kernel knows it by.")]
 Gid = Annotated[int | None, typer.Option(help="Its group for the kernel.")]
 
@@ -90,42 +91,6 @@ def list_accounts(store: StoreOption, *, as_json: JsonFlag = False) -> None:
     )
 
 
-@account.command("disable")
-def disable_account(
-    name: Name,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Disable an account; its sessions end everywhere within a second."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"account {name} disabled",
-        act=lambda desk: desk.disable(name),
-        as_json=as_json,
-    )
-
-
-@account.command("enable")
-def enable_account(
-    name: Name,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Enable an account again."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"account {name} enabled",
-        act=lambda desk: desk.enable(name),
-        as_json=as_json,
-    )
-
-
 @group.command("add")
 def add_group(
     name: Name,
@@ -164,44 +129,6 @@ def list_groups(store: StoreOption, *, as_json: JsonFlag = False) -> None:
     )
 
 
-@group.command("add-member")
-def add_member(
-    name: Name,
-    member: Member,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Put an account, group or uid into a group, from its next session on."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"{member} is a member of {name}",
-        act=lambda desk: desk.add_member(name, member),
-        as_json=as_json,
-    )
-
-
-@group.command("remove-member")
-def remove_member(
-    name: Name,
-    member: Member,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Take somebody out of a group, from their next session on."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"{member} is no member of {name}",
-        act=lambda desk: desk.remove_member(name, member),
-        as_json=as_json,
-    )
-
-
 @privilege.command("list")
 def list_privileges(
     store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
@@ -228,42 +155,114 @@ def list_privileges(
     )
 
 
-@privilege.command("grant")
-def grant(
-    holder: Member,
-    right: Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")],
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
+def _offer_account(
+    verb: str, about: str, done: str, act: Callable[[Administration, str], object]
 ) -> None:
-    """Give a privilege or right, from the holder's next session on."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"{holder} holds {right}",
-        act=lambda desk: desk.grant(holder, right_named(right)),
-        as_json=as_json,
-    )
+    """Add a verb that changes one account."""
+
+    @account.command(verb, help=about)
+    def change(
+        name: Name,
+        store: StoreOption,
+        *,
+        dry_run: DryRunFlag = False,
+        as_json: JsonFlag = False,
+    ) -> None:
+        said = done.format(name=name)
+        _act(
+            store,
+            dry_run=dry_run,
+            done=said,
+            act=lambda desk: act(desk, name),
+            as_json=as_json,
+        )
 
 
-@privilege.command("revoke")
-def revoke(
-    holder: Member,
-    right: Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")],
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
+def _offer_member(
+    verb: str, about: str, done: str, act: Callable[[Administration, str, str], object]
 ) -> None:
-    """Take a privilege or right, from the holder's next session on."""
-    _act(
-        store,
-        dry_run=dry_run,
-        done=f"{holder} does not hold {right}",
-        act=lambda desk: desk.revoke(holder, right_named(right)),
-        as_json=as_json,
-    )
+    """Add a verb that changes who is in a group."""
+
+    @group.command(verb, help=about)
+    def change(
+        name: Name,
+        member: Member,
+        store: StoreOption,
+        *,
+        dry_run: DryRunFlag = False,
+        as_json: JsonFlag = False,
+    ) -> None:
+        _act(
+            store,
+            dry_run=dry_run,
+            done=done.format(name=name, member=member),
+            act=lambda desk: act(desk, name, member),
+            as_json=as_json,
+        )
+
+
+def _offer_right(
+    verb: str,
+    about: str,
+    done: str,
+    act: Callable[[Administration, str, Privilege | LogonRight], object],
+) -> None:
+    """Add a verb that changes who holds a privilege or right."""
+
+    @privilege.command(verb, help=about)
+    def change(
+        holder: Member,
+        right: Right,
+        store: StoreOption,
+        *,
+        dry_run: DryRunFlag = False,
+        as_json: JsonFlag = False,
+    ) -> None:
+        _act(
+            store,
+            dry_run=dry_run,
+            done=done.format(holder=holder, right=right),
+            act=lambda desk: act(desk, holder, right_named(right)),
+            as_json=as_json,
+        )
+
+
+_offer_account(
+    "disable",
+    "Disable an account; its sessions end everywhere within a second.",
+    "account {name} disabled",
+    Administration.disable,
+)
+_offer_account(
+    "enable",
+    "Enable an account again.",
+    "account {name} enabled",
+    Administration.enable,
+)
+_offer_member(
+    "add-member",
+    "Put an account, group or uid into a group, from its next session on.",
+    "{member} is a member of {name}",
+    Administration.add_member,
+)
+_offer_member(
+    "remove-member",
+    "Take somebody out of a group, from their next session on.",
+    "{member} is no member of {name}",
+    Administration.remove_member,
+)
+_offer_right(
+    "grant",
+    "Give a privilege or right, from the holder's next session on.",
+    "{holder} holds {right}",
+    Administration.grant,
+)
+_offer_right(
+    "revoke",
+    "Take a privilege or right, from the holder's next session on.",
+    "{holder} does not hold {right}",
+    Administration.revoke,
+)
 
 
 def _account(found: Account) -> dict[str, Any]:

@@ -306,7 +306,7 @@ class Guard:
         """
         path = error.filename if isinstance(error.filename, str) else ""
         refusal = KernelRefusedError(
-            f"the kernel refused the client `{path}`",
+            f"the kernel refused the client `{path}`: {str(error.strerror).lower()}",
             errno=error.errno or 0,
             object_name=path,
         )

@@ -7,6 +7,7 @@ ambient: a thread becomes the client only inside ``with client.impersonate():``.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import IO, Any, Final, Protocol, Self
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
+    KernelRefusedError,
     LoopThreadError,
     NotARegularFileError,
     SteadError,
@@ -222,7 +224,11 @@ def _require_path(path: str | os.PathLike[str]) -> str:
     """Return a path as text; refuse one that no kernel takes, before it is recorded."""
     name = os.fspath(path)
     if len(os.fsencode(name)) > _LONGEST_PATH:
-        raise InvalidRequestError(f"a path of more than {_LONGEST_PATH} bytes")
+        raise KernelRefusedError(
+            f"no kernel opens a path of more than {_LONGEST_PATH} bytes",
+            errno=errno.ENAMETOOLONG,
+            object_name=name[:80],
+        )
     return name
 
 
