@@ -105,6 +105,8 @@ class House:
         self.identity = ContextVar("identity", default="nobody")
         self.refused: set[int] = set()
         self.admit_error: Exception | None = None
+        self.admitting: list[int] = []
+        self.slow: dict[int, asyncio.Event] = {}
         self.turned_away: list[tuple[int, str]] = []
 
     async def admit(
@@ -113,6 +115,9 @@ class House:
         level: ImpersonationLevel,
         correlation: str | None,
     ) -> Desk:
+        if evidence.uid in self.slow:
+            self.admitting.append(evidence.uid)
+            await self.slow[evidence.uid].wait()
         if evidence.uid in self.refused:
             raise LogonFailureError
         if self.admit_error is not None:

@@ -162,6 +162,48 @@ def test_who_has_not_said_hello_makes_room_for_who_does(opened):
     running(scenario)
 
 
+@pytest.mark.root
+def test_a_uid_is_admitted_once_at_a_time_and_no_other_waits_for_it(opened):
+    async def scenario():
+        async with opened() as (gate, house):
+            house.slow[CROWD] = asyncio.Event()
+            with ExitStack() as stack:
+                with acting_as(CROWD):
+                    crowd = [stack.enter_context(Raw(gate)) for _ in range(5)]
+                for raw in crowd:
+                    await raw.send(HELLO)
+                await crowd_of(gate, stack, 1, uid=NEWCOMER)
+                assert [CROWD] == house.admitting
+                house.slow[CROWD].set()
+                for raw in crowd:
+                    assert isinstance(await raw.hear(), Welcome)
+
+    running(scenario)
+
+
+def test_who_waits_to_be_admitted_is_not_when_the_gate_stops(opened):
+    async def scenario():
+        async with opened() as (gate, house):
+            house.slow[os.geteuid()] = asyncio.Event()
+            with ExitStack() as stack:
+                crowd = [stack.enter_context(Raw(gate)) for _ in range(3)]
+                for raw in crowd:
+                    await raw.send(HELLO)
+                connections = gate._connections
+                await house.until(
+                    lambda: (
+                        len(connections) == 3
+                        and all(each.is_greeted for each in connections.values())
+                    )
+                )
+                await gate.stop(grace=0.05)
+            assert 0 == gate.clients
+            assert [os.geteuid()] == house.admitting
+            assert [] == house.desks
+
+    running(scenario)
+
+
 def test_answers_that_nobody_reads_stop_further_requests(opened):
     bound = 4 << 20
 

@@ -150,10 +150,15 @@ def stuck(world):
     """Give an executor of two, one of whose threads waits for a FIFO's writer."""
     path = world / "fifo"
     os.mkfifo(path)
-    opened = threading.Event()
+    started = threading.Event()
+
+    def read():
+        started.set()
+        os.close(os.open(path, os.O_RDONLY))
+
     executor = KernelExecutor(2, name="stuck", grace=0)
-    future = executor.submit(lambda: (os.close(os.open(path, os.O_RDONLY)), "read"))
-    future.add_done_callback(lambda _: opened.set())
+    future = executor.submit(read)
+    started.wait()
 
     def release():
         os.close(os.open(path, os.O_WRONLY))

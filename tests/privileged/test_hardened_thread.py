@@ -227,7 +227,7 @@ def test_a_finalizer_runs_as_whoever_the_thread_is(executor):
 def test_a_finalizer_in_the_middle_of_a_switch_stops_the_naive_server_only(
     outcome_of, run_program
 ):
-    """An abandoned generator's block may be collected between any two allocations."""
+    """An abandoned generator's block may be collected in the middle of any call."""
     naive = run_program("collected.py", "naive")
     assert -signal.SIGABRT == naive.returncode
     ours = outcome_of("collected.py", "ours")

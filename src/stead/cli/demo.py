@@ -18,7 +18,7 @@ from typing import Any, Final
 import typer
 
 from stead.cli.demo_clients import Ask, Heard, as_uid, ask_by_pipe, ask_by_web
-from stead.cli.demo_stage import Stage, staged
+from stead.cli.demo_stage import STOPPING, Stage, staged
 from stead.cli.opening import opened
 from stead.cli.output import errors_are_lines, printable
 from stead.errors import SteadError
@@ -31,6 +31,7 @@ _RAW: Final = "open a file, raw, in a block"
 _CLIENTS: Final = ("alice", "bob", "carol", "dora")
 _NEEDED: Final = ("fastapi", "msgspec", "sqlalchemy", "starlette", "uvicorn")
 _WIDTH: Final = 140
+_INTERRUPTED: Final = 130
 _LEFT_OUT: Final = frozenset({
     AuditEvent.OPERATION_REQUESTED, AuditEvent.OPERATION_ENDED,
     AuditEvent.ACCOUNT_CREATED, AuditEvent.GROUP_CREATED,
@@ -41,8 +42,9 @@ _LEFT_OUT: Final = frozenset({
 
 def demo() -> None:
     """Start a server and its clients, show who may what and why, leave nothing."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    caught: list[int] = []
+    for number in STOPPING:
+        signal.signal(number, partial(_interrupt, caught))
     try:
         with errors_are_lines(), staged(_CLIENTS) as stage:
             _require_extras()
@@ -53,7 +55,9 @@ def demo() -> None:
                 _explain(stage, heard)
             _show_trail(stage)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        caught.append(signal.SIGINT)
+    if caught:  # Python swallows an interrupt that comes in a finalizer
+        raise typer.Exit(_INTERRUPTED)
 
 
 def _require_extras() -> None:
@@ -66,7 +70,8 @@ def _require_extras() -> None:
         )
 
 
-def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - a signal handler's shape
+def _interrupt(caught: list[int], number: int, _frame: object) -> None:
+    caught.append(number)
     raise KeyboardInterrupt
 
 

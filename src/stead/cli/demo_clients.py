@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from stead.cli.demo_stage import fork
 from stead.errors import RemoteError, SteadError
 from stead.gates.pipe.client import PipeClient
 from stead.model.token import ImpersonationLevel
@@ -63,7 +64,7 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
         SteadError: the process failed; it says how on its standard error.
     """
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         status = 1
         try:

@@ -44,7 +44,11 @@ def main() -> None:
         _accounts(server, told)
         _operations(server)
         web = WebGate(web_application(server, told["web_sessions"]))
-        pipe = PipeGate(folder / "pipe" / "notes", name=server.name)
+        pipe = PipeGate(
+            folder / "pipe" / "notes",
+            name=server.name,
+            turned_away=server.turned_away,
+        )
         asyncio.run(_serve(server, pipe, web))
 
 

@@ -24,6 +24,7 @@ from stead.errors import SteadError
 
 _FIRST_UID: Final = 70_000
 _LAST_UID: Final = 99_000
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_SECONDS: Final = 5.0
 _LISTENABLE: Final = 0o711
 
@@ -99,6 +100,18 @@ def _uids(names: tuple[str, ...], *, is_root: bool) -> dict[str, int]:
     return {name: next(free) for name in names}
 
 
+def fork() -> int:
+    """Fork, with signals held back until it is done.
+
+    Python runs callbacks at a fork and swallows what a signal's handler raises there.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        return os.fork()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_janitor() -> tuple[Path, int, int]:
     """Fork the janitor; return the folder it made, its lifeline, and its pid.
 
@@ -107,7 +120,7 @@ def _start_janitor() -> tuple[Path, int, int]:
     """
     reading, writing = os.pipe()
     answering, answers = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         os.close(writing)
         os.close(answering)
@@ -129,7 +142,7 @@ def _start_janitor() -> tuple[Path, int, int]:
 
 def _janitor(lifeline: int, answer: int) -> None:
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     folder = tempfile.mkdtemp(prefix="stead-demo-")
     try:

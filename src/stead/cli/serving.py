@@ -42,7 +42,7 @@ def serve(
     with errors_are_lines(), _server(target, name, store) as server:
         gates: list[Gate] = []
         if pipe is not None:
-            gates.append(PipeGate(pipe.absolute(), name=server.name))
+            gates.append(_pipe(server, pipe))
         if web is not None:
             gates.append(WebGate(_load(web), host=host, port=port))
         if not gates:
@@ -54,6 +54,10 @@ def serve(
         if dry_run:
             return
         asyncio.run(server.serve(*gates, ready=lambda: typer.echo("ready", err=True)))
+
+
+def _pipe(server: ProtectedServer, path: Path) -> PipeGate:
+    return PipeGate(path.absolute(), name=server.name, turned_away=server.turned_away)
 
 
 def _server(target: str | None, name: str, store: str | None) -> ProtectedServer:

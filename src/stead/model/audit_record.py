@@ -49,6 +49,7 @@ class AuditEvent(IntEnum):
     DECISION_EXPLAINED = 100_011
     RECORDS_LOST = 100_012
     RAW_ACT_REFUSED = 100_013
+    CLIENTS_TURNED_AWAY = 100_014
 
 
 class Outcome(Enum):

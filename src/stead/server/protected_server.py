@@ -22,6 +22,7 @@ from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError, ServerClosedError
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.access_mask import Rights
+from stead.model.audit_record import AuditEvent
 from stead.model.decision import AccessDecision
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
@@ -377,6 +378,24 @@ class ProtectedServer:
         turns = house.turns.of(client.sid)
         return ServerConversation(client, house.dispatcher, house.handlers, turns)
 
+    def turned_away(self, count: int, last: str) -> None:
+        """Record in aggregate whom a gate did not let in (`stead.gates.ports`).
+
+        Hand it to a gate, `PipeGate(path, turned_away=server.turned_away)`: a flood
+        before logon then costs the trail one record a period, and never a wait.
+
+        Args:
+            count: how many since the last time.
+            last: the last one's peer and why.
+        """
+        house = self._open
+        house.guard.recorder.queue(
+            AuditEvent.CLIENTS_TURNED_AWAY,
+            None,
+            None,
+            detail={"count": str(count), "last": last},
+        )
+
     async def serve(
         self, *gates: Gate, ready: Callable[[], None] | None = None
     ) -> None:
@@ -395,7 +414,8 @@ class ProtectedServer:
     def close(self) -> None:
         """Stop: handlers end, blocks end, the trail is written out; again does nothing.
 
-        What still runs is waited for. Sessions end with the server.
+        What still runs is waited for a while and then abandoned. Sessions end with the
+        server.
         """
         if not self._is_closed:
             self._is_closed = True

@@ -1,4 +1,4 @@
-"""Abandoned generators collected at every allocation of a switch: `ours|naive`.
+"""Abandoned generators collected at every call of a switch: `ours|naive`.
 
 Printed: what came of the work, and who the thread was afterwards. Naive lets whoever
 comes into the middle of a switch begin another.
@@ -13,6 +13,7 @@ from stead.privileged import credentials
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import HardenedThread, KernelBlock
 
+MOST = 600  # more than entering makes, returns counted
 ALICE, BOB = PosixIdentity(70001, 70001), PosixIdentity(70002, 70002)
 
 
@@ -22,26 +23,34 @@ def stream():
         yield
 
 
-def enter(allocations):
-    """Enter a block, with a collection of garbage that many allocations later."""
+def enter(calls):
+    """Enter a block; after that many calls on the way garbage is collected."""
     gc.disable()
     abandoned = stream()
     next(abandoned)
     abandoned.send(abandoned)
     block = KernelBlock(BOB)
-    gc.set_threshold(allocations, 1000, 1000)
     del abandoned
-    gc.enable()
+    left = calls
+
+    def on_call(_frame, _event, _argument):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            gc.collect()
+
+    sys.setprofile(on_call)
     try:
         block.enter()
     finally:
-        gc.set_threshold(700, 10, 10)
+        sys.setprofile(None)
     block.leave()
+    gc.collect()
 
 
-def outcome(executor, allocations):
+def outcome(executor, calls):
     try:
-        executor.submit(enter, allocations).result()
+        executor.submit(enter, calls).result()
     except Exception as error:
         return type(error).__name__
     return "done"
@@ -53,8 +62,8 @@ def main():
     sys.unraisablehook = lambda _: None
     seen, uids = set(), set()
     with KernelExecutor(1) as executor:
-        for allocations in range(1, 100):
-            seen.add(outcome(executor, allocations))
+        for calls in range(1, MOST):
+            seen.add(outcome(executor, calls))
             uids.add(executor.submit(lambda: credentials.read().uids).result())
     print(json.dumps([sorted(seen), sorted(uids)]))
 

@@ -27,5 +27,5 @@ reader, writer = os.pipe()
 with KernelExecutor(1) as executor:
     mounts.mount(FOLDER, "proc")
     own = FOLDER / str(os.getpid())
-    paths = (own / "maps", own / "fd" / str(reader), own / "cwd" / "tmp")
+    paths = (own / "maps", own / "fd" / str(reader), own / "root" / "tmp")
     print(json.dumps([executor.submit(came_of, path).result() for path in paths]))

@@ -1,7 +1,8 @@
 """One client at the pipe, from its first byte to the last.
 
 1. The Hello is read, within its time.
-2. `admit` is asked; a refusal is number 0 and ends the connection.
+2. `admit` is asked, for one client of a uid at a time; a refusal is number 0 and ends
+   the connection.
 3. Requests are started as they come, and answered as they finish, in any order; each
    first claims its bytes of its uid's share, and keeps them until its answer is read.
 4. When the client leaves, dies or blunders, or the gate stops, nothing new is started;
@@ -21,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from stead.errors import InvalidMessageError, RemoteProtocolError, SteadError
-from stead.gates.pipe.frames import write_frame
+from stead.gates.pipe.answers import answer_frame, refusal_of, result_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     VERSION,
@@ -35,13 +36,11 @@ from stead.gates.pipe.messages import (
     is_small,
     level_name,
     level_of,
-    result,
-    write_message,
 )
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
 from stead.gates.pipe.shares import Claim, Share
-from stead.gates.ports import Admit, Conversation, public_refusal
+from stead.gates.ports import Admit, Conversation
 
 logger = logging.getLogger(__name__)
 
@@ -172,13 +171,16 @@ class Connection:
         self, hello: Hello, admit: Admit[PeerEvidence]
     ) -> Conversation | None:
         try:
-            self._admitting = asyncio.ensure_future(
-                admit(self.evidence, level_of(hello), hello.correlation)
-            )
-            return await self._admitting
+            async with self._share.admission:
+                if self._is_stopping:
+                    return None
+                self._admitting = asyncio.ensure_future(
+                    admit(self.evidence, level_of(hello), hello.correlation)
+                )
+                return await self._admitting
         except Exception as error:  # noqa: BLE001 - the outermost loop of a client
             self._log_failure(error, "admit")
-            await self._send(_refusal(0, error))
+            await self._send(refusal_of(0, error))
             return None
 
     async def _welcome(self, conversation: Conversation) -> None:
@@ -305,12 +307,12 @@ class Connection:
             return Result(id=request.id), await self._write(request.id, value)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
             self._log_failure(error, request.operation)
-            refusal = _refusal(request.id, error)
-            return refusal, _frame_of(refusal, self._limits)
+            refusal = refusal_of(request.id, error)
+            return refusal, answer_frame(refusal, self._limits)
 
     async def _write(self, number: int, value: object) -> bytes:
         """Return the frame of an answer, written on the loop only if that is cheap."""
-        write = partial(_result_frame, number, value, self._limits)
+        write = partial(result_frame, number, value, self._limits)
         if is_small(value, self._limits.large):
             return write()
         return await self._share.work(write)
@@ -385,18 +387,3 @@ class Connection:
             logger.error(
                 "`%s` of %s failed", act, self.evidence.describe(), exc_info=error
             )
-
-
-def _result_frame(number: int, value: object, limits: PipeLimits) -> bytes:
-    return _frame_of(result(number, value), limits)
-
-
-def _frame_of(answer: Result | Refusal, limits: PipeLimits) -> bytes:
-    return write_frame(write_message(answer, limits), limits.frame)
-
-
-def _refusal(number: int, error: Exception) -> Refusal:
-    public = public_refusal(error)
-    return Refusal(
-        id=number, status=public.status, message=public.message, record=public.record
-    )

@@ -76,10 +76,13 @@ class Share:
 
     Attributes:
         held: bytes that its requests hold now.
+        admission: held while one of its clients is admitted, which takes the server a
+            durable record: whoever connects again and again waits for itself.
     """
 
     def __init__(self, limit: int, worker: Executor) -> None:
         self.held = 0
+        self.admission = asyncio.Lock()
         self._limit = limit
         self._worker = worker
         self._waiting: deque[Claim] = deque()
