@@ -220,7 +220,7 @@ def test_a_conversation_runs_calls_on_handlers_threads_and_ties_their_records(
     evidence = PeerEvidence(uid=70001, gid=70001, groups=(), pid=1)
 
     async def talk():
-        conversation = await server.admit(
+        conversation = await server.reception.admit(
             evidence, ImpersonationLevel.IMPERSONATION, "mine"
         )
         answers = [await conversation.call("act", {}) for _ in range(2)]

@@ -47,7 +47,7 @@ def main() -> None:
         pipe = PipeGate(
             folder / "pipe" / "notes",
             name=server.name,
-            turned_away=server.turned_away,
+            turned_away=server.reception.turned_away,
         )
         asyncio.run(_serve(server, pipe, web))
 

@@ -57,7 +57,9 @@ def serve(
 
 
 def _pipe(server: ProtectedServer, path: Path) -> PipeGate:
-    return PipeGate(path.absolute(), name=server.name, turned_away=server.turned_away)
+    return PipeGate(
+        path.absolute(), name=server.name, turned_away=server.reception.turned_away
+    )
 
 
 def _server(target: str | None, name: str, store: str | None) -> ProtectedServer:

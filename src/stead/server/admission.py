@@ -7,6 +7,7 @@ needs SeTcbPrivilege in its process token for that.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -191,3 +192,9 @@ def _logon_detail(session: Session, level: ImpersonationLevel) -> dict[str, str]
         "level": level.name.lower(),
         "uid": "" if session.posix is None else str(session.posix.uid),
     }
+
+
+def new_correlation(given: str | None = None) -> str:
+    """Return a new mark for one client's records, with its own beside it."""
+    mark = secrets.token_hex(8)
+    return f"{mark} {given}" if given else mark

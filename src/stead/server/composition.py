@@ -16,6 +16,7 @@ from typing import Final
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
 from stead.authority.names import NameTable, require_name
+from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
@@ -42,6 +43,7 @@ from stead.server.files import KernelFiles
 from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
 from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
+from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.trail import Trail
 
@@ -81,7 +83,7 @@ class House:
         dispatcher: runs operations.
         executor: where blocks run that the kernel judges, if it does.
         handlers: where handlers run.
-        turns: how many of them one account may keep busy.
+        reception: where gates bring who came.
         stack: closes it all, last first.
     """
 
@@ -98,7 +100,7 @@ class House:
     dispatcher: Dispatcher
     executor: Executor
     handlers: Executor
-    turns: Turns
+    reception: Reception
     stack: ExitStack
 
 
@@ -125,23 +127,56 @@ def compose(settings: Settings) -> House:
         service = ServiceThread(settings.name)
         undo.callback(service.close)
         store = undo.enter_context(Store.open(settings.store))
-        return _furnish(settings, support, enforcement, store, service, undo)
+        ground = _ground(settings, enforcement, store, service, undo)
+        executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
+        objects = ObjectDirectory(
+            carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
+        )
+        built_in(objects, ground.guard)
+        _open_guard(ground, settings, enforcement, support, undo)
+        handlers = ThreadPoolExecutor(
+            settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
+        )
+        undo.callback(_end_work, handlers, executor)
+        trail = Trail(
+            ground.guard,
+            carried(store.ledger, service),
+            ground.genesis,
+            objects.find(TRAIL),
+            ground.subject,
+        )
+        return _furnish(
+            settings, ground, (executor, handlers), objects, trail, support, undo
+        )
 
 
-def _furnish(
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ground:
+    """What stands first: who there is, who the server is, and the guard."""
+
+    accounts: AccountStore
+    names: NameTable
+    sessions: Sessions
+    own: Session
+    subject: Subject
+    genesis: bytes
+    guard: Guard
+    threads: ThreadEnforcer
+
+
+def _ground(
     settings: Settings,
-    support: KernelSupport,
     enforcement: Enforcement,
     store: Store,
     service: ServiceThread,
     undo: ExitStack,
-) -> House:
+) -> _Ground:
+    """Take steps 3 and 4 of `compose`."""
     accounts = carried(store.accounts, service)
     names = NameTable(accounts)
     sessions = Sessions(accounts, clock=time.time_ns, monotonic=time.monotonic_ns)
     own = sessions.open_server(settings.name, settings.privileges)
     principal = Principal(own.token.user, settings.name, own.record.logon_id)
-    subject = Subject(own.token, principal)
     genesis = accounts.domain().to_bytes()
     ledger = undo.enter_context(
         Ledger(store.ledger, genesis=genesis, lost=partial(_lost, principal))
@@ -158,41 +193,62 @@ def _furnish(
         clock=time.time_ns,
         verbs=frozenset({"client.open"} if is_kernel else ()),
     )
-    executor = undo.enter_context(_executor(settings, guard, is_kernel=is_kernel))
-    opener = (
-        KernelFiles(threads, executor) if isinstance(executor, KernelExecutor) else None
-    )
-    objects = ObjectDirectory(
-        carried(store.objects, service), names, monotonic=time.monotonic_ns
-    )
-    built_in(objects, guard)
+    subject = Subject(own.token, principal)
+    return _Ground(accounts, names, sessions, own, subject, genesis, guard, threads)
+
+
+def _open_guard(
+    ground: _Ground,
+    settings: Settings,
+    enforcement: Enforcement,
+    support: KernelSupport,
+    undo: ExitStack,
+) -> None:
+    """Take step 6 of `compose`: from here on this process has a primary token."""
+    guard, subject = ground.guard, ground.subject
     context.open_guard(guard)
     undo.callback(context.close_guard, guard)
     _record_start(guard, subject, settings, enforcement, support)
     undo.callback(_record_stop, guard, subject)
-    handlers = ThreadPoolExecutor(
-        settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
-    )
-    undo.callback(_end_work, handlers, executor)
+
+
+def _furnish(
+    settings: Settings,
+    ground: _Ground,
+    work: tuple[Executor, Executor],
+    objects: ObjectDirectory,
+    trail: Trail,
+    support: KernelSupport,
+    undo: ExitStack,
+) -> House:
+    """Put what stands into a house, and hand over how it is closed."""
+    executor, handlers = work
+    guard, accounts, names = ground.guard, ground.accounts, ground.names
+    opener = None
+    if isinstance(executor, KernelExecutor):
+        opener = KernelFiles(ground.threads, executor)
+    sessions, subject = ground.sessions, ground.subject
+    admission = Admission(guard, accounts, sessions, host_identity, opener)
+    dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
-        enforcement=enforcement,
+        enforcement=Enforcement.TOKEN if opener is None else Enforcement.KERNEL,
         guard=guard,
-        own=own,
+        own=ground.own,
         subject=subject,
         objects=objects,
-        admission=Admission(guard, accounts, sessions, host_identity, opener),
+        admission=admission,
         explainer=Explainer(guard, accounts, names, host_identity),
         administration=Administration(
             guard, accounts, names, sessions, objects.find(ACCOUNTS), subject
         ),
-        trail=Trail(
-            guard, carried(store.ledger, service), genesis, objects.find(TRAIL), subject
-        ),
-        dispatcher=Dispatcher(guard, Operations()),
+        trail=trail,
+        dispatcher=dispatcher,
         executor=executor,
         handlers=handlers,
-        turns=Turns(_turns(settings)),
+        reception=Reception(
+            admission, dispatcher, handlers, Turns(_turns(settings)), guard.recorder
+        ),
         stack=undo.pop_all(),
     )
 
@@ -224,11 +280,11 @@ def _end_work(handlers: Executor, executor: Executor) -> None:
 
 
 def _executor(
-    settings: Settings, guard: Guard, *, is_kernel: bool
+    settings: Settings, guard: Guard, enforcement: Enforcement
 ) -> KernelExecutor | PlainExecutor:
     make_context = partial(_nobody, guard)
     name = f"{settings.name}-kernel"
-    if not is_kernel:
+    if enforcement is not Enforcement.KERNEL:
         return PlainExecutor(
             settings.kernel_threads, name=name, make_context=make_context
         )

@@ -8,21 +8,16 @@ with ProtectedServer("notes", store="notes.db") as server:
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar
 
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError, ServerClosedError
-from stead.gates.pipe.peer import PeerEvidence
 from stead.model.access_mask import Rights
-from stead.model.audit_record import AuditEvent
 from stead.model.decision import AccessDecision
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
@@ -35,15 +30,15 @@ from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.administration import Administration
-from stead.server.admission import Arrival
+from stead.server.admission import Arrival, new_correlation
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
 from stead.server.composition import House, Settings, compose
-from stead.server.dispatch import ServerConversation
 from stead.server.enforcement import Enforcement
 from stead.server.explaining import Explanation
 from stead.server.objects import Entries
 from stead.server.operations import Handler
+from stead.server.reception import Reception
 from stead.server.serving import Gate, serve
 from stead.server.trail import Trail
 
@@ -299,7 +294,7 @@ class ProtectedServer:
         """
         if not authenticated_by.strip():
             raise InvalidRequestError("say who authenticated the client")
-        arrival = Arrival(gate, peer, _correlation(), "asserted", authenticated_by)
+        arrival = Arrival(gate, peer, new_correlation(), "asserted", authenticated_by)
         return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
 
     def client_for_peer(
@@ -315,7 +310,7 @@ class ProtectedServer:
         Raises:
             LogonFailureError: it is not admitted; the trail says why.
         """
-        arrival = Arrival(gate, description, _correlation(), "peer", "kernel")
+        arrival = Arrival(gate, description, new_correlation(), "peer", "kernel")
         return self._open.admission.admit_peer(peer, level=level, arrival=arrival)
 
     def as_server(self) -> Block:
@@ -359,42 +354,10 @@ class ProtectedServer:
         """Run an operation for a client, on this thread."""
         return self._open.dispatcher.run(client, operation, arguments)
 
-    async def admit(
-        self, evidence: PeerEvidence, level: ImpersonationLevel, correlation: str | None
-    ) -> ServerConversation:
-        """Admit a pipe's peer (`stead.gates.ports.Admit`).
-
-        Raises:
-            LogonFailureError: it is not admitted.
-        """
-        house = self._open
-        arrival = Arrival(
-            "pipe", evidence.describe(), _correlation(correlation), "peer", "kernel"
-        )
-        peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
-        door = partial(house.admission.admit_peer, peer, level=level, arrival=arrival)
-        loop = asyncio.get_running_loop()
-        client = await loop.run_in_executor(house.handlers, door)
-        turns = house.turns.of(client.sid)
-        return ServerConversation(client, house.dispatcher, house.handlers, turns)
-
-    def turned_away(self, count: int, last: str) -> None:
-        """Record in aggregate whom a gate did not let in (`stead.gates.ports`).
-
-        Hand it to a gate, `PipeGate(path, turned_away=server.turned_away)`: a flood
-        before logon then costs the trail one record a period, and never a wait.
-
-        Args:
-            count: how many since the last time.
-            last: the last one's peer and why.
-        """
-        house = self._open
-        house.guard.recorder.queue(
-            AuditEvent.CLIENTS_TURNED_AWAY,
-            None,
-            None,
-            detail={"count": str(count), "last": last},
-        )
+    @property
+    def reception(self) -> Reception:
+        """Where gates bring who came; a gate is handed its `turned_away`."""
+        return self._open.reception
 
     async def serve(
         self, *gates: Gate, ready: Callable[[], None] | None = None
@@ -407,7 +370,7 @@ class ProtectedServer:
             gates: such as `stead.gates.pipe.PipeGate`.
             ready: called once every gate is open.
         """
-        await serve(gates, self.admit, ready=ready)
+        await serve(gates, self.reception.admit, ready=ready)
 
     # --- the end ----------------------------------------------------------------------
 
@@ -434,9 +397,3 @@ class ProtectedServer:
 
     def __repr__(self) -> str:
         return f"ProtectedServer({self.name!r}, {self.enforcement.value})"
-
-
-def _correlation(given: str | None = None) -> str:
-    """Return a new mark for one client's records, with its own beside it."""
-    mark = secrets.token_hex(8)
-    return f"{mark} {given}" if given else mark

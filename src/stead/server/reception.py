@@ -1,0 +1,74 @@
+"""Where gates bring who came: admitted, or counted among those turned away."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+
+from stead.gates.pipe.peer import PeerEvidence
+from stead.model.audit_record import AuditEvent
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import ImpersonationLevel
+from stead.monitor.recorder import Recorder
+from stead.server.admission import Admission, Arrival, new_correlation
+from stead.server.dispatch import Dispatcher, ServerConversation, Turns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reception:
+    """What stands behind a server's gates (`stead.gates.ports`).
+
+    Attributes:
+        admission: the door.
+        dispatcher: runs what admitted clients ask for.
+        handlers: where that happens.
+        turns: how many of them one account may keep busy.
+        recorder: writes down who was turned away.
+    """
+
+    admission: Admission
+    dispatcher: Dispatcher
+    handlers: Executor
+    turns: Turns
+    recorder: Recorder
+
+    async def admit(
+        self, evidence: PeerEvidence, level: ImpersonationLevel, correlation: str | None
+    ) -> ServerConversation:
+        """Admit a pipe's peer (`stead.gates.ports.Admit`).
+
+        Raises:
+            LogonFailureError: it is not admitted.
+        """
+        arrival = Arrival(
+            "pipe",
+            evidence.describe(),
+            new_correlation(correlation),
+            "peer",
+            "kernel",
+        )
+        peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
+        door = partial(self.admission.admit_peer, peer, level=level, arrival=arrival)
+        loop = asyncio.get_running_loop()
+        client = await loop.run_in_executor(self.handlers, door)
+        turns = self.turns.of(client.sid)
+        return ServerConversation(client, self.dispatcher, self.handlers, turns)
+
+    def turned_away(self, count: int, last: str) -> None:
+        """Record in aggregate whom a gate did not let in (`stead.gates.ports`).
+
+        Hand it to a gate, `PipeGate(path, turned_away=server.reception.turned_away)`:
+        a flood before logon then costs the trail one record a period, and no wait.
+
+        Args:
+            count: how many since the last time.
+            last: the last one's peer and why.
+        """
+        self.recorder.queue(
+            AuditEvent.CLIENTS_TURNED_AWAY,
+            None,
+            None,
+            detail={"count": str(count), "last": last},
+        )
