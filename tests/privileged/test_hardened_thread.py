@@ -11,6 +11,7 @@ import pytest
 from stead.errors import (
     EnforcementUnavailableError,
     ImpersonationRefusedError,
+    LateImportError,
     RevertOrderError,
 )
 from stead.model.posix_identity import PosixIdentity
@@ -232,6 +233,36 @@ def test_a_finalizer_in_the_middle_of_a_switch_stops_the_naive_server_only(
     assert -signal.SIGABRT == naive.returncode
     ours = outcome_of("collected.py", "ours")
     assert [["RevertOrderError", "done"], [[0, 0, 0]]] == ours
+
+
+def test_what_comes_into_the_middle_of_a_switch_is_told_no_and_fails_the_work(
+    executor,
+):
+    class Meddling:
+        """A client whose gid is asked for when the groups are switched already."""
+
+        uid, groups = 70002, (70010,)
+
+        @property
+        def gid(self):
+            with pytest.raises(LateImportError):
+                __import__("this_is_not_there")
+            with pytest.raises(RevertOrderError, match="in the middle of a switch"):
+                outer.leave()
+            return 70002
+
+    def act():
+        outer.enter()
+        with pytest.raises(RevertOrderError, match="left out of order"):
+            KernelBlock(Meddling()).enter()
+        seen.append(os.getresuid())
+        with pytest.raises(RevertOrderError, match="left before"):
+            outer.leave()
+
+    outer, seen = KernelBlock(ALICE), []
+    with pytest.raises(RevertOrderError, match="the call left"):
+        executor.submit(act).result()
+    assert [(DEFAULT_GUARD_UID, DEFAULT_GUARD_UID, 0)] == seen
 
 
 def test_a_switch_raises_no_audit_event(outcome_of):
