@@ -6,5 +6,6 @@ gives. It imports the standard library, ``stead.errors`` and the POSIX identity,
 nothing else, so that it can be audited in an hour. Whom to impersonate, and whether,
 is decided above.
 
-Read ``credentials`` first, then ``seccomp``, ``hardening`` and ``hardened_thread``.
+Read ``credentials`` first, then ``seccomp``, ``hardening``, ``headroom`` and
+``hardened_thread``.
 """

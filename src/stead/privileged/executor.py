@@ -98,6 +98,7 @@ class KernelExecutor(Executor):
         self._process = os.getpid()
         self._guard = LateImportGuard()
         self._unfinished: set[Future[Any]] = set()
+        self._busy: set[str] = set()
         self._threads = [
             HardenedThread(self._work, guard=guard, name=f"{name}-{number}")
             for number in range(workers)
@@ -176,11 +177,13 @@ class KernelExecutor(Executor):
         """
         self.shutdown(wait=False)
         self._join(time.monotonic() + grace)
-        busy = tuple(thread.name for thread in self._threads if thread.is_alive())
+        alive = [thread.name for thread in self._threads if thread.is_alive()]
+        busy = tuple(name for name in alive if name in self._busy)
         if busy:
             _log.warning(
                 "abandoned the work of %s after %s seconds", ", ".join(busy), grace
             )
+        if alive:
             for future in tuple(self._unfinished):
                 _abandon(future)
         return busy
@@ -220,10 +223,12 @@ class KernelExecutor(Executor):
 
     def _work(self, thread: HardenedThread) -> None:
         while (item := self._queue.get()) is not None:
+            self._busy.add(thread.name)
             item.run(thread, self._context_factory)
             # A callback of the future ran on this thread too, after the proof.
             if not thread.settle():
                 _log.critical("a callback of a future left a block open: reverted")
+            self._busy.discard(thread.name)
             del item
 
 
