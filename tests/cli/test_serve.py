@@ -102,6 +102,7 @@ def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
         (("nowhere:server", "--pipe", "/tmp/p"), "`nowhere:server` cannot be loaded"),
         (("program:missing", "--pipe", "/tmp/p"), "`program:missing` cannot be loaded"),
         (("program:nothing", "--pipe", "/tmp/p"), "`program:nothing` is no Protected"),
+        (("json:dumps", "--pipe", "/tmp/p"), "nothing that makes one"),
         (("--store", "a.db", "--pipe", "missing/pipe"), "missing"),
         (("--store", "missing/a.db", "--pipe", "pipe"), "missing"),
     ],

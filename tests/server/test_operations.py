@@ -185,3 +185,8 @@ def test_what_an_operation_asks_of_a_client_is_kept(operations):
         found.privileges,
         found.level,
     )
+
+
+def test_a_privilege_that_is_none_is_refused_when_the_operation_is_offered(server):
+    with pytest.raises(InvalidNameError, match="names a privilege that is none"):
+        server.operation("archive", privileges=["SeBackupPrivilege"])(repr)

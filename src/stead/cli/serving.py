@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,10 +69,22 @@ def _server(target: str | None, name: str, store: str | None) -> ProtectedServer
             raise InvalidRequestError("no store is named", advice="give --store")
         return ProtectedServer(name, store=store)
     found = _load(target)
-    made = found if isinstance(found, ProtectedServer) else found()
+    made = found if isinstance(found, ProtectedServer) else _made(target, found)
     if not isinstance(made, ProtectedServer):
         raise InvalidRequestError(f"`{target}` is no ProtectedServer")
     return made
+
+
+def _made(target: str, make: Callable[..., object]) -> object:
+    """Call what may make a server, if it can be called without anything."""
+    try:
+        inspect.signature(make).bind()
+    except (TypeError, ValueError):
+        raise InvalidRequestError(
+            f"`{target}` is no ProtectedServer, and nothing that makes one",
+            advice="name a server, or a function that takes nothing and returns one",
+        ) from None
+    return make()
 
 
 def _load(target: str) -> Callable[..., object]:

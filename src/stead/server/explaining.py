@@ -19,7 +19,7 @@ from stead.authority.names import NameTable
 from stead.authority.ports import AccountStore
 from stead.decision.access_check import access_check
 from stead.decision.explain import explain, sentence
-from stead.errors import UnknownAccountError
+from stead.errors import AccessDeniedError, UnknownAccountError
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.audit_record import AuditEvent
@@ -145,8 +145,15 @@ class Explainer:
             self.guard.require_privilege(
                 asker, (Privilege.BACKUP,), operation=f"explain {securable.name}"
             )
-        else:
+            return
+        try:
             self.guard.require(asker, securable, int(AccessMask.READ_CONTROL))
+        except AccessDeniedError as error:
+            error.advice = (
+                f"whoever asks why needs READ_CONTROL on `{securable.name}`, or "
+                f"SeBackupPrivilege; `{asker.principal.name}` has neither"
+            )
+            raise
 
     def _identify(self, account: str) -> Identity:
         sid = self.names.find(account)

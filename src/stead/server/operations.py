@@ -92,6 +92,11 @@ class Operations:
             )
         if name in self._table:
             raise InvalidNameError(f"operation `{name}` exists already")
+        if not all(isinstance(privilege, Privilege) for privilege in privileges):
+            raise InvalidNameError(
+                f"operation `{name}` names a privilege that is none",
+                advice="name members, such as `Privilege.BACKUP`",
+            )
         if _runs_later(handler):
             raise SteadError(
                 f"the handler of `{name}` is asynchronous or a generator",
