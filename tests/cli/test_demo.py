@@ -40,6 +40,19 @@ class Place:
     def environment(self):
         return os.environ | {"TMPDIR": str(self.folder), MARK: self.mark}
 
+    @property
+    def unmeasured(self):
+        """Return an environment without coverage, for what a signal interrupts.
+
+        An interrupt that Python raises while coverage's collector holds its own lock
+        leaves that lock taken, and the program waits for itself from then on.
+        """
+        return {
+            name: value
+            for name, value in self.environment.items()
+            if not name.startswith("COVERAGE_")
+        }
+
     def processes(self):
         """List the processes that came of the demo, whatever they are called."""
         wanted = f"{MARK}={self.mark}".encode()
@@ -87,7 +100,7 @@ def start(place):
     return subprocess.Popen(
         [sys.executable, "-m", "stead", "demo"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=place.environment, start_new_session=True,
+        env=place.unmeasured, start_new_session=True,
     )  # fmt: skip
 
 
