@@ -22,9 +22,12 @@ __all__ = [
     "AccessDeniedError",
     "AccountDisabledError",
     "AccountExistsError",
+    "AccountLockedOutError",
     "AmbiguousNameError",
     "BadImpersonationLevelError",
     "BadTokenTypeError",
+    "DdeBusyError",
+    "DdeNotProcessedError",
     "DirectoryUnavailableError",
     "EnforcementUnavailableError",
     "GenericNotMappedError",
@@ -43,22 +46,29 @@ __all__ = [
     "InvalidSidError",
     "KernelRefusedError",
     "LateImportError",
+    "LauncherUnavailableError",
     "LedgerCorruptError",
     "LedgerUnavailableError",
     "LogonFailureError",
     "LogonSessionEndedError",
     "LogonTypeNotGrantedError",
     "LoopThreadError",
+    "NoConversationError",
     "NoProcessTokenError",
     "NoThreadTokenError",
     "NotARegularFileError",
+    "NotPlainDataError",
     "OperationFailedError",
+    "PasswordMismatchError",
     "PipeBusyError",
     "PrivilegeNotHeldError",
+    "ProcessTimeoutError",
+    "QuotaExceededError",
     "RemoteError",
     "RemoteProtocolError",
     "RequestTimeoutError",
     "RevertOrderError",
+    "SecretUsedError",
     "ServerClosedError",
     "ServerUnavailableError",
     "StaleVersionError",
@@ -71,6 +81,8 @@ __all__ = [
     "UnknownOperationError",
     "UnsafePipeError",
     "UnsafeStoreError",
+    "WorkerFailedError",
+    "WorkerLostError",
     "WrongServerError",
 ]
 
@@ -348,6 +360,22 @@ class AccountDisabledError(SteadError, PermissionError):
     public = "logon failure"
 
 
+class AccountLockedOutError(SteadError, PermissionError):
+    """Too many logons failed. Told to administrators, never to clients."""
+
+    status = 1909
+    win32_name = "ERROR_ACCOUNT_LOCKED_OUT"
+    public = "logon failure"
+
+
+class PasswordMismatchError(SteadError, PermissionError):
+    """The password is not the account's, or it has none. Never told to clients."""
+
+    status = 86
+    win32_name = "ERROR_INVALID_PASSWORD"
+    public = "logon failure"
+
+
 class LogonTypeNotGrantedError(SteadError, PermissionError):
     """The account lacks the right to log on this way, or is denied it."""
 
@@ -370,6 +398,68 @@ class TooManyGroupsError(SteadError):
     status = 1384
     win32_name = "ERROR_TOO_MANY_CONTEXT_IDS"
     public = "logon failure"
+
+
+# --- processes of a client -----------------------------------------------------------
+
+
+class LauncherUnavailableError(SteadError):
+    """The process that starts clients' processes is gone, or did not answer."""
+
+    status = 1062
+    win32_name = "ERROR_SERVICE_NOT_ACTIVE"
+    public = "the server is not available"
+
+
+class QuotaExceededError(SteadError):
+    """One client has as many processes or workers as it may have."""
+
+    status = 1816
+    win32_name = "ERROR_NOT_ENOUGH_QUOTA"
+    public = "the server is too busy with this client"
+
+
+class ProcessTimeoutError(SteadError, TimeoutError):
+    """A client's process or function did not end in time; its tree is ended."""
+
+    status = 1460
+    win32_name = "ERROR_TIMEOUT"
+    public = "the request took too long"
+
+
+class WorkerLostError(SteadError):
+    """A client's worker ended before it answered; what it did so far is done."""
+
+    status = 1726
+    win32_name = "RPC_S_CALL_FAILED"
+    public = "the request failed"
+
+
+class WorkerFailedError(SteadError):
+    """A function raised, in a client's worker, what is not one of Python's own errors.
+
+    Attributes:
+        type_name: the class of what it raised, as the worker spells it.
+        remote_traceback: the traceback, as the worker spells it.
+    """
+
+    status = 1359
+    win32_name = "ERROR_INTERNAL_ERROR"
+    public = "the request failed"
+
+    def __init__(
+        self, message: str, *, type_name: str, remote_traceback: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+
+
+class NotPlainDataError(SteadError, TypeError):
+    """A value that crosses between processes is none that data alone can say."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
 
 
 # --- what is not there, or is there already ----------------------------------------
@@ -459,6 +549,13 @@ class LateImportError(SteadError, RuntimeError):
     """A module was to be imported for the first time while the thread is a client."""
 
     public = "the request failed"
+
+
+class SecretUsedError(SteadError):
+    """A secret was wiped after its use, and is asked for again."""
+
+    status = 6
+    win32_name = "ERROR_INVALID_HANDLE"
 
 
 class HandleClosedError(SteadError):
@@ -592,6 +689,30 @@ class OperationFailedError(SteadError):
     status = 1359
     win32_name = "ERROR_INTERNAL_ERROR"
     public = "the request failed"
+
+
+class DdeBusyError(SteadError):
+    """The DDE server is too busy for this transaction; ask again later."""
+
+    status = 0x4001
+    win32_name = "DMLERR_BUSY"
+    public = "the server is busy"
+
+
+class DdeNotProcessedError(SteadError):
+    """The DDE server did not do it: no such item, or none that it offers this way."""
+
+    status = 0x4009
+    win32_name = "DMLERR_NOTPROCESSED"
+    public = "the transaction is not processed"
+
+
+class NoConversationError(SteadError):
+    """No conversation was established, or it has ended."""
+
+    status = 0x400A
+    win32_name = "DMLERR_NO_CONV_ESTABLISHED"
+    public = "no conversation was established"
 
 
 class RemoteError(SteadError):
