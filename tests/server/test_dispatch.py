@@ -19,6 +19,7 @@ from stead.errors import (
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.privilege import Privilege
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.monitor.context import effective_token
 from stead.server.client_context import ClientContext
@@ -113,6 +114,44 @@ def test_a_request_that_does_not_fit_is_recorded_and_refused(
         record.operation,
         record.status,
     )
+
+
+@pytest.mark.parametrize("given", ["tiger", Secret("tiger")])
+def test_a_secret_reaches_its_handler_as_one_and_is_wiped_after_the_request(
+    server, alice, offer, given
+):
+    seen = []
+
+    def act(client: ClientContext, password: Secret) -> int:
+        seen.append(password)
+        with password.revealed() as letters:
+            return len(letters)
+
+    offer(act)
+    assert 5 == server.call(alice, "act", password=given)
+    assert [True] == [secret.is_wiped for secret in seen]
+
+
+def test_a_secret_of_a_failing_request_is_wiped_too(server, alice, offer):
+    given = Secret("tiger")
+
+    def act(client: ClientContext, password: Secret) -> None:
+        raise ZeroDivisionError
+
+    offer(act)
+    with pytest.raises(OperationFailedError):
+        server.call(alice, "act", password=given)
+    assert given.is_wiped
+
+
+def test_what_is_no_secret_is_refused_without_being_quoted(server, alice, offer):
+    def act(client: ClientContext, password: Secret) -> None:
+        pytest.fail("the handler ran")
+
+    offer(act)
+    with pytest.raises(InvalidRequestError) as refused:
+        server.call(alice, "act", password=73313)
+    assert "73313" not in str(refused.value)
 
 
 def test_a_level_below_what_the_operation_needs_is_refused(

@@ -18,6 +18,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.audit_record import AuditEvent
+from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.model.token import ImpersonationLevel
 from stead.monitor.context import FrameKind
@@ -100,6 +101,10 @@ class Dispatcher:
             failure = OperationFailedError(f"operation `{operation.name}` failed")
             self._say(ended, client, operation.name, failure)
             raise failure from error
+        finally:
+            for argument in bound.values():
+                if isinstance(argument, Secret):
+                    argument.wipe()
         self._say(ended, client, operation.name)
         return value
 

@@ -22,6 +22,7 @@ from stead.errors import (
     UnknownOperationError,
 )
 from stead.model.privilege import Privilege
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.server.client_context import ClientContext
 
@@ -55,7 +56,9 @@ class Operation:
             InvalidRequestError: one is missing, unknown or of another type.
         """
         try:
-            bound = msgspec.convert(dict(arguments), self.arguments, strict=True)
+            bound = msgspec.convert(
+                dict(arguments), self.arguments, strict=True, dec_hook=_made
+            )
         except (msgspec.ValidationError, RecursionError) as error:
             # Escaped: an unknown field's name is whatever the client made up.
             told = ascii(str(error))[1:-1][:_TOLD]
@@ -116,6 +119,14 @@ class Operations:
     def names(self) -> tuple[str, ...]:
         """Return the names of all operations, sorted."""
         return tuple(sorted(self._table))
+
+
+def _made(kind: type, given: object) -> object:
+    """Make what no message holds as it is: a secret, of text."""
+    if kind is Secret and isinstance(given, str | Secret):
+        return Secret.of(given)
+    # Not the text that was given: it may be the secret of somebody who erred.
+    raise ValueError(f"no `{kind.__name__}`")
 
 
 def _runs_later(handler: Handler) -> bool:
