@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import judging
 import ledgers
 import serving
+import starts
 import threads
+import workers
 
 ROUNDS = 15
 SECONDS_OF_A_ROUND = 0.02
@@ -164,8 +166,10 @@ def main(arguments: list[str]) -> int:
         serving.measure(bench, folder)
         if os.geteuid() == 0:
             threads.measure_kernel(bench, folder)
+            workers.measure(bench, folder)
+            starts.measure(bench)
         else:
-            bench.leave_out("hardened threads, client.open", "they need root")
+            bench.leave_out("hardened threads, workers, starts", "they need root")
     print("\n".join(bench.table()))
     return 0
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from stead.errors import (
         AccessDeniedError,
         BadImpersonationLevelError,
+        KernelRefusedError,
         LogonFailureError,
         PrivilegeNotHeldError,
+        ProcessTimeoutError,
         SteadError,
     )
     from stead.model.access_mask import (
@@ -31,37 +33,49 @@ if TYPE_CHECKING:
     from stead.model.acl import Acl
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
+    from stead.model.secret import Secret
     from stead.model.security_descriptor import SecurityDescriptor
     from stead.model.sid import Sid
     from stead.model.token import AccessToken, ImpersonationLevel, TokenType
     from stead.monitor.context import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
+    from stead.server.acting.async_process import AsyncClientProcess
+    from stead.server.acting.processes import ClientProcess
     from stead.server.client_context import ClientContext
     from stead.server.enforcement import Enforcement
+    from stead.server.logon_session import LogonSession
     from stead.server.protected_server import ProtectedServer
+    from stead.server.workers.workers import WorkerLimits
 
 __all__ = [
     "AccessDeniedError",
     "AccessMask",
     "AccessToken",
     "Acl",
+    "AsyncClientProcess",
     "BadImpersonationLevelError",
     "ClientContext",
+    "ClientProcess",
     "Enforcement",
     "FileRights",
     "GenericMapping",
     "ImpersonationLevel",
+    "KernelRefusedError",
     "LogonFailureError",
+    "LogonSession",
     "LogonType",
     "Privilege",
     "PrivilegeNotHeldError",
+    "ProcessTimeoutError",
     "ProtectedServer",
     "Rights",
+    "Secret",
     "SecurityDescriptor",
     "Sid",
     "SteadError",
     "TokenRights",
     "TokenType",
+    "WorkerLimits",
     "access_check",
     "allow",
     "audit",
@@ -81,8 +95,10 @@ _HOMES = {
     "errors": (
         "AccessDeniedError",
         "BadImpersonationLevelError",
+        "KernelRefusedError",
         "LogonFailureError",
         "PrivilegeNotHeldError",
+        "ProcessTimeoutError",
         "SteadError",
     ),
     "model.access_mask": (
@@ -96,14 +112,19 @@ _HOMES = {
     "model.acl": ("Acl",),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),
+    "model.secret": ("Secret",),
     "model.security_descriptor": ("SecurityDescriptor",),
     "model.sid": ("Sid",),
     "model.token": ("AccessToken", "ImpersonationLevel", "TokenType"),
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
+    "server.acting.async_process": ("AsyncClientProcess",),
     "server.client_context": ("ClientContext",),
     "server.enforcement": ("Enforcement",),
+    "server.logon_session": ("LogonSession",),
+    "server.acting.processes": ("ClientProcess",),
     "server.protected_server": ("ProtectedServer",),
+    "server.workers.workers": ("WorkerLimits",),
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "AccountDisabledError",
     "AccountExistsError",
     "AccountLockedOutError",
+    "AdviseTimeoutError",
     "AmbiguousNameError",
     "BadImpersonationLevelError",
     "BadTokenTypeError",
@@ -448,9 +449,14 @@ class WorkerFailedError(SteadError):
     public = "the request failed"
 
     def __init__(
-        self, message: str, *, type_name: str, remote_traceback: str = ""
+        self,
+        message: str,
+        *,
+        type_name: str,
+        remote_traceback: str = "",
+        advice: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, advice=advice)
         self.type_name = type_name
         self.remote_traceback = remote_traceback
 
@@ -697,6 +703,14 @@ class DdeBusyError(SteadError):
     status = 0x4001
     win32_name = "DMLERR_BUSY"
     public = "the server is busy"
+
+
+class AdviseTimeoutError(SteadError):
+    """A DDE client did not acknowledge advised data in time: its advise has ended."""
+
+    status = 0x4000
+    win32_name = "DMLERR_ADVACKTIMEOUT"
+    public = "the advised data was not acknowledged in time"
 
 
 class DdeNotProcessedError(SteadError):

@@ -200,28 +200,64 @@ def test_only_a_group_has_members(accounts):
     assert () == accounts.members(NOBODY)
 
 
+def test_a_new_store_lets_accounts_log_on_as_windows_does(accounts):
+    assert {
+        (EVERYONE, "SeNetworkLogonRight"),
+        (USERS, "SeInteractiveLogonRight"),
+        (ADMINISTRATORS, "SeInteractiveLogonRight"),
+        (BACKUP_OPERATORS, "SeInteractiveLogonRight"),
+        (ADMINISTRATORS, "SeBatchLogonRight"),
+        (BACKUP_OPERATORS, "SeBatchLogonRight"),
+    } == set(accounts.all_rights())
+
+
 def test_rights_come_and_go(accounts):
-    assert accounts.add_right(USERS, "SeNetworkLogonRight")
-    assert not accounts.add_right(USERS, "SeNetworkLogonRight")
-    assert accounts.add_right(EVERYONE, "SeChangeNotifyPrivilege")
+    begun = accounts.all_rights()
+    someone, other = NOBODY.with_rid(1), NOBODY.with_rid(2)
+    assert accounts.add_right(other, "SeNetworkLogonRight")
+    assert not accounts.add_right(other, "SeNetworkLogonRight")
+    assert accounts.add_right(someone, "SeChangeNotifyPrivilege")
     both = (
-        (EVERYONE, "SeChangeNotifyPrivilege"),
-        (USERS, "SeNetworkLogonRight"),
+        (someone, "SeChangeNotifyPrivilege"),
+        (other, "SeNetworkLogonRight"),
     )
-    assert both == accounts.all_rights()
-    assert both == accounts.rights((USERS, NOBODY, EVERYONE))
-    assert both[1:] == accounts.rights((USERS,))
+    assert set(both) == set(accounts.all_rights()) - set(begun)
+    assert both == accounts.rights((other, NOBODY, someone))
+    assert both[1:] == accounts.rights((other,))
     assert () == accounts.rights(())
-    assert accounts.remove_right(USERS, "SeNetworkLogonRight")
-    assert not accounts.remove_right(USERS, "SeNetworkLogonRight")
-    assert not accounts.remove_right(USERS, "\udc80")
-    assert both[:1] == accounts.all_rights()
+    assert accounts.remove_right(other, "SeNetworkLogonRight")
+    assert not accounts.remove_right(other, "SeNetworkLogonRight")
+    assert not accounts.remove_right(other, "\udc80")
+    assert set(both[:1]) == set(accounts.all_rights()) - set(begun)
 
 
 def test_rights_of_very_many_holders_are_found(accounts):
-    accounts.add_right(USERS, "SeNetworkLogonRight")
     holders = (*(NOBODY.with_rid(rid) for rid in range(2000)), USERS)
-    assert ((USERS, "SeNetworkLogonRight"),) == accounts.rights(holders)
+    assert ((USERS, "SeInteractiveLogonRight"),) == accounts.rights(holders)
+
+
+CHANGES = {
+    "add_account": lambda store, _sid: store.add_account("bob", None, None),
+    "add_group": lambda store, _sid: store.add_group("staff", None),
+    "disable": lambda store, sid: store.set_account_disabled(sid, is_disabled=True),
+    "add_member": lambda store, sid: store.add_member(ADMINISTRATORS, sid),
+    "remove_member": lambda store, sid: store.remove_member(USERS, sid),
+    "add_right": lambda store, sid: store.add_right(sid, "SeBackupPrivilege"),
+    "remove_right": lambda store, sid: store.remove_right(sid, "SeTcbPrivilege"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_the_generation_grows_with_each_change_and_with_nothing_else(accounts, change):
+    alice = accounts.add_account("alice", None, None)
+    accounts.add_member(USERS, alice.sid)
+    accounts.add_right(alice.sid, "SeTcbPrivilege")
+    before = accounts.generation()
+    accounts.account_by_name("alice")
+    accounts.allocate_luid()
+    assert before == accounts.generation()
+    change(accounts, alice.sid)
+    assert before < accounts.generation()
 
 
 def test_luids_are_never_given_out_twice(place):

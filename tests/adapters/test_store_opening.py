@@ -125,7 +125,12 @@ def test_an_empty_file_is_refused_and_left_alone(place):
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE store SET version = 2", "DELETE FROM store"]
+    "change",
+    [
+        "UPDATE store SET version = 3",
+        "UPDATE store SET version = 0",
+        "DELETE FROM store",
+    ],
 )
 def test_a_store_of_another_version_is_refused(made, change):
     with sqlite3.connect(made) as connection:

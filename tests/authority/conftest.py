@@ -8,6 +8,7 @@ from stead.adapters.store import Store
 from stead.authority.identity import identify_account, identify_peer
 from stead.authority.names import NameTable
 from stead.authority.sessions import Sessions
+from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import ImpersonationLevel
 
@@ -26,9 +27,14 @@ class HandClock:
 
 
 @pytest.fixture
-def store():
+def whole_store():
     with Store.open(":memory:") as opened:
-        yield opened.accounts
+        yield opened
+
+
+@pytest.fixture
+def store(whole_store):
+    return whole_store.accounts
 
 
 @pytest.fixture
@@ -50,8 +56,8 @@ def sessions(store, clock):
 def identify(store):
     """Give what identifies an account on a host that knows no uid."""
 
-    def make(name, host=lambda _uid: None):
-        return identify_account(store, name, host=host)
+    def make(name, host=lambda _uid: None, logon_type=LogonType.NETWORK):
+        return identify_account(store, name, host=host, logon_type=logon_type)
 
     return make
 

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from stead.adapters.store import Store
+from stead.authority.identity import identify_again, require_logon_right
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
+    InvalidRequestError,
+    LogonTypeNotGrantedError,
     UnknownAccountError,
 )
 from stead.model import well_known
+from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 
 
@@ -123,14 +128,14 @@ def test_groups_and_rights_of_everybody_are_everybodys(store, identify_uid, ever
     store.add_right(everybody, "SeDenyNetworkLogonRight")
     identity = identify_uid(70001)
     assert "banned" in names_of(identity)
-    assert {"SeDenyNetworkLogonRight"} == identity.rights
+    assert "SeDenyNetworkLogonRight" in identity.rights
 
 
 def test_rights_of_users_are_accounts_and_not_bare_uids(store, identify, identify_uid):
     store.add_account("alice", 70001, 70001)
     store.add_right(well_known.USERS, "SeBackupPrivilege")
-    assert {"SeBackupPrivilege"} == identify("alice").rights
-    assert frozenset() == identify_uid(70002).rights
+    assert "SeBackupPrivilege" in identify("alice").rights
+    assert {"SeNetworkLogonRight"} == identify_uid(70002).rights
 
 
 def test_rights_come_from_the_account_its_groups_and_its_gids(store, identify):
@@ -144,4 +149,57 @@ def test_rights_come_from_the_account_its_groups_and_its_gids(store, identify):
         "SeBackupPrivilege",
         "SeRestorePrivilege",
         "SeSecurityPrivilege",
-    } == identify("alice").rights
+    } <= identify("alice").rights
+
+
+TYPE_SIDS = {
+    LogonType.INTERACTIVE: well_known.INTERACTIVE,
+    LogonType.NETWORK: well_known.NETWORK,
+    LogonType.BATCH: well_known.BATCH,
+    LogonType.SERVICE: well_known.SERVICE,
+}
+
+
+@pytest.mark.parametrize("logon_type", TYPE_SIDS)
+def test_what_those_of_one_type_are_in_and_hold_counts_for_that_type_alone(
+    store, identify, logon_type
+):
+    store.add_account("alice", None, None)
+    callers = store.add_group("callers", None)
+    store.add_member(callers.sid, TYPE_SIDS[logon_type])
+    store.add_right(TYPE_SIDS[logon_type], "SeShutdownPrivilege")
+    for other in TYPE_SIDS:
+        identity = identify("alice", logon_type=other)
+        is_it = other is logon_type
+        assert is_it is ("callers" in names_of(identity))
+        assert is_it is ("SeShutdownPrivilege" in identity.rights)
+
+
+def test_each_type_needs_its_right_and_a_denial_overrides_it(store, identify):
+    alice = store.add_account("alice", None, None)
+    for logon_type in TYPE_SIDS:
+        word = logon_type.name.capitalize()
+        for sid, right in store.all_rights():
+            store.remove_right(sid, right)
+        with pytest.raises(LogonTypeNotGrantedError, match="is not given"):
+            require_logon_right(identify("alice", logon_type=logon_type))
+        store.add_right(alice.sid, f"Se{word}LogonRight")
+        require_logon_right(identify("alice", logon_type=logon_type))
+        store.add_right(well_known.EVERYONE, f"SeDeny{word}LogonRight")
+        with pytest.raises(LogonTypeNotGrantedError, match="is denied"):
+            require_logon_right(identify("alice", logon_type=logon_type))
+
+
+@pytest.mark.parametrize("logon_type", set(LogonType) - set(TYPE_SIDS))
+def test_other_types_are_not_offered(store, identify, logon_type):
+    store.add_account("alice", None, None)
+    with pytest.raises(InvalidRequestError) as refused:
+        identify("alice", logon_type=logon_type)
+    assert "interactive, network, batch, service" in refused.value.advice
+
+
+def test_an_account_that_is_gone_is_nobody(store, identify):
+    store.add_account("alice", None, None)
+    before = identify("alice")
+    with Store.open(":memory:") as other, pytest.raises(UnknownAccountError):
+        identify_again(other.accounts, before)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from stead.adapters.store import Store
 from stead.authority.identity import identify_account
 from stead.authority.sessions import LEASE, Sessions
 from stead.decision.token_ops import duplicate_token
-from stead.errors import LogonSessionEndedError
+from stead.errors import LogonSessionEndedError, StoreUnavailableError
 from stead.model import well_known
 from stead.model.acl import NULL_DACL
 from stead.model.logon_record import LogonType
@@ -31,6 +32,12 @@ def account(store):
 @pytest.fixture
 def session(account, identify, open_session):
     return open_session(identify("alice"))
+
+
+@pytest.fixture
+def ended():
+    """What the endings of sessions said, in order."""
+    return []
 
 
 def test_a_session_knows_who_opened_it_and_how(session, account, sessions):
@@ -185,3 +192,213 @@ def test_a_token_whose_group_became_an_owner_does_not_live(sessions, session):
     better = TokenGroup(first.sid, first.attributes | GroupAttributes.OWNER)
     with pytest.raises(LogonSessionEndedError):
         sessions.require_live(replace(session.token, groups=(better, *rest)))
+
+
+# --- held, let go, ended ------------------------------------------------------------
+
+
+def test_a_session_lives_until_its_last_holder_lets_go(session, sessions):
+    """A naive session ends when its opener closes it, under whoever still acts."""
+    sessions.hold(session.token)
+    assert not sessions.release(session.token.logon_id)
+    sessions.require_live(session.token)
+    assert sessions.release(session.token.logon_id)
+    assert not sessions.release(session.token.logon_id)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.hold(session.token)
+
+
+def test_a_session_ends_at_once_whoever_holds_it(session, sessions):
+    sessions.hold(session.token)
+    assert sessions.end(session.token.logon_id)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+    assert not sessions.release(session.token.logon_id)
+
+
+def test_nobody_holds_a_session_by_a_token_made_by_hand(session, sessions):
+    raised = replace(session.token, level=ImpersonationLevel.DELEGATION)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.hold(raised)
+    assert sessions.release(session.token.logon_id)
+
+
+WAYS = {
+    "released": lambda sessions, logon_id, _user: sessions.release(logon_id),
+    "ended": lambda sessions, logon_id, _user: sessions.end(logon_id),
+    "all ended": lambda sessions, _logon_id, user: sessions.end_all_of(user),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_whatever_ends_a_session_calls_its_endings_once(
+    session, sessions, ended, way, account
+):
+    logon_id = session.token.logon_id
+    sessions.on_end(logon_id, lambda: ended.append("processes"))
+    forget = sessions.on_end(logon_id, lambda: ended.append("one that is over"))
+    sessions.on_end(logon_id, lambda: ended.append("logoff"))
+    forget()
+    forget()
+    for _ in range(2):
+        way(sessions, logon_id, account.sid)
+    assert ["processes", "logoff"] == ended
+
+
+def test_an_ending_of_a_session_that_has_ended_is_called_at_once(
+    session, sessions, ended
+):
+    sessions.end(session.token.logon_id)
+    sessions.on_end(session.token.logon_id, lambda: ended.append("late"))()
+    assert ["late"] == ended
+
+
+def test_an_ending_that_fails_is_logged_and_keeps_no_other_from_its_turn(
+    session, sessions, ended, caplog
+):
+    sessions.on_end(session.token.logon_id, lambda: 1 / 0)
+    sessions.on_end(session.token.logon_id, lambda: ended.append("next"))
+    assert sessions.end(session.token.logon_id)
+    assert ["next"] == ended
+    assert "ending of a logon session" in caplog.text
+
+
+def test_an_ending_runs_under_no_lock_of_the_sessions(session, sessions, ended):
+    def ending():
+        other = threading.Thread(target=lambda: ended.append(sessions.records()))
+        other.start()
+        other.join(30)
+
+    sessions.on_end(session.token.logon_id, ending)
+    sessions.end(session.token.logon_id)
+    assert [()] == ended
+
+
+def test_an_ending_that_falls_into_another_call_waits_for_that_calls_lock(
+    session, sessions, ended
+):
+    """As when a finalizer ends a session while its thread is inside this object."""
+    sessions.on_end(session.token.logon_id, lambda: ended.append(sessions._depth))
+    with sessions._locked():
+        sessions.end(session.token.logon_id)
+        assert [] == ended
+    assert [0] == ended
+
+
+def test_a_renewal_that_ends_a_session_calls_its_endings(
+    store, session, sessions, account, clock, ended
+):
+    sessions.on_end(session.token.logon_id, lambda: ended.append("logoff"))
+    store.set_account_disabled(account.sid, is_disabled=True)
+    clock.now += LEASE
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+    assert ["logoff"] == ended
+
+
+# --- what an account loses ----------------------------------------------------------
+
+
+@pytest.fixture
+def staff(store, account):
+    staff = store.add_group("staff", 70100)
+    store.add_member(staff.sid, account.sid)
+    store.add_right(staff.sid, "SeBackupPrivilege")
+    return staff
+
+
+LOSSES = {
+    "group": lambda store, account, staff: store.remove_member(staff.sid, account.sid),
+    "privilege": lambda store, _account, staff: store.remove_right(
+        staff.sid, "SeBackupPrivilege"
+    ),
+    "right": lambda store, _account, _staff: store.remove_right(
+        well_known.EVERYONE, "SeNetworkLogonRight"
+    ),
+    "denied": lambda store, account, _staff: store.add_right(
+        account.sid, "SeDenyNetworkLogonRight"
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_what_an_account_loses_ends_its_session_with_the_lease(
+    store, account, staff, identify, open_session, sessions, clock, loss
+):
+    """A naive session keeps the token with which it began for as long as it lives."""
+    session = open_session(identify("alice"))
+    clock.now += LEASE
+    sessions.require_live(session.token)
+    loss(store, account, staff)
+    sessions.require_live(session.token)
+    clock.now += LEASE
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_a_lease_that_is_expired_is_looked_at_at_once(
+    store, account, staff, identify, open_session, sessions, loss
+):
+    session = open_session(identify("alice"))
+    loss(store, account, staff)
+    sessions.expire()
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+
+
+def test_a_loss_between_identification_and_session_is_seen_at_its_first_use(
+    store, account, staff, identify, open_session, sessions
+):
+    identity = identify("alice")
+    store.remove_member(staff.sid, account.sid)
+    session = open_session(identity)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+
+
+def test_what_an_account_gains_counts_from_its_next_session(
+    store, account, session, identify, open_session, sessions, clock
+):
+    store.add_member(well_known.ADMINISTRATORS, account.sid)
+    store.add_right(account.sid, "SeBackupPrivilege")
+    clock.now += LEASE
+    sessions.require_live(session.token)
+    assert session.token.group(well_known.ADMINISTRATORS) is None
+    second = open_session(identify("alice"))
+    assert second.token.group(well_known.ADMINISTRATORS) is not None
+
+
+def test_what_others_lose_and_a_new_password_end_nothing(
+    whole_store, store, account, session, sessions, clock
+):
+    bob = store.add_account("bob", None, None)
+    store.set_account_disabled(bob.sid, is_disabled=True)
+    whole_store.credentials.set_password(account.sid, "verifier", changed_at=1)
+    clock.now += LEASE
+    sessions.require_live(session.token)
+
+
+def test_groups_that_the_kernel_vouched_for_stay_and_those_of_the_store_go(
+    store, identify_uid, open_session, sessions
+):
+    staff = store.add_group("staff", 70100)
+    store.add_member(staff.sid, well_known.unix_user(70001))
+    session = open_session(identify_uid(70001, 70001, (50,)))
+    assert session.token.group(well_known.unix_group(70100)) is not None
+    store.add_group("more", None)
+    sessions.expire()
+    sessions.require_live(session.token)
+    store.remove_member(staff.sid, well_known.unix_user(70001))
+    sessions.expire()
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+
+
+def test_a_store_that_cannot_be_asked_lets_nobody_in(
+    whole_store, session, sessions, clock
+):
+    clock.now += LEASE
+    whole_store.close()
+    with pytest.raises(StoreUnavailableError):
+        sessions.require_live(session.token)

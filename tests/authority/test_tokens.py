@@ -21,7 +21,6 @@ LOGON = Luid(0x1_0000_0007)
 def token_of(identity, level=ImpersonationLevel.IMPERSONATION):
     return tokens.client_token(
         identity,
-        logon_type=LogonType.NETWORK,
         level=level,
         logon_id=LOGON,
         token_id=Luid(8),
@@ -124,3 +123,39 @@ def test_what_somebody_makes_is_theirs_alone(sid):
     dacl = tokens.default_dacl(sid)
     assert isinstance(dacl, Acl)
     assert [sid, well_known.LOCAL_SYSTEM] == [ace.trustee for ace in dacl]
+
+
+PRIMARY_TYPES = {
+    LogonType.INTERACTIVE: well_known.INTERACTIVE,
+    LogonType.BATCH: well_known.BATCH,
+    LogonType.SERVICE: well_known.SERVICE,
+}
+
+
+@pytest.mark.parametrize("logon_type", PRIMARY_TYPES)
+def test_other_types_than_network_give_a_primary_token(store, identify, logon_type):
+    store.add_account("alice", None, None)
+    token = token_of(identify("alice", logon_type=logon_type))
+    assert (TokenType.PRIMARY, ImpersonationLevel.IMPERSONATION) == (
+        token.type,
+        token.level,
+    )
+    assert token.group(PRIMARY_TYPES[logon_type]) is not None
+    assert token.group(well_known.NETWORK) is None
+    assert token.group(well_known.logon_sid(1, 7)) is not None
+
+
+def test_a_primary_token_holds_most_privileges_disabled(store, identify):
+    alice = store.add_account("alice", None, None)
+    held = {
+        Privilege.BACKUP,
+        Privilege.CHANGE_NOTIFY,
+        Privilege.IMPERSONATE,
+        Privilege.CREATE_GLOBAL,
+    }
+    for privilege in held:
+        store.add_right(alice.sid, privilege.value)
+    token = token_of(identify("alice", logon_type=LogonType.INTERACTIVE))
+    assert held == {entry.privilege for entry in token.privileges}
+    assert held - {Privilege.BACKUP} == token.enabled_privileges
+    assert held == token_of(identify("alice")).enabled_privileges

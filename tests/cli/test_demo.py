@@ -26,6 +26,7 @@ TRAIL_LINE = re.compile(
     r"(?:  object (.+))?"
 )
 ASKED = re.compile(r"  (\w+) +\w+, [\w ]+?  +(.+?)  +((?:granted|refused): .*)")
+LOGON = "log on, start `id`"
 pytestmark = pytest.mark.slow
 
 
@@ -141,6 +142,13 @@ def test_the_demo_shows_the_kernel_judging_each_client_under_its_own_uid(place):
     )
     assert "granted: dora's own note" == asked["dora", "read dora.txt"]
     assert asked["dora", "read alice.txt"].startswith("refused: access is denied (")
+    shown = re.fullmatch(r"granted: uid=(\d+) gid=\1 .*", asked["alice", LOGON])
+    assert re.search(rf"alice uid {shown[1]}\b", done.stdout)
+    guess = asked["alice", "log on by a guess"]
+    assert guess.startswith("refused: logon failure (record ")
+    assert "granted: 3" == asked["alice", "request margin"]
+    assert asked["bob", "request margin"].startswith("refused: access is denied (")
+    assert_loses_the_prices("bob", rows)
     assert_explains(done.stdout)
     assert_names_everybody(done.stdout)
     assert {"alice", "bob", "carol", "dora", "-", "uid 0"} == {
@@ -163,12 +171,23 @@ def test_the_demo_without_root_says_first_what_is_not_enforced(place):
     reads = [line for line in asked if re.search(r"  read \w+\.txt ", line)]
     assert reads
     assert [] == [line for line in reads if "refused: " not in line]
+    assert any(f"{LOGON} " in line and "starts nothing" in line for line in asked)
+    assert_loses_the_prices("alice", asked)
     raw = part(done.stdout, "code that opens", "one refusal")
     assert "`open` is refused inside the impersonation block" in raw[0]
     assert "client.open" not in raw[1]  # which this server does not offer
     assert_explains(done.stdout)
     assert_names_everybody(done.stdout)
     assert place.is_clean()
+
+
+def assert_loses_the_prices(who, rows):
+    """Whoever may hear of a price hears of one, and then that this has ended."""
+    asked = [row for row in map(ASKED.fullmatch, filter(None, rows)) if row[1] == who]
+    heard = [row[3] for row in asked if row[2] == "news of acme"]
+    assert re.fullmatch(r"granted: \d+", heard[0])
+    assert heard[1].startswith("refused: access is denied (record ")
+    assert 2 == len(heard)
 
 
 def assert_explains(screen):

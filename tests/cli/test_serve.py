@@ -21,6 +21,16 @@ def make():
 
     return server
 
+def desk(server):
+    from stead.model.ace import allow
+    from stead.server.dde import DdeDesk, DdeRights
+
+    made = DdeDesk(server)
+    every = [allow("Everyone", int(DdeRights.CONNECT | DdeRights.REQUEST))]
+    prices = made.register("prices", entries=every)
+    prices.topic("stocks", {"acme": "12"}, entries=every)
+    return made
+
 nothing = object
 """
 
@@ -83,6 +93,16 @@ def test_a_program_s_own_server_is_served_by_its_name(private, process):
     assert "S-1-5-7" == ran.json["sid"]
 
 
+def test_a_program_s_own_desk_is_served_by_its_name(private, process):
+    (private / "program.py").write_text(PROGRAM)
+    dde = private / "dde"
+
+    with serving("program:make", "--dde", dde, "--desk", "program:desk", cwd=private):
+        ran = process("dde", "request", dde, "prices", "stocks", "acme")
+
+    assert (0, ["12"]) == (ran.status, ran.lines)
+
+
 def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
     pipe = private / "pipe"
 
@@ -103,6 +123,9 @@ def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
         (("program:missing", "--pipe", "/tmp/p"), "`program:missing` cannot be loaded"),
         (("program:nothing", "--pipe", "/tmp/p"), "`program:nothing` is no Protected"),
         (("json:dumps", "--pipe", "/tmp/p"), "nothing that makes one"),
+        (("program:make", "--dde", "/tmp/p"), "no desk is named"),
+        (("program:make", "--dde", "/tmp/p", "--desk", "program:make"), "no DdeDesk"),
+        (("program:make", "--dde", "/tmp/p", "--desk", "builtins:repr"), "no DdeDesk"),
         (("--store", "a.db", "--pipe", "missing/pipe"), "missing"),
         (("--store", "missing/a.db", "--pipe", "pipe"), "missing"),
     ],

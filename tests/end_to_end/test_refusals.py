@@ -124,7 +124,7 @@ def test_whoever_is_not_admitted_hears_one_line_whatever_the_cause(
         for reason in record.reasons
     }
     assert {"account `carol` is disabled",
-            "`dave` is denied to log on from the network"} == reasons  # fmt: skip
+            "`dave` is denied to log on as network"} == reasons  # fmt: skip
 
 
 def test_unknown_and_disabled_accounts_are_answered_alike_over_http(start, world):

@@ -19,8 +19,17 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
+from uuid import UUID
 
-from stead.errors import SteadError
+from stead.errors import RemoteProtocolError, SteadError
+from stead.gates.dde import messages as dde
+from stead.gates.dde.limits import DdeLimits
+from stead.gates.dde.protocol import DdeProtocol
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     VERSION,
@@ -39,6 +48,7 @@ from stead.ledger.chain import Verification
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
+from stead.server.workers.plain_data import read_plain, write_plain
 
 SDDL = (
     "O:BAG:SYD:(A;;GA;;;BA)(D;OICI;0x1f01ff;;;S-1-5-21-1-2-3-1001)",
@@ -71,6 +81,39 @@ REQUESTS = (
 ANSWERS = (
     Result(id=1, value={"text": "hello"}),
     Refusal(id=2, status=5, message="access is denied", record=7),
+)
+PLAIN = (
+    [None, True, -1, 2**70, 1.5, 2j, "a \udc80", b"b", bytearray(b"c")],
+    {"d": (3,), -1: {4, "e"}, (5, frozenset({-2, 6})): [[]]},
+    (date(2026, 1, 2), datetime(2026, 1, 2, 3, tzinfo=UTC)),
+    (time_of_day(4, 5), timedelta(6)),
+    [Decimal("-7.8E+9"), Fraction(9, 10), UUID(int=11), PurePosixPath("/a/b")],
+)
+DDE_LIMITS = DdeLimits(transactions=8, socket=LIMITS)
+DDE_HELLO = dde.Hello(version=dde.VERSION)
+DDE_WELCOME = dde.Welcome(
+    version=dde.VERSION, server="notes", conversations=2, advises=2, transactions=8
+)
+DDE_CONNECT = dde.Connect(conversation=1, service="prices", topic="stocks")
+DDE_CONNECT_2 = dde.Connect(conversation=2, service="prices", topic="bonds")
+DDE_CONNECTED = dde.Connected(conversation=1)
+_ACME = {"conversation": 1, "item": "acme"}
+_VALUE = dde.Value(plain={"price": [12, 1.5, None]})
+# What a client says in a conversation that stands, and what it hears.
+DDE_ASKED = (
+    dde.Request(transaction=1, **_ACME),
+    dde.Poke(transaction=2, value=dde.Value(content=b"12"), **_ACME),
+    dde.Execute(conversation=1, transaction=3, command="[open]"),
+    dde.Advise(transaction=4, acknowledged=True, **_ACME),
+)
+DDE_ANSWERS = (
+    dde.Data(conversation=1, transaction=1, value=_VALUE),
+    dde.Busy(conversation=1, transaction=2),
+    dde.Nack(conversation=1, transaction=3, status=5, message="access is denied"),
+    dde.Done(conversation=1, transaction=4),
+    dde.AdviseData(serial=1, value=_VALUE, **_ACME),
+    dde.AdviseEnded(status=5, message="access is denied", record=7, **_ACME),
+    dde.Terminated(conversation=1, reason="enough"),
 )
 
 
@@ -139,13 +182,61 @@ def read_answers(data: bytes) -> None:
     compare(lambda: talking(Role.CLIENT), data)
 
 
-def compare(begin: Callable[[], PipeProtocol], data: bytes) -> None:
+def read_value(data: bytes) -> None:
+    """Read what a worker answers; what is accepted is written and read as the same."""
+    found = write_plain(read_plain(data))
+    # Sets come in any order, and not every number equals itself.
+    assert len(found) == len(write_plain(read_plain(found)))
+
+
+def read_dde_opening(data: bytes) -> None:
+    """Take a DDE client's first bytes."""
+    compare(lambda: DdeProtocol(Role.SERVER, DDE_LIMITS), data)
+
+
+def read_dde_transactions(data: bytes) -> None:
+    """Take what a DDE client says."""
+    compare(lambda: conversing(Role.SERVER), data)
+
+
+def read_dde_answers(data: bytes) -> None:
+    """Take what a DDE server says to a client that has asked."""
+    compare(lambda: conversing(Role.CLIENT), data)
+
+
+def conversing(role: Role) -> DdeProtocol:
+    """Return an end that has a conversation; a client's has asked in it."""
+    protocol = DdeProtocol(role, DDE_LIMITS)
+    if role is Role.SERVER:
+        protocol.receive_data(dde_framed(DDE_HELLO))
+        protocol.send(DDE_WELCOME)
+        protocol.receive_data(dde_framed(DDE_CONNECT))
+        protocol.send(DDE_CONNECTED)
+        return protocol
+    protocol.send(DDE_HELLO)
+    protocol.receive_data(dde_framed(DDE_WELCOME))
+    protocol.send(DDE_CONNECT)
+    protocol.receive_data(dde_framed(DDE_CONNECTED))
+    for message in DDE_ASKED:
+        protocol.send(message)
+    return protocol
+
+
+def dde_framed(*messages: dde.Message) -> bytes:
+    """Return DDE messages as they travel."""
+    bodies = [dde.write_message(message) for message in messages]
+    return b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+
+def compare(begin: Callable[[], PipeProtocol | DdeProtocol], data: bytes) -> None:
     """Take bytes at once and one by one: the same comes of both."""
     whole = heard(begin(), [data])
     assert whole == heard(begin(), [data[n : n + 1] for n in range(len(data))])
 
 
-def heard(protocol: PipeProtocol, chunks: list[bytes]) -> tuple[list[object], str]:
+def heard(
+    protocol: PipeProtocol | DdeProtocol, chunks: list[bytes]
+) -> tuple[list[object], str]:
     """Return the messages, and the mistake that ended the conversation."""
     messages: list[object] = []
     try:
@@ -153,8 +244,10 @@ def heard(protocol: PipeProtocol, chunks: list[bytes]) -> tuple[list[object], st
             messages += protocol.receive_data(chunk)
             while found := protocol.receive_data(b""):
                 messages += found
+    except RemoteProtocolError as error:
+        return messages, str(error)
     except SteadError as error:
-        return messages, f"{type(error).__name__}: {error}"
+        raise AssertionError("bytes are the peer's mistake, never ours") from error
     return messages, ""
 
 
@@ -191,7 +284,18 @@ def targets() -> list[Target]:
         Target("pipe opening", (framed(HELLO),), read_opening),
         Target("pipe requests", (framed(*REQUESTS, Goodbye()),), read_requests),
         Target("pipe answers", (framed(*ANSWERS, Goodbye()),), read_answers),
+        Target("DDE opening", (dde_framed(DDE_HELLO),), read_dde_opening),
+        Target(
+            "DDE transactions",
+            (
+                dde_framed(*DDE_ASKED, dde.Terminate(conversation=1), DDE_CONNECT_2),
+                dde_framed(dde.Qos(level="anonymous"), DDE_CONNECT_2, dde.Goodbye()),
+            ),
+            read_dde_transactions,
+        ),
+        Target("DDE answers", (dde_framed(*DDE_ANSWERS),), read_dde_answers),
         Target("record", (write_record(_RECORD),), read_body),
+        Target("plain data", tuple(map(write_plain, PLAIN)), read_value),
         Target("witness", (f"12:{'ab' * 32}".encode(),), read_witness),
     ]
 

@@ -133,7 +133,7 @@ def test_who_does_not_read_its_answer_counts_as_idle(opened):
                 crowd = await crowd_of(gate, stack, 2, uid=CROWD)
                 for raw in crowd:
                     await raw.send(request(1, "large"))
-                connections = list(gate._connections.values())
+                connections = list(gate._door.visits.values())
                 await house.until(
                     lambda: (
                         len(house.finished) == 2
@@ -189,7 +189,7 @@ def test_who_waits_to_be_admitted_is_not_when_the_gate_stops(opened):
                 crowd = [stack.enter_context(Raw(gate)) for _ in range(3)]
                 for raw in crowd:
                     await raw.send(HELLO)
-                connections = gate._connections
+                connections = gate._door.visits
                 await house.until(
                     lambda: (
                         len(connections) == 3
@@ -213,7 +213,7 @@ def test_answers_that_nobody_reads_stop_further_requests(opened):
                 crowd = await crowd_of(gate, stack, 4)
                 for raw in crowd:
                     await raw.send(b"".join(request(n, "large") for n in range(1, 9)))
-                share = gate._shares.of(os.geteuid())
+                share = gate._door._shares.of(os.geteuid())
                 await house.until(lambda: share.held + PipeLimits().frame > bound)
                 for _ in range(100):
                     await asyncio.sleep(0)
@@ -253,7 +253,7 @@ def test_a_gate_can_stop_while_requests_wait_for_their_bytes(opened):
                 await first.send(request(1, "wait"))
                 await house.until(lambda: len(house.calls) == 1)
                 await second.send(request(1, "echo"))
-                share = gate._shares.of(os.geteuid())
+                share = gate._door._shares.of(os.geteuid())
                 await house.until(lambda: len(share._waiting) == 1)
                 stopping = asyncio.create_task(gate.stop())
                 assert Goodbye(reason="the server is shutting down") == (
@@ -294,7 +294,7 @@ def test_all_that_were_turned_away_are_told_in_one_report(opened):
                 assert "the client took too long" == (await silent.hear()).reason
                 with Raw(gate):
                     pass
-                await house.until(lambda: gate._tally._count == 2)
+                await house.until(lambda: gate._door._tally._count == 2)
                 (rude, _) = await crowd_of(gate, stack, 2)
                 for _ in range(5):
                     assert TOO_MANY == await stack.enter_context(Raw(gate)).hear()

@@ -467,7 +467,7 @@ def test_a_process_out_of_descriptors_rests_and_then_goes_on(opened, caplog):
                     late.connect(str(gate.path))
                     await house.until(lambda: "out of descriptors" in caplog.text)
                     turns = 0
-                    while gate._pause is not None and turns < 50:
+                    while gate._door._pause is not None and turns < 50:
                         await asyncio.sleep(0)
                         turns += 1
                     assert 1 == caplog.text.count("out of descriptors")
@@ -511,17 +511,17 @@ def test_a_request_that_cannot_be_cancelled_is_left_behind_and_said_so(opened, c
 
 def test_a_gate_that_rests_can_be_stopped(opened):
     async def scenario():
-        async with opened() as (gate, house):
-            gate._rest(gate._binding.listener, house.admit)
-            assert gate._pause is not None
+        async with opened() as (gate, _):
+            gate._door._rest(gate._door._binding.listener)
+            assert gate._door._pause is not None
             await gate.stop()
-            assert gate._pause is None
+            assert gate._door._pause is None
 
     running(scenario)
 
 
 def test_a_peer_whom_the_kernel_does_not_know_is_turned_away(opened):
-    class Door:
+    class Listener:
         """A listener that hands out a socket without a peer."""
 
         made = socket.socket(socket.AF_UNIX)
@@ -530,9 +530,9 @@ def test_a_peer_whom_the_kernel_does_not_know_is_turned_away(opened):
             return self.made, None
 
     async def scenario():
-        async with opened() as (gate, house):
-            gate._accept(Door(), house.admit)
-            assert -1 == Door.made.fileno()
+        async with opened() as (gate, _):
+            gate._door._accept(Listener())
+            assert -1 == Listener.made.fileno()
             assert 0 == gate.clients
 
     running(scenario)

@@ -154,7 +154,7 @@ def test_without_a_ledger_nothing_is_granted(speechless, alice, plan, rights):
     with pytest.raises(LedgerUnavailableError):
         speechless.open(alice.subject, plan, rights.READ)
     with pytest.raises(LedgerUnavailableError):
-        speechless.ask_for_file(alice.subject, "/etc/passwd", os.O_RDONLY)
+        speechless.files.ask(alice.subject, "/etc/passwd", os.O_RDONLY)
     with pytest.raises(LedgerUnavailableError):
         speechless.require_privilege(
             alice.subject, (Privilege.CHANGE_NOTIFY,), operation="walk"
@@ -216,7 +216,7 @@ def test_an_ended_session_has_no_privileges(server, alice, record_of):
 def test_an_ended_session_asks_for_no_file(guard, alice, record_of):
     alice.close()
     with pytest.raises(LogonSessionEndedError) as refused:
-        guard.ask_for_file(alice.subject, "/etc/passwd", os.O_RDONLY)
+        guard.files.ask(alice.subject, "/etc/passwd", os.O_RDONLY)
     assert "/etc/passwd" == record_of(refused.value.record).object_name
 
 
@@ -275,7 +275,7 @@ def test_a_server_without_the_privilege_asks_for_no_file(open_server):
     server.accounts.add("alice")
     alice = server.client_for("alice", authenticated_by="test")
     with pytest.raises(PrivilegeNotHeldError):
-        server._house.guard.ask_for_file(alice.subject, "/etc/passwd", os.O_RDONLY)
+        server._house.guard.files.ask(alice.subject, "/etc/passwd", os.O_RDONLY)
 
 
 # --- handles ----------------------------------------------------------------------

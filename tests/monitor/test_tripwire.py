@@ -311,6 +311,32 @@ def test_advice_names_client_open_only_where_the_server_has_it(guard, alice, pat
         assert "client.open" not in advice_of(PROCESSES["popen"], path)
 
 
+@pytest.mark.parametrize("name", ["popen", "fork", "exec", "spawn", "system", "pty"])
+def test_advice_names_client_start_only_where_the_server_has_it(
+    guard, alice, path, name
+):
+    with alice.impersonate():
+        assert "client.start" not in advice_of(PROCESSES[name], path)
+    starting = replace(guard, verbs=frozenset({"client.open", "client.start"}))
+    with Block(FrameKind.CLIENT, alice.subject, starting):
+        advice = advice_of(PROCESSES[name], path)
+        assert "client.start(argv)" in advice
+        assert "with server.as_server()" in advice
+        assert "client.start" not in advice_of(PROCESSES["kill"], path)
+        assert "client" not in advice_of(SOCKETS["connect"], path)
+
+
+def test_the_servers_own_token_is_asked_for_by_name(server, alice):
+    script = [sys.executable, "-c", "import os; print(os.getuid())"]
+    with alice.impersonate():
+        with pytest.raises(AccessDeniedError) as refused:
+            subprocess.run(script, check=True, capture_output=True)
+        assert "with server.as_server():" in refused.value.advice
+        with server.as_server():
+            ran = subprocess.run(script, check=True, capture_output=True)
+    assert b"%d\n" % os.getuid() == ran.stdout
+
+
 def test_every_verb_that_advice_names_exists(server, alice, path):
     with alice.impersonate():
         advice = advice_of(FILES["open"], path)
@@ -318,6 +344,7 @@ def test_every_verb_that_advice_names_exists(server, alice, path):
     assert hasattr(server, "as_server")
     assert hasattr(server, "executor")
     assert hasattr(alice, "open")
+    assert hasattr(alice, "start")
 
 
 def test_without_a_server_raw_acts_are_refused_and_nobody_records_it(path):

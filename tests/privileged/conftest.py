@@ -1,18 +1,29 @@
 """What the tests of ROOT share: folders that clients can reach, and programs."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged import trees
 from stead.privileged.executor import KernelExecutor
+from stead.privileged.launching import Launcher
+from stead.privileged.orders import Order
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
+from stead.privileged.watch import Watch
 
 PROGRAMS = Path(__file__).parent / "programs"
+
+WAIT = 60  # seconds until what must happen is given up: only a defect takes as long
 
 
 def pytest_runtest_setup(item):
@@ -76,3 +87,111 @@ def file_of(world):
         return path
 
     return make
+
+
+CLIENT = PosixIdentity(70001, 70001, (70005,))
+PATH = (b"PATH", b"/usr/bin:/bin")
+
+
+@pytest.fixture
+def descriptors():
+    """Give what says which descriptors are open."""
+    return lambda: sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture
+def watch():
+    opened = Watch("test-watch")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def launcher(watch):
+    with contextlib.closing(
+        Launcher("test", watch, guard=DEFAULT_GUARD_UID)
+    ) as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def start(launcher):
+    """Give what starts a program as the client, and collects what it prints.
+
+    It gives the process, and what waits for its end and returns its output.
+    """
+
+    def begin(*argv, identity=CLIENT, stdin=subprocess.DEVNULL, extra=(), **order):
+        order.setdefault("environment", (PATH,))
+        ordered = Order(identity, tuple(map(os.fsencode, argv)), **order)
+        reading, writing = os.pipe()
+        null = os.open(os.devnull, os.O_RDWR)
+        first = null if stdin == subprocess.DEVNULL else stdin
+        try:
+            child = launcher.start(
+                ordered, (first, writing, writing), extra=extra, on_end=_nothing
+            )
+        finally:
+            os.close(writing)
+            os.close(null)
+
+        def output():
+            with os.fdopen(reading, encoding="utf-8", errors="replace") as file:
+                child.started.result(WAIT)
+                text = file.read()
+            child.ended.result(WAIT)
+            return text
+
+        return child, output
+
+    return begin
+
+
+@pytest.fixture
+def output_of(start):
+    """Give what runs a program as the client and returns what it prints."""
+
+    def run(*argv, **order):
+        return start(*argv, **order)[1]()
+
+    return run
+
+
+@pytest.fixture
+def refusal_of(start):
+    """Give what starts a program and returns why it did not start."""
+
+    def run(*argv, **order):
+        child, output = start(*argv, **order)
+        refusal = child.started.exception(WAIT)
+        with pytest.raises(type(refusal)):
+            output()
+        assert child.ended.result(WAIT) is None
+        return refusal
+
+    return run
+
+
+@pytest.fixture
+def stopped(launcher):
+    """Give what stops the launcher and whoever waits for orders, and names them."""
+
+    def stop():
+        launcher.open()
+        pids = [launcher._processes[-1]._process.pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            while trees._read(pid).state != "T":
+                time.sleep(0.001)
+            if len(pids) == 1:
+                # No other is forked now.
+                pids.extend(
+                    each.pid for each in trees._processes() if each.parent == pid
+                )
+        return pids
+
+    return stop
+
+
+def _nothing(_status):
+    """Take no note of the end."""

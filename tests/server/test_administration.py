@@ -1,20 +1,30 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from stead.authority.ports import Account
 from stead.errors import (
     AccessDeniedError,
     AccountExistsError,
+    AccountLockedOutError,
+    EnforcementUnavailableError,
     InvalidNameError,
+    InvalidRequestError,
     LedgerUnavailableError,
+    LogonFailureError,
     LogonSessionEndedError,
+    LoopThreadError,
+    PasswordMismatchError,
     UnknownAccountError,
 )
 from stead.model import well_known
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.privilege import LogonRight, Privilege
+from stead.model.secret import Secret
 from stead.server.administration import right_named
 
 CHANGES = {
@@ -26,6 +36,9 @@ CHANGES = {
     "remove_member": lambda desk: desk.remove_member("Users", "bob"),
     "grant": lambda desk: desk.grant("bob", Privilege.BACKUP),
     "revoke": lambda desk: desk.revoke("bob", Privilege.BACKUP),
+    "set_password": lambda desk: desk.set_password("bob", Secret("tiger")),
+    "remove_password": lambda desk: desk.remove_password("bob"),
+    "unlock": lambda desk: desk.unlock("bob"),
     "may change": lambda desk: desk.require_may_change(),
 }
 QUESTIONS = {
@@ -33,12 +46,17 @@ QUESTIONS = {
     "groups": lambda desk: desk.groups(),
     "members": lambda desk: desk.members("Users"),
     "rights": lambda desk: desk.rights(),
+    "have_password": lambda desk: desk.have_password(),
+    "are_locked": lambda desk: desk.are_locked(),
     "add, exists": lambda desk: desk.add("bob", exist_ok=True),
     "add_group, exists": lambda desk: desk.add_group("readers", exist_ok=True),
 }
 UNKNOWN = {
     "disable": lambda desk: desk.disable("mallory"),
     "enable": lambda desk: desk.enable("mallory"),
+    "set_password": lambda desk: desk.set_password("mallory", Secret("tiger")),
+    "remove_password": lambda desk: desk.remove_password("mallory"),
+    "unlock": lambda desk: desk.unlock("mallory"),
     "add_member": lambda desk: desk.add_member("Users", "mallory"),
     "group": lambda desk: desk.add_member("wizards", "bob"),
     "remove_member": lambda desk: desk.remove_member("wizards", "mallory"),
@@ -117,7 +135,8 @@ def test_what_cannot_be_recorded_is_not_changed(server, act):
     store = server.accounts.store
 
     def state():
-        return store.accounts(), store.groups(), store.all_rights()
+        passwords = server.accounts.logon.with_password()
+        return store.accounts(), store.groups(), store.all_rights(), passwords
 
     before = state()
     server._house.guard.sink.close()
@@ -237,3 +256,109 @@ def test_a_right_is_read_by_its_win32_name():
     assert LogonRight.DENY_NETWORK is right_named("SeDenyNetworkLogonRight")
     with pytest.raises(InvalidNameError, match="no privilege"):
         right_named("SeEverything")
+
+
+# --- passwords --------------------------------------------------------------------
+
+
+@pytest.fixture
+def slept():
+    return []
+
+
+@pytest.fixture
+def desk(server, slept):
+    return replace(server.accounts, sleep=slept.append)
+
+
+def knows(desk, name, word):
+    return desk.logon.confirm(name, Secret(word)).error is None
+
+
+def test_an_administrator_sets_and_takes_a_password(desk, trail):
+    secret = Secret("tiger")
+    desk.set_password("alice", secret)
+    assert secret.is_wiped
+    assert knows(desk, "alice", "tiger")
+    [alice] = desk.have_password()
+    assert desk.store.account_by_name("alice").sid == alice
+    assert desk.remove_password("alice")
+    assert not desk.remove_password("alice")
+    assert not knows(desk, "alice", "tiger")
+    assert [("alice", {}), ("alice", {"to": "none"})] == [
+        (record.object_name, record.detail)
+        for record in trail(AuditEvent.PASSWORD_RESET)
+    ]
+
+
+def test_whoever_knows_a_password_may_change_it(desk, alice, trail):
+    desk.set_password("alice", Secret("tiger"))
+    own = replace(desk, subject=alice.subject)
+    old, new = Secret("tiger"), Secret("lion")
+    own.change_password("alice", old, new)
+    assert (True, True) == (old.is_wiped, new.is_wiped)
+    assert knows(desk, "alice", "lion")
+    [record] = trail(AuditEvent.PASSWORD_CHANGED)
+    assert ("alice", "alice") == (record.client.name, record.object_name)
+
+
+def test_changing_a_password_is_no_way_to_guess_it(desk, alice, trail, slept):
+    """Wrong ones are counted and answered late, and lock the name, as at a logon."""
+    desk.set_password("alice", Secret("tiger"))
+    own = replace(desk, subject=alice.subject)
+    for _ in range(10):
+        new = Secret("mine")
+        with pytest.raises(LogonFailureError) as refused:
+            own.change_password("alice", Secret("guess"), new)
+        assert refused.value.__context__ is None
+        assert new.is_wiped
+    assert 10 == len(slept)
+    with pytest.raises(LogonFailureError):
+        own.change_password("alice", Secret("tiger"), Secret("mine"))
+    assert 1 == len(trail(AuditEvent.ACCOUNT_LOCKED_OUT))
+    statuses = {record.status for record in trail(AuditEvent.PASSWORD_CHANGED)}
+    assert {PasswordMismatchError.status, AccountLockedOutError.status} == statuses
+    alices = desk.store.account_by_name("alice").sid
+    assert {alices} == desk.are_locked()
+    assert desk.unlock("alice")
+    assert not desk.unlock("alice")
+    assert ["alice"] == [r.object_name for r in trail(AuditEvent.ACCOUNT_UNLOCKED)]
+    own.change_password("alice", Secret("tiger"), Secret("lion"))
+
+
+def test_a_new_password_that_none_can_be_changes_nothing(desk, alice):
+    desk.set_password("alice", Secret("tiger"))
+    for act in (
+        lambda secret: desk.set_password("alice", secret),
+        lambda secret: desk.change_password("alice", Secret("tiger"), secret),
+    ):
+        for word in ("", "x" * 2000):
+            with pytest.raises(InvalidRequestError):
+                act(Secret(word))
+    assert knows(desk, "alice", "tiger")
+
+
+def test_whose_session_ended_changes_no_password(desk, alice):
+    desk.set_password("alice", Secret("tiger"))
+    alice.close()
+    own = replace(desk, subject=alice.subject)
+    with pytest.raises(LogonSessionEndedError):
+        own.change_password("alice", Secret("tiger"), Secret("lion"))
+    assert knows(desk, "alice", "tiger")
+
+
+def test_an_event_loop_never_waits_for_a_password(desk):
+    async def main():
+        secret = Secret("tiger")
+        with pytest.raises(LoopThreadError):
+            desk.set_password("alice", secret)
+        assert secret.is_wiped
+
+    asyncio.run(main())
+
+
+def test_a_server_without_the_library_keeps_no_passwords(desk):
+    poor = replace(desk, logon=None)
+    with pytest.raises(EnforcementUnavailableError):
+        poor.set_password("alice", Secret("tiger"))
+    assert (frozenset(), frozenset()) == (poor.have_password(), poor.are_locked())

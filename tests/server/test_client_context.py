@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +24,10 @@ from stead.errors import (
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.token import ImpersonationLevel
-from stead.server.client_context import ClientContext, _flags
+from stead.server.acting.acting import Acting
+from stead.server.acting.called import OpenedFile
+from stead.server.acting.file_request import flags_of
+from stead.server.client_context import ClientContext
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ def test_no_file_is_opened_on_a_loops_thread(alice, tmp_path):
     ],
 )
 def test_modes_are_those_of_open(mode, flags):
-    assert flags == _flags(mode)
+    assert flags == flags_of(mode)
 
 
 @pytest.mark.parametrize("mode", ["", "b", "rw", "rr", "rbt", "z", "r++", "U"])
@@ -185,34 +191,55 @@ class FullLater:
         self.sink.queue(record)
 
 
-def test_a_file_whose_opening_cannot_be_recorded_is_closed_again(
-    guard, alice, tmp_path
-):
-    opened = []
-
-    def opener(token, path, flags):
-        opened.append(os.open(path, flags))
-        return opened[-1]
-
-    (tmp_path / "notes").write_text("notes")
-    client = ClientContext(
-        alice.subject,
-        replace(guard, sink=FullLater(guard.sink)),
-        opener=opener,
+@pytest.fixture
+def full_later(theirs, kernel_server):
+    """Alice, whose server's disk fills up once the kernel has been asked."""
+    guard = kernel_server._house.guard
+    failing = replace(guard, sink=FullLater(guard.sink))
+    return ClientContext(
+        theirs.subject,
+        failing,
+        acting=acting_over(kernel_server._house.acting, failing),
         end=None,
     )
+
+
+def acting_over(acting, guard):
+    return Acting(guard, acting._sessions, acting._identity, acting._means)
+
+
+@pytest.mark.root
+def test_a_file_whose_opening_cannot_be_recorded_is_closed_again(full_later, folder):
+    (folder / "notes").write_text("hers")
+    (folder / "notes").chmod(0o644)
     with pytest.raises(LedgerUnavailableError):
-        client.open(tmp_path / "notes")
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(opened[0])
+        full_later.open(folder / "notes")
+    assert [] == descriptors_of(folder / "notes")
 
 
-def test_an_encoding_that_is_none_is_refused_before_anything_is_opened(
-    guard, alice, tmp_path
-):
-    def opener(token, path, flags):
-        pytest.fail("a file was opened")
+def descriptors_of(path):
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one by which this is read
+            found += [entry] if entry.readlink() == path else []
+    return found
 
-    client = ClientContext(alice.subject, guard, opener=opener, end=None)
+
+def test_what_is_answered_to_nobody_is_recorded_and_cancelled():
+    future, told = Future(), []
+    OpenedFile(future, "/notes", told.append).give_up()
+    assert future.cancelled()
+    assert "nobody waited" in str(told)
+
+
+@pytest.mark.root
+def test_an_encoding_that_is_none_is_refused_before_anything_is_opened(theirs, folder):
     with pytest.raises(InvalidRequestError, match="is no encoding"):
-        client.open(tmp_path / "notes", "w", encoding="no such encoding")
+        theirs.open(folder / "notes", "w", encoding="no such encoding")
+    assert [] == list(folder.iterdir())
+
+
+@pytest.mark.root
+def test_a_path_longer_than_any_is_refused(theirs):
+    with pytest.raises(KernelRefusedError, match="4095"):
+        theirs.open("/" + "a" * 5000)

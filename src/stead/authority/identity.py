@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from stead.authority.membership import Membership, memberships
@@ -11,25 +12,54 @@ from stead.authority.ports import Account, AccountStore
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
+    InvalidRequestError,
+    LogonTypeNotGrantedError,
     UnknownAccountError,
 )
 from stead.model import well_known
+from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
+from stead.model.privilege import LogonRight
 from stead.model.sid import Sid
 from stead.model.system_ids import owner_of
 
-CLIENTS_ARE: Final = (
-    well_known.EVERYONE,
-    well_known.AUTHENTICATED_USERS,
-    well_known.NETWORK,
-)
-"""What every client's token holds, so what these are members of and hold counts too."""
+
+@dataclass(frozen=True, slots=True)
+class LogonRule:
+    """What one type of logon is about.
+
+    Attributes:
+        sid: what every token of the type holds.
+        right: what an account needs to log on this way.
+        denial: what keeps it from doing so, whatever else it holds.
+    """
+
+    sid: Sid
+    right: LogonRight
+    denial: LogonRight
+
+
+LOGON_RULES: Final[Mapping[LogonType, LogonRule]] = MappingProxyType({
+    LogonType.INTERACTIVE: LogonRule(
+        well_known.INTERACTIVE, LogonRight.INTERACTIVE, LogonRight.DENY_INTERACTIVE
+    ),
+    LogonType.NETWORK: LogonRule(
+        well_known.NETWORK, LogonRight.NETWORK, LogonRight.DENY_NETWORK
+    ),
+    LogonType.BATCH: LogonRule(
+        well_known.BATCH, LogonRight.BATCH, LogonRight.DENY_BATCH
+    ),
+    LogonType.SERVICE: LogonRule(
+        well_known.SERVICE, LogonRight.SERVICE, LogonRight.DENY_SERVICE
+    ),
+})  # fmt: skip
+"""The types of logon that are offered."""
 
 HostIdentity = Callable[[int], PosixIdentity | None]
 """What this host knows of a uid; None if nothing; raises if it cannot be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Everything a token is built of.
 
@@ -38,6 +68,9 @@ class Identity:
         name: as records print it.
         account: the store's account, if there is one.
         posix: what the kernel calls the client; None if no kernel act is done for it.
+        vouched: the same without what groups of the store add to it.
+        logon_type: how it comes.
+        generation: the store's, before any of this was read.
         unix_sids: `S-1-22` SIDs that the kernel or the host vouches for.
         memberships: groups of the store, with paths.
         rights: account rights and privileges, by Win32 name.
@@ -47,6 +80,9 @@ class Identity:
     name: str
     account: Account | None
     posix: PosixIdentity | None
+    vouched: PosixIdentity | None
+    logon_type: LogonType
+    generation: int
     unix_sids: tuple[Sid, ...]
     memberships: tuple[Membership, ...]
     rights: frozenset[str]
@@ -59,15 +95,25 @@ def identify_peer(store: AccountStore, peer: PosixIdentity) -> Identity:
         AccountDisabledError: the account of this uid is disabled.
         TooManyGroupsError: it is in too many groups.
     """
+    generation = store.generation()
     account = store.account_by_uid(peer.uid)
     if account is None:
         user, name = well_known.unix_user(peer.uid), f"uid {peer.uid}"
     else:
         user, name = account.sid, account.name
-    return _identity(store, user=user, name=name, account=account, posix=peer)
+    return _identity(
+        store, user=user, name=name, account=account, vouched=peer,
+        logon_type=LogonType.NETWORK, generation=generation,
+    )  # fmt: skip
 
 
-def identify_account(store: AccountStore, name: str, *, host: HostIdentity) -> Identity:
+def identify_account(
+    store: AccountStore,
+    name: str,
+    *,
+    host: HostIdentity,
+    logon_type: LogonType = LogonType.NETWORK,
+) -> Identity:
     """Return who an account is, by name.
 
     The host's own idea of the uid's groups counts, where it has one: a group that is
@@ -79,20 +125,94 @@ def identify_account(store: AccountStore, name: str, *, host: HostIdentity) -> I
         TooManyGroupsError: it is in too many groups.
         InvalidNameError: the store alone gives it a group of the system.
     """
+    generation = store.generation()
     account = store.account_by_name(name)
     if account is None:
         raise UnknownAccountError(
             f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
         )
-    posix = None
+    vouched = None
     if account.uid is not None and account.gid is not None:
-        posix = host(account.uid)
-        if posix is None:
+        vouched = host(account.uid)
+        if vouched is None:
             require_mappable(account.gid)
-            posix = PosixIdentity(account.uid, account.gid)
+            vouched = PosixIdentity(account.uid, account.gid)
     return _identity(
-        store, user=account.sid, name=account.name, account=account, posix=posix
-    )
+        store, user=account.sid, name=account.name, account=account, vouched=vouched,
+        logon_type=logon_type, generation=generation,
+    )  # fmt: skip
+
+
+def identify_nobody(store: AccountStore, logon_type: LogonType) -> Identity:
+    """Return who an account would be that has nothing but what all accounts have.
+
+    It asks the store as much as it is asked for an account that is in no group.
+    """
+    generation = store.generation()
+    store.account_by_name("")  # which none has
+    nobody = Account(well_known.NULL_SID, "nobody")
+    return _identity(
+        store, user=nobody.sid, name=nobody.name, account=nobody, vouched=None,
+        logon_type=logon_type, generation=generation,
+    )  # fmt: skip
+
+
+def identify_again(store: AccountStore, before: Identity) -> Identity:
+    """Return who somebody is by now, whom the kernel, the host or a password named.
+
+    Raises:
+        UnknownAccountError: the account is gone.
+        AccountDisabledError: it is disabled.
+        TooManyGroupsError: it is in too many groups.
+        InvalidNameError: the store alone gives it a group of the system.
+    """
+    generation = store.generation()
+    account = None
+    if before.account is not None:
+        account = store.account_by_sid(before.user)
+        if account is None:
+            raise UnknownAccountError(f"account `{before.name}` is gone")
+    return _identity(
+        store, user=before.user, name=before.name, account=account,
+        vouched=before.vouched, logon_type=before.logon_type, generation=generation,
+    )  # fmt: skip
+
+
+def require_logon_right(identity: Identity) -> None:
+    """Return if somebody may log on the way they come; a denial overrides.
+
+    Raises:
+        LogonTypeNotGrantedError: they are denied it, or not given it.
+        InvalidRequestError: this way is not offered.
+    """
+    rule = logon_rule(identity.logon_type)
+    shown = identity.logon_type.name.lower()
+    if rule.denial.value in identity.rights:
+        raise LogonTypeNotGrantedError(
+            f"`{identity.name}` is denied to log on as {shown}",
+            advice=f"see who holds {rule.denial.value}: `stead privilege list`",
+        )
+    if rule.right.value not in identity.rights:
+        raise LogonTypeNotGrantedError(
+            f"`{identity.name}` is not given to log on as {shown}",
+            advice=f"`stead privilege grant {identity.name} {rule.right.value}`",
+        )
+
+
+def logon_rule(logon_type: LogonType) -> LogonRule:
+    """Return what a type of logon is about.
+
+    Raises:
+        InvalidRequestError: it is not offered.
+    """
+    rule = LOGON_RULES.get(logon_type)
+    if rule is None:
+        offered = ", ".join(kind.name.lower() for kind in LOGON_RULES)
+        raise InvalidRequestError(
+            f"logon type `{str(logon_type)[:80]}` is not offered",
+            advice=f"offered are {offered}",
+        )
+    return rule
 
 
 def _identity(
@@ -101,18 +221,37 @@ def _identity(
     user: Sid,
     name: str,
     account: Account | None,
-    posix: PosixIdentity | None,
+    vouched: PosixIdentity | None,
+    logon_type: LogonType,
+    generation: int,
 ) -> Identity:
     if account is not None and account.is_disabled:
         raise AccountDisabledError(
             f"account `{name}` is disabled", advice=f"`stead account enable {name}`"
         )
-    known = (user, *CLIENTS_ARE, *(() if account is None else (well_known.USERS,)))
-    found, posix = _expand(store, known, posix)
+    known = (
+        user,
+        well_known.EVERYONE,
+        well_known.AUTHENTICATED_USERS,
+        logon_rule(logon_type).sid,
+        *(() if account is None else (well_known.USERS,)),
+    )  # what the token holds before groups: what these are in and hold counts too
+    found, posix = _expand(store, known, vouched)
     unix = () if posix is None else _unix_sids(posix)
     holders = (*dict.fromkeys((*known, *unix)), *(m.group.sid for m in found))
     rights = frozenset(right for _, right in store.rights(holders))
-    return Identity(user, name, account, posix, unix, found, rights)
+    return Identity(
+        user=user,
+        name=name,
+        account=account,
+        posix=posix,
+        vouched=vouched,
+        logon_type=logon_type,
+        generation=generation,
+        unix_sids=unix,
+        memberships=found,
+        rights=rights,
+    )
 
 
 def _expand(

@@ -1,14 +1,16 @@
 """What the authority keeps, and what it asks of whatever stores it.
 
-A store keeps accounts, groups, who is a member of what, account rights, and the
-descriptors of named objects. It decides nothing. One transaction a call; every change
-is durable when the call returns; concurrent processes may share a store.
+A store keeps accounts, groups, who is a member of what, account rights, verifiers of
+passwords, failed logons, and the descriptors of named objects. It decides nothing. One
+transaction a call; every change is durable when the call returns; concurrent processes
+may share a store.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from stead.model.luid import Luid
 from stead.model.sid import Sid
@@ -72,6 +74,117 @@ class StoredObject:
     mapping: tuple[int, int, int, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Password:
+    """What is kept of an account's password, which is never the password.
+
+    Attributes:
+        verifier: tells the password from others; never shown.
+        changed_at: nanoseconds since the epoch, UTC.
+    """
+
+    verifier: str = field(repr=False)
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogonFailures:
+    """Logons of one name that failed, lately and one after the other.
+
+    Attributes:
+        count: how many.
+        first_at: nanoseconds since the epoch, UTC, of the first.
+        last_at: of the last.
+        locked_until: until when no logon of the name succeeds; 0 if it is not locked.
+    """
+
+    count: int
+    first_at: int
+    last_at: int
+    locked_until: int = 0
+
+
+FailureChange = Callable[[LogonFailures | None], LogonFailures | None]
+"""What becomes of a name's failures; None for none."""
+
+
+class PasswordVerifier(Protocol):
+    """Makes verifiers of passwords and tells whether a password is the one."""
+
+    def make(self, secret: bytes) -> str:
+        """Return a new verifier of a secret.
+
+        Raises:
+            InvalidRequestError: the secret is empty or too long.
+        """
+        ...
+
+    def decoy(self) -> str:
+        """Return a verifier that nothing matches and that costs what others cost."""
+        ...
+
+    def matches(self, verifier: str, secret: bytes) -> bool:
+        """Tell whether a secret is the one; works as long for any secret.
+
+        Raises:
+            StoreUnavailableError: the verifier is damaged, or the machine lacks what
+                verifying takes.
+        """
+        ...
+
+    def is_outdated(self, verifier: str) -> bool:
+        """Tell whether `make` would by now make a stronger one."""
+        ...
+
+
+class CredentialStore(Protocol):
+    """Where verifiers of passwords and counts of failed logons live."""
+
+    def password_of(self, sid: Sid) -> Password | None:
+        """Return what is kept of an account's password; None if it has none."""
+        ...
+
+    def accounts_with_password(self) -> frozenset[Sid]:
+        """Return who has a password."""
+        ...
+
+    def set_password(self, sid: Sid, verifier: str, *, changed_at: int) -> None:
+        """Keep a new verifier; raises `UnknownAccountError`."""
+        ...
+
+    def renew_verifier(self, sid: Sid, old: str, new: str) -> bool:
+        """Keep a better verifier of the same password; False if `old` is kept no more.
+
+        It is no change of the password.
+        """
+        ...
+
+    def remove_password(self, sid: Sid) -> bool:
+        """Forget an account's password; False if it had none."""
+        ...
+
+    def change_failures(self, key: str, change: FailureChange) -> None:
+        """Replace what is known of one name's failures, atomically.
+
+        At most `MAXIMUM_FAILURES` names are kept: the one that failed longest ago goes
+        first, and those that are locked out last.
+
+        Args:
+            key: what spellings of the name have in common, whoever has it.
+            change: is given what is kept and returns what is to be kept.
+        """
+        ...
+
+    def failures(self) -> dict[str, LogonFailures]:
+        """Return what is kept, by name key."""
+        ...
+
+
+MAXIMUM_FAILURES: Final = 20_000
+"""Names whose failures are kept. Pushing out the count of a name that is not locked yet
+costs as many verifications, and wins fewer guesses than the threshold."""
+
+
 class AccountStore(Protocol):
     """Where accounts and groups live. Names are found without regard to case."""
 
@@ -81,6 +194,13 @@ class AccountStore(Protocol):
 
     def founder(self) -> int:
         """Return the uid of whoever created the store."""
+        ...
+
+    def generation(self) -> int:
+        """Return a number that grows with every change of what a logon depends on.
+
+        That is accounts, groups, memberships, rights and passwords.
+        """
         ...
 
     def allocate_luid(self) -> Luid:

@@ -1,21 +1,33 @@
-"""Logon sessions: opened, alive for a lease at a time, ended ([MS-LSAD], LSA sessions).
+"""Logon sessions: opened, held, alive for a lease at a time, ended ([MS-LSAD], LSA).
 
-A session lives as long as its owner keeps it *and* its account stays fit: an account
-that is disabled, by this process or another, ends its sessions when the lease is up.
-A token whose session does not live is refused before anything else is looked at.
+A session lives as long as somebody holds it *and* its account stays fit. Whoever
+opened it holds it, and so does whatever acts for it: a block in force, a process, a
+function at work in a worker. An account that is disabled, or that lost a group, a
+privilege or the right by which it logged on, ends its sessions: at once if this process
+made the change, with the lease if another one did. A token whose session does not live
+is refused before anything else is looked at.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from stead.authority import tokens
-from stead.authority.identity import Identity
+from stead.authority.identity import Identity, identify_again, require_logon_right
 from stead.authority.ports import AccountStore
-from stead.errors import LogonSessionEndedError
+from stead.errors import (
+    AccountDisabledError,
+    InvalidNameError,
+    LogonSessionEndedError,
+    LogonTypeNotGrantedError,
+    TooManyGroupsError,
+    UnknownAccountError,
+)
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
@@ -24,8 +36,14 @@ from stead.model.sid import Sid
 from stead.model.token import AccessToken, GroupAttributes, ImpersonationLevel
 from stead.model.well_known import integrity_level
 
+_log: Final = logging.getLogger("stead.authority")
+
 LEASE: Final = 1_000_000_000
 """Nanoseconds for which a session is believed without asking the store again."""
+
+
+Ending = Callable[[], None]
+"""What is called, once, when a session has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,15 +54,24 @@ class Session:
         record: what is known of it.
         token: the token it was opened with.
         posix: what the kernel calls its client, or None.
-        account_version: the account's version when it was opened; 0 without account.
+        identity: who its client was when it was opened; None for the server's own and
+            for a client that came as nobody, who can lose nothing.
+        generation: the store's when the account was looked at last.
         lease_ends: monotonic nanoseconds.
+        epoch: how often leases had been expired when this one was given.
+        holds: how many hold it.
+        endings: what is to be called when it ends.
     """
 
     record: LogonRecord
     token: AccessToken
     posix: PosixIdentity | None
-    account_version: int
+    identity: Identity | None
+    generation: int
     lease_ends: int
+    epoch: int
+    holds: int = 1
+    endings: list[Ending] = field(default_factory=list)
 
 
 class Sessions:
@@ -67,8 +94,11 @@ class Sessions:
         self._clock = clock
         self._monotonic = monotonic
         self._live: dict[Luid, Session] = {}
+        self._epoch = 0
+        self._due: list[Ending] = []
         # Re-entrant: a finalizer may end a session while this thread opens one.
         self._lock = threading.RLock()
+        self._depth = 0
 
     def open(
         self,
@@ -77,13 +107,14 @@ class Sessions:
         level: ImpersonationLevel,
         package: str,
         authenticated_by: str,
-        logon_type: LogonType = LogonType.NETWORK,
     ) -> Session:
-        """Open a session for somebody who was authenticated, and build its token."""
+        """Open a session for somebody who was authenticated, and build its token.
+
+        Whoever opens it holds it.
+        """
         logon_id = self._store.allocate_luid()
         token = tokens.client_token(
             identity,
-            logon_type=logon_type,
             level=level,
             logon_id=logon_id,
             token_id=self._store.allocate_luid(),
@@ -93,16 +124,12 @@ class Sessions:
             logon_id=logon_id,
             user=token.user,
             name=identity.name if is_known else "ANONYMOUS LOGON",
-            logon_type=logon_type,
+            logon_type=identity.logon_type,
             package=package,
             authenticated_by=authenticated_by,
             opened_at=self._clock(),
         )
-        if not is_known or identity.account is None:
-            version = 0
-        else:
-            version = identity.account.version
-        return self._keep(record, token, identity.posix if is_known else None, version)
+        return self._keep(record, token, identity if is_known else None)
 
     def open_server(self, name: str, privileges: tuple[Privilege, ...]) -> Session:
         """Open the session of the server itself: its primary token."""
@@ -117,35 +144,41 @@ class Sessions:
             logon_id, token.user, name, LogonType.SERVICE, "self", "itself",
             self._clock(),
         )  # fmt: skip
-        return self._keep(record, token, None, 0)
+        return self._keep(record, token, None)
 
     def _keep(
-        self,
-        record: LogonRecord,
-        token: AccessToken,
-        posix: PosixIdentity | None,
-        version: int,
+        self, record: LogonRecord, token: AccessToken, identity: Identity | None
     ) -> Session:
-        session = Session(record, token, posix, version, self._monotonic() + LEASE)
-        with self._lock:
+        session = Session(
+            record=record,
+            token=token,
+            posix=None if identity is None else identity.posix,
+            identity=identity,
+            generation=0 if identity is None else identity.generation,
+            lease_ends=self._monotonic() + LEASE,
+            epoch=self._epoch,
+        )
+        with self._locked():
             self._live[record.logon_id] = session
+        if identity is not None and self._store.generation() != identity.generation:
+            # Something was changed after the client was identified: look again first.
+            session.lease_ends = 0
         return session
 
     def of(self, token: AccessToken) -> Session:
         """Return the live session that a token belongs to.
 
         Raises:
-            LogonSessionEndedError: it has ended, its account was disabled or changed,
-                or no session of this server ever made such a token: one of another
-                user or other groups, or of more than the session began with.
+            LogonSessionEndedError: it has ended, its account was disabled or has lost
+                what the session began with, or no session of this server ever made
+                such a token: one of another user or other groups, or of more than the
+                session began with.
+            StoreUnavailableError: the store cannot say whether it is fit.
         """
         session = self._live.get(token.logon_id)
         if session is None or not _is_within(token, session.token):
-            raise LogonSessionEndedError(
-                f"logon session {token.logon_id} of `{token.user}` does not live here",
-                advice="log the client on again; tokens made by hand have no session",
-            )
-        if self._monotonic() >= session.lease_ends:
+            raise _ended(token)
+        if self._monotonic() >= session.lease_ends or session.epoch != self._epoch:
             self._renew(session)
         return session
 
@@ -153,42 +186,181 @@ class Sessions:
         """Return if the token's session lives; raises as `of` does."""
         self.of(token)
 
+    # --- who holds it -----------------------------------------------------------------
+
+    def hold(self, token: AccessToken) -> None:
+        """Keep the token's session alive until `release`.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+        """
+        session = self.of(token)
+        with self._locked():
+            if self._live.get(token.logon_id) is not session:
+                raise _ended(token)
+            session.holds += 1
+
+    def release(self, logon_id: Luid) -> bool:
+        """Give up one hold; return whether that ended the session."""
+        with self._locked():
+            session = self._live.get(logon_id)
+            if session is None:
+                return False
+            session.holds -= 1
+            return session.holds == 0 and self._take(session)
+
+    def on_end(self, logon_id: Luid, ending: Ending) -> Callable[[], None]:
+        """Call `ending` when the session ends; now, if it has ended.
+
+        It is called once, under no lock of this object, and what it raises is logged.
+        A finalizer may be what ends a session, on whatever thread it runs: an ending
+        waits for nothing, and takes no lock that this thread might hold already.
+
+        Returns:
+            what takes it back, for whatever has ended by itself.
+        """
+        with self._locked():
+            session = self._live.get(logon_id)
+            if session is None:
+                self._due.append(ending)
+                return _nothing
+            session.endings.append(ending)
+
+        def forget() -> None:
+            with self._locked():
+                if ending in session.endings:
+                    session.endings.remove(ending)
+
+        return forget
+
+    def end(self, logon_id: Luid) -> bool:
+        """End a session at once, whoever holds it; False if it had ended."""
+        with self._locked():
+            session = self._live.get(logon_id)
+            return session is not None and self._take(session)
+
+    def end_all_of(self, user: Sid) -> tuple[LogonRecord, ...]:
+        """End every session of a user, at once in this process; return them."""
+        with self._locked():
+            ended = [s for s in self._live.values() if s.record.user == user]
+            for session in ended:
+                self._take(session)
+        return tuple(session.record for session in ended)
+
+    def expire(self) -> None:
+        """End every lease: what was just changed in the store counts at once."""
+        with self._locked():
+            self._epoch += 1
+
+    def records(self) -> tuple[LogonRecord, ...]:
+        """Return what is known of every live session, oldest first."""
+        with self._locked():
+            return tuple(session.record for session in self._live.values())
+
+    def _take(self, session: Session) -> bool:
+        """End a session, with the lock held."""
+        del self._live[session.record.logon_id]
+        self._due += session.endings
+        session.endings.clear()
+        return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock, and call what became due when it is held no more."""
+        due: list[Ending] = []
+        try:
+            with self._lock:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                    # A finalizer inside another call leaves it to that one.
+                    if not self._depth:
+                        due, self._due = self._due, due
+        finally:
+            for ending in due:
+                _call(ending)
+
+    # --- whether it is fit ------------------------------------------------------------
+
     def _renew(self, session: Session) -> None:
-        if not self._is_fit(session):
+        # Read before the store is: a change from here on expires this lease too.
+        epoch, begins = self._epoch, self._monotonic()
+        generation = self._fit(session)
+        if generation is None:
             self.end(session.record.logon_id)
             raise LogonSessionEndedError(
                 f"account `{session.record.name}` was changed or disabled, which "
                 "ended its sessions",
                 advice="log the client on again",
             )
-        session.lease_ends = self._monotonic() + LEASE
+        session.generation, session.epoch = generation, epoch
+        session.lease_ends = begins + LEASE
 
-    def _is_fit(self, session: Session) -> bool:
-        """Tell whether the account is what it was when the session began."""
-        if session.account_version:
-            account = self._store.account_by_sid(session.record.user)
-            return account is not None and account.version == session.account_version
+    def _fit(self, session: Session) -> int | None:
+        """Return the store's generation at which the session is fit; None if it is not.
+
+        An account that gained something is fit: that counts from its next session.
+        """
+        before = session.identity
+        if before is None:
+            return 0
+        generation = self._store.generation()
+        if generation == session.generation:
+            return generation
         # A bare uid that has an account by now is that account, disabled or not.
-        posix = session.posix
-        return posix is None or self._store.account_by_uid(posix.uid) is None
+        if (
+            before.account is None
+            and before.posix is not None
+            and self._store.account_by_uid(before.posix.uid) is not None
+        ):
+            return None
+        try:
+            by_now = identify_again(self._store, before)
+            require_logon_right(by_now)
+        except (
+            AccountDisabledError,
+            InvalidNameError,
+            LogonTypeNotGrantedError,
+            TooManyGroupsError,
+            UnknownAccountError,
+        ):
+            return None
+        return generation if _has_kept(session, before, by_now) else None
 
-    def end(self, logon_id: Luid) -> bool:
-        """End a session; False if it had ended."""
-        with self._lock:
-            return self._live.pop(logon_id, None) is not None
 
-    def end_all_of(self, user: Sid) -> tuple[LogonRecord, ...]:
-        """End every session of a user, at once in this process; return them."""
-        with self._lock:
-            ended = [s.record for s in self._live.values() if s.record.user == user]
-            for record in ended:
-                del self._live[record.logon_id]
-        return tuple(ended)
+def _has_kept(session: Session, before: Identity, by_now: Identity) -> bool:
+    """Tell whether somebody still has all that their session's token holds."""
+    if before.account != by_now.account:  # its version grows with every change
+        return False
+    begun = session.token
+    made = tokens.client_token(
+        by_now, level=begun.level, logon_id=begun.logon_id, token_id=begun.token_id
+    )
+    return {group.sid for group in begun.groups} <= {
+        group.sid for group in made.groups
+    } and {entry.privilege for entry in begun.privileges} <= {
+        entry.privilege for entry in made.privileges
+    }
 
-    def records(self) -> tuple[LogonRecord, ...]:
-        """Return what is known of every live session, oldest first."""
-        with self._lock:
-            return tuple(session.record for session in self._live.values())
+
+def _ended(token: AccessToken) -> LogonSessionEndedError:
+    return LogonSessionEndedError(
+        f"logon session {token.logon_id} of `{token.user}` does not live here",
+        advice="log the client on again; tokens made by hand have no session",
+    )
+
+
+def _call(ending: Ending) -> None:
+    try:
+        ending()
+    except Exception:  # noqa: BLE001 - one ending must not keep the others from theirs
+        _log.exception("an ending of a logon session failed")
+
+
+def _nothing() -> None:
+    """Take back what was called already."""
 
 
 def _is_within(token: AccessToken, begun: AccessToken) -> bool:

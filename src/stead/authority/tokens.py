@@ -1,7 +1,8 @@
 """Building tokens ([MS-LSAD]; Win32: access tokens, well-known SIDs).
 
-A network logon's privileges are enabled from the start, as Windows does it: nobody
-sits at the other end who could enable them.
+A network logon yields an impersonation token whose privileges are enabled from the
+start, as Windows does it: nobody sits at the other end who could enable them. The other
+types yield a primary token that holds most of its privileges disabled.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from stead.authority.identity import Identity
+from stead.authority.identity import LOGON_RULES, Identity
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.ace import AccessAllowedAce
 from stead.model.acl import Acl
 from stead.model.logon_record import LogonType
 from stead.model.luid import Luid
-from stead.model.privilege import Privilege, TokenPrivilege
+from stead.model.privilege import (
+    ENABLED_PRIVILEGE,
+    Privilege,
+    PrivilegeAttributes,
+    TokenPrivilege,
+)
 from stead.model.sid import Sid
 from stead.model.token import (
     ENABLED_GROUP,
@@ -40,26 +46,27 @@ SERVER_HOLDS: Final = (
 )
 """What a server's process token holds unless it is told otherwise (see the ADR)."""
 
-_TYPE_SIDS: Final = {
-    LogonType.NETWORK: well_known.NETWORK,
-    LogonType.SERVICE: well_known.SERVICE,
-    LogonType.INTERACTIVE: well_known.INTERACTIVE,
-    LogonType.BATCH: well_known.BATCH,
-}
+_ENABLED_EVERYWHERE: Final = frozenset({
+    Privilege.CHANGE_NOTIFY, Privilege.IMPERSONATE, Privilege.CREATE_GLOBAL,
+})  # fmt: skip
+"""What a primary token holds enabled, as on Windows; the rest is enabled when used."""
 
 
 def client_token(
     identity: Identity,
     *,
-    logon_type: LogonType,
     level: ImpersonationLevel,
     logon_id: Luid,
     token_id: Luid,
 ) -> AccessToken:
-    """Return the impersonation token of a client that was just logged on."""
+    """Return the token of a client that was just logged on.
+
+    It is an impersonation token for a logon from the network, else a primary one.
+    """
     if level is ImpersonationLevel.ANONYMOUS:
         return anonymous_token(logon_id=logon_id, token_id=token_id)
-    groups = _session_groups(logon_type, logon_id)
+    is_network = identity.logon_type is LogonType.NETWORK
+    groups = _session_groups(identity.logon_type, logon_id)
     groups += [TokenGroup(well_known.USERS)] if identity.account is not None else []
     groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
     groups += [_store_group(m.group.sid) for m in identity.memberships]
@@ -67,8 +74,8 @@ def client_token(
     return AccessToken(
         user=identity.user,
         groups=_once(groups),
-        privileges=_privileges(identity.rights),
-        type=TokenType.IMPERSONATION,
+        privileges=_privileges(identity.rights, all_enabled=is_network),
+        type=TokenType.IMPERSONATION if is_network else TokenType.PRIMARY,
         level=level,
         logon_id=logon_id,
         token_id=token_id,
@@ -144,7 +151,7 @@ def _session_groups(logon_type: LogonType, logon_id: Luid) -> list[TokenGroup]:
     logon = well_known.logon_sid(logon_id.high, logon_id.low)
     return [
         TokenGroup(well_known.EVERYONE),
-        TokenGroup(_TYPE_SIDS[logon_type]),
+        TokenGroup(LOGON_RULES[logon_type].sid),
         TokenGroup(well_known.AUTHENTICATED_USERS),
         TokenGroup(logon, ENABLED_GROUP | GroupAttributes.LOGON_ID),
     ]
@@ -165,6 +172,15 @@ def _primary_group(identity: Identity) -> Sid:
     return well_known.USERS
 
 
-def _privileges(rights: frozenset[str]) -> tuple[TokenPrivilege, ...]:
+def _privileges(
+    rights: frozenset[str], *, all_enabled: bool
+) -> tuple[TokenPrivilege, ...]:
     held = {p for p in Privilege if p.value in rights} | set(EVERYBODY_HOLDS)
-    return tuple(TokenPrivilege(p) for p in Privilege if p in held)
+    enabled = held if all_enabled else held & _ENABLED_EVERYWHERE
+    return tuple(
+        TokenPrivilege(
+            p, ENABLED_PRIVILEGE if p in enabled else PrivilegeAttributes.NONE
+        )
+        for p in Privilege
+        if p in held
+    )

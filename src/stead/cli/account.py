@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from getpass import getpass
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -16,7 +18,9 @@ from stead.cli.output import (
     errors_are_lines,
     show,
 )
+from stead.errors import InvalidRequestError
 from stead.model.privilege import LogonRight, Privilege
+from stead.model.secret import Secret
 from stead.server.administration import Administration, right_named
 
 account = typer.Typer(help="Accounts of a store.", no_args_is_help=True)
@@ -30,6 +34,11 @@ Member = Annotated[
 Right = Annotated[str, typer.Argument(help="Such as SeBackupPrivilege.")]
 Uid = Annotated[int | None, typer.Option(help="What the kernel knows it by.")]
 Gid = Annotated[int | None, typer.Option(help="Its group for the kernel.")]
+FromStdin = Annotated[
+    bool, typer.Option("--stdin", help="Read one line instead of asking, for programs.")
+]
+
+_LONGEST_LINE: Final = 4096
 
 
 def _act(
@@ -79,16 +88,53 @@ def add_account(
     )
 
 
+@account.command("password")
+def set_password(
+    name: Name,
+    store: StoreOption,
+    *,
+    stdin: FromStdin = False,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give an account a password, asked for twice and shown to nobody.
+
+    It is never taken from the command line, where everybody on the host could read it.
+    """
+    with errors_are_lines(), Secret(b"") if dry_run else _asked(stdin=stdin) as secret:
+        _act(
+            store,
+            dry_run=dry_run,
+            done=f"account {name} has a new password",
+            act=lambda desk: desk.set_password(name, secret),
+            as_json=as_json,
+        )
+
+
+def _asked(*, stdin: bool) -> Secret:
+    """Return a password from standard input, or from whoever sits at the terminal."""
+    if stdin:
+        line = sys.stdin.buffer.readline(_LONGEST_LINE)
+        return Secret(line.rstrip(b"\r\n"))
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("no terminal to ask at; use --stdin")
+    told = getpass("New password: ")
+    if told != getpass("Once more: "):
+        raise InvalidRequestError("the two passwords differ", advice="try again")
+    return Secret(told)
+
+
 @account.command("list")
 def list_accounts(store: StoreOption, *, as_json: JsonFlag = False) -> None:
     """List accounts."""
     with errors_are_lines(), opened(store) as (server, client):
-        found = server.accounts_for(client).list()
-    show(
-        [_account(a) for a in found],
-        as_json=as_json,
-        lines=lambda: [_account_line(a) for a in found],
-    )
+        desk = server.accounts_for(client)
+        known, locked = desk.have_password(), desk.are_locked()
+        rows = [
+            _account(one, has_password=one.sid in known, is_locked=one.sid in locked)
+            for one in desk.list()
+        ]
+    show(rows, as_json=as_json, lines=lambda: [_account_line(row) for row in rows])
 
 
 @group.command("add")
@@ -239,6 +285,18 @@ _offer_account(
     "account {name} enabled",
     Administration.enable,
 )
+_offer_account(
+    "no-password",
+    "Take an account's password, so that none logs it on.",
+    "account {name} has no password",
+    Administration.remove_password,
+)
+_offer_account(
+    "unlock",
+    "Forget an account's failed logons, which had locked it.",
+    "account {name} is not locked",
+    Administration.unlock,
+)
 _offer_member(
     "add-member",
     "Put an account, group or uid into a group, from its next session on.",
@@ -247,7 +305,7 @@ _offer_member(
 )
 _offer_member(
     "remove-member",
-    "Take somebody out of a group, from their next session on.",
+    "Take somebody out of a group; sessions that hold it end within a second.",
     "{member} is no member of {name}",
     Administration.remove_member,
 )
@@ -259,26 +317,28 @@ _offer_right(
 )
 _offer_right(
     "revoke",
-    "Take a privilege or right, from the holder's next session on.",
+    "Take a privilege or right; sessions that hold it end within a second.",
     "{holder} does not hold {right}",
     Administration.revoke,
 )
 
 
-def _account(found: Account) -> dict[str, Any]:
+def _account(found: Account, *, has_password: bool, is_locked: bool) -> dict[str, Any]:
     return {
         "name": found.name,
         "sid": str(found.sid),
         "uid": found.uid,
         "gid": found.gid,
         "disabled": found.is_disabled,
+        "password": has_password,
+        "locked": is_locked,
     }
 
 
-def _account_line(found: Account) -> str:
-    uid = "no uid" if found.uid is None else f"uid {found.uid} gid {found.gid}"
-    disabled = "  disabled" if found.is_disabled else ""
-    return f"{found.name}  {found.sid}  {uid}{disabled}"
+def _account_line(row: dict[str, Any]) -> str:
+    uid = "no uid" if row["uid"] is None else f"uid {row['uid']} gid {row['gid']}"
+    flags = [flag for flag in ("password", "locked", "disabled") if row[flag]]
+    return "  ".join([row["name"], row["sid"], uid, *flags])
 
 
 def _group(found: Group, members: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from typing import Any, Final
 import typer
 
 from stead.cli.demo_clients import Ask, Heard, as_uid, ask_by_pipe, ask_by_web
+from stead.cli.demo_live import BEGUN, follow
 from stead.cli.demo_stage import STOPPING, Stage, staged
 from stead.cli.opening import opened
 from stead.cli.output import errors_are_lines, printable
@@ -30,6 +32,7 @@ from stead.model.token import ImpersonationLevel
 _RAW: Final = "open a file, raw, in a block"
 _CLIENTS: Final = ("alice", "bob", "carol", "dora")
 _NEEDED: Final = ("fastapi", "msgspec", "sqlalchemy", "starlette", "uvicorn")
+_VALUES: Final = 2
 _WIDTH: Final = 140
 _INTERRUPTED: Final = 130
 _LEFT_OUT: Final = frozenset({
@@ -50,7 +53,7 @@ def demo() -> None:
             _require_extras()
             with _serving(stage) as server:
                 _introduce(stage, server)
-                heard = _act(stage, server)
+                heard = [*_act(stage, server), *_follow(stage)]
                 _show(heard)
                 _explain(stage, heard)
             _show_trail(stage)
@@ -112,6 +115,7 @@ def _told(stage: Stage, sessions: dict[str, str]) -> dict[str, Any]:
         "summer": ["bob"],
         "archivists": ["alice"],
         "web_sessions": sessions,
+        "passwords": stage.passwords,
     }
 
 
@@ -156,6 +160,21 @@ def _act(stage: Stage, server: dict[str, Any]) -> list[Heard]:
     return heard
 
 
+def _follow(stage: Stage) -> Iterator[Heard]:
+    """Let clients follow live prices; the last one loses the right in the middle."""
+    names = ("alice", "bob") if stage.is_root else ("alice",)
+    with PipeClient.connect(stage.pipe, server_uid={0, os.geteuid()}) as desk:
+        price = itertools.count(13)
+        for name in names:
+            act = partial(follow, stage.dde, name, _VALUES)
+            for heard in as_uid(stage.uids[name], act):
+                yield heard
+                if heard.asked.startswith("news") and name == names[-1]:
+                    desk.call("close_prices", account=name)
+                if heard.answer == BEGUN or heard.asked.startswith("news"):
+                    desk.call("next_price", value=str(next(price)))
+
+
 def _asks(stage: Stage, name: str, *, other: str) -> list[Ask]:
     return [
         Ask(f"read {name}.txt", "read_file", {"path": str(stage.file_of(name))}),
@@ -168,6 +187,18 @@ def _asks(stage: Stage, name: str, *, other: str) -> list[Ask]:
         Ask("read the plan", "read_plan", {}),
         Ask("write the plan", "write_plan", {"line": f"plan: {name}'s line"}),
         Ask("archive (SeBackupPrivilege)", "archive", {}),
+        *_logons(stage, name),
+    ]
+
+
+def _logons(stage: Stage, name: str) -> list[Ask]:
+    """Return what somebody tries who knows a password: one's own, and a wrong one."""
+    password = stage.passwords.get(name)
+    if password is None:
+        return []
+    return [
+        Ask("log on, start `id`", "run_id", {"account": name, "password": password}),
+        Ask("log on by a guess", "run_id", {"account": name, "password": "guess"}),
     ]
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,8 +57,8 @@ class Ask:
     arguments: dict[str, str]
 
 
-def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
-    """Run `act` in a process of its own under a uid; return what it heard.
+def as_uid(uid: int, act: Callable[[], Iterable[Heard]]) -> Iterator[Heard]:
+    """Run `act` in a process of its own under a uid; yield what it hears.
 
     Raises:
         SteadError: the process failed; it says how on its standard error.
@@ -70,8 +70,8 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
         try:
             _keep_only(writing)
             _become(uid)
-            told = json.dumps([asdict(heard) for heard in act()])
-            os.write(writing, told.encode())
+            for heard in act():
+                os.write(writing, json.dumps(asdict(heard)).encode() + b"\n")
             status = 0
         except (KeyboardInterrupt, OSError, SteadError) as error:
             # The demo itself was stopped, or its server is gone: no traceback's worth.
@@ -82,11 +82,11 @@ def as_uid(uid: int, act: Callable[[], list[Heard]]) -> list[Heard]:
             os._exit(status)  # nothing of the parent's clean-up runs here
     os.close(writing)
     with os.fdopen(reading) as answers:
-        text = answers.read()
+        for line in answers:
+            yield Heard(**json.loads(line))
     _, status = os.waitpid(pid, 0)
     if status != 0:
         raise SteadError(f"a client under uid {uid} failed with status {status}")
-    return [Heard(**row) for row in json.loads(text)]
 
 
 def _keep_only(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""The demo's server: a plan that a descriptor guards, files, one privileged operation.
+"""The demo's server: a plan that a descriptor guards, files, logons, live prices.
 
 Run as a process of its own: ``python -m stead.cli.demo_server FOLDER``. It reads what
 it must know of its clients from standard input, and ends when that closes.
@@ -10,23 +10,31 @@ import asyncio
 import json
 import os
 import secrets
+import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Body, Depends, FastAPI
 from fastapi.responses import PlainTextResponse
 
+from stead.cli.demo_live import live_prices
 from stead.cli.web import WebGate
 from stead.errors import AccessDeniedError
+from stead.gates.dde.server import DdeGate
 from stead.gates.http import Scope, SteadMiddleware
 from stead.gates.pipe.server import PipeGate
 from stead.model.access_mask import AccessMask, Rights
 from stead.model.ace import allow, audit, deny
 from stead.model.privilege import Privilege
+from stead.model.secret import Secret
 from stead.server.client_context import ClientContext
+from stead.server.enforcement import Enforcement
 from stead.server.fastapi import current_client
 from stead.server.protected_server import ProtectedServer
+from stead.server.serving import Gate
+
+_SECONDS: Final = 20.0
 
 
 class Doc(Rights):
@@ -49,12 +57,18 @@ def main() -> None:
             name=server.name,
             turned_away=server.reception.turned_away,
         )
-        asyncio.run(_serve(server, pipe, web))
+        dde = DdeGate(
+            folder / "pipe" / "dde",
+            live_prices(server),
+            name=server.name,
+            turned_away=server.reception.turned_away,
+        )
+        asyncio.run(_serve(server, web, pipe, dde))
 
 
-async def _serve(server: ProtectedServer, pipe: PipeGate, web: WebGate) -> None:
+async def _serve(server: ProtectedServer, web: WebGate, *others: Gate) -> None:
     serving = asyncio.create_task(
-        server.serve(pipe, web, ready=lambda: _ready(server, web))
+        server.serve(*others, web, ready=lambda: _ready(server, web))
     )
     # The starter's end of our input closes when the starter is gone.
     gone = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
@@ -93,6 +107,8 @@ def _accounts(server: ProtectedServer, told: dict[str, Any]) -> None:
         desk.add_member("summer", name)
     for name in told["archivists"]:
         desk.grant(name, Privilege.BACKUP)
+    for name, password in told["passwords"].items():
+        desk.set_password(name, Secret(password))
 
 
 def _operations(server: ProtectedServer) -> None:
@@ -134,6 +150,16 @@ def _operations(server: ProtectedServer) -> None:
         with server.open_object(client, plan, Doc.WRITE) as handle:
             handle.require(Doc.WRITE)
             text[0] = line
+
+    @server.operation("run_id")
+    def run_id(client: ClientContext, account: str, password: Secret) -> str:
+        """Log an account on, and start a program in its session."""
+        with server.log_on(account, password, via=client) as session:
+            if server.enforcement is not Enforcement.KERNEL:
+                return f"logged on in session {session.token.logon_id}; starts nothing"
+            with session.start(["id"], stdout=subprocess.PIPE) as process:
+                said, _ = process.communicate(timeout=_SECONDS)
+                return (said or b"").decode().strip()
 
     @server.operation("archive", privileges=[Privilege.BACKUP])
     def archive(client: ClientContext) -> str:  # noqa: ARG001 - it is asked for by name

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import pwd
 import random
+import secrets
 import select
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -38,17 +39,24 @@ class Stage:
         uids: the uid of each client by name; one and the same without root.
         is_root: whether the kernel can judge clients here.
         lifeline: the janitor watches its other end.
+        passwords: of the accounts that have one.
     """
 
     folder: Path
     uids: dict[str, int]
     is_root: bool
     lifeline: int
+    passwords: dict[str, str] = field(repr=False)
 
     @property
     def pipe(self) -> Path:
         """The server's local socket."""
         return self.folder / "pipe" / "notes"
+
+    @property
+    def dde(self) -> Path:
+        """The local socket of its live data."""
+        return self.folder / "pipe" / "dde"
 
     @property
     def store(self) -> Path:
@@ -70,7 +78,9 @@ def staged(names: tuple[str, ...]) -> Iterator[Stage]:
     is_root = os.geteuid() == 0
     folder, lifeline, janitor = _start_janitor()
     try:
-        stage = Stage(folder, _uids(names, is_root=is_root), is_root, lifeline)
+        uids = _uids(names, is_root=is_root)
+        passwords = {"alice": secrets.token_urlsafe(12)}
+        stage = Stage(folder, uids, is_root, lifeline, passwords)
         _furnish(stage)
         yield stage
     finally:

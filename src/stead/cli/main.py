@@ -10,7 +10,7 @@ import sys
 try:
     import typer
 
-    from stead.cli import account, asking, demo, serving
+    from stead.cli import account, asking, dde, demo, serving
 except ModuleNotFoundError as missing:
     if (missing.name or "stead").partition(".")[0] == "stead":
         raise  # a mistake of ours, and no extra
@@ -34,6 +34,7 @@ app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
 app.command("check")(asking.check)
 app.add_typer(asking.audit, name="audit")
+app.add_typer(dde.dde, name="dde")
 app.command("doctor")(asking.doctor)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from stead.errors import SteadError
+from stead.errors import RemoteError, SteadError
 
 REFUSED: Final = 1
 
@@ -51,7 +51,10 @@ def printable(text: str) -> str:
 
 def fail(error: SteadError | OSError) -> NoReturn:
     """Say in one line what went wrong, in another what to do, and end with status 1."""
-    sys.stderr.write(f"stead: {printable(str(error))}\n")
+    # A server's refusal says no more than the number under which the trail says why.
+    record = error.record if isinstance(error, RemoteError) else None
+    where = "" if record is None else f" (record {record})"
+    sys.stderr.write(f"stead: {printable(str(error))}{where}\n")
     advice = getattr(error, "advice", "")
     if advice:
         sys.stderr.write(f"  what to do: {printable(advice)}\n")

@@ -15,12 +15,14 @@ import typer
 from stead.cli.output import DryRunFlag, errors_are_lines
 from stead.cli.web import WebGate
 from stead.errors import InvalidRequestError
+from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.server import PipeGate
+from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
 
 
-def serve(
+def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     target: Annotated[
         str | None,
         typer.Argument(help="module:name of a ProtectedServer, or of what makes one."),
@@ -32,6 +34,16 @@ def serve(
     ] = None,
     name: Annotated[str, typer.Option(help="Without a target.")] = "stead",
     pipe: Annotated[Path | None, typer.Option(help="Path of the local socket.")] = None,
+    dde: Annotated[
+        Path | None, typer.Option(help="Path of the local socket for DDE.")
+    ] = None,
+    desk: Annotated[
+        str | None,
+        typer.Option(
+            help="module:name of the DdeDesk behind --dde, or of what makes one of the "
+            "server."
+        ),
+    ] = None,
     web: Annotated[
         str | None, typer.Option(help="module:name of an ASGI application.")
     ] = None,
@@ -44,10 +56,14 @@ def serve(
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
+        if dde is not None:
+            gates.append(_dde(server, dde, desk))
         if web is not None:
             gates.append(WebGate(_load(web), host=host, port=port))
         if not gates:
-            raise InvalidRequestError("no gate is named", advice="give --pipe or --web")
+            raise InvalidRequestError(
+                "no gate is named", advice="give --pipe, --dde or --web"
+            )
         head = f"{server.name}: enforcement {server.enforcement.value}"
         for reason in server.support.reasons:
             head += f"\n  not enforced by the kernel: {reason}"
@@ -63,6 +79,21 @@ def _pipe(server: ProtectedServer, path: Path) -> PipeGate:
     )
 
 
+def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
+    if desk is None:
+        raise InvalidRequestError("no desk is named", advice="give --desk")
+    found = _load(desk, "desk")
+    made = found if isinstance(found, DdeDesk) else _made(desk, found, server)
+    if not isinstance(made, DdeDesk):
+        raise InvalidRequestError(f"`{desk}` is no DdeDesk")
+    return DdeGate(
+        path.absolute(),
+        made,
+        name=server.name,
+        turned_away=server.reception.turned_away,
+    )
+
+
 def _server(target: str | None, name: str, store: str | None) -> ProtectedServer:
     if target is None:
         if store is None:
@@ -75,26 +106,28 @@ def _server(target: str | None, name: str, store: str | None) -> ProtectedServer
     return made
 
 
-def _made(target: str, make: Callable[..., object]) -> object:
-    """Call what may make a server, if it can be called without anything."""
+def _made(target: str, make: Callable[..., object], *given: object) -> object:
+    """Call what may make something, if it can be called with what is given."""
+    what = "DdeDesk" if given else "ProtectedServer"
+    takes = "the server" if given else "nothing"
     try:
-        inspect.signature(make).bind()
+        inspect.signature(make).bind(*given)
     except (TypeError, ValueError):
         raise InvalidRequestError(
-            f"`{target}` is no ProtectedServer, and nothing that makes one",
-            advice="name a server, or a function that takes nothing and returns one",
+            f"`{target}` is no {what}, and nothing that makes one",
+            advice=f"name one, or a function that takes {takes} and returns one",
         ) from None
-    return make()
+    return make(*given)
 
 
-def _load(target: str) -> Callable[..., object]:
+def _load(target: str, otherwise: str = "server") -> Callable[..., object]:
     """Import what `module:name` names; the working folder counts, as for uvicorn."""
     module, _, name = target.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         found: Callable[..., object] = getattr(
-            importlib.import_module(module), name or "server"
+            importlib.import_module(module), name or otherwise
         )
     except (ImportError, AttributeError) as error:
         raise InvalidRequestError(

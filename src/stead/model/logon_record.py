@@ -6,11 +6,31 @@ records and reports carry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
 
+from stead.errors import (
+    AccountDisabledError,
+    AccountLockedOutError,
+    LogonTypeNotGrantedError,
+    PasswordMismatchError,
+    SteadError,
+    UnknownAccountError,
+)
 from stead.model.luid import Luid
 from stead.model.sid import Sid
+
+_LOGON_FAILURE: Final = 0xC000_006D
+_SUB_STATUS: Final[Mapping[type[SteadError], int]] = MappingProxyType({
+    UnknownAccountError: 0xC000_0064,
+    PasswordMismatchError: 0xC000_006A,
+    AccountLockedOutError: 0xC000_0234,
+    AccountDisabledError: 0xC000_0072,
+    LogonTypeNotGrantedError: 0xC000_015B,
+})  # fmt: skip
 
 
 class LogonType(IntEnum):
@@ -35,7 +55,7 @@ class LogonRecord:
         name: the account's name, as the store prints it.
         logon_type: how it was opened.
         package: what authenticated the client: `peer` (the kernel vouched for a local
-            socket's peer) or `asserted` (a trusted server vouches for it).
+            socket's peer), `asserted` (a trusted server vouches for it) or `password`.
         authenticated_by: who vouches, in words: `kernel`, `oauth`, ...
         opened_at: nanoseconds since the epoch, UTC.
     """
@@ -47,3 +67,8 @@ class LogonRecord:
     package: str
     authenticated_by: str
     opened_at: int
+
+
+def sub_status(error: SteadError) -> int:
+    """Return what Windows puts into the record of a failed logon ([MS-ERREF] 2.3)."""
+    return _SUB_STATUS.get(type(error), _LOGON_FAILURE)

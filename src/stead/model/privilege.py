@@ -107,6 +107,17 @@ class TokenPrivilege:
         )
 
 
+SENSITIVE: Final = frozenset({
+    Privilege.ASSIGN_PRIMARY_TOKEN, Privilege.AUDIT, Privilege.BACKUP,
+    Privilege.CREATE_TOKEN, Privilege.DEBUG,
+    Privilege.DELEGATE_SESSION_USER_IMPERSONATE, Privilege.ENABLE_DELEGATION,
+    Privilege.IMPERSONATE, Privilege.LOAD_DRIVER, Privilege.RESTORE,
+    Privilege.SECURITY, Privilege.SYSTEM_ENVIRONMENT, Privilege.TAKE_OWNERSHIP,
+    Privilege.TCB,
+})  # fmt: skip
+"""Privileges whose holder's logon is recorded as special (Windows event 4672)."""
+
+
 class LogonRight(Enum):
     """How an account may, or must never, log on (Win32 account rights constants)."""
 

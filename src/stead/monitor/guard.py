@@ -19,7 +19,6 @@ from stead.decision.privilege_check import privilege_check
 from stead.errors import (
     AccessDeniedError,
     BadImpersonationLevelError,
-    KernelRefusedError,
     PrivilegeNotHeldError,
     SteadError,
 )
@@ -29,6 +28,7 @@ from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
+from stead.monitor.file_acts import FileActs
 from stead.monitor.ports import (
     AuditSink,
     Enforcer,
@@ -37,6 +37,7 @@ from stead.monitor.ports import (
     SessionLiveness,
     Subject,
 )
+from stead.monitor.process_acts import ProcessActs
 from stead.monitor.recorder import Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
 
@@ -252,90 +253,26 @@ class Guard:
             return error
         return None if decision else PrivilegeNotHeldError(decision.missing)
 
-    # --- files ------------------------------------------------------------------------
+    # --- what is done on the machine itself -------------------------------------------
 
-    def ask_for_file(self, subject: Subject, path: str, flags: int) -> None:
-        """Record durably that the kernel is about to be asked, as the client.
+    @property
+    def files(self) -> FileActs:
+        """What is recorded about files."""
+        return FileActs(self.recorder, self._require_ready)
 
-        Raises:
-            LogonSessionEndedError, PrivilegeNotHeldError, LedgerUnavailableError: then
-                the kernel is not asked.
-        """
-        try:
-            self.liveness.require_live(subject.token)
-            self._require_may_impersonate()
-        except SteadError as error:
-            event = AuditEvent.HANDLE_REQUESTED
-            self._file(event, subject, path, flags, error)
-            raise
-        self._file(AuditEvent.HANDLE_REQUESTED, subject, path, flags, None)
-
-    def answer_for_file(
-        self, subject: Subject, path: str, flags: int, error: SteadError | None
-    ) -> int:
-        """Record durably what the kernel said; return the record's number."""
-        return self._file(AuditEvent.FILE_OPENED, subject, path, flags, error)
-
-    def note_raw(
-        self,
-        subject: Subject | None,
-        event: str,
-        path: str,
-        error: SteadError | None = None,
-    ) -> None:
-        """Queue what a block asks of the machine by itself, refused if `error`.
-
-        The block's own entry is durable; the kernel answers before a record could be.
-        """
-        kind = AuditEvent.HANDLE_REQUESTED
-        self.recorder.queue(
-            kind if error is None else AuditEvent.RAW_ACT_REFUSED,
-            subject,
-            context.raw_frame(),
-            error=error,
-            object_type="File",
-            object_name=path,
-            detail={"asked by": event},
+    @property
+    def processes(self) -> ProcessActs:
+        """What is recorded about clients' processes, and demanded before they start."""
+        return ProcessActs(
+            self.recorder,
+            self.process_token,
+            self.liveness.require_live,
+            self._require_ready,
         )
 
-    def refused_by_kernel(self, frame: Frame, error: PermissionError) -> SteadError:
-        """Record durably that the kernel refused inside a block; return our error.
-
-        Raises:
-            LedgerUnavailableError: it could not be recorded.
-        """
-        path = error.filename if isinstance(error.filename, str) else ""
-        refusal = KernelRefusedError(
-            f"the kernel refused the client `{path}`: {str(error.strerror).lower()}",
-            errno=error.errno or 0,
-            object_name=path,
-        )
-        self.recorder.record(
-            AuditEvent.FILE_OPENED,
-            frame.subject,
-            error=refusal,
-            object_type="File",
-            object_name=path,
-            detail={"judge": "kernel", "where": frame.where},
-        )
-        return refusal
-
-    def _file(
-        self,
-        event: AuditEvent,
-        subject: Subject,
-        path: str,
-        flags: int,
-        error: SteadError | None,
-    ) -> int:
-        return self.recorder.record(
-            event,
-            subject,
-            error=error,
-            object_type="File",
-            object_name=path,
-            detail={"flags": f"{flags:#o}", "judge": "kernel"},
-        )
+    def _require_ready(self, subject: Subject) -> None:
+        self.liveness.require_live(subject.token)
+        self._require_may_impersonate()
 
     # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
 
@@ -354,8 +291,7 @@ class Guard:
             self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where)
             return
         try:
-            self.liveness.require_live(subject.token)
-            self._require_may_impersonate()
+            self._require_ready(subject)
         except SteadError as error:
             self.recorder.record(
                 AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where

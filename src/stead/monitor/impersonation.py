@@ -36,11 +36,13 @@ class Block:
     Entering either makes the thread that identity or raises, and then nothing in the
     block runs. Leaving restores what was around the block. A block left out of order,
     twice, or on another thread raises `RevertOrderError` and makes nobody anybody:
-    whatever was entered last stays in force until it is left itself.
+    whatever was entered last stays in force until it is left itself. While a block is
+    in force it holds the client's session: closing the client ends it only afterwards.
     """
 
     __slots__ = (
-        "_entered", "_frame", "_guard", "_is_left", "_keep", "_kind", "_subject",
+        "_entered", "_frame", "_guard", "_holds", "_is_left", "_keep", "_kind",
+        "_subject",
     )  # fmt: skip
 
     def __init__(
@@ -58,12 +60,13 @@ class Block:
         self._entered = _NOTHING_TO_LEAVE
         self._frame: Frame | None = None
         self._is_left = False
+        self._holds = False
 
     def __enter__(self) -> Self:
         """Become the identity.
 
         1. It may be entered here: a block is used once; never on a loop's thread.
-        2. The token may be acted for: level, and a session that lives.
+        2. The token may be acted for: level, and a session that lives and is held.
         3. The record is durable.
         4. The kernel follows, where it can; the tripwire stands where it cannot.
         5. This context says so.
@@ -81,8 +84,13 @@ class Block:
             self._require_may_enter()
         tripwire.install()
         if self._guard is not None:
-            self._guard.announce(self._kind, self._subject)
-            self._entered = self._guard.enter(self._subject)
+            self._hold(self._guard)
+            try:
+                self._guard.announce(self._kind, self._subject)
+                self._entered = self._guard.enter(self._subject)
+            except BaseException:
+                self._release()
+                raise
         self._frame = Frame(
             kind=self._kind,
             subject=self._subject,
@@ -96,6 +104,26 @@ class Block:
         )
         context.enter_frame(self._frame)
         return self
+
+    def _hold(self, guard: Guard) -> None:
+        if self._subject is None:
+            return
+        try:
+            guard.liveness.hold(self._subject.token)
+        except SteadError:
+            guard.announce(self._kind, self._subject)  # which refuses it, recorded
+            raise
+        self._holds = True
+
+    def _release(self) -> None:
+        holds, self._holds = self._holds, False
+        if holds and self._guard is not None and self._subject is not None:
+            self._guard.liveness.release(self._subject.token.logon_id)
+
+    def __del__(self) -> None:
+        # Entered, never left and forgotten: nobody can leave it any more.
+        if getattr(self, "_holds", False):
+            self._release()
 
     def _require_may_enter(self) -> None:
         if context.is_loop_thread():
@@ -128,13 +156,16 @@ class Block:
                 where the kernel judges it; recorded.
         """
         frame = self._leavable()
-        disorder = self._leave(frame)
-        if self._guard is not None:
-            self._guard.announce_left(frame, disorder)
+        try:
+            disorder = self._leave(frame)
+            if self._guard is not None:
+                self._guard.announce_left(frame, disorder)
+        finally:
+            self._release()
         if disorder is not None:
             raise disorder
         if self._guard is not None and _is_kernels_no(error, frame):
-            raise self._guard.refused_by_kernel(frame, error) from error
+            raise self._guard.files.refused_by_kernel(frame, error) from error
 
     def _leavable(self) -> Frame:
         """Return the frame, if it may be left here and now."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from stead.errors import SteadError
 from stead.model.audit_record import AuditRecord, Principal
+from stead.model.luid import Luid
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
 
@@ -57,7 +58,7 @@ class Enforcer(Protocol):
 
 
 class SessionLiveness(Protocol):
-    """Knows which logon sessions live."""
+    """Knows which logon sessions live, and keeps those alive that are acted in."""
 
     def require_live(self, token: AccessToken) -> None:
         """Return if the token's session lives.
@@ -65,6 +66,13 @@ class SessionLiveness(Protocol):
         Raises:
             LogonSessionEndedError: it has ended, or never was.
         """
+
+    def hold(self, token: AccessToken) -> None:
+        """Keep the token's session alive until `release`; raises as above."""
+
+    def release(self, logon_id: Luid) -> bool:
+        """Give up a hold; return whether that ended the session. Waits for nothing."""
+        ...
 
 
 class Names(Protocol):

@@ -31,10 +31,11 @@ _FILES: Final = frozenset({
     "os.listxattr", "os.removexattr", "sqlite3.connect", "ctypes.dlopen",
     "os.add_dll_directory",
 })  # fmt: skip
-_PROCESSES: Final = frozenset({
+_STARTS: Final = frozenset({
     "subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn",
-    "os.spawn", "os.system", "pty.spawn", "os.kill", "os.killpg", "signal.pthread_kill",
+    "os.spawn", "os.system", "pty.spawn",
 })  # fmt: skip
+_PROCESSES: Final = _STARTS | {"os.kill", "os.killpg", "signal.pthread_kill"}
 _SOCKETS: Final = frozenset({
     "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg",
     "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr",
@@ -129,7 +130,7 @@ def _note(
     """Have the trail name what a block asks of the machine."""
     if frame.guard is not None:
         path = " -> ".join(_paths(event, arguments))
-        frame.guard.note_raw(frame.subject, event, path, error=error)
+        frame.guard.files.note_raw(frame.subject, event, path, error=error)
 
 
 def _paths(event: str, arguments: tuple[object, ...]) -> tuple[str, ...]:
@@ -155,8 +156,13 @@ def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:
 
 def _advice(frame: Frame, event: str, otherwise: str) -> str:
     verbs = () if frame.guard is None else frame.guard.verbs
+    as_server = "say `with server.as_server():`, which is written down"
     if event in _FILES and "client.open" in verbs:
         return (
             "use `client.open(path)`, or run a block on a thread of `server.executor()`"
         )
-    return f"{otherwise}, or say `with server.as_server():`, which is written down"
+    if event in _STARTS and "client.start" in verbs:
+        return (
+            "use `client.start(argv)`; if the server's own token is meant, " + as_server
+        )
+    return f"{otherwise}, or {as_server}"

@@ -73,11 +73,39 @@ def open_as(
         KernelRefusedError: the kernel refused; holds its `errno`.
         NotARegularFileError: the path names something else.
     """
+    name = openable(path, flags, mode=mode)
+    with KernelBlock(identity):
+        return open_here(name, flags, mode=mode)
+
+
+def openable(
+    path: str | bytes | os.PathLike[str], flags: int, *, mode: int = 0o600
+) -> bytes:
+    """Take step 1 of `open_as`, and return the path as the kernel takes it.
+
+    Raises:
+        InvalidNameError: the path is not absolute, or holds a NUL.
+        InvalidRequestError: a flag or mode does not belong here.
+    """
     name = _absolute(path)
     _require_flags(flags, mode)
-    with KernelBlock(identity):
-        _look(name, flags)
-        return _open(name, flags, mode)
+    return name
+
+
+def open_here(name: bytes, flags: int, *, mode: int = 0o600) -> int:
+    """Take steps 3 and 4 of `open_as`, in a thread or process that is the client.
+
+    Args:
+        name: as `openable` returned it, for the same flags and mode.
+        flags: as of `open_as`.
+        mode: as of `open_as`.
+
+    Raises:
+        KernelRefusedError: the kernel refused; holds its `errno`.
+        NotARegularFileError: the path names something else.
+    """
+    _look(name, flags)
+    return _open(name, flags, mode)
 
 
 def look(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> None:

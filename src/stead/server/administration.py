@@ -1,4 +1,4 @@
-"""Accounts, groups and rights, changed only by who may, each change recorded first.
+"""Accounts, passwords, groups and rights, changed only by who may; recorded first.
 
 Every verb acts for a subject: the server itself, when its own code calls, or a client
 (`for_client`). What they may do is the descriptor of the object `stead:accounts`.
@@ -6,10 +6,12 @@ Every verb acts for a subject: the server itself, when its own code calls, or a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from stead.authority.identity import require_mappable
+from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import Account, AccountStore, Group
 from stead.authority.sessions import Sessions
@@ -21,11 +23,14 @@ from stead.errors import (
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.privilege import LogonRight, Privilege
+from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
+from stead.server.account_desk import AccountDesk, account_named
 from stead.server.objects import AccountDatabase
+from stead.server.passwords import PasswordDesk
 
 _RIGHTS = frozenset(p.value for p in Privilege) | {r.value for r in LogonRight}
 
@@ -41,6 +46,8 @@ class Administration:
         sessions: ends those of a disabled account.
         database: the object whose descriptor says who may.
         subject: on whose behalf.
+        logon: compares passwords; None where the library for that is missing.
+        sleep: waits for some seconds before a wrong password is answered.
     """
 
     guard: Guard
@@ -49,6 +56,8 @@ class Administration:
     sessions: Sessions
     database: SecurableObject
     subject: Subject
+    logon: Logon | None
+    sleep: Callable[[float], None]
 
     # --- accounts -------------------------------------------------------------------
 
@@ -121,6 +130,37 @@ class Administration:
         self._require(AccountDatabase.READ)
         return self.store.accounts()
 
+    # --- passwords --------------------------------------------------------------------
+
+    @property
+    def passwords(self) -> PasswordDesk:
+        """The desk of passwords and locks, for the same subject."""
+        return PasswordDesk(self._desk, self.store, self.logon, self.sleep)
+
+    def set_password(self, name: str, secret: Secret) -> None:
+        """Give an account a password, whatever it had; see `PasswordDesk`."""
+        self.passwords.reset(name, secret)
+
+    def change_password(self, name: str, old: Secret, new: Secret) -> None:
+        """Change a password by whoever knows it; see `PasswordDesk`."""
+        self.passwords.change(name, old, new)
+
+    def remove_password(self, name: str) -> bool:
+        """Take an account's password, so that none logs it on; False if it had none."""
+        return self.passwords.remove(name)
+
+    def unlock(self, name: str) -> bool:
+        """Forget an account's failed logons; False if it was not locked."""
+        return self.passwords.unlock(name)
+
+    def have_password(self) -> frozenset[Sid]:
+        """Return the accounts that have a password; raises `AccessDeniedError`."""
+        return self.passwords.holders()
+
+    def are_locked(self) -> frozenset[Sid]:
+        """Return the accounts that are locked now; raises `AccessDeniedError`."""
+        return self.passwords.locked()
+
     # --- groups ---------------------------------------------------------------------
 
     def add_group(
@@ -178,7 +218,10 @@ class Administration:
             return self.store.add_member(into.sid, sid)
 
     def remove_member(self, group: str, member: Sid | str) -> bool:
-        """Take somebody out of a group; False if they were not in it."""
+        """Take somebody out of a group; False if they were not in it.
+
+        Sessions whose tokens hold it end.
+        """
         self._require(AccountDatabase.WRITE)
         out_of, sid = self._group(group), self.names.find(member)
         if sid not in self.store.members(out_of.sid):
@@ -216,7 +259,10 @@ class Administration:
             return self.store.add_right(sid, right.value)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
-        """Take a privilege or account right; False if it was not held."""
+        """Take a privilege or account right; False if it was not held.
+
+        Sessions whose tokens hold it, or that it let log on, end.
+        """
         self._require(AccountDatabase.WRITE)
         sid = self.names.find(holder)
         if not self._holds(sid, right):
@@ -237,29 +283,23 @@ class Administration:
 
     # --- how --------------------------------------------------------------------------
 
+    @property
+    def _desk(self) -> AccountDesk:
+        return AccountDesk(self.guard, self.sessions, self.database, self.subject)
+
     def _require(self, right: AccountDatabase) -> None:
-        self.guard.require(self.subject, self.database, int(right))
+        self._desk.require(right)
 
     def _changing(
         self, event: AuditEvent, name: str, **detail: str
     ) -> AbstractContextManager[None]:
-        """Record a change before it is made, and again if it fails."""
-        return self.guard.recorder.changing(
-            event,
-            self.subject,
-            object_type=self.database.kind.name,
-            object_name=name,
-            detail=detail,
-        )
+        return self._desk.changing(event, name, **detail)
 
     def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
         return (sid, right.value) in self.store.rights((sid,))
 
     def _account(self, name: str) -> Account:
-        found = self.store.account_by_name(name)
-        if found is None:
-            raise UnknownAccountError(f"no account is called `{name[:80]}`")
-        return found
+        return account_named(self.store, name)
 
     def _group(self, name: str) -> Group:
         found = self.store.group_by_name(name)

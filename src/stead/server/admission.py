@@ -1,8 +1,9 @@
 """Letting clients in: who they are, their session, and what they are handed.
 
-Two doors. A local peer comes with ids that the kernel vouches for. A client that
-somebody else authenticated comes by name, vouched for by the server itself, which
-needs SeTcbPrivilege in its process token for that.
+Three doors. A local peer comes with ids that the kernel vouches for. A client that
+somebody else authenticated comes by name, vouched for by the server itself. A client
+that is logged on comes with its password. For the last two the server needs
+SeTcbPrivilege in its process token.
 """
 
 from __future__ import annotations
@@ -10,31 +11,41 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from stead.authority.identity import (
     HostIdentity,
     Identity,
     identify_account,
     identify_peer,
+    logon_rule,
+    require_logon_right,
 )
+from stead.authority.logon import Logon, LogonAttempt
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
+    EnforcementUnavailableError,
     LogonFailureError,
-    LogonTypeNotGrantedError,
+    LoopThreadError,
     PrivilegeNotHeldError,
     SteadError,
 )
 from stead.model import well_known
 from stead.model.audit_record import AuditEvent, Principal
-from stead.model.logon_record import LogonType
+from stead.model.logon_record import LogonType, sub_status
+from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
-from stead.model.privilege import LogonRight, Privilege
+from stead.model.privilege import SENSITIVE, Privilege
+from stead.model.secret import Secret
 from stead.model.token import AccessToken, ImpersonationLevel
+from stead.monitor import context
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
-from stead.server.client_context import ClientContext, FileOpener
+from stead.server.client_context import ClientContext
+from stead.server.logon_session import LogonSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,16 @@ class Arrival:
     authenticated_by: str
 
 
+class MakeClient(Protocol):
+    """Makes what a client is handed about as."""
+
+    def __call__(
+        self, subject: Subject, /, *, end: Callable[[], None]
+    ) -> ClientContext:
+        """Return the client; `end` gives up its hold on its session."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """The server's door.
@@ -65,14 +86,18 @@ class Admission:
         store: where accounts live.
         sessions: opens sessions.
         host: what this host knows of a uid.
-        opener: opens files as clients, if the kernel judges for this server.
+        make_client: makes what an admitted client is handed about as.
+        logon: compares passwords; None where the library for that is missing.
+        sleep: waits for some seconds before a failed logon is answered.
     """
 
     guard: Guard
     store: AccountStore
     sessions: Sessions
     host: HostIdentity
-    opener: FileOpener | None
+    make_client: MakeClient
+    logon: Logon | None
+    sleep: Callable[[float], None]
 
     def admit_peer(
         self, peer: PosixIdentity, *, level: ImpersonationLevel, arrival: Arrival
@@ -86,7 +111,7 @@ class Admission:
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
             identity = identify_peer(self.store, peer)
-            return self._admit(identity, level=level, arrival=arrival)
+            return self._admit(identity, level=level, arrival=arrival)[1]
         except SteadError as error:
             number = self._refused(principal, arrival, error)
             failure = LogonFailureError()
@@ -111,10 +136,140 @@ class Admission:
         try:
             self._require_tcb()
             identity = identify_account(self.store, name, host=self.host)
-            return self._admit(identity, level=level, arrival=arrival)
+            return self._admit(identity, level=level, arrival=arrival)[1]
         except SteadError as error:
             self._refused(principal, arrival, error)
             raise
+
+    def log_on(
+        self,
+        name: str,
+        secret: Secret,
+        logon_type: LogonType,
+        *,
+        arrival: Arrival,
+        via: ClientContext | None = None,
+    ) -> LogonSession:
+        """Log an account on with its password; the secret is wiped on every path.
+
+        1. The server's process token must hold SeTcbPrivilege, the type be offered.
+        2. If a client has it done, that is recorded as the client's.
+        3. Password, account and account right are looked at, with equal work for every
+           cause of failure (`stead.authority.logon`).
+        4. A failure is durable in the trail before it is answered, and answered late.
+        5. The session opens, and the record of that is durable.
+
+        Args:
+            name: the account.
+            secret: its password.
+            logon_type: interactive, network, batch or service.
+            arrival: how it came.
+            via: the client that hands the password in, if there is one.
+
+        Raises:
+            LogonFailureError: whatever the cause in steps 3 to 5; the trail has it.
+            PrivilegeNotHeldError: the server may log nobody on.
+            InvalidRequestError: the type of logon is not offered.
+            EnforcementUnavailableError: this server can compare no passwords.
+            LoopThreadError: an event loop runs on this thread, and this waits.
+            SecretUsedError: the secret was wiped before.
+            LogonSessionEndedError: the session of `via` has ended.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        with secret, secret.revealed():
+            principal = Principal(well_known.NULL_SID, name[:80])
+            logon = self._require_may_log_on(principal, logon_type, arrival)
+            if via is not None:
+                self._record_explicit(via, name, logon_type)
+            attempt: LogonAttempt[Identity]
+            try:
+                attempt = logon.attempt(name, secret, logon_type)
+            except SteadError as error:
+                attempt = LogonAttempt(error)
+        return self._answer(attempt, principal, logon_type, arrival)
+
+    def _require_may_log_on(
+        self, principal: Principal, logon_type: LogonType, arrival: Arrival
+    ) -> Logon:
+        if context.is_loop_thread():
+            raise LoopThreadError(
+                "`log_on` waits, and an event loop runs on this thread",
+                advice="call it from a thread: `await asyncio.to_thread(server.log_on, "
+                "name, secret)`",
+            )
+        try:
+            self._require_tcb()
+        except PrivilegeNotHeldError as error:
+            self._refused(principal, arrival, error)
+            raise
+        logon_rule(logon_type)
+        if self.logon is None:
+            raise EnforcementUnavailableError(
+                "no library that compares passwords is installed",
+                advice="`pip install 'stead[password]'`",
+            )
+        return self.logon
+
+    def _record_explicit(
+        self, via: ClientContext, name: str, logon_type: LogonType
+    ) -> None:
+        """Record durably that a client uses somebody's password (Windows event 4648).
+
+        Raises:
+            LogonSessionEndedError: the client's session has ended.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        self.guard.liveness.require_live(via.token)
+        self.guard.recorder.record(
+            AuditEvent.EXPLICIT_CREDENTIALS,
+            via.subject,
+            object_type="Account",
+            object_name=name[:80],
+            detail={"logon type": logon_type.name.lower()},
+        )
+
+    def _answer(
+        self,
+        attempt: LogonAttempt[Identity],
+        principal: Principal,
+        logon_type: LogonType,
+        arrival: Arrival,
+    ) -> LogonSession:
+        """Take steps 4 and 5 of `log_on`."""
+        error = attempt.error
+        if error is None:
+            try:
+                session, client = self._admit(
+                    attempt.require(),
+                    level=ImpersonationLevel.IMPERSONATION,
+                    arrival=arrival,
+                )
+                return LogonSession(
+                    client,
+                    session.record,
+                    partial(self.sessions.end, session.record.logon_id),
+                )
+            except SteadError as refusal:
+                error = refusal.with_traceback(None)
+        failure = LogonFailureError()
+        try:
+            failure.record = self._refused(
+                principal, arrival, error, _failure_detail(error, logon_type, arrival)
+            )
+            if attempt.locks:
+                self._record_lock(principal, arrival)
+        finally:
+            self.sleep(attempt.delay)
+        # Outside every handler: what is raised here leads to no cause.
+        raise failure
+
+    def _record_lock(self, principal: Principal, arrival: Arrival) -> None:
+        self.guard.recorder.record(
+            AuditEvent.ACCOUNT_LOCKED_OUT,
+            _nobody(principal, arrival),
+            object_type="Account",
+            object_name=principal.name,
+        )
 
     def _require_tcb(self) -> None:
         decision = privilege_check(self.guard.process_token, (Privilege.TCB,))
@@ -126,50 +281,74 @@ class Admission:
 
     def _admit(
         self, identity: Identity, *, level: ImpersonationLevel, arrival: Arrival
-    ) -> ClientContext:
-        if LogonRight.DENY_NETWORK.value in identity.rights:
-            raise LogonTypeNotGrantedError(
-                f"`{identity.name}` is denied to log on from the network"
-            )
+    ) -> tuple[Session, ClientContext]:
+        """Open a session for whoever may log on this way, and record it durably.
+
+        Its end is recorded too, once, whoever lets go of it last.
+        """
+        require_logon_right(identity)
         session = self.sessions.open(
             identity,
             level=level,
             package=arrival.package,
             authenticated_by=arrival.authenticated_by,
-            logon_type=LogonType.NETWORK,
         )
-        subject = _subject(session, arrival)
+        logon_id, subject = session.record.logon_id, _subject(session, arrival)
         try:
             self.guard.recorder.record(
                 AuditEvent.LOGON, subject, detail=_logon_detail(session, level)
             )
+            self.sessions.on_end(
+                logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
+            )
+            self._record_special(subject)
         except BaseException:
-            self.sessions.end(session.record.logon_id)
+            self.sessions.end(logon_id)
             raise
-        return ClientContext(
-            subject, self.guard, opener=self.opener, end=self._ender(subject)
+        end = partial(_let_go, self.sessions, logon_id)
+        return session, self.make_client(subject, end=end)
+
+    def _record_special(self, subject: Subject) -> None:
+        """Record what somebody holds that is sensitive (Windows event 4672)."""
+        held = tuple(
+            entry.privilege.value
+            for entry in subject.token.privileges
+            if entry.privilege in SENSITIVE
         )
-
-    def _ender(self, subject: Subject) -> Callable[[], None]:
-        def end() -> None:
-            if self.sessions.end(subject.token.logon_id):
-                self.guard.announce_end(AuditEvent.LOGOFF, subject)
-
-        return end
+        if held:
+            self.guard.recorder.record(
+                AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
+            )
 
     def _refused(
-        self, principal: Principal, arrival: Arrival, error: SteadError
+        self,
+        principal: Principal,
+        arrival: Arrival,
+        error: SteadError,
+        detail: dict[str, str] | None = None,
     ) -> int:
-        nobody = AccessToken(principal.sid, level=ImpersonationLevel.ANONYMOUS)
-        subject = Subject(
-            nobody,
-            principal,
-            gate=arrival.gate,
-            peer=arrival.peer,
-            correlation=arrival.correlation,
-            authenticated_by=arrival.authenticated_by,
+        return self.guard.recorder.record(
+            AuditEvent.LOGON_FAILED,
+            _nobody(principal, arrival),
+            error=error,
+            detail=detail or {},
         )
-        return self.guard.recorder.record(AuditEvent.LOGON_FAILED, subject, error=error)
+
+
+def _let_go(sessions: Sessions, logon_id: Luid) -> None:
+    sessions.release(logon_id)
+
+
+def _nobody(principal: Principal, arrival: Arrival) -> Subject:
+    """Return the subject of records about somebody who is not admitted."""
+    return Subject(
+        AccessToken(principal.sid, level=ImpersonationLevel.ANONYMOUS),
+        principal,
+        gate=arrival.gate,
+        peer=arrival.peer,
+        correlation=arrival.correlation,
+        authenticated_by=arrival.authenticated_by,
+    )
 
 
 def _subject(session: Session, arrival: Arrival) -> Subject:
@@ -191,6 +370,16 @@ def _logon_detail(session: Session, level: ImpersonationLevel) -> dict[str, str]
         "package": record.package,
         "level": level.name.lower(),
         "uid": "" if session.posix is None else str(session.posix.uid),
+    }
+
+
+def _failure_detail(
+    error: SteadError, logon_type: LogonType, arrival: Arrival
+) -> dict[str, str]:
+    return {
+        "logon type": logon_type.name.lower(),
+        "package": arrival.package,
+        "sub status": f"0x{sub_status(error):08X}",
     }
 
 

@@ -6,23 +6,13 @@ ambient: a thread becomes the client only inside ``with client.impersonate():``.
 
 from __future__ import annotations
 
-import codecs
-import errno
 import os
-import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import IO, Any, Final, Protocol, Self
+from typing import IO, Any, Final, Self, TypeVar, Unpack
 
-from stead.errors import (
-    EnforcementUnavailableError,
-    InvalidRequestError,
-    KernelRefusedError,
-    LoopThreadError,
-    NotARegularFileError,
-    SteadError,
-)
+from stead.errors import LoopThreadError
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -30,26 +20,13 @@ from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
+from stead.server.acting.acting import Acting
+from stead.server.acting.aio import ClientAio
+from stead.server.acting.file_request import FileRequest
+from stead.server.acting.process_plan import Argument, Options, Plan
+from stead.server.acting.processes import ClientProcess
 
-_LONGEST_PATH: Final = 4095  # PATH_MAX without its end
-_MODES: Final = {
-    "r": os.O_RDONLY,
-    "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
-    "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-    "x": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
-}
-
-
-class FileOpener(Protocol):
-    """Opens files as a client, by the kernel's judgement."""
-
-    def __call__(self, token: AccessToken, path: str, flags: int, /) -> int:
-        """Return a descriptor.
-
-        Raises:
-            KernelRefusedError: the kernel, judging as the client, said no.
-        """
-        ...
+_T = TypeVar("_T")
 
 
 class ClientContext:
@@ -59,19 +36,19 @@ class ClientContext:
         subject: what checks and records are about.
     """
 
-    __slots__ = ("_end", "_guard", "_opener", "_parent", "subject")
+    __slots__ = ("_acting", "_end", "_guard", "_parent", "subject")
 
     def __init__(
         self,
         subject: Subject,
         guard: Guard,
         *,
-        opener: FileOpener | None,
+        acting: Acting,
         end: Callable[[], None] | None,
     ) -> None:
         self.subject: Final = subject
         self._guard = guard
-        self._opener = opener
+        self._acting = acting
         self._end = end
         self._parent: ClientContext | None = None
 
@@ -95,6 +72,8 @@ class ClientContext:
         """How far the client lets the server go."""
         return self.subject.token.level
 
+    # --- acting as the client ---------------------------------------------------------
+
     def impersonate(self) -> Block:
         """Return a block in which this thread is the client.
 
@@ -105,80 +84,134 @@ class ClientContext:
         return Block(FrameKind.CLIENT, self.subject, self._guard, keep=self)
 
     def open(
-        self, path: str | os.PathLike[str], mode: str = "r", *, encoding: str = "utf-8"
+        self,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        *,
+        encoding: str = "utf-8",
+        timeout: float | None = None,
     ) -> IO[Any]:
         """Open a file as the client, judged by the kernel.
 
-        The kernel opens the file as the client on one of the server's hardened
-        threads; the descriptor is handed back. Only regular files are opened; a FIFO
-        or device is refused, and nothing waits for one. What is asked and what comes
-        of it are recorded before this returns.
+        A worker of the client's opens it and hands the descriptor back. Only regular
+        files are opened; a FIFO or device is refused, and nothing waits for one. What
+        is asked and what comes of it are recorded before this returns.
 
         Args:
             path: absolute.
             mode: as of `open`: `r`, `w`, `a` or `x`, with `b` and `+`.
             encoding: of text.
+            timeout: seconds until the client's worker is ended; the server's own
+                limit if not given.
 
         Raises:
             KernelRefusedError: the kernel, judging as the client, refused.
             NotARegularFileError: the path names a directory, FIFO, socket or device.
+            ProcessTimeoutError: the client's file system did not answer in time.
+            QuotaExceededError: too much of this client's is waiting already.
             EnforcementUnavailableError: this server does not have the kernel's help.
             BadImpersonationLevelError: the level is below Impersonation.
             LoopThreadError: an event loop runs on this thread, and this waits.
             InvalidRequestError: the mode or the encoding is none.
         """
-        flags, name = _flags(mode), _require_path(path)
-        opener = self._require_may_open()
-        text = None if "b" in mode else _require_encoding(encoding)
-        descriptor = self._open_recorded(opener, name, flags)
-        # Creating and emptying are done: what is left of "x" is writing. Nothing here
-        # can be wrong any more; a failure would have closed the descriptor or not.
-        return os.fdopen(descriptor, mode.replace("x", "w"), encoding=text)
+        request = FileRequest.of(path, mode, encoding)
+        _require_may_wait("open", "path")
+        opened = self._acting.open_file(
+            self.subject, request.path, request.flags, timeout
+        )
+        return request.file_of(opened.take())
 
-    def _require_may_open(self) -> FileOpener:
-        if context.is_loop_thread():
-            raise LoopThreadError(
-                "`client.open` waits, and an event loop runs on this thread",
-                advice="call it from a thread: `await asyncio.to_thread(client.open, "
-                "path)`",
-            )
-        needed = ImpersonationLevel.IMPERSONATION
-        self._guard.require_level(self.subject, needed, act="opening a file")
-        if self._opener is None:
-            raise EnforcementUnavailableError(
-                "no kernel judges files for this server",
-                advice="run the server as root; `stead doctor` says what is missing",
-            )
-        return self._opener
+    def run(
+        self,
+        function: Callable[..., _T],
+        /,
+        *arguments: object,
+        timeout: float | None = None,
+    ) -> _T:
+        """Run a function in a process that is the client, and return its value.
 
-    def _open_recorded(self, opener: FileOpener, path: str, flags: int) -> int:
-        """Open between two durable records: what is asked, and what came of it."""
-        self._guard.ask_for_file(self.subject, path, flags)
-        try:
-            descriptor = _opened_file(opener, self.token, path, flags)
-        except SteadError as error:
-            self._guard.answer_for_file(self.subject, path, flags, error)
-            raise
-        try:
-            self._guard.answer_for_file(self.subject, path, flags, None)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        That it runs is recorded durably before; what it is called with and what it
+        returns is not recorded.
+
+        Args:
+            function: any that can be imported by module and name, there as the client.
+            arguments: what it is called with.
+            timeout: seconds until its process is killed; the server's own limit if not
+                given.
+
+        Returns:
+            what it returns, which must be plain data.
+
+        Raises:
+            Exception: what the function raises, if it is one of Python's own errors;
+                its cause shows the traceback there.
+            WorkerFailedError: it raised anything else.
+            WorkerLostError: its process ended before it answered.
+            ProcessTimeoutError: it did not end in time; its process is killed.
+            NotPlainDataError: an argument or the value cannot be sent.
+            InvalidRequestError: the function cannot be imported.
+            QuotaExceededError, EnforcementUnavailableError, LoopThreadError,
+            BadImpersonationLevelError: as in `open`.
+        """
+        _require_may_wait("run", "function, *arguments")
+        return self._acting.call(self.subject, function, arguments, timeout).take()
+
+    def start(
+        self, argv: Sequence[Argument], **options: Unpack[Options]
+    ) -> ClientProcess:
+        """Start a program that is the client for good (Win32: CreateProcessAsUser).
+
+        It gets the client's ids, groups and home, and nothing of the server's: no
+        descriptor, no variable, no terminal. The client's session lives as long as it
+        does, and when the session is ended, so is it, with all that it started.
+
+        That it starts is recorded durably before; the program's name and the number of
+        its arguments are, their text and the environment are not.
+
+        Args:
+            argv: the program and its arguments, which no shell reads. A name without
+                a slash is looked for in the PATH that the process gets.
+            options: see `stead.server.acting.process_plan.Options`.
+
+        Raises:
+            KernelRefusedError: the kernel, judging as the client, refused the program
+                or the directory.
+            PrivilegeNotHeldError: the server's token lacks SeAssignPrimaryToken or
+                SeIncreaseQuota.
+            ImpersonationRefusedError: the account has no uid, or the kernel cannot
+                become this client.
+            LauncherUnavailableError: what starts processes is gone or did not answer.
+            InvalidRequestError: it is no list of words, or the options are wrong.
+            QuotaExceededError, EnforcementUnavailableError, LoopThreadError,
+            BadImpersonationLevelError: as in `open`.
+        """
+        plan = Plan.of(argv, options)
+        _require_may_wait("start", "argv")
+        return ClientProcess(self._acting.start(self.subject, plan))
+
+    @property
+    def aio(self) -> ClientAio:
+        """`open`, `run` and `start` for asyncio; none of them blocks the loop."""
+        return ClientAio(self.subject, self._acting, keep=self)
+
+    # --- its life ---------------------------------------------------------------------
 
     def with_correlation(self, correlation: str) -> ClientContext:
         """Return the same client for one request, whose records it ties together."""
         made = ClientContext(
             replace(self.subject, correlation=correlation),
             self._guard,
-            opener=self._opener,
+            acting=self._acting,
             end=None,
         )
         made._parent = self  # the session lives as long as anybody holds it
         return made
 
     def close(self) -> None:
-        """End the client's session, if this is what opened it; again does nothing."""
+        """Let go of the client's session; again does nothing.
+
+        It ends when nothing else acts in it any more: no block, process or function.
+        """
         end, self._end = self._end, None
         if end is not None:
             end()
@@ -203,45 +236,9 @@ class ClientContext:
         return f"ClientContext({self.name!r}, {self.level.name.lower()})"
 
 
-def _opened_file(opener: FileOpener, token: AccessToken, path: str, flags: int) -> int:
-    """Return a descriptor of a file; a directory opens too, and has no text to read."""
-    descriptor = opener(token, path, flags)
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotARegularFileError(f"`{path}` is a directory", object_name=path)
-    return descriptor
-
-
-def _require_encoding(encoding: str) -> str:
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise InvalidRequestError(f"`{encoding[:80]}` is no encoding") from error
-    return encoding
-
-
-def _require_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as text; refuse one that no kernel takes, before it is recorded."""
-    name = os.fspath(path)
-    if len(os.fsencode(name)) > _LONGEST_PATH:
-        raise KernelRefusedError(
-            f"no kernel opens a path of more than {_LONGEST_PATH} bytes",
-            errno=errno.ENAMETOOLONG,
-            object_name=name[:80],
+def _require_may_wait(verb: str, arguments: str) -> None:
+    if context.is_loop_thread():
+        raise LoopThreadError(
+            f"`client.{verb}` waits, and an event loop runs on this thread",
+            advice=f"use `await client.aio.{verb}({arguments})`",
         )
-    return name
-
-
-def _flags(mode: str) -> int:
-    """Return the flags of an `open` mode; raises `InvalidRequestError`."""
-    kinds = [letter for letter in mode if letter in _MODES]
-    rest = set(mode) - set(_MODES) - {"b", "t", "+"}
-    if (
-        len(kinds) != 1
-        or rest
-        or len(set(mode)) != len(mode)
-        or {"b", "t"} <= set(mode)
-    ):
-        raise InvalidRequestError(f"`{mode}` is no mode to open a file with")
-    flags = _MODES[kinds[0]]
-    return flags & ~os.O_ACCMODE | os.O_RDWR if "+" in mode else flags

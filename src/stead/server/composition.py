@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -11,16 +10,18 @@ from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Final
 
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
+from stead.authority.lockout import Lockout
+from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
-from stead.model.privilege import Privilege
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
@@ -29,8 +30,11 @@ from stead.monitor.ports import Subject
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
+from stead.server.acting.acting import Acting
+from stead.server.acting.means import put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
+from stead.server.client_context import ClientContext
 from stead.server.dispatch import Dispatcher, Turns
 from stead.server.enforcement import (
     Enforcement,
@@ -39,30 +43,18 @@ from stead.server.enforcement import (
     choose,
 )
 from stead.server.explaining import Explainer
-from stead.server.files import KernelFiles
 from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
 from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
+from stead.server.settings import Settings
 from stead.server.trail import Trail
 
 _log: Final = logging.getLogger("stead.server")
 _GRACE_SECONDS: Final = 5.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a server is told; see `ProtectedServer`."""
-
-    name: str
-    store: str | os.PathLike[str]
-    enforcement: Enforcement | None
-    privileges: tuple[Privilege, ...]
-    guard_uid: int
-    allowed_system_uids: frozenset[int]
-    kernel_threads: int
-    handler_threads: int
+_VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,6 +76,7 @@ class House:
         executor: where blocks run that the kernel judges, if it does.
         handlers: where handlers run.
         reception: where gates bring who came.
+        acting: starts programs, runs functions and opens files for clients.
         stack: closes it all, last first.
     """
 
@@ -101,6 +94,7 @@ class House:
     executor: Executor
     handlers: Executor
     reception: Reception
+    acting: Acting
     stack: ExitStack
 
 
@@ -111,7 +105,8 @@ def compose(settings: Settings) -> House:
     2. Open the store; one that others may write is refused.
     3. Start the ledger.
     4. Take a primary token, in a session of its own; the guard stands.
-    5. Start the hardened threads, all of them, before anybody can impersonate.
+    5. Start the threads of what acts for clients, and the hardened ones, all of them,
+       before anybody can impersonate.
     6. Record durably that the server starts.
 
     Raises:
@@ -128,6 +123,8 @@ def compose(settings: Settings) -> House:
         undo.callback(service.close)
         store = undo.enter_context(Store.open(settings.store))
         ground = _ground(settings, enforcement, store, service, undo)
+        acting = _acting(settings, ground, enforcement)
+        undo.callback(acting.close)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
         objects = ObjectDirectory(
             carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
@@ -137,7 +134,7 @@ def compose(settings: Settings) -> House:
         handlers = ThreadPoolExecutor(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
-        undo.callback(_end_work, handlers, executor)
+        undo.callback(_end_work, handlers, executor, acting)
         trail = Trail(
             ground.guard,
             carried(store.ledger, service),
@@ -145,9 +142,8 @@ def compose(settings: Settings) -> House:
             objects.find(TRAIL),
             ground.subject,
         )
-        return _furnish(
-            settings, ground, (executor, handlers), objects, trail, support, undo
-        )
+        work = _Work(executor, handlers, acting)
+        return _furnish(settings, ground, work, objects, trail, support, undo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +158,16 @@ class _Ground:
     genesis: bytes
     guard: Guard
     threads: ThreadEnforcer
+    logon: Logon | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """Where work is done."""
+
+    executor: Executor
+    handlers: Executor
+    acting: Acting
 
 
 def _ground(
@@ -181,7 +187,8 @@ def _ground(
     ledger = undo.enter_context(
         Ledger(store.ledger, genesis=genesis, lost=partial(_lost, principal))
     )
-    threads = ThreadEnforcer(sessions, settings.guard_uid, settings.allowed_system_uids)
+    allowed = frozenset(settings.allowed_system_uids)
+    threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
     is_kernel = enforcement is Enforcement.KERNEL
     guard = Guard(
         process_token=own.token,
@@ -191,10 +198,36 @@ def _ground(
         liveness=sessions,
         names=names,
         clock=time.time_ns,
-        verbs=frozenset({"client.open"} if is_kernel else ()),
+        verbs=_VERBS if is_kernel else frozenset(),
     )
     subject = Subject(own.token, principal)
-    return _Ground(accounts, names, sessions, own, subject, genesis, guard, threads)
+    logon = _logon(settings, store, service, undo)
+    return _Ground(
+        accounts, names, sessions, own, subject, genesis, guard, threads, logon
+    )
+
+
+def _logon(
+    settings: Settings, store: Store, service: ServiceThread, undo: ExitStack
+) -> Logon | None:
+    """Return what compares passwords; None if the library for that is missing."""
+    if find_spec("argon2") is None:
+        return None
+    from stead.adapters.argon2 import Argon2Verifier  # noqa: PLC0415 - an extra's
+
+    # The library starts threads, which a client's block must not, and the host is asked
+    # as the server. Not on the store's service thread: this may take long.
+    thread = ServiceThread(f"{settings.name}-password")
+    undo.callback(thread.close)
+    credentials = carried(store.credentials, service)
+    return Logon(
+        carried(store.accounts, service),
+        credentials,
+        verifier=carried(Argon2Verifier(), thread),
+        host=lambda uid: thread.run(partial(host_identity, uid)),
+        lockout=Lockout(credentials, settings.lockout, time.time_ns),
+        monotonic=time.monotonic_ns,
+    )
 
 
 def _open_guard(
@@ -215,24 +248,29 @@ def _open_guard(
 def _furnish(
     settings: Settings,
     ground: _Ground,
-    work: tuple[Executor, Executor],
+    work: _Work,
     objects: ObjectDirectory,
     trail: Trail,
     support: KernelSupport,
     undo: ExitStack,
 ) -> House:
     """Put what stands into a house, and hand over how it is closed."""
-    executor, handlers = work
     guard, accounts, names = ground.guard, ground.accounts, ground.names
-    opener = None
-    if isinstance(executor, KernelExecutor):
-        opener = KernelFiles(ground.threads, executor)
+    is_kernel = isinstance(work.executor, KernelExecutor)
     sessions, subject = ground.sessions, ground.subject
-    admission = Admission(guard, accounts, sessions, host_identity, opener)
+    admission = Admission(
+        guard,
+        accounts,
+        sessions,
+        host_identity,
+        partial(ClientContext, guard=guard, acting=work.acting),
+        ground.logon,
+        time.sleep,
+    )
     dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
-        enforcement=Enforcement.TOKEN if opener is None else Enforcement.KERNEL,
+        enforcement=Enforcement.KERNEL if is_kernel else Enforcement.TOKEN,
         guard=guard,
         own=ground.own,
         subject=subject,
@@ -240,15 +278,27 @@ def _furnish(
         admission=admission,
         explainer=Explainer(guard, accounts, names, host_identity),
         administration=Administration(
-            guard, accounts, names, sessions, objects.find(ACCOUNTS), subject
+            guard,
+            accounts,
+            names,
+            sessions,
+            objects.find(ACCOUNTS),
+            subject,
+            ground.logon,
+            time.sleep,
         ),
         trail=trail,
         dispatcher=dispatcher,
-        executor=executor,
-        handlers=handlers,
+        executor=work.executor,
+        handlers=work.handlers,
         reception=Reception(
-            admission, dispatcher, handlers, Turns(_turns(settings)), guard.recorder
+            admission,
+            dispatcher,
+            work.handlers,
+            Turns(_turns(settings)),
+            guard.recorder,
         ),
+        acting=work.acting,
         stack=undo.pop_all(),
     )
 
@@ -262,21 +312,30 @@ def _turns(settings: Settings) -> int:
     return max(1, min(settings.handler_threads // 4, settings.kernel_threads - 1))
 
 
-def _end_work(handlers: Executor, executor: Executor) -> None:
-    """Let handlers end in time; then give up what keeps them waiting.
+def _end_work(handlers: Executor, executor: Executor, acting: Acting) -> None:
+    """Let handlers and blocks end in time; then end what acts for clients.
 
-    A handler may wait for ever for a kernel thread that a client's file holds. Once
-    that work is abandoned, the handler hears so and ends.
+    A handler may wait for ever for a process of a client's, or for a kernel thread that
+    a client's file holds. Once these are ended, or given up, it hears so and ends.
     """
     ending = threading.Thread(target=handlers.shutdown, name="stead-ending")
     ending.daemon = True
     ending.start()
     ending.join(_GRACE_SECONDS)
-    if ending.is_alive() and isinstance(executor, KernelExecutor):
-        executor.close(0.0)
-        ending.join(_GRACE_SECONDS)
+    if isinstance(executor, KernelExecutor):
+        executor.close(0.0 if ending.is_alive() else _GRACE_SECONDS)
+    acting.close()
+    ending.join(_GRACE_SECONDS)
     if ending.is_alive():
         _log.critical("handlers still run after the server was closed")
+
+
+def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Acting:
+    """Return what acts for clients: nothing does, where the kernel does not judge."""
+    identity, means = ground.threads.identity, None
+    if enforcement is Enforcement.KERNEL:
+        means = put_together(settings, identity)
+    return Acting(ground.guard, ground.sessions, identity, means)
 
 
 def _executor(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -83,36 +84,58 @@ class Dispatcher:
     def _run_recorded(
         self, client: ClientContext, operation: Operation, bound: dict[str, Any]
     ) -> Any:
-        ended = AuditEvent.OPERATION_ENDED
         try:
-            value = Context().run(self._as_nobody, client, operation, bound)
-        except SteadError as error:
-            self._say(ended, client, operation.name, error)
-            raise
-        except PermissionError as error:
-            # The kernel refused inside a client's block: that is an answer.
-            refusal = AccessDeniedError(object_name=str(error.filename or ""))
-            self._say(ended, client, operation.name, refusal)
-            raise refusal from error
-        except BaseException as error:
-            # Whatever a handler raises ends its request, never the server: `exit()`,
-            # an interrupt or a cancellation of its own would end the loop.
-            _log.exception("operation `%s` failed", operation.name)
-            failure = OperationFailedError(f"operation `{operation.name}` failed")
-            self._say(ended, client, operation.name, failure)
-            raise failure from error
+            act = partial(operation.handler, client, **bound)
+            return self.run_code(client, operation.name, act)
         finally:
             for argument in bound.values():
                 if isinstance(argument, Secret):
                     argument.wipe()
-        self._say(ended, client, operation.name)
+
+    def run_code(self, client: ClientContext, name: str, act: Callable[[], Any]) -> Any:
+        """Run code that was allowed for a client, as nobody, and record how it ended.
+
+        Args:
+            client: for whom.
+            name: what the code is, for the trail.
+            act: runs in a context of its own, in which it is nobody until it says who.
+
+        Raises:
+            SteadError: what the code raises, or what becomes of it (`attempt`).
+        """
+        value = self.attempt(client, name, act)
+        self._say(AuditEvent.OPERATION_ENDED, client, name)
         return value
 
-    def _as_nobody(
-        self, client: ClientContext, operation: Operation, bound: dict[str, Any]
-    ) -> Any:
+    def attempt(self, client: ClientContext, name: str, act: Callable[[], Any]) -> Any:
+        """Run code as `run_code` does, and record only its failure.
+
+        Raises:
+            AccessDeniedError: the kernel refused the client.
+            OperationFailedError: the code itself failed; logged with its traceback.
+        """
+        ended = AuditEvent.OPERATION_ENDED
+        try:
+            return Context().run(self._as_nobody, act)
+        except SteadError as error:
+            self._say(ended, client, name, error)
+            raise
+        except PermissionError as error:
+            # The kernel refused inside a client's block: that is an answer.
+            refusal = AccessDeniedError(object_name=str(error.filename or ""))
+            self._say(ended, client, name, refusal)
+            raise refusal from error
+        except BaseException as error:
+            # Whatever a handler raises ends its request, never the server: `exit()`,
+            # an interrupt or a cancellation of its own would end the loop.
+            _log.exception("operation `%s` failed", name)
+            failure = OperationFailedError(f"operation `{name}` failed")
+            self._say(ended, client, name, failure)
+            raise failure from error
+
+    def _as_nobody(self, act: Callable[[], Any]) -> Any:
         with Block(FrameKind.HANDLER, None, self.guard):
-            return operation.handler(client, **bound)
+            return act()
 
     def _say(
         self,

@@ -24,7 +24,6 @@ from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.audit_record import AuditEvent
 from stead.model.decision import AccessDecision, Reason
-from stead.model.logon_record import LogonType
 from stead.model.luid import NO_LUID
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
@@ -128,7 +127,6 @@ class Explainer:
         )
         token = tokens.client_token(
             identity,
-            logon_type=LogonType.NETWORK,
             level=ImpersonationLevel.IDENTIFICATION,
             logon_id=NO_LUID,
             token_id=NO_LUID,

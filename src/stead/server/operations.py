@@ -100,12 +100,7 @@ class Operations:
                 f"operation `{name}` names a privilege that is none",
                 advice="name members, such as `Privilege.BACKUP`",
             )
-        if _runs_later(handler):
-            raise SteadError(
-                f"the handler of `{name}` is asynchronous or a generator",
-                advice="write it as a plain function: handlers run on threads of "
-                "their own, where a client may be impersonated",
-            )
+        require_plain(name, handler)
         shape = _shape(name, handler)
         self._table[name] = Operation(name, handler, privileges, level, shape)
 
@@ -129,13 +124,22 @@ def _made(kind: type, given: object) -> object:
     raise ValueError(f"no `{kind.__name__}`")
 
 
-def _runs_later(handler: Handler) -> bool:
-    """Tell whether calling the handler runs nothing of it yet."""
-    return (
+def require_plain(name: str, handler: Handler) -> None:
+    """Refuse a handler of which calling it runs nothing yet.
+
+    Raises:
+        SteadError: it is asynchronous or a generator.
+    """
+    if (
         inspect.iscoroutinefunction(handler)
         or inspect.isasyncgenfunction(handler)
         or inspect.isgeneratorfunction(handler)
-    )
+    ):
+        raise SteadError(
+            f"the handler of `{name}` is asynchronous or a generator",
+            advice="write it as a plain function: handlers run on threads of their "
+            "own, where a client may be impersonated",
+        )
 
 
 def _shape(name: str, handler: Handler) -> type[msgspec.Struct]:

@@ -8,19 +8,20 @@ with ProtectedServer("notes", store="notes.db") as server:
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
-from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError, ServerClosedError
 from stead.model.access_mask import Rights
 from stead.model.decision import AccessDecision
+from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
+from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -28,18 +29,19 @@ from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
-from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.administration import Administration
 from stead.server.admission import Arrival, new_correlation
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
-from stead.server.composition import House, Settings, compose
+from stead.server.composition import House, compose
 from stead.server.enforcement import Enforcement
 from stead.server.explaining import Explanation
+from stead.server.logon_session import LogonSession
 from stead.server.objects import Entries
 from stead.server.operations import Handler
 from stead.server.reception import Reception
 from stead.server.serving import Gate, serve
+from stead.server.settings import ServerOptions, Settings
 from stead.server.trail import Trail
 
 _H = TypeVar("_H", bound=Handler)
@@ -58,46 +60,19 @@ class ProtectedServer:
         self,
         name: str,
         store: str | os.PathLike[str] = ":memory:",
-        *,
-        enforcement: Enforcement | None = None,
-        privileges: tuple[Privilege, ...] = SERVER_HOLDS,
-        guard_uid: int = DEFAULT_GUARD_UID,
-        allowed_system_uids: Collection[int] = (),
-        kernel_threads: int = 4,
-        handler_threads: int = 16,
+        **options: Unpack[ServerOptions],
     ) -> None:
         """Open the server; a step that fails undoes those before it.
 
-        Args:
-            name: 1 to 64 printable letters.
-            store: a path, or `:memory:` for what ends with this process.
-            enforcement: None for the best this machine has; `Enforcement.KERNEL` to
-                insist on it; `Enforcement.TOKEN` to do without.
-            privileges: what the server's own token holds.
-            guard_uid: the reserved real uid of threads that impersonate.
-            allowed_system_uids: system uids that may be impersonated; never 0.
-            kernel_threads: how many threads `executor` has.
-            handler_threads: how many requests run at once.
+        The options are those of `stead.server.settings.Settings`.
 
         Raises:
             EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
-            UnsafeStoreError: others may write the store or its folder.
-            StoreUnavailableError: the store cannot be opened.
+            UnsafeStoreError, StoreUnavailableError: the store is unsafe, or unreadable.
             LedgerUnavailableError: the start could not be recorded.
         """
         self.name: Final = name
-        self._house: House = compose(
-            Settings(
-                name=name,
-                store=store,
-                enforcement=enforcement,
-                privileges=privileges,
-                guard_uid=guard_uid,
-                allowed_system_uids=frozenset(allowed_system_uids),
-                kernel_threads=kernel_threads,
-                handler_threads=handler_threads,
-            )
-        )
+        self._house: House = compose(Settings(name, store, **options))
         self._is_closed = False
         offer_built_ins(self)
 
@@ -313,6 +288,37 @@ class ProtectedServer:
         arrival = Arrival(gate, description, new_correlation(), "peer", "kernel")
         return self._open.admission.admit_peer(peer, level=level, arrival=arrival)
 
+    def log_on(
+        self,
+        name: str,
+        secret: Secret | str | bytes,
+        logon_type: LogonType = LogonType.INTERACTIVE,
+        *,
+        gate: str = "local",
+        peer: str = "",
+        via: ClientContext | None = None,
+    ) -> LogonSession:
+        """Log an account on with its password (Win32: LogonUser).
+
+        The session lives until it is closed and nothing acts in it any more.
+
+        Args:
+            name: the account.
+            secret: its password; a `Secret` is wiped, whatever comes of it.
+            logon_type: a primary token, or an impersonation token for NETWORK.
+            gate: how the password came.
+            peer: from whom, as far as that is known.
+            via: the client that gave it, if it came from one.
+
+        Raises:
+            LogonFailureError: it failed, for whatever reason; the trail has it.
+            SteadError: the server cannot, or may not; see `Admission.log_on`.
+        """
+        arrival = Arrival(gate, peer, new_correlation(), "password", "password")
+        return self._open.admission.log_on(
+            name, Secret.of(secret), logon_type, arrival=arrival, via=via
+        )
+
     def as_server(self) -> Block:
         """Return a block in which this thread acts as the server, written down."""
         return Block(FrameKind.SERVER, None, self._open.guard)
@@ -364,12 +370,15 @@ class ProtectedServer:
     ) -> None:
         """Open gates and serve until SIGTERM, SIGINT or cancellation.
 
-        What runs is let end; then the gates are closed. The server itself stays open.
+        Launchers are started first. What runs is let end; then the gates are closed.
+        The server itself stays open.
 
         Args:
             gates: such as `stead.gates.pipe.PipeGate`.
             ready: called once every gate is open.
         """
+        loop, house = asyncio.get_running_loop(), self._open
+        await loop.run_in_executor(house.handlers, house.acting.open)
         await serve(gates, self.reception.admit, ready=ready)
 
     # --- the end ----------------------------------------------------------------------
@@ -387,12 +396,7 @@ class ProtectedServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -8,10 +8,13 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import SimpleQueue
+from subprocess import PIPE
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
@@ -23,10 +26,13 @@ from stead.gates.pipe.server import PipeGate
 from stead.model.access_mask import AccessMask, Rights
 from stead.model.ace import allow, audit, deny
 from stead.model.privilege import LogonRight, Privilege
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.server.client_context import ClientContext
 from stead.server.fastapi import current_client
 from stead.server.protected_server import ProtectedServer
+
+SECONDS = 60
 
 
 class Doc(Rights):
@@ -68,6 +74,7 @@ def main() -> None:
         offer_files(server)
         offer_blocks(server)
         offer_keeping(server)
+        offer_acting(server)
         offer_objects(server)
         offer_trouble(server)
         observers = [Observer(folder, number) for number in range(2)]
@@ -108,6 +115,8 @@ def accounts(server: ProtectedServer, told: dict[str, Any]) -> None:
         desk.add_member("staff", name)
     for name in told.get("archivists", ()):
         desk.grant(name, Privilege.BACKUP)
+    for name, password in told.get("passwords", {}).items():
+        desk.set_password(name, Secret(password))
     for name in told.get("disabled", ()):
         desk.disable(name)
     for name in told.get("denied", ()):
@@ -179,6 +188,49 @@ def offer_keeping(server: ProtectedServer) -> None:
     @server.operation("release")
     def release(client: ClientContext) -> None:
         released.set()
+
+
+def offer_acting(server: ProtectedServer) -> None:
+    @server.operation("who_runs")
+    def who_runs(client: ClientContext) -> list[list[int]]:
+        """Return the ids of a function that runs in the client's own process."""
+        return [
+            list(client.run(os.getresuid)),
+            list(client.run(os.getresgid)),
+            list(client.run(os.getgroups)),
+        ]
+
+    @server.operation("who_starts")
+    def who_starts(client: ClientContext, words: str = "") -> str:
+        """Return what `id` says in a process of the client's."""
+        with client.start(["/usr/bin/id", *words.split()], stdout=PIPE) as child:
+            said = child.communicate(timeout=SECONDS)[0].decode()
+        return said if child.returncode == 0 else f"ended: {child.returncode}"
+
+    @server.operation("starts")
+    def starts(client: ClientContext, script: str) -> dict[str, Any]:
+        """Run a shell script as the client."""
+        with client.start(["/bin/sh", "-c", script], stdout=PIPE, stderr=PIPE) as child:
+            out, err = child.communicate(timeout=SECONDS)
+            return {"out": out.decode(), "err": err.decode(), "code": child.returncode}
+
+    @server.operation("sleeps")
+    def sleeps(client: ClientContext, seconds: int) -> None:
+        client.run(time.sleep, seconds)
+
+    @server.operation("reads_slowly")
+    def reads_slowly(client: ClientContext, path: str) -> str:
+        """Read in the client's process, however long that takes."""
+        return str(client.run(subprocess.getoutput, f"cat {path}"))
+
+    @server.operation("logs_on")
+    def logs_on(client: ClientContext, account: str, password: Secret) -> str:
+        """Log an account on with its password and start `id` in its session."""
+        with (
+            server.log_on(account, password, via=client) as session,
+            session.start(["/usr/bin/id", "-u"], stdout=PIPE) as child,
+        ):
+            return child.communicate(timeout=SECONDS)[0].decode().strip()
 
 
 def offer_objects(server: ProtectedServer) -> None:

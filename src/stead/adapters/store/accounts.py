@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from stead.adapters.store.database import Database
+from stead.adapters.store.generation import count_change, read_generation
 from stead.adapters.store.naming import (
     is_id,
     is_text,
@@ -81,6 +82,10 @@ class SqlAccountStore:
         """Return the uid of whoever created the store."""
         return self._founder
 
+    def generation(self) -> int:
+        """Return a number that grows with every change of what a logon depends on."""
+        return read_generation(self._database)
+
     def allocate_luid(self) -> Luid:
         """Return a number that this store never gave out before and never will.
 
@@ -106,6 +111,7 @@ class SqlAccountStore:
             account = Account(_next_sid(connection), name, uid, gid)
             row = {"is_group": False, "uid": uid, "primary_gid": gid}
             _insert(connection, account.sid, name, **row)
+            count_change(connection)
         return account
 
     def add_group(self, name: str, gid: int | None) -> Group:
@@ -117,6 +123,7 @@ class SqlAccountStore:
             _require_free(connection, PRINCIPAL.c.group_gid, gid, f"gid `{gid}`")
             group = Group(_next_sid(connection), name, gid)
             _insert(connection, group.sid, name, is_group=True, group_gid=gid)
+            count_change(connection)
         return group
 
     def set_account_disabled(self, sid: Sid, *, is_disabled: bool) -> Account:
@@ -128,6 +135,7 @@ class SqlAccountStore:
                 .where(PRINCIPAL.c.is_disabled != is_disabled)
                 .values(is_disabled=is_disabled, version=PRINCIPAL.c.version + 1)
             )
+            count_change(connection)
             row = connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first()
         if row is None:
             raise UnknownAccountError(f"there is no account `{sid}`")
@@ -181,6 +189,7 @@ class SqlAccountStore:
             connection.execute(
                 insert(MEMBERSHIP).values(group_sid=group, member_sid=member)
             )
+            count_change(connection)
         return True
 
     def remove_member(self, group: Sid, member: Sid) -> bool:
@@ -191,6 +200,7 @@ class SqlAccountStore:
                     MEMBERSHIP.c.group_sid == group, MEMBERSHIP.c.member_sid == member
                 )
             )
+            count_change(connection)
             return gone.rowcount == 1
 
     def members(self, group: Sid) -> tuple[Sid, ...]:
@@ -212,6 +222,7 @@ class SqlAccountStore:
             if connection.execute(held).first() is not None:
                 return False
             connection.execute(insert(ACCOUNT_RIGHT).values(holder=holder, name=right))
+            count_change(connection)
         return True
 
     def remove_right(self, holder: Sid, right: str) -> bool:
@@ -222,6 +233,7 @@ class SqlAccountStore:
             gone = connection.execute(
                 delete(ACCOUNT_RIGHT).where(*_held(holder, right))
             )
+            count_change(connection)
             return gone.rowcount == 1
 
     def rights(self, holders: tuple[Sid, ...]) -> tuple[tuple[Sid, str], ...]:

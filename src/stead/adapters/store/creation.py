@@ -24,6 +24,7 @@ from stead.adapters.store.database import Database, connect_file
 from stead.adapters.store.naming import name_key
 from stead.adapters.store.safety import COMPANIONS
 from stead.adapters.store.schema import (
+    ACCOUNT_RIGHT,
     FIRST_LUID,
     FIRST_RID,
     MEMBERSHIP,
@@ -33,10 +34,12 @@ from stead.adapters.store.schema import (
     VERSION,
 )
 from stead.errors import StoreUnavailableError
+from stead.model.privilege import LogonRight
 from stead.model.sid import Sid
 from stead.model.well_known import (
     ADMINISTRATORS,
     BACKUP_OPERATORS,
+    EVERYONE,
     NAMES,
     USERS,
     unix_user,
@@ -46,6 +49,16 @@ _NT_AUTHORITY: Final = 5
 _DOMAIN_RID: Final = 21
 _DOMAIN_BYTES: Final = 12
 _MODE: Final = 0o600
+
+DEFAULT_RIGHTS: Final = (
+    (EVERYONE, LogonRight.NETWORK),
+    (USERS, LogonRight.INTERACTIVE),
+    (ADMINISTRATORS, LogonRight.INTERACTIVE),
+    (BACKUP_OPERATORS, LogonRight.INTERACTIVE),
+    (ADMINISTRATORS, LogonRight.BATCH),
+    (BACKUP_OPERATORS, LogonRight.BATCH),
+)
+"""Who may log on how in a new store, as on Windows; as a service, nobody."""
 
 
 def create_file(path: Path, entropy: Callable[[int], bytes]) -> None:
@@ -111,6 +124,10 @@ def write_first_rows(connection: Connection, entropy: Callable[[int], bytes]) ->
         insert(MEMBERSHIP).values(
             group_sid=ADMINISTRATORS, member_sid=unix_user(founder)
         )
+    )
+    connection.execute(
+        insert(ACCOUNT_RIGHT),
+        [{"holder": sid, "name": right.value} for sid, right in DEFAULT_RIGHTS],
     )
 
 

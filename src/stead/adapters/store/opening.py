@@ -9,17 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from stead.adapters.store.accounts import SqlAccountStore
 from stead.adapters.store.creation import create_file, write_first_rows
+from stead.adapters.store.credentials import SqlCredentialStore
 from stead.adapters.store.database import Database, connect_file, connect_memory
 from stead.adapters.store.entries import SqlLedgerStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
-from stead.adapters.store.schema import STORE, VERSION
+from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
 
 _MEMORY: Final = ":memory:"
@@ -30,6 +30,7 @@ class Store:
 
     Attributes:
         accounts: accounts, groups, memberships and account rights.
+        credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
         ledger: the entries of the trail.
 
@@ -43,6 +44,7 @@ class Store:
         """Take over open databases; `Store.open` is what makes them."""
         self._databases = (main, trail)
         self.accounts = SqlAccountStore(main)
+        self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.ledger = SqlLedgerStore(trail)
 
@@ -100,7 +102,7 @@ class Store:
         with ExitStack() as opened:
             main = Database(lambda: connect_file(path))
             opened.callback(main.close)
-            _require_version(main, path)
+            bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
             store = cls(main, trail)
@@ -139,18 +141,3 @@ def _file(name: str) -> Path:
     if path.name in {"", ".."} or "\0" in name:
         raise StoreUnavailableError(f"`{name!a}` names no file")
     return path
-
-
-def _require_version(database: Database, path: Path) -> None:
-    with database.reading() as connection:
-        if not inspect(connection).has_table(STORE.name):
-            raise StoreUnavailableError(
-                f"`{path}` is not a store",
-                advice="name the file of a store, or one that does not exist yet",
-            )
-        version = connection.execute(select(STORE.c.version)).scalar_one_or_none()
-    if version != VERSION:
-        raise StoreUnavailableError(
-            f"`{path}` has schema version `{version}`; this program knows `{VERSION}`",
-            advice="open it with the version of Stead that wrote it",
-        )

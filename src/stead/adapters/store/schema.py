@@ -1,6 +1,7 @@
 """The tables, in words that SQLite and PostgreSQL share.
 
-A change of these tables is a new `VERSION`; a store of another version is refused.
+A change of these tables is a new `VERSION`; `upgrading` brings a store of the one
+before up to date, and any other is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 from stead.model.sid import Sid
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of the schema that this module describes."""
 
 FIRST_RID: Final = 1000
@@ -70,8 +71,10 @@ STORE: Final = Table(
     Column("founder", BigInteger, nullable=False),
     Column("next_rid", BigInteger, nullable=False),
     Column("next_luid", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False, server_default="1"),
 )
-"""One row: what the store is, and the numbers that it gives out next."""
+"""One row: what the store is, the numbers that it gives out next, and how often what a
+logon depends on was changed."""
 
 PRINCIPAL: Final = Table(
     "principal",
@@ -103,6 +106,26 @@ ACCOUNT_RIGHT: Final = Table(
     METADATA,
     Column("holder", SidText, primary_key=True),
     Column("name", String(64), primary_key=True),
+)
+
+PASSWORD: Final = Table(
+    "password",
+    METADATA,
+    Column("sid", SidText, ForeignKey(PRINCIPAL.c.sid), primary_key=True),
+    Column("verifier", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+LOGON_FAILURE: Final = Table(
+    "logon_failure",
+    METADATA,
+    # No foreign key: names that nobody has are counted like any other.
+    Column("name_key", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("locked_until", BigInteger, nullable=False),
+    Index("logon_failure_by_age", "locked_until", "last_at"),
 )
 
 OBJECT: Final = Table(

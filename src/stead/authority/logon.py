@@ -1,0 +1,286 @@
+"""Logging on with a password ([MS-LSAD], LSA logon; Win32 LogonUser).
+
+What this returns and raises is precise, and for the trail: whoever tells a client about
+it says one thing for every cause. What it does is the same for every cause, so that
+nobody learns from the time it takes whether a name exists, is locked, or is disabled.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from stead.authority.identity import (
+    HostIdentity,
+    Identity,
+    identify_account,
+    identify_nobody,
+    logon_rule,
+    require_logon_right,
+)
+from stead.authority.lockout import Lockout, Reservation
+from stead.authority.names import name_key, require_name
+from stead.authority.ports import (
+    Account,
+    AccountStore,
+    CredentialStore,
+    Password,
+    PasswordVerifier,
+)
+from stead.errors import (
+    AccountDisabledError,
+    AccountLockedOutError,
+    InvalidNameError,
+    PasswordMismatchError,
+    SteadError,
+    UnknownAccountError,
+)
+from stead.model import well_known
+from stead.model.logon_record import LogonType
+from stead.model.secret import Secret
+from stead.model.sid import Sid
+
+_T = TypeVar("_T")
+_LINES: Final = 64
+_LONGEST_SPELLING: Final = 256
+_NOBODYS_NAME: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogonAttempt(Generic[_T]):
+    """What came of an attempt to log on.
+
+    Attributes:
+        outcome: what it gives, or why it failed, for the trail.
+        locks: whether this failure is what locked the name.
+        delay: seconds to wait before anybody hears of the failure.
+    """
+
+    outcome: _T | SteadError
+    locks: bool = False
+    delay: float = 0.0
+
+    @property
+    def error(self) -> SteadError | None:
+        """Why it failed; None if it did not."""
+        return self.outcome if isinstance(self.outcome, SteadError) else None
+
+    def require(self) -> _T:
+        """Return what it gives; raises `error` if it failed."""
+        if isinstance(self.outcome, SteadError):
+            raise self.outcome
+        return self.outcome
+
+
+class Logon:
+    """Tells who an account is, to whoever knows its password.
+
+    Args:
+        store: where accounts live.
+        credentials: where verifiers live.
+        verifier: compares passwords.
+        host: what this host knows of a uid.
+        lockout: counts failures.
+        monotonic: nanoseconds that never step.
+    """
+
+    def __init__(
+        self,
+        store: AccountStore,
+        credentials: CredentialStore,
+        *,
+        verifier: PasswordVerifier,
+        host: HostIdentity,
+        lockout: Lockout,
+        monotonic: Callable[[], int],
+    ) -> None:
+        self.lockout: Final = lockout
+        self._store = store
+        self._credentials = credentials
+        self._verifier = verifier
+        self._host = host
+        self._monotonic = monotonic
+        self._lines = tuple(threading.Lock() for _ in range(_LINES))
+
+    def attempt(
+        self, name: str, secret: Secret, logon_type: LogonType
+    ) -> LogonAttempt[Identity]:
+        """Log an account on with its password, or say why not.
+
+        1. The type of logon is one that is offered.
+        2. The attempt is counted as a failure, of any name alike; a name that is
+           locked goes on and will fail whatever the password is.
+        3. The account is read, and what is kept of its password.
+        4. One verification; for an account without a password, or no account at all,
+           of a decoy that nothing matches.
+        5. Whoever has passed so far is identified, and must hold the account right of
+           the type. For whoever has not, the store is asked as much about nobody.
+        6. The failure is taken back, or stands and is stamped.
+        7. A verifier that is weaker than those made today is made again.
+
+        Attempts for one name take turns in this process, so that several of its owner's
+        at once do not count as each other's failures.
+
+        Raises:
+            InvalidRequestError: the type is not offered.
+            SecretUsedError: the secret was wiped before.
+            StoreUnavailableError: the store cannot be asked; the attempt stays counted.
+        """
+        logon_rule(logon_type)
+
+        def identify(account: Account | None) -> Identity:
+            if account is None:
+                return identify_nobody(self._store, logon_type)
+            identity = identify_account(
+                self._store, account.name, host=self._host, logon_type=logon_type
+            )
+            require_logon_right(identity)
+            return identity
+
+        return self._attempt(name, secret, identify)
+
+    def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
+        """Compare an account's password, counting as a logon does; raises alike."""
+        nobody = Account(well_known.NULL_SID, "nobody")
+        return self._attempt(name, secret, lambda account: account or nobody)
+
+    def set_password(self, sid: Sid, secret: Secret) -> None:
+        """Keep a new password of an account.
+
+        Raises:
+            InvalidRequestError: it is empty or too long.
+            UnknownAccountError: there is no such account.
+        """
+        verifier = self._make(secret)
+        now = self.lockout.clock()
+        self._credentials.set_password(sid, verifier, changed_at=now)
+
+    def remove_password(self, sid: Sid) -> bool:
+        """Forget an account's password; False if it had none."""
+        return self._credentials.remove_password(sid)
+
+    def with_password(self) -> frozenset[Sid]:
+        """Return the accounts that have a password."""
+        return self._credentials.accounts_with_password()
+
+    def _attempt(
+        self, name: str, secret: Secret, admit: Callable[[Account | None], _T]
+    ) -> LogonAttempt[_T]:
+        with secret.revealed():
+            pass  # one that is used up is the caller's mistake and nobody's failure
+        began = self._monotonic()
+        asked = _as_kept(name)
+        key = name_key(asked)
+        with self._lines[hash(key) % _LINES]:
+            reservation = self.lockout.reserve(key)
+            account = self._store.account_by_name(asked)
+            kept = self._credentials.password_of(
+                well_known.NULL_SID if account is None else account.sid
+            )
+            error = _refusal(account, reservation, self._verify(kept, secret))
+            outcome = _admit(account, error, admit)
+            if isinstance(outcome, SteadError):
+                locks = self.lockout.fail(key, reservation)
+                return LogonAttempt(outcome, locks, self._delay(began, reservation))
+            self.lockout.clear(key)
+        self._renew(account, kept, secret)
+        return LogonAttempt(outcome)
+
+    def _verify(self, kept: Password | None, secret: Secret) -> bool | SteadError:
+        """Tell whether the password is right; once, whether there is one or not."""
+        stored = self._verifier.decoy() if kept is None else kept.verifier
+        try:
+            is_right = self._compare(stored, secret)
+        except SteadError as error:
+            # Without the frames that held the secret.
+            return error.with_traceback(None)
+        return is_right and kept is not None
+
+    def _compare(self, stored: str, secret: Secret) -> bool:
+        with secret.revealed() as content:
+            return self._verifier.matches(stored, content)
+
+    def _make(self, secret: Secret) -> str:
+        with secret.revealed() as content:
+            try:
+                return self._verifier.make(content)
+            except SteadError as error:
+                refusal = error.with_traceback(None)
+            finally:
+                del content
+        raise refusal
+
+    def _delay(self, began: int, reservation: Reservation) -> float:
+        """Return how late the answer is: a whole number of first delays, and then some.
+
+        Rounding hides what little the causes still differ in.
+        """
+        policy = self.lockout.policy
+        late = policy.delay(reservation.count)
+        if policy.first_delay <= 0:
+            return late
+        took = (self._monotonic() - began) / 1_000_000_000
+        steps = math.ceil(took / policy.first_delay)
+        return late + steps * policy.first_delay - took
+
+    def _renew(
+        self, account: Account | None, kept: Password | None, secret: Secret
+    ) -> None:
+        if account is None or kept is None:
+            return
+        if self._verifier.is_outdated(kept.verifier):
+            better = self._make(secret)
+            self._credentials.renew_verifier(account.sid, kept.verifier, better)
+
+
+def _as_kept(name: str) -> str:
+    """Return a name as accounts have it, or a name that none has."""
+    if len(name) > _LONGEST_SPELLING:
+        return _NOBODYS_NAME
+    try:
+        return require_name(name)
+    except InvalidNameError:
+        return _NOBODYS_NAME
+
+
+def _admit(
+    account: Account | None,
+    error: SteadError | None,
+    admit: Callable[[Account | None], _T],
+) -> _T | SteadError:
+    """Take step 5: ask about the account, or as much about nobody."""
+    if error is not None:
+        admit(None)
+        return error
+    try:
+        return admit(account)
+    except SteadError as refused:
+        return refused
+
+
+def _refusal(
+    account: Account | None,
+    reservation: Reservation,
+    answer: bool | SteadError,  # noqa: FBT001 - what the verifier said, as it said it
+) -> SteadError | None:
+    """Return the first reason not to admit, or None."""
+    if reservation.is_locked:
+        return AccountLockedOutError(
+            "too many logons of this name failed",
+            advice="wait, or `stead account unlock`",
+        )
+    if account is None:
+        return UnknownAccountError("no account has this name")
+    if isinstance(answer, SteadError):
+        return answer
+    if not answer:
+        return PasswordMismatchError(f"the password is not that of `{account.name}`")
+    if account.is_disabled:
+        return AccountDisabledError(
+            f"account `{account.name}` is disabled",
+            advice=f"`stead account enable {account.name}`",
+        )
+    return None

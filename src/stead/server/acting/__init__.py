@@ -1,0 +1,1 @@
+"""Acting for clients by processes of their own: programs, functions, files."""

@@ -1,0 +1,148 @@
+"""`client.aio`: acting for clients from an event loop, which never waits for any.
+
+Durable records are waited for on the server's errand threads; what a client does is
+waited for by nobody but the task that asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import IO, Any, TypeVar, Unpack
+
+from stead.errors import ServerClosedError
+from stead.monitor.ports import Subject
+from stead.server.acting.acting import Acting
+from stead.server.acting.async_process import AsyncClientProcess
+from stead.server.acting.called import Called
+from stead.server.acting.file_request import FileRequest
+from stead.server.acting.loops import when_told
+from stead.server.acting.process_plan import Argument, Options, Plan
+from stead.server.acting.processes import Life
+from stead.server.acting.starting import SECONDS_TO_START
+
+_T = TypeVar("_T")
+
+
+class ClientAio:
+    """The verbs of a `ClientContext` that wait, for asyncio.
+
+    Each raises what the verb of the same name raises.
+    """
+
+    __slots__ = ("_acting", "_keep", "_subject")
+
+    def __init__(self, subject: Subject, acting: Acting, *, keep: object) -> None:
+        """Take over what a client is made of.
+
+        Args:
+            subject: the client.
+            acting: does it.
+            keep: the client itself: its session lives as long as this does.
+        """
+        self._subject = subject
+        self._acting = acting
+        self._keep = keep
+
+    async def open(
+        self,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        *,
+        encoding: str = "utf-8",
+        timeout: float | None = None,  # noqa: ASYNC109 - ends the worker, not the task
+    ) -> IO[Any]:
+        """Open a file as the client; cancelling ends the worker that opens it.
+
+        The file itself is an ordinary one, whose reading and writing wait for the disk.
+        """
+        request = FileRequest.of(path, mode, encoding)
+        ask = partial(
+            self._acting.open_file,
+            self._subject,
+            request.path,
+            request.flags,
+            timeout,
+        )
+        opened = await self._errand(ask, _give_up)
+        return request.file_of(await self._take(opened, os.close))
+
+    async def run(
+        self,
+        function: Callable[..., _T],
+        /,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 - ends the worker, not the task
+    ) -> _T:
+        """Run a function as the client; cancelling kills the process it runs in."""
+        ask = partial(self._acting.call, self._subject, function, arguments, timeout)
+        called = await self._errand(ask, _give_up)
+        return await self._take(called, _forget)
+
+    async def start(
+        self, argv: Sequence[Argument], **options: Unpack[Options]
+    ) -> AsyncClientProcess:
+        """Start a program as the client.
+
+        Cancelling this ends what was to be started; cancelling a task that waits for
+        the process does not, as with `asyncio.subprocess`.
+        """
+        plan, acting = Plan.of(argv, options), self._acting
+        order = partial(acting.order, self._subject, plan)
+        life, number = await self._errand(order, lambda pair: pair[0].give_up())
+        begun = partial(acting.begun, self._subject, plan, life, number, seconds=0)
+        try:
+            await self._await_start(life)
+            await self._errand(begun, _forget)
+            return await AsyncClientProcess.of(life)
+        except asyncio.CancelledError:
+            life.give_up()
+            raise
+
+    async def _await_start(self, life: Life) -> None:
+        """Wait until a process runs or does not; `Acting.begun` tells, and records."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_START):
+                await when_told(life.child.started.add_done_callback)
+
+    async def _take(self, called: Called[_T], undo: Callable[[_T], object]) -> _T:
+        """Wait for a worker, and then for the record of what came of it."""
+        try:
+            await when_told(called.when_done)
+        except asyncio.CancelledError:
+            with suppress(ServerClosedError):  # which ended the worker too
+                self._acting.errands.submit(called.give_up)
+            raise
+        return await self._errand(called.take, undo)
+
+    async def _errand(self, act: Callable[[], _T], undo: Callable[[_T], object]) -> _T:
+        """Have something short done on an errand thread.
+
+        It is done whatever becomes of this task. If the task is cancelled meanwhile,
+        `undo` is done with what came of it.
+        """
+        future = self._acting.errands.submit(act)
+        try:
+            await when_told(future.add_done_callback)
+        except asyncio.CancelledError:
+            future.add_done_callback(partial(_undone, undo))
+            raise
+        return future.result()
+
+
+def _undone(undo: Callable[[_T], object], future: Future[_T]) -> None:
+    if future.exception() is None:
+        undo(future.result())
+
+
+def _give_up(called: Called[object]) -> None:
+    """Have a worker ended that nobody waits for any more."""
+    called.give_up()
+
+
+def _forget(value: object) -> None:
+    """Do nothing about what nobody takes."""

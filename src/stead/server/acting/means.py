@@ -1,0 +1,124 @@
+"""What acts for a server's clients: launchers, workers, and what keeps them going.
+
+Its threads are started when it is put together, before anybody can impersonate; its
+processes at the first order, or by `Acting.open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import AccessToken
+from stead.privileged.launching import Launcher
+from stead.privileged.watch import Watch
+from stead.server.acting.deadlines import Deadlines
+from stead.server.acting.environments import environment_of
+from stead.server.acting.errands import Errands
+from stead.server.settings import Settings
+from stead.server.workers.workers import WorkerLimits, Workers
+
+WORKER: Final = "stead.server.workers.start"
+"""What every worker needs; it is loaded before a worker becomes a client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Means:
+    """What acts.
+
+    Attributes:
+        watch: notices what keepers and workers say.
+        programs: starts programs.
+        functions: starts workers.
+        workers: run functions and open files.
+        worker_limits: how much that may cost.
+        deadlines: ends what takes too long.
+        errands: threads that are always the server.
+        processes_per_client: how many processes one uid may have at once.
+    """
+
+    watch: Watch
+    programs: Launcher
+    functions: Launcher
+    workers: Workers
+    worker_limits: WorkerLimits
+    deadlines: Deadlines
+    errands: Errands
+    processes_per_client: int
+
+    def open(self) -> None:
+        """Start the launchers now, and wait until they are ready.
+
+        Raises:
+            LauncherUnavailableError: one cannot be started, or a module that workers
+                need cannot be loaded.
+        """
+        self.programs.open()
+        self.functions.open()
+
+    def close(self) -> None:
+        """End every worker and process, and then what keeps them going."""
+        self.workers.close()
+        self.programs.close()
+        self.functions.close()
+        self.errands.close()
+        self.deadlines.close()
+        self.watch.close()
+
+
+def put_together(
+    settings: Settings,
+    identity: Callable[[AccessToken], PosixIdentity],
+) -> Means:
+    """Start the threads; if one cannot be started, end the others.
+
+    Args:
+        settings: the server's.
+        identity: says what the kernel calls a token's client, or why it is not asked as
+            this client.
+    """
+    name = settings.name
+    with ExitStack() as undo:
+        watch = Watch(f"{name}-watch")
+        undo.callback(watch.close)
+        deadlines = Deadlines(f"{name}-deadlines")
+        undo.callback(deadlines.close)
+        errands = Errands(f"{name}-errand")
+        undo.callback(errands.close)
+        functions = _launcher(
+            "workers", watch, settings, (WORKER, *settings.worker_modules)
+        )
+        workers = Workers(
+            functions,
+            watch,
+            identity=identity,
+            environment=environment_of,
+            limits=settings.worker_limits,
+        )
+        undo.pop_all()
+    return Means(
+        watch=watch,
+        programs=_launcher("programs", watch, settings, ()),
+        functions=functions,
+        workers=workers,
+        worker_limits=settings.worker_limits,
+        deadlines=deadlines,
+        errands=errands,
+        processes_per_client=settings.processes_per_client,
+    )
+
+
+def _launcher(
+    name: str, watch: Watch, settings: Settings, preload: tuple[str, ...]
+) -> Launcher:
+    """Return a launcher that is not started."""
+    return Launcher(
+        name,
+        watch,
+        preload=preload,
+        guard=settings.guard_uid,
+        allowed=frozenset(settings.allowed_system_uids),
+    )

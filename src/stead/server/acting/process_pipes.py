@@ -1,0 +1,212 @@
+"""The ends of pipes and terminals between the server and a client's process.
+
+The client owns its ends: what opens `/dev/stdout`, or the terminal by name, must be let
+in. The server's ends are inherited by nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from subprocess import DEVNULL, PIPE, STDOUT
+from typing import IO, Final
+
+from stead.errors import InvalidRequestError, ProcessTimeoutError
+from stead.model.posix_identity import PosixIdentity
+from stead.server.acting.process_plan import Plan, Stream
+
+_ONE_READ: Final = 65_536
+_ONE_WRITE: Final = 4096  # PIPE_BUF: a pipe that is ready takes as much at once
+_TERMINAL_MODE: Final = 0o600
+
+
+@dataclass(slots=True, eq=False)
+class Ends:
+    """Descriptors on both sides of a process that is about to start.
+
+    Attributes:
+        theirs: what becomes the process's stdin, stdout and stderr.
+        borrowed: those of them that the caller keeps.
+        stdin: our end of it, or None.
+        stdout: likewise.
+        stderr: likewise.
+        terminal: our end of its terminal, or None.
+    """
+
+    theirs: tuple[int, int, int]
+    borrowed: frozenset[int]
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    terminal: int | None = None
+
+    def close_theirs(self) -> None:
+        """Close what the process has by now, or never will; again does nothing."""
+        for descriptor in {*self.theirs} - self.borrowed:
+            os.close(descriptor)
+        self.borrowed |= {*self.theirs}
+
+    def close(self) -> None:
+        """Close everything that is not handed on."""
+        self.close_theirs()
+        for descriptor in self.take():
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def take(self) -> tuple[int | None, int | None, int | None, int | None]:
+        """Hand over our ends: stdin, stdout, stderr, terminal."""
+        taken = (self.stdin, self.stdout, self.stderr, self.terminal)
+        self.stdin = self.stdout = self.stderr = self.terminal = None
+        return taken
+
+
+def open_ends(plan: Plan, owner: PosixIdentity) -> Ends:
+    """Open what a plan asks for, for a process that `owner` will be.
+
+    Raises:
+        InvalidRequestError: a stream is none.
+        OSError: the server has no descriptor left.
+    """
+    with ExitStack() as undo:
+        ends = _terminal(owner, undo) if plan.terminal else _streams(plan, owner, undo)
+        undo.pop_all()
+    return ends
+
+
+def _terminal(owner: PosixIdentity, undo: ExitStack) -> Ends:
+    master, slave = os.openpty()
+    undo.callback(os.close, master)
+    undo.callback(os.close, slave)
+    os.fchown(slave, owner.uid, owner.gid)
+    os.fchmod(slave, _TERMINAL_MODE)
+    return Ends((slave, slave, slave), frozenset(), terminal=master)
+
+
+def _streams(plan: Plan, owner: PosixIdentity, undo: ExitStack) -> Ends:
+    borrowed: set[int] = set()
+
+    def one(stream: Stream, *, is_input: bool) -> tuple[int, int | None]:
+        """Return the process's end, and ours if there is one."""
+        if stream is None or stream == DEVNULL:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            undo.callback(os.close, null)
+            return null, None
+        if stream == PIPE:
+            reading, writing = _pipe(owner, undo)
+            return (reading, writing) if is_input else (writing, reading)
+        given = _descriptor(stream)
+        borrowed.add(given)
+        return given, None
+
+    stdin, our_stdin = one(plan.stdin, is_input=True)
+    stdout, our_stdout = one(plan.stdout, is_input=False)
+    if plan.stderr == STDOUT:
+        stderr, our_stderr = stdout, None
+    else:
+        stderr, our_stderr = one(plan.stderr, is_input=False)
+    return Ends(
+        (stdin, stdout, stderr),
+        frozenset(borrowed),
+        stdin=our_stdin,
+        stdout=our_stdout,
+        stderr=our_stderr,
+    )
+
+
+def _pipe(owner: PosixIdentity, undo: ExitStack) -> tuple[int, int]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    undo.callback(os.close, reading)
+    undo.callback(os.close, writing)
+    os.fchown(reading, owner.uid, owner.gid)  # both ends are one file
+    return reading, writing
+
+
+def _descriptor(stream: Stream) -> int:
+    """Return the descriptor of what is open here."""
+    try:
+        number = stream if isinstance(stream, int) else stream.fileno()  # type: ignore[union-attr]  # None is dealt with by the caller
+        os.fstat(number)
+    except (AttributeError, OSError, TypeError, ValueError):
+        raise InvalidRequestError("a stream is no open file") from None
+    return number
+
+
+# --- feeding and reading at once ------------------------------------------------------
+
+
+class Exchange:
+    """Writes to a process and reads from it at once, so that neither waits for ever.
+
+    What a call that timed out has written and read is kept for the next one.
+    """
+
+    def __init__(
+        self, stdin: IO[bytes] | None, outputs: Mapping[str, IO[bytes]]
+    ) -> None:
+        self._stdin = stdin
+        self._outputs = dict(outputs)
+        self._read = {name: bytearray() for name in outputs}
+        self._unsent: memoryview | None = None
+
+    def run(self, given: bytes | None, deadline: float | None) -> dict[str, bytes]:
+        """Send all, read all that comes until the ends are closed, and return that.
+
+        Raises:
+            ProcessTimeoutError: the time is up; nothing is lost.
+        """
+        if self._unsent is None:
+            self._unsent = memoryview(given or b"").cast("B")
+        with selectors.DefaultSelector() as selector:
+            self._register(selector)
+            while selector.get_map():
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left < 0:
+                    raise ProcessTimeoutError("the process has not closed its ends yet")
+                for key, _ in selector.select(left):
+                    self._move(selector, key)
+        return {name: bytes(content) for name, content in self._read.items()}
+
+    def _register(self, selector: selectors.BaseSelector) -> None:
+        if self._stdin is not None and not self._stdin.closed:
+            with suppress(BrokenPipeError):
+                self._stdin.flush()
+            if self._unsent:
+                selector.register(self._stdin, selectors.EVENT_WRITE)
+            else:
+                _close(self._stdin)
+        for name, stream in self._outputs.items():
+            if not stream.closed:
+                selector.register(stream, selectors.EVENT_READ, name)
+
+    def _move(
+        self, selector: selectors.BaseSelector, key: selectors.SelectorKey
+    ) -> None:
+        stream: IO[bytes] = key.fileobj  # type: ignore[assignment]  # as registered
+        if key.data is None:
+            is_done = self._write(key.fd)
+        else:
+            came = os.read(key.fd, _ONE_READ)
+            self._read[key.data] += came
+            is_done = not came
+        if is_done:
+            selector.unregister(stream)
+            _close(stream)
+
+    def _write(self, descriptor: int) -> bool:
+        """Write a little; return whether that was all, or nobody reads it."""
+        unsent = self._unsent or memoryview(b"")
+        try:
+            written = os.write(descriptor, unsent[:_ONE_WRITE])
+        except BrokenPipeError:
+            return True
+        self._unsent = unsent[written:]
+        return not self._unsent
+
+
+def _close(stream: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):
+        stream.close()

@@ -1,0 +1,128 @@
+"""A live logon session: what `server.log_on` returns.
+
+    with server.log_on("alice", password) as session:
+        with session.impersonate():
+            ...
+
+It holds the session like any client does; `close` lets go of it, and the session ends
+when nothing else acts in it any more. `log_off` ends it at once, with its processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import IO, Any, Final, NoReturn, Self, TypeVar, Unpack
+
+from stead.errors import InvalidRequestError
+from stead.model.logon_record import LogonRecord
+from stead.model.sid import Sid
+from stead.model.token import AccessToken
+from stead.monitor.impersonation import Block
+from stead.server.acting.aio import ClientAio
+from stead.server.acting.process_plan import Argument, Options
+from stead.server.acting.processes import ClientProcess
+from stead.server.client_context import ClientContext
+
+_T = TypeVar("_T")
+
+
+class LogonSession:
+    """One session that the server opened with a client's credentials.
+
+    It keeps no credentials. It is neither pickled nor copied: it lives here.
+
+    Attributes:
+        client: whom it makes, as any other client of the server.
+        record: how and when it was opened.
+    """
+
+    __slots__ = ("_end", "client", "record")
+
+    def __init__(
+        self, client: ClientContext, record: LogonRecord, end: Callable[[], object]
+    ) -> None:
+        self.client: Final = client
+        self.record: Final = record
+        self._end = end
+
+    @property
+    def token(self) -> AccessToken:
+        """The session's token: primary, except for a logon from the network."""
+        return self.client.token
+
+    @property
+    def name(self) -> str:
+        """The account's name, as records print it."""
+        return self.client.name
+
+    @property
+    def sid(self) -> Sid:
+        """The account's SID."""
+        return self.client.sid
+
+    def impersonate(self) -> Block:
+        """Return a block in which this thread is the client; see `ClientContext`."""
+        return self.client.impersonate()
+
+    def open(
+        self,
+        path: str | os.PathLike[str],
+        mode: str = "r",
+        *,
+        encoding: str = "utf-8",
+        timeout: float | None = None,
+    ) -> IO[Any]:
+        """Open a file as the client; see `ClientContext.open`."""
+        return self.client.open(path, mode, encoding=encoding, timeout=timeout)
+
+    def run(
+        self,
+        function: Callable[..., _T],
+        /,
+        *arguments: object,
+        timeout: float | None = None,
+    ) -> _T:
+        """Run a function in the client's own process; see `ClientContext.run`."""
+        return self.client.run(function, *arguments, timeout=timeout)
+
+    def start(
+        self, argv: Sequence[Argument], **options: Unpack[Options]
+    ) -> ClientProcess:
+        """Start a program in the session; see `ClientContext.start`."""
+        return self.client.start(argv, **options)
+
+    @property
+    def aio(self) -> ClientAio:
+        """The same from asyncio: `open`, `run` and `start`; see `ClientContext.aio`."""
+        return self.client.aio
+
+    def close(self) -> None:
+        """Let go of the session; it ends when nobody else holds it.
+
+        A second call does nothing.
+        """
+        self.client.close()
+
+    def log_off(self) -> None:
+        """End the session at once, with every process and worker of it."""
+        self._end()
+        self.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise InvalidRequestError("a logon session is neither pickled nor copied")
+
+    def __repr__(self) -> str:
+        return f"LogonSession({self.name!r}, {self.record.logon_type.name.lower()})"

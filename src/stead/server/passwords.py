@@ -1,0 +1,149 @@
+"""Passwords of accounts, and the locks of names that were guessed at.
+
+An administrator gives a password and takes it; whoever knows one may change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stead.authority.logon import Logon
+from stead.authority.names import name_key
+from stead.authority.ports import AccountStore
+from stead.errors import (
+    EnforcementUnavailableError,
+    LogonFailureError,
+    LoopThreadError,
+)
+from stead.model.audit_record import AuditEvent
+from stead.model.secret import Secret
+from stead.model.sid import Sid
+from stead.monitor import context
+from stead.server.account_desk import AccountDesk, account_named
+from stead.server.objects import AccountDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordDesk:
+    """Where passwords are given, changed and taken.
+
+    Attributes:
+        desk: judges and records, for a subject.
+        store: where accounts live.
+        logon: compares passwords; None where the library for that is missing.
+        sleep: waits for some seconds before a wrong password is answered.
+    """
+
+    desk: AccountDesk
+    store: AccountStore
+    logon: Logon | None
+    sleep: Callable[[float], None]
+
+    def reset(self, name: str, secret: Secret) -> None:
+        """Give an account a password, whatever it had; the secret is wiped.
+
+        Sessions that the old one opened go on, as on Windows: `disable` ends them.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            InvalidRequestError: the password is empty or too long.
+            EnforcementUnavailableError: this server can keep no passwords.
+            AccessDeniedError: the subject may not.
+        """
+        with secret:
+            self.desk.require(AccountDatabase.WRITE)
+            account, logon = account_named(self.store, name), self._require_logon()
+            with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name):
+                logon.set_password(account.sid, secret)
+
+    def change(self, name: str, old: Secret, new: Secret) -> None:
+        """Change a password by whoever knows it; both secrets are wiped.
+
+        The old one is compared as at a logon: wrong ones are counted, answered late,
+        and lock the name.
+
+        Raises:
+            LogonFailureError: whatever the cause; the trail has it.
+            InvalidRequestError: the new password is empty or too long.
+            EnforcementUnavailableError: this server can keep no passwords.
+            LoopThreadError: an event loop runs on this thread, and this waits.
+            LogonSessionEndedError: the subject's session has ended.
+        """
+        with old, new:
+            logon = self._require_logon()
+            self.desk.guard.liveness.require_live(self.desk.subject.token)
+            attempt = logon.confirm(name, old)
+            if attempt.error is None:
+                account = attempt.require()
+                with self.desk.changing(AuditEvent.PASSWORD_CHANGED, account.name):
+                    logon.set_password(account.sid, new)
+                return
+        failure = LogonFailureError()
+        try:
+            failure.record = self.desk.record(
+                AuditEvent.PASSWORD_CHANGED, name[:80], attempt.error
+            )
+            if attempt.locks:
+                self.desk.record(AuditEvent.ACCOUNT_LOCKED_OUT, name[:80], None)
+        finally:
+            self.sleep(attempt.delay)
+        raise failure
+
+    def remove(self, name: str) -> bool:
+        """Take an account's password, so that none logs it on; False if it had none.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            AccessDeniedError: the subject may not.
+        """
+        self.desk.require(AccountDatabase.WRITE)
+        account, logon = account_named(self.store, name), self._require_logon()
+        if account.sid not in logon.with_password():
+            return False
+        with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name, to="none"):
+            return logon.remove_password(account.sid)
+
+    def unlock(self, name: str) -> bool:
+        """Forget an account's failed logons; False if it was not locked.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            AccessDeniedError: the subject may not.
+        """
+        self.desk.require(AccountDatabase.WRITE)
+        account, logon = account_named(self.store, name), self._require_logon()
+        key = name_key(account.name)
+        if key not in logon.lockout.locked():
+            return False
+        with self.desk.changing(AuditEvent.ACCOUNT_UNLOCKED, account.name):
+            logon.lockout.clear(key)
+        return True
+
+    def holders(self) -> frozenset[Sid]:
+        """Return the accounts that have a password; raises `AccessDeniedError`."""
+        self.desk.require(AccountDatabase.READ)
+        return frozenset() if self.logon is None else self.logon.with_password()
+
+    def locked(self) -> frozenset[Sid]:
+        """Return the accounts that are locked now; raises `AccessDeniedError`."""
+        self.desk.require(AccountDatabase.READ)
+        keys = frozenset[str]() if self.logon is None else self.logon.lockout.locked()
+        return frozenset(
+            account.sid
+            for account in self.store.accounts()
+            if name_key(account.name) in keys
+        )
+
+    def _require_logon(self) -> Logon:
+        if context.is_loop_thread():
+            raise LoopThreadError(
+                "passwords take long, and an event loop runs on this thread",
+                advice="call it from a thread: `await asyncio.to_thread(...)`",
+            )
+        if self.logon is None:
+            raise EnforcementUnavailableError(
+                "no library that compares passwords is installed",
+                advice="`pip install 'stead[password]'`",
+            )
+        return self.logon

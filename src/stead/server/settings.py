@@ -1,0 +1,84 @@
+"""What a server is told when it is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final, TypedDict
+
+from stead.authority.lockout import LockoutPolicy
+from stead.authority.tokens import SERVER_HOLDS
+from stead.errors import InvalidRequestError
+from stead.model.privilege import Privilege
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
+from stead.server.enforcement import Enforcement
+from stead.server.workers.workers import WorkerLimits
+
+PROCESSES_PER_CLIENT: Final = 64
+"""How many processes one client may have at once, unless a server says otherwise."""
+
+
+class ServerOptions(TypedDict, total=False):
+    """What a server may be told beside its name and its store; see `Settings`."""
+
+    enforcement: Enforcement | None
+    privileges: tuple[Privilege, ...]
+    guard_uid: int
+    allowed_system_uids: Collection[int]
+    kernel_threads: int
+    handler_threads: int
+    worker_modules: Collection[str]
+    worker_limits: WorkerLimits
+    processes_per_client: int
+    lockout: LockoutPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a server is told.
+
+    Attributes:
+        name: 1 to 64 printable letters.
+        store: a path, or `:memory:` for what ends with this process.
+        enforcement: None for the best this machine has; `Enforcement.KERNEL` to insist
+            on it; `Enforcement.TOKEN` to do without.
+        privileges: what the server's own token holds.
+        guard_uid: the reserved real uid of threads that impersonate.
+        allowed_system_uids: system uids that may be impersonated; never 0.
+        kernel_threads: how many threads `server.executor()` has.
+        handler_threads: how many requests run at once.
+        worker_modules: modules that clients' workers find loaded. They are imported by
+            root, so that a client need not be able to read them.
+        worker_limits: how much clients' workers may cost.
+        processes_per_client: how many processes one client may have at once.
+        lockout: when wrong passwords lock an account, and for how long.
+    """
+
+    name: str
+    store: str | os.PathLike[str] = ":memory:"
+    enforcement: Enforcement | None = None
+    privileges: tuple[Privilege, ...] = SERVER_HOLDS
+    guard_uid: int = DEFAULT_GUARD_UID
+    allowed_system_uids: Collection[int] = ()
+    kernel_threads: int = 4
+    handler_threads: int = 16
+    worker_modules: Collection[str] = ()
+    worker_limits: WorkerLimits = field(default_factory=WorkerLimits)
+    processes_per_client: int = PROCESSES_PER_CLIENT
+    lockout: LockoutPolicy = field(default_factory=LockoutPolicy)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be meant.
+
+        Raises:
+            InvalidRequestError: no client could ever have a process; or one module's
+                name stands in place of several.
+        """
+        if self.processes_per_client < 1:
+            raise InvalidRequestError("a client may have at least one process")
+        if isinstance(self.worker_modules, str):
+            raise InvalidRequestError(
+                "the modules of workers are named one by one",
+                advice='write `worker_modules=("app.jobs",)`',
+            )

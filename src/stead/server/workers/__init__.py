@@ -1,0 +1,1 @@
+"""Clients' workers: processes that run functions and open files."""

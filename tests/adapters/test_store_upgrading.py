@@ -1,0 +1,121 @@
+"""A store of version 1 is brought up to date when it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+from stead.adapters.store import Store
+from stead.adapters.store.creation import DEFAULT_RIGHTS
+from stead.errors import StoreUnavailableError
+from stead.model.sid import Sid
+from stead.model.well_known import EVERYONE, USERS
+
+DOMAIN = "S-1-5-21-1-2-3"
+VERSION_1 = """
+CREATE TABLE store (
+    id BIGINT NOT NULL CHECK (id = 1), version BIGINT NOT NULL,
+    domain VARCHAR(184) NOT NULL, founder BIGINT NOT NULL, next_rid BIGINT NOT NULL,
+    next_luid BIGINT NOT NULL, PRIMARY KEY (id)
+);
+CREATE TABLE principal (
+    sid VARCHAR(184) NOT NULL, is_group BOOLEAN NOT NULL, name TEXT NOT NULL,
+    name_key TEXT NOT NULL, uid BIGINT, primary_gid BIGINT, group_gid BIGINT,
+    is_disabled BOOLEAN NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (sid),
+    CONSTRAINT uid_with_gid CHECK ((uid IS NULL) = (primary_gid IS NULL)),
+    UNIQUE (name_key), UNIQUE (uid), UNIQUE (group_gid)
+);
+CREATE TABLE account_right (
+    holder VARCHAR(184) NOT NULL, name VARCHAR(64) NOT NULL, PRIMARY KEY (holder, name)
+);
+CREATE TABLE object (
+    name TEXT NOT NULL, type_name TEXT NOT NULL, rights TEXT NOT NULL, mapping TEXT,
+    descriptor BLOB NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name)
+);
+CREATE TABLE entry (
+    sequence INTEGER NOT NULL CHECK (sequence > 0), body BLOB NOT NULL,
+    digest BLOB NOT NULL, PRIMARY KEY (sequence)
+);
+CREATE TABLE membership (
+    group_sid VARCHAR(184) NOT NULL, member_sid VARCHAR(184) NOT NULL,
+    PRIMARY KEY (group_sid, member_sid),
+    FOREIGN KEY(group_sid) REFERENCES principal (sid)
+);
+CREATE INDEX membership_by_member ON membership (member_sid);
+INSERT INTO store VALUES (1, 1, 'S-1-5-21-1-2-3', 0, 1001, 66000);
+INSERT INTO principal VALUES
+    ('S-1-5-32-544', 1, 'Administrators', 'administrators', NULL, NULL, NULL, 0, 1),
+    ('S-1-5-21-1-2-3-1000', 0, 'alice', 'alice', 70001, 70001, NULL, 0, 1);
+INSERT INTO membership VALUES ('S-1-5-32-544', 'S-1-5-21-1-2-3-1000');
+INSERT INTO account_right VALUES
+    ('S-1-1-0', 'SeNetworkLogonRight'), ('S-1-5-21-1-2-3-1000', 'SeBackupPrivilege');
+"""
+ALICE = Sid.from_string(f"{DOMAIN}-1000")
+
+
+@pytest.fixture
+def old(place):
+    with sqlite3.connect(place) as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    place.chmod(0o600)
+    return place
+
+
+def test_what_an_old_store_held_is_kept_and_passwords_can_be_added(old):
+    with Store.open(old) as store:
+        alice = store.accounts.account_by_name("alice")
+        assert (ALICE, 70001) == (alice.sid, alice.uid)
+        assert "Administrators" in [g.name for g in store.accounts.groups_of(ALICE)]
+        assert store.accounts.allocate_luid() >= 66000
+        store.credentials.set_password(ALICE, "verifier", changed_at=1)
+        assert {} == store.credentials.failures()
+        assert 2 == store.accounts.generation()
+    with Store.open(old) as store:
+        assert "verifier" == store.credentials.password_of(ALICE).verifier
+
+
+def test_whoever_could_log_on_before_still_can(old):
+    defaults = {(sid, right.value) for sid, right in DEFAULT_RIGHTS}
+    with Store.open(old) as store:
+        assert {*defaults, (ALICE, "SeBackupPrivilege")} == set(
+            store.accounts.all_rights()
+        )
+        store.accounts.remove_right(USERS, "SeInteractiveLogonRight")
+    with Store.open(old) as store:  # a right that was taken does not come back
+        assert () == store.accounts.rights((USERS,))
+        assert ((EVERYONE, "SeNetworkLogonRight"),) == store.accounts.rights(
+            (EVERYONE,)
+        )
+
+
+def test_an_upgrade_that_fails_leaves_the_old_store_whole(old):
+    with sqlite3.connect(old) as connection:
+        connection.execute("CREATE TABLE logon_failure (name_key INTEGER)")
+        before = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    connection.close()
+    with pytest.raises(StoreUnavailableError):
+        Store.open(old)
+    with sqlite3.connect(old) as connection:
+        assert before == connection.execute("SELECT name FROM sqlite_master").fetchall()
+        assert (1,) == connection.execute("SELECT version FROM store").fetchone()
+    connection.close()
+
+
+def test_two_that_open_an_old_store_at_once_upgrade_it_once(old):
+    opened, start = [], threading.Barrier(4)
+
+    def open_it():
+        start.wait(30)
+        opened.append(Store.open(old))
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [1] * 4 == [store.accounts.generation() for store in opened]
+    for store in opened:
+        store.close()

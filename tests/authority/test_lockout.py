@@ -1,0 +1,136 @@
+"""Counting failures, slowing answers, locking names."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stead.adapters.store import Store
+from stead.authority.lockout import Lockout, LockoutPolicy, Reservation
+from stead.authority.ports import LogonFailures
+
+POLICY = LockoutPolicy(threshold=3, window=60.0, duration=30.0)
+
+
+@pytest.fixture
+def lockout(whole_store, clock):
+    return Lockout(whole_store.credentials, POLICY, clock)
+
+
+def fail(lockout, key="alice"):
+    reservation = lockout.reserve(key)
+    return reservation, lockout.fail(key, reservation)
+
+
+def test_the_default_is_that_of_windows():
+    policy = LockoutPolicy()
+    assert (10, 600.0, 600.0) == (policy.threshold, policy.window, policy.duration)
+
+
+def test_each_answer_is_later_than_the_one_before_up_to_a_bound():
+    policy = LockoutPolicy(first_delay=0.1, longest_delay=2.0)
+    assert [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0] == [
+        policy.delay(count) for count in range(1, 8)
+    ]
+    assert 2.0 == policy.delay(10_000)
+    assert 0.1 == policy.delay(0)
+
+
+def test_so_many_failures_lock_a_name_and_the_last_one_says_so(lockout):
+    assert [False, False, True] == [fail(lockout)[1] for _ in range(3)]
+    reservation, locks = fail(lockout)
+    assert (Reservation(3, is_locked=True), False) == (reservation, locks)
+    assert {"alice"} == lockout.locked()
+    assert not lockout.reserve("bob").is_locked
+
+
+def test_success_takes_every_failure_back(lockout):
+    for _ in range(2):
+        fail(lockout)
+    assert Reservation(3, is_locked=False) == lockout.reserve("alice")
+    lockout.clear("alice")
+    assert Reservation(1, is_locked=False) == lockout.reserve("alice")
+
+
+def test_a_lock_ends_by_itself_and_is_not_made_longer_meanwhile(lockout, clock):
+    for _ in range(3):
+        fail(lockout)
+    clock.pass_seconds(29)
+    assert fail(lockout)[0].is_locked
+    clock.pass_seconds(1)
+    assert frozenset() == lockout.locked()
+    assert Reservation(1, is_locked=False) == lockout.reserve("alice")
+
+
+def test_failures_are_forgotten_a_window_after_the_first(lockout, clock):
+    fail(lockout)
+    clock.pass_seconds(59)
+    assert 2 == fail(lockout)[0].count
+    clock.pass_seconds(2)
+    assert 1 == fail(lockout)[0].count
+
+
+def test_a_clock_that_is_put_back_locks_nobody_for_longer(lockout, clock):
+    clock.pass_seconds(1_000_000)
+    for _ in range(3):
+        fail(lockout)
+    clock.pass_seconds(-900_000)
+    assert lockout.reserve("alice").is_locked
+    clock.pass_seconds(31)
+    assert not lockout.reserve("alice").is_locked
+
+
+def test_a_failure_after_somebody_elses_success_is_the_first(lockout, whole_store):
+    reservation = lockout.reserve("alice")
+    lockout.clear("alice")
+    lockout.fail("alice", reservation)
+    assert 1 == whole_store.credentials.failures()["alice"].count
+
+
+def test_a_threshold_of_nothing_locks_nobody(whole_store, clock):
+    lockout = Lockout(whole_store.credentials, LockoutPolicy(threshold=0), clock)
+    assert not any(fail(lockout)[1] for _ in range(50))
+    assert not lockout.reserve("alice").is_locked
+
+
+def test_parallel_guesses_pass_the_threshold_only_where_they_are_counted_afterwards(
+    tmp_path, clock
+):
+    """Guesses of several processes, all reserved before any is judged."""
+    tmp_path.chmod(0o700)
+    place, guesses = tmp_path / "store.db", 24
+    naive, ours = [], []
+
+    def naive_guess(store):
+        found = store.credentials.failures().get("naive")
+        meet.wait(30)
+        if found is None or found.count < POLICY.threshold:
+            naive.append("compared")
+        store.credentials.change_failures(
+            "naive",
+            lambda kept: LogonFailures(1 if kept is None else kept.count + 1, 1, 1),
+        )
+
+    def our_guess(store):
+        lockout = Lockout(store.credentials, POLICY, clock)
+        reservation = lockout.reserve("alice")
+        if not reservation.is_locked:
+            ours.append("compared")
+        meet.wait(30)
+        lockout.fail("alice", reservation)
+
+    def guess(number):
+        with Store.open(place) as store:
+            naive_guess(store)
+            our_guess(store)
+
+    Store.open(place).close()
+    meet = threading.Barrier(guesses)
+    threads = [threading.Thread(target=guess, args=(n,)) for n in range(guesses)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert guesses == len(naive)
+    assert POLICY.threshold == len(ours)

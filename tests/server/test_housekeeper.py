@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import threading
+
+from stead.server.workers.housekeeper import Housekeeper
+
+
+def test_what_fails_does_not_end_the_thread(caplog):
+    done = threading.Event()
+    keeper = Housekeeper("test", lambda: None)
+    keeper.do({}.popitem)
+    keeper.do(done.set)
+    keeper.close()
+    assert done.is_set()
+    assert "housekeeping failed" in caplog.text
+
+
+def test_the_clock_is_looked_at_when_it_said_and_when_asked():
+    looked = threading.Semaphore(0)
+    times = iter([0.001, None])
+
+    def look():
+        looked.release()
+        return next(times, None)
+
+    keeper = Housekeeper("test", look)
+    assert looked.acquire(timeout=60)
+    assert looked.acquire(timeout=60)
+    keeper.look()
+    assert looked.acquire(timeout=60)
+    keeper.close()
