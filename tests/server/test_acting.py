@@ -385,6 +385,35 @@ def test_a_session_ends_when_its_process_has_ended_and_not_before(
     assert [EXITED, AuditEvent.LOGOFF] == ends
 
 
+@pytest.mark.root
+def test_what_another_server_disables_ends_here_though_nobody_asks(
+    open_server, tmp_path, client_of
+):
+    store = tmp_path / "shared.db"
+    ours = open_server("ours", store=store, enforcement=Enforcement.KERNEL)
+    other = open_server("ours", store=store)
+    ours.accounts.add("erin", uid=ERIN)
+    with client_of(ours, "erin").start(["/bin/cat"], stdin=PIPE) as process:
+        other.accounts.disable("erin")
+        assert -signal.SIGKILL == process.wait(SECONDS)
+
+
+@pytest.mark.root
+def test_a_closed_server_has_recorded_the_end_of_every_session(
+    open_server, tmp_path, client_of
+):
+    store = tmp_path / "closed.db"
+    server = open_server("notes", store=store)
+    server.accounts.add("erin", uid=ERIN)
+    client = client_of(server, "erin")
+    server.close()
+    client.close()  # too late to be recorded
+    with open_server("notes", store=store) as again:
+        events = [record.event for _, record in again.trail.find(Query())]
+    stopped = events.index(AuditEvent.TRAIL_STOPPED)
+    assert 1 == events[:stopped].count(AuditEvent.LOGOFF)
+
+
 def names_of(uid):
     """Return what the processes of a uid are called."""
     found = []

@@ -29,3 +29,23 @@ def test_the_clock_is_looked_at_when_it_said_and_when_asked():
     keeper.look()
     assert looked.acquire(timeout=60)
     keeper.close()
+
+
+def test_a_clock_beyond_all_clocks_does_not_end_the_thread(caplog):
+    times = iter([1e300, float("nan"), float("inf"), -1.0])
+    keeper = Housekeeper("test", lambda: next(times, None))
+    done = [threading.Event() for _ in range(4)]
+    for event in done:
+        keeper.do(event.set)
+        assert event.wait(60)
+    keeper.close()
+    assert "" == caplog.text
+
+
+def test_a_look_that_fails_does_not_end_the_thread(caplog):
+    keeper = Housekeeper("test", {}.popitem)
+    done = threading.Event()
+    keeper.do(done.set)
+    assert done.wait(60)
+    keeper.close()
+    assert "cannot be looked at" in caplog.text

@@ -131,6 +131,7 @@ def compose(settings: Settings) -> House:
         )
         built_in(objects, ground.guard)
         _open_guard(ground, settings, enforcement, support, undo)
+        undo.callback(_end_sessions, ground.sessions, ground.own)
         handlers = ThreadPoolExecutor(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
@@ -310,6 +311,13 @@ def _turns(settings: Settings) -> int:
     that never answers, must leave some to the others.
     """
     return max(1, min(settings.handler_threads // 4, settings.kernel_threads - 1))
+
+
+def _end_sessions(sessions: Sessions, own: Session) -> None:
+    """End whatever session is still open, as long as that can be recorded."""
+    for record in sessions.records():
+        if record.logon_id != own.record.logon_id:
+            sessions.end(record.logon_id)
 
 
 def _end_work(handlers: Executor, executor: Executor, acting: Acting) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +11,14 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
-from stead.authority.sessions import Sessions
+from stead.authority.sessions import LEASE, Sessions
 from stead.decision.token_ops import duplicate_token
-from stead.errors import LauncherUnavailableError, QuotaExceededError, SteadError
+from stead.errors import (
+    LauncherUnavailableError,
+    LogonSessionEndedError,
+    QuotaExceededError,
+    SteadError,
+)
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken, TokenType
 from stead.monitor.guard import Guard
@@ -25,6 +31,8 @@ from stead.server.acting.means import Means
 from stead.server.acting.process_pipes import open_ends
 from stead.server.acting.process_plan import Plan
 from stead.server.acting.processes import Life
+
+_log: Final = logging.getLogger("stead.server")
 
 SECONDS_TO_START: Final = 60.0
 """How long a start may take. A home that never answers would take longer."""
@@ -147,11 +155,31 @@ class Starts:
             raise
         end = partial(means.deadlines.soon, life.child.end)
         life.when_over(self._sessions.on_end(logon_id, end))
+        self._look_again_soon(subject.token, life, means)
         if plan.timeout is not None:
             # What it takes to start it is not its own time.
             timed = partial(_timed, means.deadlines, life, plan.timeout)
             life.child.started.add_done_callback(timed)
         return life
+
+    def _look_again_soon(self, token: AccessToken, life: Life, means: Means) -> None:
+        """Look once a lease whether the session still may live, as long as it runs.
+
+        Nobody else might: a process asks nothing of the server. What another server
+        process changed in the store ends its session, and so the process.
+        """
+        if not life.child.ended.done():
+            look = partial(self._look_again, token, life, means)
+            means.deadlines.after(LEASE / 1e9, look)
+
+    def _look_again(self, token: AccessToken, life: Life, means: Means) -> None:
+        try:
+            self._sessions.require_live(token)
+        except LogonSessionEndedError:
+            return  # and the process is being ended
+        except SteadError:
+            _log.exception("a session cannot be looked at; its process goes on")
+        self._look_again_soon(token, life, means)
 
     def _exited(self, subject: Subject, deed: Deed, number: int, life: Life) -> None:
         pid = life.child.pid

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 _log: Final = logging.getLogger("stead.server")
+_LONGEST_WAIT: Final = 3600.0  # what the clock says later is looked at later
 
 
 class Housekeeper:
@@ -47,7 +48,7 @@ class Housekeeper:
     def _work(self) -> None:
         while True:
             try:
-                act = self._acts.get(timeout=self._look())
+                act = self._acts.get(timeout=self._seconds())
             except Empty:
                 continue
             if act is None:
@@ -56,6 +57,15 @@ class Housekeeper:
                 act()
             except Exception:  # noqa: BLE001 - what others wait for must go on
                 _log.exception("housekeeping failed")
+
+    def _seconds(self) -> float | None:
+        """Return for how long to wait; whatever is wrong there, the thread lives."""
+        try:
+            seconds = self._look()
+        except Exception:  # noqa: BLE001 - what others wait for must go on
+            _log.exception("what is due cannot be looked at")
+            return _LONGEST_WAIT
+        return None if seconds is None else max(0.0, min(_LONGEST_WAIT, seconds))
 
 
 def _nothing() -> None:
