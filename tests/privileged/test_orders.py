@@ -211,3 +211,15 @@ def test_the_seals_are_all_that_there_are_for_content():
             | fcntl.F_SEAL_WRITE
         )
         assert expected == fcntl.fcntl(document, fcntl.F_GET_SEALS)
+
+
+def test_neither_arguments_nor_environment_are_shown():
+    order = Order(
+        PosixIdentity(70001, 70001),
+        (b"/bin/x", b"--password=tiger"),
+        ((b"PASSWORD", b"tiger"),),
+    )
+    naive = str((order.argv, order.environment))
+    assert "tiger" in naive
+    assert "tiger" not in repr(order)
+    assert "70001" in repr(order)

@@ -358,6 +358,31 @@ def test_a_server_whose_clients_could_have_no_process_does_not_open(open_server)
         open_server(worker_modules="app.jobs")
 
 
+@pytest.mark.parametrize(
+    "name", ["no_such_module", "stead.nothing", "stead.errors.x", ""]
+)
+def test_a_module_that_workers_would_miss_is_missed_at_once(open_server, name):
+    with pytest.raises(InvalidRequestError, match="no module"):
+        open_server(worker_modules=("json", name))
+
+
+@pytest.mark.root
+def test_a_session_that_was_closed_begins_nothing_new(kernel_server):
+    kernel_server.accounts.set_password("alice", Secret("right horse"))
+    with kernel_server.log_on("alice", "right horse") as session:
+        process = session.start(["/bin/cat"], stdin=PIPE, stdout=PIPE)
+    for act in (
+        lambda: session.start(["/bin/true"]),
+        lambda: session.run(os.getpid),
+        lambda: session.open("/etc/hostname"),
+        session.impersonate,
+    ):
+        with pytest.raises(LogonSessionEndedError, match="was closed"):
+            act()
+    with process:
+        assert (b"goes on", None) == process.communicate(b"goes on", SECONDS)
+
+
 # --- how long a session lives -----------------------------------------------------
 
 

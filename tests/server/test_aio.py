@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 import pytest
@@ -162,6 +165,70 @@ def test_what_is_cancelled_at_any_moment_leaves_nothing_open(
     acting = kernel_server._house.acting
     wait_until(lambda: not acting._starts._at_work)
     wait_until(lambda: not opened(folder / "notes"))
+
+
+def test_a_file_is_what_open_would_return(theirs, folder):
+    def same(mode, use):
+        results = []
+        for number, opens in enumerate((theirs.open, open)):
+            path = folder / f"{mode}{number}"
+            if "x" not in mode:
+                path.write_bytes(b"one\ntwo\n")
+                os.chown(path, 70001, 70001)
+            with opens(path, mode) as file:
+                results.append((type(file), file.tell(), file.mode, use(file)))
+            results[-1] += (path.read_bytes(),)
+        ours, builtin = results
+        assert builtin == ours
+
+    same("r", lambda file: (file.readline(), file.tell(), file.read(), list(file)))
+    same("rb", lambda file: (file.seek(-3, os.SEEK_END), file.read(), file.readable()))
+    same("r+b", lambda file: (file.read(2), file.write(b"x"), file.truncate(5)))
+    same("r+", lambda file: (file.read(), file.write("three"), file.isatty()))
+    same("w", lambda file: (file.write("new"), file.seekable(), file.readable()))
+    same("wb", lambda file: (file.write(b"new"), file.truncate()))
+    same("a", lambda file: (file.write("new"), file.tell(), file.writable()))
+    same("xb", lambda file: file.write(b"new"))
+    with theirs.open(folder / "r0", "rb", encoding="utf-8") as file:
+        pass
+    assert file.raw.closed
+    with pytest.raises(ValueError, match="closed"):
+        file.raw.read(1)
+
+
+def test_a_file_system_that_does_not_answer_the_server_keeps_no_thread_of_it(
+    theirs, folder, kernel_server, client_of, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "workers"))
+    fuse = importlib.import_module("client_fuse")
+    answered = {"GETATTR", "LOOKUP", "OPEN", "STATFS", "ACCESS", "FLUSH"}
+    mounted = fuse.FileSystem(folder, 70001, answered, ",allow_other", own={"GETATTR"})
+    bob = client_of(kernel_server, "bob")
+
+    async def work():
+        files = [await theirs.aio.open(folder / "x") for _ in range(6)]
+        await bob.aio.run(os.getuid)
+        return files
+
+    try:
+        files = run(work())
+        # Who asks what it is waits, until it is unmounted.
+        before = mounted.asked.count("GETATTR")
+        naive = threading.Thread(target=ask_kind, args=(files[0].fileno(),))
+        naive.start()
+        wait_until(lambda: mounted.asked.count("GETATTR") > before)
+        assert naive.is_alive()
+        for file in files:
+            file.close()
+    finally:
+        mounted.close()
+    naive.join(SECONDS)
+    assert not naive.is_alive()
+
+
+def ask_kind(descriptor):
+    with pytest.raises(OSError, match=r"abort|not connected"):
+        os.fstat(descriptor)
 
 
 def opened(path):

@@ -1,11 +1,12 @@
 """The desk: who may register, connect, request, poke and execute what."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
-from tests.server.dde_stage import ALICE, BOB, SEE, STRANGER, Stage
+from tests.server.dde_stage import ALICE, BOB, SEE, STRANGER, Stage, set_entries
 
 from stead.decision.token_ops import adjust_groups, adjust_privileges, duplicate_token
 from stead.errors import (
@@ -689,3 +690,87 @@ def test_evidence_of_a_uid_without_an_account_is_judged_as_that_uid(stage):
         )
 
     refused(act(), NoConversationError)
+
+
+class Revoking(dict):
+    """A mapping in which, while it is read, somebody takes the reader's right."""
+
+    act = None
+
+    def __getitem__(self, item):
+        act, self.act = self.act, None
+        if act is not None:
+            taking = threading.Thread(target=act)
+            taking.start()
+            taking.join()
+        return super().__getitem__(item)
+
+
+def test_a_value_that_came_after_the_right_was_taken_is_not_answered(server):
+    """It was judged before: a naive answer gives what came since."""
+    values = Revoking({"acme": "12"})
+    stage = Stage(server, values)
+
+    def take_the_right():
+        set_entries(server, stage.stocks, [])
+        dict.__setitem__(values, "acme", "a secret")
+
+    async def scenario():
+        assert "12" == await stage.request("acme")
+        values.act = take_the_right
+        with pytest.raises(AccessDeniedError):
+            await stage.request("acme")
+
+    asyncio.run(scenario())
+    assert "a secret" == values["acme"]  # what a naive answer would have given
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, SystemExit, KeyError])
+def test_whatever_a_source_raises_ends_its_topic_and_nothing_else(server, caplog, kind):
+    async def source():
+        yield "acme", "12"
+        raise kind
+
+    stage = Stage(server, source)
+
+    async def scenario():
+        side = await stage.connect()
+        while not stage.stocks._has_failed:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        with pytest.raises(DdeNotProcessedError):
+            await side.request("acme")
+        await side.close()
+
+    asyncio.run(scenario())
+    assert "source failed" in caplog.text
+
+
+def test_a_source_that_ends_without_a_value_fails_its_topic(server, caplog):
+    async def source():
+        return
+        yield
+
+    stage = Stage(server, source)
+
+    async def scenario():
+        side = await stage.connect()
+        while not stage.stocks._has_failed:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        await side.close()
+
+    asyncio.run(scenario())
+    assert "without a value" in caplog.text
+
+
+def test_a_source_that_never_waits_leaves_the_loop_to_others(server):
+    async def source():
+        while True:
+            yield "acme", "12"
+
+    stage = Stage(server, source)
+
+    async def scenario():
+        async with asyncio.timeout(60):
+            return await stage.request("acme")
+
+    assert "12" == asyncio.run(scenario())

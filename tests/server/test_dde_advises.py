@@ -313,6 +313,30 @@ def test_what_changes_between_the_judgement_and_the_sending_counts(stage, lose, 
     assert ["13"] == asyncio.run(act())
 
 
+@pytest.mark.parametrize(("lose", "kind"), LOSSES)
+def test_a_value_published_between_the_judgement_and_its_reading_is_not_sent(
+    stage, lose, kind
+):
+    async def act():
+        side, advise = await advised(stage)
+        read = []
+
+        def losing(key):
+            if not read:
+                lose(stage, side)
+                stage.stocks.publish("acme", "secret")
+            read.append(advise.latest(key))
+            return read[-1]
+
+        with pytest.raises(kind):
+            replace(advise, latest=losing).take()
+        await side.close()
+        return [data.value for data in read]
+
+    # A naive delivery judges, reads, and sends what it has read.
+    assert ["secret"] == asyncio.run(act())
+
+
 @pytest.mark.parametrize("lose", [log_off, disable_account])
 def test_an_advise_ends_with_its_session_though_nothing_is_published(
     stage, trail, lose
@@ -457,6 +481,51 @@ def test_deliveries_that_a_loop_leaves_behind_are_cancelled(stage):
         await side.close()
 
     asyncio.run(act())
+
+
+def most_at_once(stage, number):
+    """Return how many deliveries at most came in one turn of the loop."""
+
+    async def act():
+        side, advise = await advised(stage)
+        rounds = Rounds(stage.server.reception.handlers)
+        came, most = [], 0
+
+        async def take():
+            came.append(await rounds.take(advise))
+
+        takes = [asyncio.ensure_future(take()) for _ in range(number)]
+        async with asyncio.timeout(SECONDS):
+            while len(came) < number:
+                before = len(came)
+                await asyncio.sleep(0)
+                most = max(most, len(came) - before)
+        await asyncio.gather(*takes)
+        await side.close()
+        return most
+
+    return asyncio.run(act())
+
+
+def test_many_deliveries_leave_the_loop_to_others_in_between(stage, monkeypatch):
+    assert most_at_once(stage, 100) <= 8
+    monkeypatch.setattr("stead.server.dde.advises._AT_ONCE", 512)
+    assert 100 == most_at_once(stage, 100)  # a naive round
+
+
+def test_a_round_cancelled_between_deliveries_cancels_the_rest(stage):
+    async def act():
+        side, advise = await advised(stage)
+        rounds = Rounds(stage.server.reception.handlers)
+        takes = [asyncio.ensure_future(rounds.take(advise)) for _ in range(100)]
+        async with asyncio.timeout(SECONDS):
+            await asyncio.wait(takes, return_when=asyncio.FIRST_COMPLETED)
+            rounds._round.cancel()
+            heard = await asyncio.gather(*takes, return_exceptions=True)
+        await side.close()
+        return {type(answer) for answer in heard}
+
+    assert asyncio.CancelledError in asyncio.run(act())
 
 
 def test_a_mistake_in_one_delivery_is_not_anothers(stage, caplog):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 
 from stead.server.workers.housekeeper import Housekeeper
@@ -9,6 +10,7 @@ def test_what_fails_does_not_end_the_thread(caplog):
     done = threading.Event()
     keeper = Housekeeper("test", lambda: None)
     keeper.do({}.popitem)
+    keeper.do(sys.exit)
     keeper.do(done.set)
     keeper.close()
     assert done.is_set()

@@ -480,8 +480,9 @@ def test_a_block_that_nobody_can_leave_any_more_holds_nothing(log_on, live):
 
 def test_an_ended_sessions_block_is_refused_and_recorded(log_on, trail):
     session = log_on()
+    client = session.client
     session.log_off()
-    with pytest.raises(LogonSessionEndedError), session.impersonate():
+    with pytest.raises(LogonSessionEndedError), client.impersonate():
         pytest.fail("an ended session was entered")
     [refused] = trail(AuditEvent.IMPERSONATION_REFUSED)
     assert ("alice", LogonSessionEndedError.status) == (

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from stead.errors import NotPlainDataError
 from stead.server.workers.plain_data import (
     DEEPEST,
+    LONGEST_KEY,
     MOST_VALUES,
     read_plain,
     write_plain,
@@ -248,7 +249,10 @@ from stead.errors import NotPlainDataError
 from stead.server.workers import plain_data
 
 class Careless(plain_data._Lookups):
-    def allow(self, keys, sizes):
+    def allow(self, keys, weights):
+        pass
+
+    def weigh(self, tag, size):
         pass
 
 if sys.argv[1] == "naive":
@@ -268,6 +272,13 @@ def forest(depth, last):
 
 if sys.argv[2] == "numbers":
     data = b"s" + struct.pack("!I", 200_000) + b"".join(map(number, range(200_000)))
+elif sys.argv[2] == "a large number and decimals":
+    # The large one is converted, in the square of its length, for each of the others.
+    large = ((1 << 800_000) // P * P).to_bytes(100_001, "big", signed=True)
+    few = [str(P * n).encode() for n in range(1, 400)]
+    keys = [b"E" + struct.pack("!I", len(one)) + one for one in few]
+    keys.append(b"I" + struct.pack("!I", len(large)) + large)
+    data = b"s" + struct.pack("!I", len(keys)) + b"".join(keys)
 else:
     data = b"s" + struct.pack("!I", 2) + forest(3, 0) + forest(3, 1)
 try:
@@ -277,8 +288,15 @@ except NotPlainDataError as error:
 """
 
 
-@pytest.mark.parametrize("kind", ["numbers", "sets of sets"])
-def test_keys_made_to_collide_are_refused_before_they_are_compared(kind):
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("numbers", "too many keys in it have one hash"),
+        ("sets of sets", "too many keys in it have one hash"),
+        ("a large number and decimals", "`I` is none"),
+    ],
+)
+def test_keys_made_to_collide_are_refused_before_they_are_compared(kind, why):
     def read(way, seconds):
         program = [sys.executable, "-c", COLLIDE, way, kind]
         return subprocess.run(
@@ -286,9 +304,7 @@ def test_keys_made_to_collide_are_refused_before_they_are_compared(kind):
         )
 
     ours = read("ours", 120)
-    assert "the bytes are no plain value: too many keys in it have one hash\n" == (
-        ours.stdout
-    ), ours.stderr
+    assert f"the bytes are no plain value: {why}\n" == ours.stdout, ours.stderr
     # Minutes to hours of comparing; that it is not done at once is all we need.
     with pytest.raises(subprocess.TimeoutExpired):
         read("naive", 5)
@@ -302,6 +318,51 @@ def test_a_fraction_is_not_reduced_for_ever():
         write_plain(Fraction(1, 10**10_000))
     with pytest.raises(NotPlainDataError):
         read_plain(b"Q\0\0\0\x0b1e999999999")
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        1 << 8 * LONGEST_KEY, Decimal("1" * (LONGEST_KEY + 1)),
+        Fraction(1, 10**LONGEST_KEY),
+    ],
+)  # fmt: skip
+def test_a_large_number_is_no_key_nor_in_one(large):
+    assert [large, {0: large}] == read_plain(write_plain([large, {0: large}]))
+    for value in ({large}, {large: 0}, {(0, large): 0}, {frozenset({(large,)}): 0}):
+        with pytest.raises(NotPlainDataError, match="more than 1024 bytes in a key"):
+            write_plain(value)
+    body = write_plain([large])[5:]
+    for holder in (b"s\0\0\0\1", b"s\0\0\0\1t\0\0\0\1", b"m\0\0\0\1"):
+        with pytest.raises(NotPlainDataError, match="is none"):
+            read_plain(holder + body + b"N\0\0\0\0")
+    fits = 1 << 8 * LONGEST_KEY - 2
+    assert {fits: fits} == read_plain(write_plain({fits: fits}))
+
+
+def test_numbers_of_two_types_weigh_what_it_takes_to_compare_them():
+    # Each of the floats becomes a decimal number for each of the decimal ones.
+    floats = [2.0 ** (61 * power) for power in range(-17, 17)]
+    decimals = [Decimal(n * sys.hash_info.modulus + 1) for n in range(1, 400)]
+    assert {1} == set(map(hash, floats + decimals))
+    write_plain({*floats, *decimals[:150]})
+    data = b"".join(write_plain(one) for one in floats + decimals)
+    head = struct.pack("!BI", ord("s"), len(floats + decimals))
+    assert len(data) ** 2 < 1 << 28  # by its bytes alone it would do
+    with pytest.raises(NotPlainDataError, match="too many keys in it have one hash"):
+        read_plain(head + data)
+
+
+def test_a_path_is_no_longer_than_the_kernel_takes():
+    longest = PurePosixPath("a/" * 2047 + "bc")
+    assert longest == read_plain(write_plain(longest))
+    for path in (longest / "d", PosixPath(longest / "d")):
+        with pytest.raises(NotPlainDataError, match="more than 4096 bytes"):
+            write_plain(path)
+        body = str(path).encode()
+        tag = b"X" if isinstance(path, PosixPath) else b"P"
+        with pytest.raises(NotPlainDataError, match="is none"):
+            read_plain(tag + struct.pack("!I", len(body)) + body)
 
 
 def test_a_claimed_length_is_not_believed():

@@ -290,9 +290,17 @@ def test_what_cannot_be_meant_is_refused(theirs, argv, options):
         theirs.start(argv, **options)
 
 
-def test_an_option_that_is_none_is_an_error(theirs):
-    with pytest.raises(TypeError):
-        theirs.start(["id"], close_fds=True)
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [("close_fds", "the options are stdin, "), ("cwd", "`directory`"),
+     ("env", "`environment`"), ("shell", "/bin/sh")],
+)  # fmt: skip
+def test_an_option_that_is_none_is_an_error_that_names_the_right_one(
+    theirs, option, advice
+):
+    with pytest.raises(InvalidRequestError, match=option) as refused:
+        theirs.start(["id"], **{option: "x"})
+    assert advice in refused.value.advice
 
 
 def test_a_program_that_is_not_there_is_the_kernels_refusal(theirs, world):

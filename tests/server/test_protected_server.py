@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +79,59 @@ def test_a_closed_server_does_nothing_more(server, alice, plan, rights):
 def test_a_privilege_must_be_named(server, alice):
     with pytest.raises(InvalidRequestError, match="no privilege"):
         server.require_privilege(alice, operation="walk")
+
+
+# --- a process that is forked from it ---------------------------------------------
+
+
+@pytest.fixture
+def forking():
+    """Give what runs a server that forks; it returns what that says, line by line."""
+
+    def run(way):
+        program = Path(__file__).with_name("forking_server.py")
+        done = subprocess.run(
+            [sys.executable, program, way],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert (0, "") == (done.returncode, done.stderr)
+        *said, told = done.stdout.splitlines()
+        return said, json.loads(told)
+
+    return run
+
+
+UNHARMED = {
+    "function": 70001,
+    "program": 0,
+    "launchers": True,
+    "process": "still here",
+    "killed": -9,
+}
+
+
+@pytest.mark.root
+def test_a_fork_that_closes_a_shared_socket_ends_the_clients_processes(forking):
+    # What the next three would do, if closing did not ask whose the server is.
+    assert {"fork": 0, "process": -9} == forking("naive")[1]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("way", "code"), [("close", 0), ("exit", 7), ("multiprocessing", 0)]
+)
+def test_whatever_way_a_fork_ends_the_servers_processes_go_on(forking, way, code):
+    assert {"fork": code, **UNHARMED} == forking(way)[1]
+
+
+@pytest.mark.root
+def test_a_fork_is_refused_what_only_the_server_itself_can_do(forking):
+    said, told = forking("asks")
+    assert ["ServerClosedError"] * 7 + ["LedgerUnavailableError"] * 2 == said
+    assert {"fork": 0, **UNHARMED} == told
 
 
 # --- what every server offers -----------------------------------------------------

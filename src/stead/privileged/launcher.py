@@ -30,6 +30,7 @@ from stead.errors import LauncherUnavailableError
 from stead.privileged.becoming import drop_bounding_set, reset_signals
 from stead.privileged.keeper import Post, read_news, wait_and_keep
 from stead.privileged.orders import Terms
+from stead.privileged.scheduling import give_up_priority
 from stead.privileged.trees import (
     ChildSignal,
     become_subreaper,
@@ -49,7 +50,8 @@ _SEATS: Final = 4  # keepers that may wait beside the one that always does
 def serve(control: socket.socket, document: dict[str, Any]) -> None:
     """Be the launcher until the server ends or closes the control socket.
 
-    1. Take back every signal's handling: what the server ignores, its child would.
+    1. Take back every signal's handling, and the server's priority: its child would
+       have them.
     2. Be a subreaper, and hold the server, so that its end is noticed even where
        somebody else keeps a copy of the control socket.
     3. Load the modules that were asked for, and refuse those that start threads.
@@ -72,6 +74,7 @@ def serve(control: socket.socket, document: dict[str, Any]) -> None:
     if os.getppid() != terms.server:
         return
     try:
+        give_up_priority()
         _preload(terms.preload)
     except LauncherUnavailableError as refusal:
         control.send(json.dumps({"failed": str(refusal)}).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -53,6 +54,7 @@ class LauncherProcess:
         """
         self.ready: Future[None] = Future()
         self.ready.set_running_or_notify_cancel()
+        self._pid = os.getpid()
         self._name = name
         self._watch = watch
         self._lock = threading.Lock()
@@ -97,7 +99,14 @@ class LauncherProcess:
                 raise
 
     def close(self, seconds: float) -> None:
-        """Tell it to end every tree and itself; kill it if that takes too long."""
+        """Tell it to end every tree and itself; kill it if that takes too long.
+
+        A process that was forked from the server's lets go of its copy of the control
+        socket, and the launcher goes on.
+        """
+        if os.getpid() != self._pid:
+            self._control.close()
+            return
         with self._lock, suppress(OSError):  # it has ended already
             self._control.shutdown(socket.SHUT_RDWR)
         try:
@@ -122,11 +131,9 @@ class LauncherProcess:
             if self._is_closed():
                 return
             try:
-                message = self._control.recv(_MESSAGE)
+                message = next_message(self._control)
             except BlockingIOError:
                 return
-            except ConnectionResetError:  # it left orders unread
-                message = b""
         said: dict[str, Any] = json.loads(message) if message else {}
         if "ready" in said:
             self.ready.set_result(None)
@@ -152,6 +159,20 @@ class LauncherProcess:
                         advice="the server's standard error may say why",
                     )
                 )
+
+
+def next_message(channel: socket.socket) -> bytes:
+    """Take the next message, without waiting; it is empty if no other will come.
+
+    Raises:
+        BlockingIOError: there is none now.
+    """
+    try:
+        return channel.recv(_MESSAGE)
+    except ConnectionResetError:
+        # The peer left something unread. That is told first, and once; what it said
+        # before it ended is still there.
+        return channel.recv(_MESSAGE)
 
 
 def _execute(control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

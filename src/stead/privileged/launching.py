@@ -24,7 +24,7 @@ import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stead.errors import (
     ImpersonationRefusedError,
@@ -35,7 +35,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.privileged import orders
-from stead.privileged.launcher_process import LauncherProcess
+from stead.privileged.launcher_process import LauncherProcess, next_message
 from stead.privileged.orders import MAXIMUM_EXTRA, Parcel, Terms
 from stead.privileged.syscalls import words_of
 
@@ -45,16 +45,47 @@ if TYPE_CHECKING:
     from stead.privileged.orders import Order
     from stead.privileged.watch import Watch
 
+_T = TypeVar("_T")
+
 _log: Final = logging.getLogger(__name__)
 
-_MESSAGE: Final = 1 << 16
 _SECONDS_TO_OPEN: Final = 120.0
 _SECONDS_TO_CLOSE: Final = 20.0
 _JUDGED_AS_CLIENT: Final = frozenset({"directory", "exec"})
 
 
+class Tidings(Future[_T]):
+    """What will be known of a process, by the server's own process alone.
+
+    In one that was forked from it there is no thread that could ever tell.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing known; nobody who waits can call it off."""
+        super().__init__()
+        self._pid = os.getpid()
+        self.set_running_or_notify_cancel()
+
+    def result(self, timeout: float | None = None) -> _T:
+        """Wait, and return it; raises `ServerClosedError` where nobody will tell."""
+        self._require_teller()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait, and return why not; raises as `result` where nobody will tell."""
+        self._require_teller()
+        return super().exception(timeout)
+
+    def _require_teller(self) -> None:
+        if os.getpid() != self._pid and not self.done():
+            raise ServerClosedError("the process is another server process's")
+
+
 class Child:
     """One process of a client, as its keeper speaks of it.
+
+    In a process that was forked from the server's it is a copy, which neither asks
+    anything of the keeper nor hears it: `end` and `let_go` close that copy's channel.
 
     Attributes:
         started: its pid, once its program or function has begun; or why it has not:
@@ -82,11 +113,9 @@ class Child:
             name: what was to be started, for messages.
             on_end: called once, just before `ended` is done.
         """
-        self.started: Future[int] = Future()
-        self.ended: Future[int | None] = Future()
-        for future in (self.started, self.ended):
-            # They tell what is so: nobody who waits can call that off.
-            future.set_running_or_notify_cancel()
+        self.started: Future[int] = Tidings()
+        self.ended: Future[int | None] = Tidings()
+        self._server = os.getpid()
         self._watch = watch
         self._channel = channel
         self._name = name
@@ -110,8 +139,11 @@ class Child:
 
         Raises:
             LauncherUnavailableError: its keeper takes no more now.
+            ServerClosedError: this process was forked from the server's.
             ValueError: there is no such signal.
         """
+        if self.is_copy:
+            raise ServerClosedError(f"`{self._name}` is another server process's")
         message = json.dumps({"signal": signal.Signals(number).value}).encode()
         with self._lock:
             try:
@@ -125,25 +157,35 @@ class Child:
 
     def end(self) -> None:
         """Kill the process and everything below it; `ended` says when that is done."""
+        if self.is_copy:
+            self._channel.close()
+            return
         with self._lock, suppress(OSError):  # it has ended already
             self._channel.shutdown(socket.SHUT_WR)
 
     def let_go(self) -> None:
         """Hear no more, and close the channel: a keeper ends its tree at that."""
+        if self.is_copy:
+            self._channel.close()
+            return
         self._watch.remove(self._channel)
         with self._lock:
             self._channel.close()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a process that was forked from the server's."""
+        # Asked before any lock: a fork may have copied one that a thread held.
+        return os.getpid() != self._server
 
     def _hear(self) -> None:
         with self._lock:
             if self._channel.fileno() < 0:
                 return  # let go of meanwhile
             try:
-                message = self._channel.recv(_MESSAGE)
+                message = next_message(self._channel)
             except BlockingIOError:
                 return
-            except ConnectionResetError:  # the keeper left a signal unread
-                message = b""
         said: dict[str, Any] = json.loads(message) if message else {"ended": None}
         if "started" in said:
             self._pid = said["started"]
@@ -180,7 +222,8 @@ class Child:
 class Launcher:
     """Starts processes as clients, by way of a small root process of its own.
 
-    Leave it by `close`. A process that is forked from the server has no use of it.
+    Leave it by `close`. A process that is forked from the server can close its copies
+    of what this holds, and nothing else.
     """
 
     def __init__(
@@ -218,8 +261,9 @@ class Launcher:
         Raises:
             LauncherUnavailableError: it cannot be started, or a module cannot be
                 preloaded.
-            ServerClosedError: it is closed.
+            ServerClosedError: it is closed, or is another process's.
         """
+        self._require_own()
         with self._lock:
             process = self._running()
         try:
@@ -256,6 +300,7 @@ class Launcher:
                 orders waiting; nothing was started, and `on_end` is not called.
             ServerClosedError: it is closed, or is another process's; likewise.
         """
+        self._require_own()
         if len(extra) > MAXIMUM_EXTRA or (order.body and not extra):
             raise InvalidRequestError(
                 "a process inherits too many descriptors, or none"
@@ -278,7 +323,12 @@ class Launcher:
         Not on the watch's own thread, which hears of those ends. What a client's
         process does in the kernel (a file system that never answers) may outlast the
         wait: then it dies as soon as the kernel lets it.
+
+        A forked process ends nothing and waits for nothing.
         """
+        if self._is_copy():
+            self._close_copies()
+            return
         with self._lock:
             self._is_closed = True
             processes, self._processes = self._processes, []
@@ -288,6 +338,23 @@ class Launcher:
         late = wait([child.ended for child in children], _SECONDS_TO_CLOSE).not_done
         if late:
             _log.error("%s processes of clients did not end in time", len(late))
+
+    def _is_copy(self) -> bool:
+        return os.getpid() != self._terms.server
+
+    def _require_own(self) -> None:
+        # Before any lock: a fork may have copied one that a thread held.
+        if self._is_copy():
+            raise ServerClosedError(
+                f"the launcher `{self._name}` is another process's",
+                advice="let the parent start it, or open a server in the child",
+            )
+
+    def _close_copies(self) -> None:
+        for process in tuple(self._processes):
+            process.close(_SECONDS_TO_CLOSE)
+        for child in tuple(self._children):
+            child.let_go()
 
     def _send(
         self, parcel: Parcel, name: str, on_end: Callable[[int | None], None]
@@ -317,7 +384,7 @@ class Launcher:
 
     def _running(self) -> LauncherProcess:
         """Return the launcher's process, started anew if there is none."""
-        if self._is_closed or os.getpid() != self._terms.server:
+        if self._is_closed:
             raise ServerClosedError(f"the launcher `{self._name}` is closed")
         self._processes = [one for one in self._processes if not one.is_reaped()]
         if not self._processes or self._processes[-1].is_gone:

@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from stead.errors import InvalidRequestError
@@ -45,6 +45,8 @@ _PERMISSION_BITS: Final = 0o777
 class Order:
     """One process to start.
 
+    Its arguments and environment may hold secrets, and are not shown.
+
     Attributes:
         identity: whom it becomes, for good.
         argv: the program and its arguments; empty with a `body`. Without a slash the
@@ -62,8 +64,8 @@ class Order:
     """
 
     identity: PosixIdentity
-    argv: tuple[bytes, ...] = ()
-    environment: tuple[tuple[bytes, bytes], ...] = ()
+    argv: tuple[bytes, ...] = field(default=(), repr=False)
+    environment: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     directory: bytes = b"/"
     fallback_directory: bytes = b""
     umask: int = 0o022
@@ -268,7 +270,7 @@ def _plain(value: bytes | PosixIdentity) -> object:
     return value.decode("latin-1")
 
 
-_NAMES: Final = tuple(field.name for field in dataclasses.fields(Order))
+_NAMES: Final = tuple(each.name for each in dataclasses.fields(Order))
 
 
 def _fields_of(document: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,8 @@ _TABLE: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyType(
         "io_uring_enter": (426, 426),
         "io_uring_register": (427, 427),
         "io_uring_setup": (425, 425),
+        "ioprio_get": (252, 31),
+        "ioprio_set": (251, 30),
         "kcmp": (312, 272),
         "keyctl": (250, 219),
         "kill": (62, 129),

@@ -29,6 +29,10 @@ class Watch:
     INVARIANT: a socket is removed before it is closed. The kernel watches what a number
     stands for, and not the number: what is closed too early, while a copy of it is open
     elsewhere, could never be removed again.
+
+    A process that is forked from the server has a copy of it without the thread; what
+    the kernel watches is one and the same for both, so there nothing is added to it, or
+    taken away.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,6 +41,7 @@ class Watch:
         Args:
             name: the thread's.
         """
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._poll = select.epoll()
@@ -53,8 +58,10 @@ class Watch:
         callback that raises is logged, and its socket is watched no more.
 
         Raises:
-            ServerClosedError: the watch is closed.
+            ServerClosedError: the watch is closed, or is another process's.
         """
+        if os.getpid() != self._pid:
+            raise ServerClosedError("the watch is another process's")
         with self._lock:
             if self._closed:
                 raise ServerClosedError("nothing is watched any more")
@@ -64,8 +71,11 @@ class Watch:
     def remove(self, sock: socket.socket) -> None:
         """Watch the socket no more; one that is not watched is left alone.
 
-        A callback that runs on the thread meanwhile runs to its end.
+        A callback that runs on the thread meanwhile runs to its end. In a forked
+        process it does nothing: the parent still watches it.
         """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._callbacks.pop(sock.fileno(), None) is not None:
                 self._poll.unregister(sock)
@@ -73,8 +83,12 @@ class Watch:
     def close(self) -> None:
         """End the thread and watch nothing; again does nothing.
 
-        Whoever calls it on the thread itself does not wait for its end.
+        Whoever calls it on the thread itself does not wait for its end. A forked
+        process lets go of its own descriptors.
         """
+        if os.getpid() != self._pid:
+            self._close_copies()
+            return
         with self._lock:
             first, self._closed = not self._closed, True
             self._callbacks.clear()
@@ -82,6 +96,13 @@ class Watch:
             os.eventfd_write(self._stop, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def _close_copies(self) -> None:
+        # Without the lock: a fork may have copied it while another thread held it.
+        if not self._closed:
+            self._closed = True
+            self._poll.close()
+            os.close(self._stop)
 
     def _work(self) -> None:
         while not self._closed:

@@ -36,7 +36,7 @@ class ClientContext:
         subject: what checks and records are about.
     """
 
-    __slots__ = ("_acting", "_end", "_guard", "_parent", "subject")
+    __slots__ = ("_acting", "_end", "_guard", "_parent", "_process", "subject")
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class ClientContext:
         self._acting = acting
         self._end = end
         self._parent: ClientContext | None = None
+        self._process = os.getpid()
 
     @property
     def name(self) -> str:
@@ -213,7 +214,9 @@ class ClientContext:
         It ends when nothing else acts in it any more: no block, process or function.
         """
         end, self._end = self._end, None
-        if end is not None:
+        # The session is the server's, not that of a process forked from it; and a lock
+        # that was held at the fork is held there for ever.
+        if end is not None and os.getpid() == self._process:
             end()
 
     def __enter__(self) -> Self:

@@ -20,6 +20,7 @@ from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
+from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.monitor import context
@@ -101,7 +102,8 @@ class House:
 def compose(settings: Settings) -> House:
     """Open everything a server is made of; if a step fails, undo those before it.
 
-    1. Learn what the machine offers, and choose the enforcement.
+    1. Learn what the machine offers, choose the enforcement, and find the modules that
+       workers need.
     2. Open the store; one that others may write is refused.
     3. Start the ledger.
     4. Take a primary token, in a session of its own; the guard stands.
@@ -111,6 +113,7 @@ def compose(settings: Settings) -> House:
 
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
+        InvalidRequestError: there is no such module.
         UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
         LedgerUnavailableError: the start could not be recorded.
     """
@@ -118,6 +121,7 @@ def compose(settings: Settings) -> House:
     preload()  # a block can import nothing
     support = probe(settings.guard_uid)
     enforcement = choose(settings.enforcement, support)
+    _require_modules(settings)
     with ExitStack() as undo:
         service = ServiceThread(settings.name)
         undo.callback(service.close)
@@ -145,6 +149,20 @@ def compose(settings: Settings) -> House:
         )
         work = _Work(executor, handlers, acting)
         return _furnish(settings, ground, work, objects, trail, support, undo)
+
+
+def _require_modules(settings: Settings) -> None:
+    """Refuse a module that workers would miss, rather than their every call."""
+    for name in settings.worker_modules:
+        try:
+            is_there = find_spec(name) is not None
+        except (ImportError, ValueError):
+            is_there = False
+        if not is_there:
+            raise InvalidRequestError(
+                f"there is no module `{name}` for workers",
+                advice="name in `worker_modules` what this program could import",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Any, Final, NoReturn, Self, TypeVar, Unpack
 
-from stead.errors import InvalidRequestError
+from stead.errors import InvalidRequestError, LogonSessionEndedError
 from stead.model.logon_record import LogonRecord
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
@@ -34,33 +34,48 @@ class LogonSession:
     It keeps no credentials. It is neither pickled nor copied: it lives here.
 
     Attributes:
-        client: whom it makes, as any other client of the server.
         record: how and when it was opened.
     """
 
-    __slots__ = ("_end", "client", "record")
+    __slots__ = ("_client", "_end", "_is_closed", "record")
 
     def __init__(
         self, client: ClientContext, record: LogonRecord, end: Callable[[], object]
     ) -> None:
-        self.client: Final = client
+        self._client: Final = client
         self.record: Final = record
         self._end = end
+        self._is_closed = False
+
+    @property
+    def client(self) -> ClientContext:
+        """Whom it makes, as any other client of the server.
+
+        Raises:
+            LogonSessionEndedError: it was closed. What acts in it goes on until it has
+                ended, and nothing new begins.
+        """
+        if self._is_closed:
+            raise LogonSessionEndedError(
+                f"the logon session of `{self._client.name}` was closed here",
+                advice="act within its `with` block, or log the client on again",
+            )
+        return self._client
 
     @property
     def token(self) -> AccessToken:
         """The session's token: primary, except for a logon from the network."""
-        return self.client.token
+        return self._client.token
 
     @property
     def name(self) -> str:
         """The account's name, as records print it."""
-        return self.client.name
+        return self._client.name
 
     @property
     def sid(self) -> Sid:
         """The account's SID."""
-        return self.client.sid
+        return self._client.sid
 
     def impersonate(self) -> Block:
         """Return a block in which this thread is the client; see `ClientContext`."""
@@ -103,12 +118,13 @@ class LogonSession:
 
         A second call does nothing.
         """
-        self.client.close()
+        self._is_closed = True
+        self._client.close()
 
     def log_off(self) -> None:
         """End the session at once, with every process and worker of it."""
         self._end()
-        self.client.close()
+        self.close()
 
     def __enter__(self) -> Self:
         return self

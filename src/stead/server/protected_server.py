@@ -72,6 +72,7 @@ class ProtectedServer:
             LedgerUnavailableError: the start could not be recorded.
         """
         self.name: Final = name
+        self._pid = os.getpid()
         self._house: House = compose(Settings(name, store, **options))
         self._is_closed = False
         offer_built_ins(self)
@@ -388,10 +389,18 @@ class ProtectedServer:
 
         What still runs is waited for a while and then abandoned. Sessions end with the
         server.
+
+        A process that was forked from the server's only lets go of its own copy: what
+        runs, and who is logged on, is the parent's.
         """
-        if not self._is_closed:
-            self._is_closed = True
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if os.getpid() == self._pid:
             self._house.stack.close()
+        else:
+            context.close_guard(self._house.guard)
+            self._house.acting.close()
 
     def __enter__(self) -> Self:
         return self

@@ -34,11 +34,22 @@ class FileSystem:
         asked: the names of the requests that its server has taken.
     """
 
-    def __init__(self, folder, uid, answered, options):
+    def __init__(self, folder, uid, answered, options, *, own=()):
+        """Mount it.
+
+        Args:
+            folder: where.
+            uid: whose.
+            answered: the names of the requests that are answered at all.
+            options: of the mount.
+            own: the names of those that are answered to `uid` alone.
+        """
         self.folder = folder
         self.asked = []
         self._uid = uid
         self._answered = answered
+        self._own = own
+        self._validity = 0 if own else 60  # in seconds, until the kernel asks again
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         owner = f"fd={self._device},rootmode=40000,user_id={uid},group_id={uid}"
@@ -78,10 +89,12 @@ class FileSystem:
 
     def _answer(self):
         request = os.read(self._device, 1 << 20)
-        _, code, unique, node, *_ = _REQUEST.unpack_from(request)
+        _, code, unique, node, asker, *_ = _REQUEST.unpack_from(request)
         name = _NAMES.get(code, str(code))
         self.asked.append(name)
         if name in _UNANSWERED or name not in {"INIT", *self._answered}:
+            return
+        if name in self._own and asker != self._uid:
             return
         body = self._body(name, node)
         head = _ANSWER.pack(_ANSWER.size + len(body), 0, unique)
@@ -92,9 +105,10 @@ class FileSystem:
             body = struct.pack("=5I", 7, 31, 0, 0, 0) + struct.pack("=I", 4096)
             return body.ljust(64, b"\0")
         if name == "LOOKUP":
-            return struct.pack("=4Q2I", _FILE, 0, 60, 60, 0, 0) + self._found(_FILE)
+            known = struct.pack("=4Q2I", _FILE, 0, 60, self._validity, 0, 0)
+            return known + self._found(_FILE)
         if name == "GETATTR":
-            return struct.pack("=QII", 60, 0, 0) + self._found(node)
+            return struct.pack("=QII", self._validity, 0, 0) + self._found(node)
         return {"OPEN": bytes(16), "STATFS": bytes(80)}.get(name, b"")
 
     def _found(self, node):

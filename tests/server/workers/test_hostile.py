@@ -240,6 +240,38 @@ def test_text_of_a_worker_stays_within_its_line():
         function_outcome("jobs.f", Reply(1, Kind.NOT_PLAIN, body, may_go_on=True), 100)
 
 
+def test_text_of_a_worker_costs_the_server_no_more_than_a_traceback():
+    text = "\0" * (1 << 20)
+    assert 4 << 20 == len(repr(text)) - 2  # a server that shows all of it
+    for kind, value in (
+        (Kind.RAISED, ("ValueError", (), text)),
+        (Kind.FAILED, (text, text)),
+        (Kind.NOT_FOUND, (text, text)),
+        (Kind.NOT_PLAIN, text),
+    ):
+        reply = Reply(1, kind, write_plain(value), may_go_on=True)
+        with pytest.raises(Exception) as told:
+            function_outcome("jobs.f", reply, 100)
+        shown = [str(told.value), str(told.value.__cause__)]
+        assert sum(map(len, shown)) < 70_000
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.RETURNED])
+def test_what_is_no_value_may_not_be_as_large_as_one(kind):
+    size = (1 << 20) + 1
+    ours, theirs = socket.socketpair()
+    channel = WorkerChannel(ours, largest=64 << 20, takes_descriptor=False)
+    with ours, theirs:
+        theirs.send(answer(1, kind=kind, size=size))
+        with pytest.raises(WorkerLostError, match="1048577 bytes, 1048576 are allowed"):
+            channel.read()
+    ours, theirs = socket.socketpair()
+    channel = WorkerChannel(ours, largest=64 << 20, takes_descriptor=False)
+    with ours, theirs:
+        theirs.send(answer(1, kind=Kind.RETURNED, size=size))
+        assert channel.read() is None
+
+
 # --- an opener that is not ours any more ----------------------------------------------
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -385,3 +387,115 @@ def test_killed_workers_fail_their_calls_and_nothing_else(
     assert answered
     assert lost
     assert "x" == ask(workers, jobs.echo, "x").result(SECONDS)
+
+
+# --- what happens to whoever asks -----------------------------------------------------
+
+
+INTERRUPTED = tuple(
+    f"/server/workers/{name}.py"
+    for name in ("pool", "places", "channel", "housekeeper")
+)
+
+
+class Interrupting:
+    """Raises where the interpreter lets a signal's handler run, at the given of these.
+
+    That is where a function begins, and where a call of one written in C has returned.
+    """
+
+    def __init__(self, number):
+        self.left = number
+        self.before = {}
+        self.callers = set()
+
+    def __enter__(self):
+        self.outer = sys.gettrace()  # coverage's, or a debugger's
+        sys.settrace(self._call)
+
+    def __exit__(self, *_):
+        sys.settrace(self.outer)
+
+    def _call(self, frame, event, value):
+        del event, value
+        self.callers.add(frame.f_back)
+        if not frame.f_code.co_filename.endswith(INTERRUPTED):
+            return None
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame, event, value):
+        del value
+        if event == "opcode":
+            now = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            before, self.before[frame] = self.before.get(frame), now
+            has_called = before in {"CALL", "CALL_FUNCTION_EX"}
+            is_here = now == "RESUME" or (has_called and frame not in self.callers)
+            self.callers.discard(frame)
+            self.left -= is_here
+            if is_here and self.left == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._step
+
+
+def waiting(workers):
+    with workers._pool._lock:
+        clients = list(workers._pool._places._clients.values())
+    return [call for client in clients for call in client.line]
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_who_is_interrupted_anywhere_in_asking_takes_no_place_with_him(
+    make_workers, registrar, ask, jobs, until, is_warm
+):
+    workers = make_workers(per_client=1, waiting_per_client=1)
+    if is_warm:
+        ask(workers, jobs.echo, "x").result(SECONDS)
+    for number in range(1, 500):
+        interrupting = Interrupting(number)
+        try:
+            with interrupting:
+                future = ask(workers, jobs.echo, number)
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert number == future.result(SECONDS)
+            break
+        until(lambda: not waiting(workers))
+        assert "x" == ask(workers, jobs.echo, "x").result(SECONDS)
+        if not is_warm:
+            workers.end_session(registrar.token(70001).logon_id)
+            until(lambda: not workers._pool._places.count)
+    assert number > 10  # it came so far
+    assert 1 == workers._pool._places.count
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError])
+def test_a_worker_that_cannot_be_ordered_gives_up_its_place(
+    make_workers, ask, jobs, launcher, monkeypatch, caplog, error
+):
+    workers = make_workers(per_client=1)
+    order = launcher.start
+
+    def fail(*arguments, **options):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher, "start", fail)
+        for _ in range(3):
+            with pytest.raises(LauncherUnavailableError, match=error.__name__):
+                ask(workers, jobs.echo, "x").result(SECONDS)
+    assert order == launcher.start
+    assert "x" == ask(workers, jobs.echo, "x").result(SECONDS)
+    assert "housekeeping failed" in caplog.text
+
+
+def test_what_is_secret_is_in_no_repr(workers, hold):
+    hold(workers)
+    (worker,) = workers._pool._places._workers()
+    assert "jobs" in str(worker.call.body)
+    assert "HOME" in str(worker.environment)
+    for shown in (repr(worker), repr(worker.call)):
+        assert "jobs" not in shown.replace("jobs.echo", "")
+        assert "HOME" not in shown

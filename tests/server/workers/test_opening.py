@@ -106,6 +106,12 @@ def test_a_directory_opens_too(opened, home, note):
     os.close(descriptor)
 
 
+def test_a_directory_that_nobody_asked_for_is_none(opened, home, note):
+    with pytest.raises(NotARegularFileError, match=f"`{home}` is a directory"):
+        opened(home)
+    os.close(opened(note))
+
+
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "procfs"])
 def test_what_is_no_file_is_refused(opened, home, kind):
     path = home / "special"
@@ -148,7 +154,7 @@ def test_functions_and_files_never_share_a_worker(workers, opened, run, jobs, no
     ] == kinds
 
 
-def test_a_descriptor_that_nobody_takes_is_closed(workers, registrar, note):
+def test_a_descriptor_that_nobody_takes_is_closed(workers, registrar, note, until):
     future = workers.open(
         registrar.token(70001), str(note), os.O_RDONLY, seconds=SECONDS
     )
@@ -165,7 +171,7 @@ def test_a_descriptor_that_nobody_takes_is_closed(workers, registrar, note):
     assert done.wait(SECONDS)
     del future
     gc.collect()
-    assert before == descriptors()
+    until(lambda: before == descriptors())
 
 
 # --- file systems of a client's -------------------------------------------------------

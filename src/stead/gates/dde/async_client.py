@@ -327,7 +327,7 @@ class AsyncAdvised:
         message = self._inbox.take()
         if message is None:
             raise StopAsyncIteration
-        self._wire.exchange.acknowledge(message)
+        self._wire.exchange.acknowledge(self._inbox, message)
         self._wire.send()
         return message.item, value_in(message)
 

@@ -28,13 +28,12 @@ from stead.gates.dde.messages import (
     AdviseEnded,
     Answer,
     Asking,
-    Busy,
     Connect,
     Connected,
+    Done,
     Goodbye,
     Hello,
     Message,
-    Nack,
     Qos,
     QosWas,
     Refused,
@@ -52,7 +51,7 @@ from stead.gates.pipe.protocol import Role
 _SILENT: Final = frozenset({LinkState.BROKEN, LinkState.CLOSED})
 _STANDING: Final = frozenset({ConversationState.CONNECTING, ConversationState.TALKING})
 _TOLD: Final = frozenset({AdviseState.FREE, AdviseState.READY, AdviseState.OWED})
-_EXPECTED: Final = _TOLD | {AdviseState.ENDED}
+_GRANTED: Final = _TOLD | {AdviseState.ENDED}
 
 
 class Exchange:
@@ -129,12 +128,7 @@ class Exchange:
         self._require_open()
         if self._protocol.state_of(conversation) is not ConversationState.TALKING:
             raise NoConversationError("the conversation has ended")
-        number = self._next_number()
-        message = asking(conversation=conversation, transaction=number, **fields)
-        write_message(message)  # found out now, not when its turn comes
-        awaited = Awaited()
-        self._asked[conversation, number] = message, awaited
-        self._backlog[conversation, number] = message
+        awaited = self._enqueue(asking, conversation, **fields)
         self._send_backlog()
         return awaited
 
@@ -166,40 +160,30 @@ class Exchange:
 
     def unadvise(self, inbox: Inbox, item: str) -> Awaited | None:
         """Have an inbox told no more of an item; None if it is not any more."""
+        is_told = self._told(inbox.conversation, item) is inbox
         inbox.end(item)
-        number = inbox.conversation
-        talk = self._protocol.conversations.get(number)
-        if talk is None or talk.state is not ConversationState.TALKING:
+        if not is_told:  # the item may be advised to another inbox
             return None
-        if talk.advise_state(item) not in _TOLD:
-            return None
-        return self.ask(Unadvise, number, item=item)
+        awaited = self._enqueue_unadvise(inbox.conversation, item)
+        self._send_backlog()
+        return awaited
 
     def unadvise_all(self, inbox: Inbox) -> list[Awaited]:
         """Have an inbox told no more; return what is to be waited for."""
         ended = [self.unadvise(inbox, item) for item in tuple(inbox.items)]
         return [awaited for awaited in ended if awaited is not None]
 
-    def acknowledge(self, message: AdviseData) -> None:
+    def acknowledge(self, inbox: Inbox, message: AdviseData) -> None:
         """Let the server know that a value was taken, if it waits for that."""
-        talk = self._protocol.conversations.get(message.conversation)
-        if (
-            talk is not None
-            and talk.state is ConversationState.TALKING
-            and talk.advise_state(message.item) is AdviseState.OWED
-        ):
-            self._send(
-                Ack(
-                    conversation=message.conversation,
-                    item=message.item,
-                    serial=message.serial,
-                )
-            )
+        number, item = message.conversation, message.item
+        is_told = item in inbox.items and self._told(number, item) is inbox
+        if is_told and self._advise_state(number, item) is AdviseState.OWED:
+            self._send(Ack(conversation=number, item=item, serial=message.serial))
 
     def abandon(self, awaited: Awaited) -> None:
         """Wait no more: what may still come is thrown away, or undone."""
         for key, (_, asked) in tuple(self._asked.items()):
-            if asked is awaited and self._backlog.pop(key, None) is not None:
+            if asked is awaited and key in self._backlog:
                 self._drop(key)
         for number, connecting in tuple(self._connecting.items()):
             if connecting is awaited:
@@ -268,39 +252,33 @@ class Exchange:
         if key not in self._asked:
             return  # its conversation was left meanwhile
         asked, awaited = self._asked.pop(key)
-        is_refused = isinstance(message, (Nack, Busy))
-        if isinstance(asked, (Advise, Unadvise)):
-            inbox = self._inboxes[key[0], asked.item]
-            is_told = isinstance(asked, Advise) and not is_refused
-            if is_told and awaited.is_done:  # nobody waited for it
-                self.unadvise(inbox, asked.item)
-            elif is_refused or asked.item not in inbox.items:
-                del self._inboxes[key[0], asked.item]
+        if isinstance(asked, Advise) and isinstance(message, Done):
+            self._take_grant(asked, is_awaited=not awaited.is_done)
+        elif isinstance(asked, (Advise, Unadvise)) and not self._is_waiting(
+            Advise, key[0], asked.item
+        ):
+            self._inboxes.pop((key[0], asked.item), None)
         awaited.settle(message)
 
+    def _take_grant(self, asked: Advise, *, is_awaited: bool) -> None:
+        number, item = asked.conversation, asked.item
+        inbox = self._told(number, item)
+        if inbox is not None and item in inbox.items:
+            if is_awaited:
+                return
+            inbox.end(item)
+        self._enqueue_unadvise(number, item)
+
     def _take_told(self, message: AdviseData) -> None:
-        number, item = message.conversation, message.item
-        inbox = self._inboxes.get((number, item))
-        talk = self._protocol.conversations.get(number)
-        if inbox is None or talk is None or item not in inbox.items:
-            return
-        # While an advise ends, the next one of that item may wait for its turn: what
-        # still comes of the first is not its.
-        if talk.advise_state(item) in _EXPECTED:
+        inbox = self._told(message.conversation, message.item)
+        if inbox is not None and message.item in inbox.items:
             inbox.put(message)
 
     def _end_advise(self, message: AdviseEnded) -> None:
-        number, item = message.conversation, message.item
-        inbox = self._inboxes.get((number, item))
+        inbox = self._told(message.conversation, message.item)
         if inbox is not None:
-            inbox.end(item, refusal_of(message))
-        talk = self._protocol.conversations.get(number)
-        if (
-            talk is not None
-            and talk.state is ConversationState.TALKING
-            and talk.advise_state(item) is AdviseState.ENDED
-        ):
-            self.ask(Unadvise, number, item=item)
+            inbox.end(message.item, refusal_of(message))
+        self._enqueue_unadvise(message.conversation, message.item)
 
     def _take_connected(self, message: Connected | Refused) -> None:
         number = message.conversation
@@ -330,6 +308,26 @@ class Exchange:
         self._last_number += 1
         return self._last_number
 
+    def _enqueue(
+        self, asking: type[Asking], conversation: int, /, **fields: Any
+    ) -> Awaited:
+        """Let a transaction wait for its turn, and until all that came is taken."""
+        number = self._next_number()
+        message = asking(conversation=conversation, transaction=number, **fields)
+        write_message(message)  # found out now, not when its turn comes
+        awaited = Awaited()
+        self._asked[conversation, number] = message, awaited
+        self._backlog[conversation, number] = message
+        return awaited
+
+    def _enqueue_unadvise(self, number: int, item: str) -> Awaited | None:
+        """Ask for an advise's end, unless that is done already."""
+        is_talking = self._protocol.state_of(number) is ConversationState.TALKING
+        is_standing = is_talking and self._advise_state(number, item) in _GRANTED
+        if not is_standing or self._is_waiting(Unadvise, number, item):
+            return None
+        return self._enqueue(Unadvise, number, item=item)
+
     def _require_open(self) -> None:
         if self.end is not None:
             raise ServerClosedError(str(self.end)) from self.end
@@ -350,15 +348,40 @@ class Exchange:
 
     def _is_ending(self, message: Advise) -> bool:
         """Whether an earlier advise of that item is not over yet."""
-        talk = self._protocol.conversations.get(message.conversation)
-        state = AdviseState.NONE if talk is None else talk.advise_state(message.item)
-        return state is not AdviseState.NONE
+        place = message.conversation, message.item
+        return self._advise_state(*place) is not AdviseState.NONE
+
+    def _advise_state(self, number: int, item: str) -> AdviseState:
+        talk = self._protocol.conversations.get(number)
+        return AdviseState.NONE if talk is None else talk.advise_state(item)
+
+    def _is_waiting(self, kind: type[Advise | Unadvise], *place: int | str) -> bool:
+        return any(
+            isinstance(message, kind) and (message.conversation, message.item) == place
+            for message in self._backlog.values()
+        )
+
+    def _told(self, number: int, item: str) -> Inbox | None:
+        """Return the inbox of the advise that the server knows of.
+
+        While an advise ends, the next one of that item may wait for its turn: what
+        still comes of the first is not its.
+        """
+        inbox = self._inboxes.get((number, item))
+        is_next = inbox is not None and self._is_waiting(Advise, number, item)
+        return None if is_next else inbox
 
     def _drop(self, key: tuple[int, int]) -> None:
         """Forget a transaction that was not sent."""
-        asked, _ = self._asked.pop(key)
+        asked = self._backlog[key]
+        if isinstance(asked, Unadvise):
+            return  # whether anybody waits or not, the advise has to end
+        del self._backlog[key], self._asked[key]
+        # The inbox is kept while an earlier advise lasts, which counts for one.
         if isinstance(asked, Advise):
-            self._inboxes.pop((key[0], asked.item), None)
+            self._inboxes[key[0], asked.item].end(asked.item)
+            if not self._is_ending(asked):
+                del self._inboxes[key[0], asked.item]
 
     def _forget_conversation(self, number: int, error: SteadError) -> None:
         connecting = self._connecting.pop(number, None)

@@ -156,7 +156,7 @@ class Wire:
             message = inbox.take()
             if message is None:
                 return None
-            self.exchange.acknowledge(message)
+            self.exchange.acknowledge(inbox, message)
             self.send()
         return message.item, value_in(message)
 

@@ -192,7 +192,7 @@ class Acting:
         except SteadError as error:
             answer(error)
             raise
-        return OpenedFile(future, path, answer)
+        return OpenedFile(future, answer)
 
     def _submit(
         self,

@@ -24,6 +24,7 @@ from stead.server.acting.loops import when_told
 from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START
+from stead.server.workers.answers import close_aside
 
 _T = TypeVar("_T")
 
@@ -69,7 +70,7 @@ class ClientAio:
             timeout,
         )
         opened = await self._errand(ask, _give_up)
-        return request.file_of(await self._take(opened, os.close))
+        return request.file_of(await self._take(opened, close_aside))
 
     async def run(
         self,
@@ -98,9 +99,13 @@ class ClientAio:
         try:
             await self._await_start(life)
             await self._errand(begun, _forget)
-            return await AsyncClientProcess.of(life)
         except asyncio.CancelledError:
             life.give_up()
+            raise
+        try:
+            return await AsyncClientProcess.of(life)
+        except BaseException:
+            life.give_up()  # nobody has it: it would run on by itself
             raise
 
     async def _await_start(self, life: Life) -> None:

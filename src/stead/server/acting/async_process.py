@@ -43,15 +43,17 @@ class AsyncClientProcess:
     async def of(cls, life: Life) -> Self:
         """Return the process, with streams over its pipes or its terminal."""
         stdin, stdout, stderr, terminal = life.ends.take()
-        if terminal is not None:
-            stdin, stdout = terminal, os.dup(terminal)
         with ExitStack() as undo:
-            writing = _opened(stdin, "wb", undo)
+            writing = _opened(stdin if terminal is None else terminal, "wb", undo)
+            if terminal is not None:
+                stdout = os.dup(terminal)
             outputs = [
                 _opened(descriptor, "rb", undo) for descriptor in (stdout, stderr)
             ]
-            writer = None if writing is None else await _writer(writing)
-            readers = [None if one is None else await _reader(one) for one in outputs]
+            writer = None if writing is None else await _writer(writing, undo)
+            readers = [
+                None if one is None else await _reader(one, undo) for one in outputs
+            ]
             undo.pop_all()
         return cls(life, writer, *readers)
 
@@ -155,18 +157,25 @@ class _Reading(StreamReaderProtocol):
         super().connection_lost(None if is_end else exc)
 
 
-async def _reader(file: IO[bytes]) -> Output:
+# What is connected leaves the loop before its file is closed: the loop would go on to
+# know the number, and whoever gets it next would not be listened to. A connecting that
+# is called off closes its transport itself.
+
+
+async def _reader(file: IO[bytes], undo: ExitStack) -> Output:
     reader = StreamReader()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.connect_read_pipe(lambda: _Reading(reader), file)
+    undo.callback(transport.close)
     return reader, transport
 
 
-async def _writer(file: IO[bytes]) -> StreamWriter:
+async def _writer(file: IO[bytes], undo: ExitStack) -> StreamWriter:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.connect_write_pipe(
         lambda: _Reading(StreamReader()), file
     )
+    undo.callback(transport.close)
     return StreamWriter(transport, protocol, None, loop)
 
 

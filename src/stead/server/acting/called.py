@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Generic, Protocol, TypeVar
 
-from stead.errors import (
-    NotARegularFileError,
-    OperationFailedError,
-    SteadError,
-    WorkerFailedError,
-)
+from stead.errors import OperationFailedError, SteadError, WorkerFailedError
+from stead.server.workers.answers import close_aside
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -83,18 +77,15 @@ class OpenedFile:
     def __init__(
         self,
         future: Future[int],
-        path: str,
         answer: Callable[[SteadError | None], object],
     ) -> None:
         """Begin to wait.
 
         Args:
             future: the worker's.
-            path: what is opened.
             answer: records durably what came of it.
         """
         self._future: Final = future
-        self._path = path
         self._answer = answer
 
     def when_done(self, act: Callable[[object], None]) -> None:
@@ -106,11 +97,11 @@ class OpenedFile:
 
         Raises:
             KernelRefusedError: the kernel, judging as the client, refused.
-            NotARegularFileError: it is something else.
+            NotARegularFileError: it is a directory, or something else.
             LedgerUnavailableError: it could not be recorded; it is closed again.
         """
         try:
-            descriptor = _file(self._future.result(), self._path)
+            descriptor = self._future.result()
         except SteadError as error:
             self._answer(error)
             raise
@@ -120,7 +111,7 @@ class OpenedFile:
         try:
             self._answer(None)
         except BaseException:
-            os.close(descriptor)
+            close_aside(descriptor)
             raise
         return descriptor
 
@@ -128,14 +119,6 @@ class OpenedFile:
         """Have the worker ended, and record that nobody waits any more."""
         self._future.cancel()
         self._answer(_given_up())
-
-
-def _file(descriptor: int, path: str) -> int:
-    """Return the descriptor, unless it is a directory's: that has no text to read."""
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotARegularFileError(f"`{path}` is a directory", object_name=path)
-    return descriptor
 
 
 def _nameless(error: Exception) -> SteadError:

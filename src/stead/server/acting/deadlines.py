@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,11 +36,12 @@ class Deadlines:
     """Does things at their time, one after the other, on a thread of its own.
 
     Handing something over takes no lock, so a finalizer may, whatever its thread was
-    doing.
+    doing. In a process that was forked from the server's, nothing is ever done.
     """
 
     def __init__(self, name: str) -> None:
         """Start the thread."""
+        self._pid = os.getpid()
         self._numbers = count()
         self._waiting: list[Deadline] = []  # touched by the thread alone
         self._thread = Housekeeper(name, self._look)
@@ -55,8 +57,9 @@ class Deadlines:
         self._thread.do(act)
 
     def close(self) -> None:
-        """Do what was to be done at once, and end the thread."""
-        self._thread.close()
+        """Do what was to be done at once, and end the thread, if it is ours."""
+        if os.getpid() == self._pid:
+            self._thread.close()
 
     def _look(self) -> float | None:
         """Have done what is due; return in how many seconds something will be."""

@@ -1,13 +1,15 @@
 """A file to be opened for a client, as `open` is asked for one: checked beforehand.
 
 What is wrong with it is found before anything is recorded or opened, so that nothing
-can fail once the kernel has created or emptied a file.
+can fail once the kernel has created or emptied a file. The file system is asked nothing
+until somebody reads or writes: it may be a client's, and never answer.
 """
 
 from __future__ import annotations
 
 import codecs
 import errno
+import io
 import os
 from dataclasses import dataclass
 from typing import IO, Any, Final
@@ -21,6 +23,71 @@ _MODES: Final = {
     "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
     "x": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
 }
+
+
+class ClientFile(io.RawIOBase):
+    """The bytes of a client's regular file.
+
+    It is what `io.FileIO` is, which asks for the file's size and kind when it is made.
+    """
+
+    def __init__(self, descriptor: int, path: str, mode: str) -> None:
+        """Take a descriptor; it is this object's from now on.
+
+        Args:
+            descriptor: open, as the mode says.
+            path: what it was opened by.
+            mode: as of `open`.
+        """
+        super().__init__()
+        self._descriptor = descriptor
+        self._may_read = "r" in mode or "+" in mode
+        self._may_write = "r" not in mode or "+" in mode
+        self.name = path
+        (kind,) = set(mode) & set(_MODES)
+        self.mode = f"{kind}b+" if "+" in mode else f"{kind}b"
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        if self.closed:
+            raise ValueError("the file is closed")
+        return self._descriptor
+
+    def readable(self) -> bool:
+        """Say whether it is open for reading."""
+        return self._may_read
+
+    def writable(self) -> bool:
+        """Say whether it is open for writing."""
+        return self._may_write
+
+    def seekable(self) -> bool:
+        """Say that it can be read and written anywhere."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read at most what fits; return how much there was."""
+        return os.readv(self.fileno(), [buffer])
+
+    def write(self, data: Any, /) -> int:
+        """Write what the kernel takes; return how much that was."""
+        return os.write(self.fileno(), data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a place, and return it."""
+        return os.lseek(self.fileno(), offset, whence)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Make the file so long, or end it here; return how long it is."""
+        length = self.tell() if size is None else size
+        os.ftruncate(self.fileno(), length)
+        return length
+
+    def close(self) -> None:
+        """Close the descriptor; again does nothing."""
+        if not self.closed:
+            super().close()
+            os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +121,19 @@ class FileRequest:
 
     def file_of(self, descriptor: int) -> IO[Any]:
         """Return the file that was opened."""
-        # Creating and emptying are done: what is left of "x" is writing. Nothing here
-        # can be wrong any more; a failure would have closed the descriptor or not.
-        mode = self.mode.replace("x", "w")
-        return os.fdopen(descriptor, mode, encoding=self.encoding)
+        raw = ClientFile(descriptor, self.path, self.mode)
+        buffered: io.BufferedRandom | io.BufferedReader | io.BufferedWriter
+        if "+" in self.mode:
+            buffered = io.BufferedRandom(raw)
+        elif raw.readable():
+            buffered = io.BufferedReader(raw)
+        else:
+            buffered = io.BufferedWriter(raw)
+        if self.encoding is None:
+            return buffered
+        text = io.TextIOWrapper(buffered, encoding=self.encoding)
+        text.mode = self.mode  # type: ignore[misc]  # as `open` does
+        return text
 
 
 def flags_of(mode: str) -> int:

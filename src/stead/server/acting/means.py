@@ -6,9 +6,10 @@ processes at the first order, or by `Acting.open`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from stead.model.posix_identity import PosixIdentity
@@ -38,6 +39,7 @@ class Means:
         deadlines: ends what takes too long.
         errands: threads that are always the server.
         processes_per_client: how many processes one uid may have at once.
+        process: the one whose threads these are.
     """
 
     watch: Watch
@@ -48,6 +50,7 @@ class Means:
     deadlines: Deadlines
     errands: Errands
     processes_per_client: int
+    process: int = field(default_factory=os.getpid)
 
     def open(self) -> None:
         """Start the launchers now, and wait until they are ready.
@@ -60,8 +63,13 @@ class Means:
         self.functions.open()
 
     def close(self) -> None:
-        """End every worker and process, and then what keeps them going."""
-        self.workers.close()
+        """End every worker and process, and then what keeps them going.
+
+        A process that was forked from this one closes its own descriptors: what acts
+        is the parent's, and goes on.
+        """
+        if os.getpid() == self.process:
+            self.workers.close()
         self.programs.close()
         self.functions.close()
         self.errands.close()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import selectors
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import IO, Final
 
@@ -19,8 +20,7 @@ from stead.errors import InvalidRequestError, ProcessTimeoutError
 from stead.model.posix_identity import PosixIdentity
 from stead.server.acting.process_plan import Plan, Stream
 
-_ONE_READ: Final = 65_536
-_ONE_WRITE: Final = 4096  # PIPE_BUF: a pipe that is ready takes as much at once
+_ONE_PIECE: Final = 65_536
 _TERMINAL_MODE: Final = 0o600
 
 
@@ -43,6 +43,7 @@ class Ends:
     stdout: int | None = None
     stderr: int | None = None
     terminal: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def close_theirs(self) -> None:
         """Close what the process has by now, or never will; again does nothing."""
@@ -58,9 +59,13 @@ class Ends:
                 os.close(descriptor)
 
     def take(self) -> tuple[int | None, int | None, int | None, int | None]:
-        """Hand over our ends: stdin, stdout, stderr, terminal."""
-        taken = (self.stdin, self.stdout, self.stderr, self.terminal)
-        self.stdin = self.stdout = self.stderr = self.terminal = None
+        """Hand over our ends, once: stdin, stdout, stderr, terminal.
+
+        Who gives a process up and who hears that it never began may be two threads.
+        """
+        with self._lock:
+            taken = (self.stdin, self.stdout, self.stderr, self.terminal)
+            self.stdin = self.stdout = self.stderr = self.terminal = None
         return taken
 
 
@@ -141,7 +146,9 @@ def _descriptor(stream: Stream) -> int:
 class Exchange:
     """Writes to a process and reads from it at once, so that neither waits for ever.
 
-    What a call that timed out has written and read is kept for the next one.
+    What a call that timed out has written and read is kept for the next one. A pipe is
+    the client's: between a look at it and what is done then, the client may take back
+    what it wrote, or fill what had room. So our ends do not wait meanwhile.
     """
 
     def __init__(
@@ -160,8 +167,9 @@ class Exchange:
         """
         if self._unsent is None:
             self._unsent = memoryview(given or b"").cast("B")
-        with selectors.DefaultSelector() as selector:
-            self._register(selector)
+        with ExitStack() as undo:
+            selector = undo.enter_context(selectors.DefaultSelector())
+            self._register(selector, undo)
             while selector.get_map():
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left < 0:
@@ -170,43 +178,63 @@ class Exchange:
                     self._move(selector, key)
         return {name: bytes(content) for name, content in self._read.items()}
 
-    def _register(self, selector: selectors.BaseSelector) -> None:
+    def _register(self, selector: selectors.BaseSelector, undo: ExitStack) -> None:
         if self._stdin is not None and not self._stdin.closed:
-            with suppress(BrokenPipeError):
-                self._stdin.flush()
-            if self._unsent:
-                selector.register(self._stdin, selectors.EVENT_WRITE)
-            else:
+            _never_wait(self._stdin, undo)
+            if self._write(self._stdin):  # to close it, it need not have room
                 _close(self._stdin)
+            else:
+                selector.register(self._stdin, selectors.EVENT_WRITE)
         for name, stream in self._outputs.items():
             if not stream.closed:
+                _never_wait(stream, undo)
                 selector.register(stream, selectors.EVENT_READ, name)
 
     def _move(
         self, selector: selectors.BaseSelector, key: selectors.SelectorKey
     ) -> None:
         stream: IO[bytes] = key.fileobj  # type: ignore[assignment]  # as registered
-        if key.data is None:
-            is_done = self._write(key.fd)
-        else:
-            came = os.read(key.fd, _ONE_READ)
-            self._read[key.data] += came
-            is_done = not came
-        if is_done:
+        is_output = key.data is not None
+        if self._take(stream, key.data) if is_output else self._write(stream):
             selector.unregister(stream)
             _close(stream)
 
-    def _write(self, descriptor: int) -> bool:
+    def _take(self, stream: IO[bytes], name: str) -> bool:
+        """Read a little; return whether that was the end."""
+        try:
+            came = os.read(stream.fileno(), _ONE_PIECE)
+        except BlockingIOError:  # somebody else has read it meanwhile
+            return False
+        self._read[name] += came
+        return not came
+
+    def _write(self, stdin: IO[bytes]) -> bool:
         """Write a little; return whether that was all, or nobody reads it."""
         unsent = self._unsent or memoryview(b"")
         try:
-            written = os.write(descriptor, unsent[:_ONE_WRITE])
+            stdin.flush()  # what was written before
+            written = os.write(stdin.fileno(), unsent[:_ONE_PIECE])
+        except BlockingIOError:
+            return False
         except BrokenPipeError:
             return True
         self._unsent = unsent[written:]
         return not self._unsent
 
 
+def _never_wait(stream: IO[bytes], undo: ExitStack) -> None:
+    """Have a stream refuse what would wait, until that is undone."""
+
+    def restore() -> None:
+        if not stream.closed:
+            os.set_blocking(stream.fileno(), was_blocking)
+
+    was_blocking = os.get_blocking(stream.fileno())
+    undo.callback(restore)
+    os.set_blocking(stream.fileno(), False)
+
+
 def _close(stream: IO[bytes]) -> None:
-    with suppress(BrokenPipeError):
+    """Close a stream that never waits; what nobody took is lost."""
+    with suppress(BlockingIOError, BrokenPipeError):
         stream.close()

@@ -60,6 +60,18 @@ class Options(TypedDict, total=False):
     timeout: float | None
 
 
+_CALLED_HERE: Final = {
+    "cwd": "`directory` says where it starts",
+    "env": "`environment` adds to the client's own",
+    "text": "its streams are bytes: decode what comes",
+    "encoding": "its streams are bytes: decode what comes",
+    "shell": 'name the shell: `["/bin/sh", "-c", ...]`',
+    "user": "it is started as the client, and as nobody else",
+    "preexec_fn": "nothing of the server's runs in a client's process",
+}
+"""What `subprocess` knows, and how it is said here."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """A program to start; see `Options`. Its repr shows neither argument nor variable.
@@ -100,10 +112,16 @@ class Plan:
         """Return the plan for a command line.
 
         Raises:
-            InvalidRequestError: it is no list of words, or the options exclude one
-                another.
-            TypeError: there is no such option.
+            InvalidRequestError: it is no list of words, there is no such option, or the
+                options exclude one another.
         """
+        for name in options.keys() - Options.__annotations__.keys():
+            raise InvalidRequestError(
+                f"a process has no option `{name}`",
+                advice=_CALLED_HERE.get(
+                    name, "the options are " + ", ".join(Options.__annotations__)
+                ),
+            )
         return cls(_words(argv), **options)
 
     @property

@@ -9,6 +9,8 @@ leaves behind ends with it, and it ends with its session.
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import signal
 import threading
@@ -23,6 +25,7 @@ from stead.privileged.launching import Child
 from stead.server.acting.process_pipes import Ends, Exchange
 
 _LOST: Final = -int(signal.SIGKILL)
+_log: Final = logging.getLogger("stead.server")
 
 
 class Life:
@@ -61,12 +64,19 @@ class Life:
         act()
 
     def over(self, status: int | None) -> None:
-        """Do what is to be done now that nothing is left of the process."""
+        """Do what is to be done now that nothing is left of the process.
+
+        One act that fails keeps no other from being done: a client's place and its hold
+        on the session are given back by such acts.
+        """
         with self._lock:
             self._is_over, self.status = True, status
             acts, self._when_over = self._when_over, []
         for act in acts:
-            act()
+            try:
+                act()
+            except Exception:  # noqa: BLE001 - the outermost there is for each of them
+                _log.exception("an act at the end of `%s` failed", self.program)
 
     def overdue(self) -> None:
         """Kill the process and everything below it, because its time is up."""
@@ -113,7 +123,9 @@ class ClientProcess:
         """Take over a process that has started, and its pipes."""
         self._life = life
         stdin, stdout, stderr, terminal = life.ends.take()
-        self.stdin: Final[IO[bytes] | None] = _opened(stdin, "wb")
+        self.stdin: Final[IO[bytes] | None] = (
+            None if stdin is None else _Feed(io.FileIO(stdin, "wb"))
+        )
         self.stdout: Final[IO[bytes] | None] = _opened(stdout, "rb")
         self.stderr: Final[IO[bytes] | None] = _opened(stderr, "rb")
         self.terminal: Final[IO[bytes] | None] = (
@@ -210,9 +222,14 @@ class ClientProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the pipes and wait, as `subprocess.Popen` does."""
+        """Close the pipes and wait, as `subprocess.Popen` does.
+
+        In a process that was forked from the server there is nothing to wait for: the
+        program is the server's.
+        """
         self._close()
-        self._settled()
+        if not self._life.child.is_copy:
+            self._settled()
 
     def _close(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr, self.terminal):
@@ -223,11 +240,28 @@ class ClientProcess:
     def __del__(self) -> None:
         # Forgotten: its pipes are closed, and it goes on until its session ends.
         if hasattr(self, "terminal"):
+            if isinstance(self.stdin, _Feed):
+                self.stdin.drop()
             self._close()
 
     def __repr__(self) -> str:
         state = "runs" if self.returncode is None else f"ended with {self.returncode}"
         return f"ClientProcess({self._life.program!r}, {state})"
+
+
+class _Feed(io.BufferedWriter):
+    """What a process reads. Forgotten, it waits for nobody to read what is left.
+
+    The client need not ever do that, and whatever thread happens to forget it would
+    wait. It holds by itself, too: in a cycle, who has it may be forgotten after it.
+    """
+
+    def drop(self) -> None:
+        """Close it at once; what was not flushed is lost."""
+        self.raw.close()
+
+    def __del__(self) -> None:
+        self.drop()
 
 
 def _opened(descriptor: int | None, mode: str) -> IO[bytes] | None:

@@ -33,6 +33,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.gates.dde.ports import DdeData
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
@@ -40,6 +41,10 @@ from stead.monitor.securable_object import SecurableObject
 _log: Final = logging.getLogger("stead.server")
 # One round holds a handler's thread for some ten milliseconds at most.
 _BATCH: Final = 512
+# So many deliveries are sent before the loop may do something else.
+_AT_ONCE: Final = 4
+# How often a delivery is judged again because the descriptor changed meanwhile.
+MOST_JUDGEMENTS: Final = 8
 
 
 class Advises:
@@ -118,6 +123,19 @@ class Advise:
             LogonSessionEndedError: the session has ended.
             DdeNotProcessedError: the topic's source has failed.
         """
+        for _ in range(MOST_JUDGEMENTS):
+            securable, descriptor = self._judge()
+            data = self.latest(self.key)
+            # A value that came after the right was lost must not pass by what was
+            # judged before: the same descriptor is in force on both sides of it.
+            self.guard.liveness.require_live(self.subject.token)
+            is_same = self.guarding(self.key) is securable
+            if is_same and securable.in_force() is descriptor:
+                return data
+        raise AccessDeniedError(object_name=self.topic.name)
+
+    def _judge(self) -> tuple[SecurableObject, SecurityDescriptor]:
+        """Return what guards the item, and by which descriptor it was granted."""
         token = self.subject.token
         self.guard.liveness.require_live(token)
         securable = self.guarding(self.key)
@@ -127,7 +145,7 @@ class Advise:
                 decision=access_check(token, descriptor, self.rights, mapping),
                 object_name=securable.name,
             )
-        return self.latest(self.key)
+        return securable, descriptor
 
 
 class Bell:
@@ -192,23 +210,34 @@ class Rounds:
     async def _judge(
         self, batch: Sequence[tuple[Advise, asyncio.Future[DdeData]]]
     ) -> None:
-        advises = [advise for advise, _ in batch]
-        loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._handlers, _taken, advises)
-        except RuntimeError:  # handlers take nothing more
-            answers = [ServerClosedError("the server is closed") for _ in advises]
+            answers = await self._answers([advise for advise, _ in batch])
+            for number, ((_, future), answer) in enumerate(
+                zip(batch, answers, strict=True), start=1
+            ):
+                _settle(future, answer)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()
             raise
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # whoever waited has left
-                continue
-            if isinstance(answer, SteadError):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+
+    async def _answers(self, advises: Sequence[Advise]) -> list[DdeData | SteadError]:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._handlers, _taken, advises)
+        except RuntimeError:  # handlers take nothing more
+            return [ServerClosedError("the server is closed") for _ in advises]
+
+
+def _settle(future: asyncio.Future[DdeData], answer: DdeData | SteadError) -> None:
+    if future.done():  # whoever waited has left
+        return
+    if isinstance(answer, SteadError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def _taken(advises: Sequence[Advise]) -> list[DdeData | SteadError]:

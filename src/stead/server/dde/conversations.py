@@ -180,7 +180,8 @@ class ConversationSide:
         if advise.end():
             loop, guard = asyncio.get_running_loop(), self._line.guard
             told = partial(_record_refused, guard, advise, error)
-            await loop.run_in_executor(self._line.handlers, told)
+            async with self._turns:
+                await loop.run_in_executor(self._line.handlers, told)
 
     def _end(self, advise: Advise) -> None:
         if advise.end():

@@ -79,9 +79,17 @@ class Feed:
             async for item, value in self._make():
                 publish(item, value)
                 self.has_yielded = True
-        except asyncio.CancelledError:
-            self._task = None  # its loop ends; another one may start it again
-            raise
-        except Exception:  # noqa: BLE001 - the outermost loop of a source
+                await asyncio.sleep(0)  # a source that never waits is not alone here
+        except BaseException as error:
+            # The outermost loop of a source: whatever it raises ends its topic, and
+            # neither the loop nor the server.
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                self._task = None  # its loop ends; another one may start it again
+                raise
             _log.exception("a topic's source failed")
             fail()
+        else:
+            if not self.has_yielded:
+                _log.error("a topic's source ended without a value")
+                fail()

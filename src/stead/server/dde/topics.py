@@ -12,15 +12,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from stead.decision.access_check import is_granted
-from stead.errors import DdeBusyError, DdeNotProcessedError
+from stead.errors import AccessDeniedError, DdeBusyError, DdeNotProcessedError
 from stead.gates.dde.ports import DdeData
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.client_context import ClientContext
-from stead.server.dde.advises import Advise, Advises
+from stead.server.dde.advises import MOST_JUDGEMENTS, Advise, Advises
 from stead.server.dde.items import ITEM_LIST_KEY, KEPT, Items, listed
 from stead.server.dde.objects import (
     DdeRights,
@@ -41,6 +42,8 @@ Executes = Callable[[DdeConversation, str], object]
 Pokes = Callable[[DdeConversation, str, Any], object]
 _ExecutesT = TypeVar("_ExecutesT", bound=Executes)
 _PokesT = TypeVar("_PokesT", bound=Pokes)
+
+_Guarding: TypeAlias = tuple[SecurableObject, SecurityDescriptor]
 
 
 class DdeTopic:
@@ -144,12 +147,36 @@ class DdeTopic:
         if key_or_none(item, require_item) == ITEM_LIST_KEY:
             self._require_offered()
             self._server.require(client, self.securable, DdeRights.CONNECT)
-            act = partial(self._list, client.subject)
-        else:
+            listing = partial(self._list, client.subject)
+            names: DdeData = self._attempt(client, "request", listing)
+            return names
+        return self._read_judged(client, item)
+
+    def _read_judged(self, client: ClientContext, item: str) -> DdeData:
+        """Return a value that was judged by what is in force when it is read.
+
+        A value that came after the right was lost must not pass by what was judged
+        before: the same descriptor is in force on both sides of the reading.
+        """
+        liveness = self._dispatcher.guard.liveness
+        for _ in range(MOST_JUDGEMENTS):
+            # What is judged may be newer than this; then the look behind sees that.
+            before = self._in_force(item)
             key = self._judged(client, item, DdeRights.REQUEST)
             act = partial(self._items.read, item, key)
-        data: DdeData = self._attempt(client, "request", act)
-        return data
+            data: DdeData = self._attempt(client, "request", act)
+            liveness.require_live(client.subject.token)
+            if before is not None and _are_the_same(before, self._in_force(item)):
+                return data
+        raise AccessDeniedError(object_name=f"{self.securable.name}/{item[:80]}")
+
+    def _in_force(self, item: str) -> _Guarding | None:
+        """Return the object that guards an item, and its descriptor now."""
+        key = key_or_none(item, require_item)
+        if key is None:
+            return None
+        securable = self.guarding(key)
+        return securable, securable.in_force()
 
     def poke(self, conversation: DdeConversation, item: str, data: DdeData) -> None:
         """Take a value from a client that may give it; see `dde_ports.Topic`."""
@@ -277,6 +304,11 @@ class DdeTopic:
 
     def _called(self, verb: str) -> str:
         return f"{verb} {self.securable.name}"
+
+
+def _are_the_same(before: _Guarding, after: _Guarding | None) -> bool:
+    """Tell whether it is one object with one descriptor: a restored one is another."""
+    return after is not None and before[0] is after[0] and before[1] is after[1]
 
 
 def may_do(subject: Subject, securable: SecurableObject, rights: int) -> bool:

@@ -7,6 +7,7 @@ fit is `WorkerLostError`: who breaks the protocol is not spoken to again.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import fcntl
 import os
@@ -30,6 +31,7 @@ from stead.server.workers.plain_data import read_plain
 from stead.server.workers.wire import RAISABLE, Kind
 
 _LONGEST_NAME: Final = 200
+_LONGEST_TEXT: Final = 65_536
 _LONGEST_ERRNO: Final = 4095  # MAX_ERRNO
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_STATX_DONT_SYNC: Final = 0x4000
@@ -79,11 +81,22 @@ class ReceivedDescriptor:
         That may wait for whoever serves its file system: a client, perhaps.
         """
         if self._number >= 0:
-            with suppress(OSError):  # it is closed, whatever its file system says
-                os.close(self.take())
+            _close(self.take())
 
     def __del__(self) -> None:
-        self.close()
+        if self._number >= 0:
+            close_aside(self.take())
+
+
+def close_aside(descriptor: int) -> None:
+    """Close a client's descriptor where nobody waits for its file system."""
+    # Not `Thread`: its locks may be held where this is called, which is anywhere.
+    _thread.start_new_thread(_close, (descriptor,))
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # it is closed, whatever its file system says
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +163,8 @@ def opened_file(path: str, flags: int, reply: Reply) -> int:
 
     Raises:
         KernelRefusedError: the kernel refused the client.
-        NotARegularFileError: the path names neither a file nor a directory.
+        NotARegularFileError: the path names neither a file nor a directory, or a
+            directory that was not asked for.
         WorkerLostError: the reply makes no sense.
     """
     if reply.kind == Kind.OPENED and reply.descriptor is not None:
@@ -162,6 +176,8 @@ def opened_file(path: str, flags: int, reply: Reply) -> int:
             f"`{path}` is neither a file nor a directory of the client's world",
             object_name=path,
         )
+    if reply.kind == Kind.DIRECTORY:
+        raise NotARegularFileError(f"`{path}` is a directory", object_name=path)
     number = _read(reply) if reply.kind == Kind.REFUSED else None
     if type(number) is not int or not 0 < number <= _LONGEST_ERRNO:
         raise nonsense()
@@ -252,13 +268,14 @@ def _shown(text: str, *, line: bool = False) -> str:
     """Return a worker's words so that they change nothing but what they stand in.
 
     A terminal would obey control characters, and a log would take a line for its own.
+    They are cut before that: each letter may become ten.
     """
-    kept = "" if line else "\n"
+    kept, longest = ("", _LONGEST_NAME) if line else ("\n", _LONGEST_TEXT)
     escaped = "".join(
         letter if letter.isprintable() or letter in kept else ascii(letter)[1:-1]
-        for letter in text
+        for letter in text[:longest]
     )
-    return escaped[:_LONGEST_NAME] if line else escaped
+    return escaped[:longest]
 
 
 # --- files --------------------------------------------------------------------------
@@ -271,7 +288,7 @@ def _checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
     """
     number = descriptor.fileno()
     try:
-        is_plain = _is_plain(number)
+        kind = _plain_kind(number)
     except OSError as error:
         # A FUSE file system without `allow_other` shows itself to its owner alone.
         raise KernelRefusedError(
@@ -279,8 +296,10 @@ def _checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
             errno=error.errno or 0,
             object_name=path,
         ) from error
-    if not is_plain:
+    if kind is None:
         raise nonsense("what it opened is neither a file nor a directory")
+    if kind == stat.S_IFDIR and not flags & os.O_DIRECTORY:
+        raise nonsense("what it opened is a directory that nobody asked for")
     found = fcntl.fcntl(number, fcntl.F_GETFL)
     if (found ^ flags) & _CHECKED_FLAGS:
         raise nonsense("what it opened is open in another way than was asked")
@@ -288,8 +307,8 @@ def _checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
     return descriptor.take()
 
 
-def _is_plain(number: int) -> bool:
-    """Say whether a descriptor is of a regular file or directory, and of no procfs.
+def _plain_kind(number: int) -> int | None:
+    """Return the kind of a regular file or directory; None if it is of procfs, or else.
 
     A file of procfs does things when the server reads or writes it, as the server: who
     wrote `oom_score_adj` is asked then, not when it was opened. fstatfs(2) would name
@@ -301,5 +320,6 @@ def _is_plain(number: int) -> bool:
     call_waiting("statx", number, b"", how, _STATX_TYPE, found)
     mask, block, mode, major = _STATX.unpack(found.raw)
     is_procfs = major == 0 and block == _PROCFS_BLOCK
-    is_known = bool(mask & _STATX_TYPE)
-    return is_known and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and not is_procfs
+    kind = stat.S_IFMT(mode)
+    is_plain = kind in {stat.S_IFREG, stat.S_IFDIR} and mask & _STATX_TYPE
+    return kind if is_plain and not is_procfs else None

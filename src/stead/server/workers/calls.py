@@ -57,7 +57,7 @@ class Key(NamedTuple):
 
     Attributes:
         logon_id: the only session that it ever serves.
-        kind: the one thing it does; see ``worker_wire``.
+        kind: the one thing it does; see ``wire``.
     """
 
     logon_id: Luid
@@ -83,8 +83,8 @@ class Call:
 
     key: Key
     identity: PosixIdentity
-    environment: Environment
-    body: bytes
+    environment: Environment = field(repr=False)
+    body: bytes = field(repr=False)
     read: Callable[[Reply], Any]
     deadline: float | None
     future: WorkerFuture[Any] = field(init=False)
@@ -104,26 +104,28 @@ class Worker:
         call: what it is doing.
         asked: how many times it was asked; the number of the request.
         idle_since: since when it has nothing to do, on the monotonic clock.
+        is_ordered: whether the housekeeper knows that it is to be started.
         is_ending: whether it gets nothing more to do.
         channel: the server's end of its socket.
         child: its process.
-        placed: set once `child` or `refusal` is.
         refusal: why it could not even be ordered.
+        is_buried: whether what it leaves behind is settled.
         leftovers: descriptors that came from it and that nobody wants.
         hearing: held while what it sends is taken.
     """
 
     key: Key
     identity: PosixIdentity
-    environment: Environment
+    environment: Environment = field(repr=False)
     call: Call | None = None
     asked: int = 0
     idle_since: float = _NEVER
+    is_ordered: bool = False
     is_ending: bool = False
     channel: WorkerChannel | None = None
     child: Child | None = None
-    placed: threading.Event = field(default_factory=threading.Event)
     refusal: SteadError | None = None
+    is_buried: bool = False
     leftovers: list[ReceivedDescriptor | None] = field(default_factory=list)
     hearing: threading.Lock = field(default_factory=threading.Lock)
 

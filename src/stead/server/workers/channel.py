@@ -14,9 +14,11 @@ import threading
 from typing import Final
 
 from stead.server.workers.answers import ReceivedDescriptor, Reply, nonsense
-from stead.server.workers.wire import ANSWER, ONE_DESCRIPTOR, REQUEST
+from stead.server.workers.wire import ANSWER, ONE_DESCRIPTOR, REQUEST, Kind
 
 _CHUNK: Final = 262_144
+# What an error may need, however little a value may: a traceback of 65,536 characters.
+_LARGEST_ERROR: Final = 1 << 20
 # Well below what a socket that is empty takes at once.
 _LARGEST_INLINE: Final = 32_768
 
@@ -37,7 +39,8 @@ class WorkerChannel:
 
         Args:
             sock: this object's from now on.
-            largest: how many bytes an answer may have.
+            largest: how many bytes a value may have; an error of a function has a
+                limit of its own.
             takes_descriptor: whether one may come with an answer.
         """
         sock.setblocking(False)  # noqa: FBT003 - the library's signature
@@ -45,6 +48,7 @@ class WorkerChannel:
         self.is_hung_up = False
         self.received = 0
         self._largest = largest
+        self._largest_error = largest if takes_descriptor else _LARGEST_ERROR
         self._room = ONE_DESCRIPTOR if takes_descriptor else 0
         self._buffer = bytearray()
         self._descriptors: list[ReceivedDescriptor] = []
@@ -129,8 +133,9 @@ class WorkerChannel:
         if len(self._buffer) < ANSWER.size:
             return None
         number, size, kind, may_go_on = ANSWER.unpack_from(self._buffer)
-        if size > self._largest:
-            raise nonsense(f"it answers with {size} bytes, {self._largest} are allowed")
+        largest = self._largest if kind == Kind.RETURNED else self._largest_error
+        if size > largest:
+            raise nonsense(f"it answers with {size} bytes, {largest} are allowed")
         missing = ANSWER.size + size - len(self._buffer)
         if missing > 0:
             return None

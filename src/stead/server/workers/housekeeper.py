@@ -55,7 +55,7 @@ class Housekeeper:
                 return
             try:
                 act()
-            except Exception:  # noqa: BLE001 - what others wait for must go on
+            except BaseException:  # noqa: BLE001 - what others wait for must go on
                 _log.exception("housekeeping failed")
 
     def _seconds(self) -> float | None:

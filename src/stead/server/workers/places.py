@@ -1,13 +1,15 @@
 """Which worker does what for whom, and who waits: the tables of the pool.
 
 Nothing here starts, ends or sends anything, and nothing waits. The pool holds its lock
-around every call.
+around every call. A signal's handler may raise in the middle of `join` and `advance`:
+wherever it does, what is there is still counted, and can still be withdrawn or ended.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from typing import Final
 
 from stead.errors import QuotaExceededError
@@ -20,21 +22,18 @@ _PATIENCE: Final = 1.0
 
 
 class _Client:
-    """One uid's workers, and its line."""
+    """One uid's workers, its line, and when its turn was."""
 
-    __slots__ = ("line", "workers")
+    __slots__ = ("line", "turn", "workers")
 
-    def __init__(self) -> None:
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
         self.line: list[Call] = []
         self.workers: list[Worker] = []
 
 
 class Places:
-    """The workers there are and the calls that wait, by client.
-
-    Attributes:
-        count: how many workers there are, until their processes have ended.
-    """
+    """The workers there are and the calls that wait, by client."""
 
     def __init__(self, limits: WorkerLimits, retire: Callable[[Worker], None]) -> None:
         """Begin with nobody.
@@ -43,13 +42,17 @@ class Places:
             limits: how many of what there may be.
             retire: ends an idle worker that has to make room; it must not wait.
         """
-        self.count = 0
         self._limits = limits
         self._retire = retire
-        # Who was given something last stands last.
+        self._turns = count()
         self._clients: dict[int, _Client] = {}
 
     # --- who is there -------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many workers there are, until their processes have ended."""
+        return sum(len(client.workers) for client in self._clients.values())
 
     def environment(self, uid: int) -> Environment | None:
         """Return the variables of the client's other workers; None if it has none."""
@@ -84,6 +87,13 @@ class Places:
             one for one in self._workers() if one.is_idle and one.idle_since <= since
         ]
 
+    def unordered(self) -> list[Worker]:
+        """Return the workers whose processes are to be ordered; each of them once."""
+        found = [one for one in self._workers() if not one.is_ordered]
+        for worker in found:
+            worker.is_ordered = True
+        return found
+
     def next_moment(self) -> float:
         """Return when a call or an idle worker will have had its time."""
         moments = [call.deadline for call in self._calls() if call.deadline is not None]
@@ -100,14 +110,14 @@ class Places:
             QuotaExceededError: the line is full.
         """
         uid = call.identity.uid
-        client = self._clients.get(uid) or _Client()
+        client = self._clients.get(uid) or _Client(next(self._turns))
         if len(client.line) >= self._limits.waiting_per_client:
             raise QuotaExceededError(
                 f"{len(client.line)} calls of uid {uid} wait for its workers already",
                 advice="let its calls end first, or raise `WorkerLimits`",
             )
-        self._clients[uid] = client
         client.line.append(call)
+        self._clients[uid] = client
 
     def advance(self, uid: int) -> list[Worker]:
         """Give a client's calls to workers, as far as there are any or room for them.
@@ -120,14 +130,12 @@ class Places:
             return []
         given = []
         for call in [call for call in client.line if call.is_ready]:
-            worker = self._idle_worker(client, call) or self._new_worker(client, call)
+            worker = self._give(client, call) or self._new_worker(client, call)
             if worker is not None:
                 client.line.remove(call)
-                worker.call = call
-                worker.asked += 1
                 given.append(worker)
         if given:
-            self._stand_last(uid)
+            client.turn = next(self._turns)
         return given
 
     def free(self, worker: Worker, *, may_go_on: bool) -> list[Worker]:
@@ -145,14 +153,13 @@ class Places:
             return self.advance(uid)
         if self._is_needed_more(uid):
             worker.is_ending = True
-            self._stand_last(uid)
+            self._clients[uid].turn = next(self._turns)
         return self._advance_all()
 
     def vacate(self, worker: Worker) -> list[Worker]:
         """Give up an ended worker's place; return who was given something."""
         client = self._clients[worker.identity.uid]
         client.workers.remove(worker)
-        self.count -= 1
         self._forget(worker.identity.uid)
         return self._advance_all()
 
@@ -180,15 +187,18 @@ class Places:
 
     # --- rooms --------------------------------------------------------------------
 
-    def _idle_worker(self, client: _Client, call: Call) -> Worker | None:
+    def _give(self, client: _Client, call: Call) -> Worker | None:
+        """Give a call to an idle worker, if there is one that it fits."""
         for worker in client.workers:
             fits = worker.key == call.key and worker.identity == call.identity
             if fits and worker.is_idle:
+                worker.call = call
+                worker.asked += 1
                 return worker
         return None
 
     def _new_worker(self, client: _Client, call: Call) -> Worker | None:
-        """Make a worker if there is room for one, or see to it that there will be."""
+        """Make a worker for a call if there is room, or see that there will be."""
         if len(client.workers) >= self._limits.per_client:
             self._make_room(call, client.workers)
             return None
@@ -196,10 +206,13 @@ class Places:
             self._make_room(call, list(self._workers()))
             return None
         worker = Worker(
-            key=call.key, identity=call.identity, environment=call.environment
+            key=call.key,
+            identity=call.identity,
+            environment=call.environment,
+            call=call,
+            asked=1,
         )
         client.workers.append(worker)
-        self.count += 1
         return worker
 
     def _make_room(self, call: Call, workers: list[Worker]) -> None:
@@ -207,8 +220,8 @@ class Places:
         idle = [worker for worker in workers if worker.is_idle]
         if idle and _promise(call):
             oldest = min(idle, key=lambda worker: worker.idle_since)
-            oldest.is_ending = True
             self._retire(oldest)
+            oldest.is_ending = True
 
     def _is_needed_more(self, uid: int) -> bool:
         """Say whether another client should have the place of a worker of this one.
@@ -216,7 +229,7 @@ class Places:
         One that has none, or so many fewer that it has no more than this one after it.
         """
         most = len(self._clients[uid].workers)
-        for other, client in self._clients.items():
+        for other, client in self._in_turn():
             has = len(client.workers)
             first = next((call for call in client.line if call.is_ready), None)
             is_poorer = other != uid and (not has or has + 1 < most)
@@ -225,11 +238,12 @@ class Places:
         return False
 
     def _advance_all(self) -> list[Worker]:
-        waiting = [uid for uid, client in self._clients.items() if client.line]
+        waiting = [uid for uid, client in self._in_turn() if client.line]
         return [worker for uid in waiting for worker in self.advance(uid)]
 
-    def _stand_last(self, uid: int) -> None:
-        self._clients[uid] = self._clients.pop(uid)
+    def _in_turn(self) -> list[tuple[int, _Client]]:
+        """Return the clients; who was given something last stands last."""
+        return sorted(self._clients.items(), key=lambda pair: pair[1].turn)
 
     def _leave_line(self, call: Call) -> None:
         client = self._clients.get(call.identity.uid)

@@ -13,14 +13,18 @@ bytes, for what holds nothing else; that many values, or pairs of them, for cont
 
 How much reading can cost is bounded by how long the bytes are: no count is believed
 before the bytes are there, `MOST_VALUES` bounds what small values cost in memory, and
-keys that were made to collide are refused before they are looked up.
+keys that were made to collide are refused before they are looked up. A number of more
+than `LONGEST_KEY` bytes is no key, nor in one.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import groupby
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -33,9 +37,13 @@ MOST_VALUES: Final = 1 << 20
 DEEPEST: Final = 64
 """How deep containers may lie in one another."""
 
+LONGEST_KEY: Final = 1024
+"""How many bytes a number may have that is a key, or in one."""
+
 _HEAD: Final = struct.Struct("!BI")
-# What looking up keys of equal hashes may take, in pairs of bytes compared.
-_MOST_COMPARED: Final = 1 << 30
+# What looking up keys of equal hashes may take, in pairs of bytes compared: each takes
+# less than a nanosecond, whatever the keys are.
+_MOST_COMPARED: Final = 1 << 28
 _WHAT_IS_PLAIN: Final = (
     "numbers, text, bytes, dates and times, paths, UUIDs, and lists, tuples, sets and "
     "dicts of these cross between processes; turn other values into these"
@@ -83,31 +91,54 @@ _SET_OF: Final = MappingProxyType({tag: kind for kind, tag in _SETS.items()})
 _ROW_OF: Final = MappingProxyType({tag: kind for kind, tag in _ROWS.items()})
 
 
+# Of numbers, by their tags: how many bytes more one weighs that is compared with one of
+# another type. Both are converted first: the longest `int` becomes a `Decimal` in the
+# square of its length, and any `float` becomes one of up to 767 digits.
+_WEIGHTS: Final[Mapping[int, int]] = MappingProxyType(
+    {
+        ord(scalar.tag): 0 if scalar.type is int else 64
+        for scalar in SCALARS
+        if scalar.type in {int, float, complex, Decimal, Fraction}
+    }
+)
+
+
 class _Lookups:
     """Counts what looking up the keys of one message costs, and refuses too much.
 
     Python's hashes of numbers, and of tuples and frozensets of them, are no secret:
     anybody can make a million keys of one hash. Looking these up compares each with
-    each, member by member: at most the square of their bytes.
+    each, member by member: at most the square of their bytes, as they are weighed here.
+
+    Attributes:
+        weight: of all values in keys up to now.
     """
 
-    __slots__ = ("_compared",)
+    __slots__ = ("_compared", "weight")
 
     def __init__(self) -> None:
         self._compared = 0
+        self.weight = 0
 
-    def allow(self, keys: Sequence[Hashable], sizes: Sequence[int]) -> None:
-        """Allow the keys of one container, of so many bytes each, to be looked up."""
+    def weigh(self, tag: int, size: int) -> None:
+        """Count a value that is a key or in one; raises `ValueError` if it is none."""
+        more = _WEIGHTS.get(tag)
+        if more is not None and size > LONGEST_KEY:
+            raise ValueError(f"a number of more than {LONGEST_KEY} bytes in a key")
+        self.weight += _HEAD.size + size + (more or 0)
+
+    def allow(self, keys: Sequence[Hashable], weights: Sequence[int]) -> None:
+        """Allow the keys of one container, of such weights, to be looked up."""
         try:
             hashes = list(map(hash, keys))
         except TypeError as error:
             raise _no_value("a key in it cannot be looked up") from error
-        if len(set(hashes)) == len(hashes):
-            return
-        crowds: defaultdict[int, list[int]] = defaultdict(list)
-        for number, size in zip(hashes, sizes, strict=True):
-            crowds[number].append(size)
-        self._compared += sum(sum(c) ** 2 for c in crowds.values() if len(c) > 1)
+        # Sorted, because no order of numbers makes that slow.
+        by_hash = groupby(sorted(zip(hashes, weights, strict=True)), itemgetter(0))
+        for _, crowd in by_hash:
+            found = [weight for _, weight in crowd]
+            if len(found) > 1:
+                self._compared += sum(found) ** 2
         if self._compared > _MOST_COMPARED:
             raise _no_value("too many keys in it have one hash")
 
@@ -117,17 +148,15 @@ class _Writer:
 
     Attributes:
         parts: what is written.
-        size: how many bytes that is.
     """
 
-    __slots__ = ("_lookups", "parts", "size")
+    __slots__ = ("_lookups", "parts")
 
     def __init__(self) -> None:
         self._lookups = _Lookups()
         self.parts: list[bytes] = []
-        self.size = 0
 
-    def put(self, value: Any, depth: int) -> None:
+    def put(self, value: Any, depth: int, *, in_key: bool = False) -> None:
         """Write a value that may be `depth` containers deep."""
         kind = type(value)
         scalar = _BY_TYPE.get(kind)
@@ -135,19 +164,25 @@ class _Writer:
             tag, write = scalar
             try:
                 body = write(value)
+                if in_key:
+                    self._lookups.weigh(tag, len(body))
                 self._add(_HEAD.pack(tag, len(body)) + body)
             except MISFITS as error:
                 raise _refusal(kind, error) from error
         elif depth == 0:
             raise _refusal(kind, f"it lies more than {DEEPEST} deep, or in itself")
         else:
-            self._put_container(kind, value, depth - 1)
+            if in_key:
+                self._lookups.weigh(0, 0)
+            self._put_container(kind, value, depth - 1, in_key=in_key)
 
-    def _put_container(self, kind: type, value: Any, depth: int) -> None:
+    def _put_container(
+        self, kind: type, value: Any, depth: int, *, in_key: bool
+    ) -> None:
         if kind in _ROWS:
             self._add(_HEAD.pack(_ROWS[kind], len(value)))
             for member in value:
-                self.put(member, depth)
+                self.put(member, depth, in_key=in_key)
         elif kind in _SETS:
             self._add(_HEAD.pack(_SETS[kind], len(value)))
             self._put_keys(value, depth)
@@ -155,17 +190,17 @@ class _Writer:
             self._add(_HEAD.pack(_DICT, len(value)))
             self._put_keys(value, depth)
             for member in value.values():
-                self.put(member, depth)
+                self.put(member, depth, in_key=in_key)
         else:
             raise _refusal(kind, "it is not of a plain type")
 
     def _put_keys(self, keys: Any, depth: int) -> None:
-        sizes = []
+        weights = []
         for key in keys:
-            before = self.size
-            self.put(key, depth)
-            sizes.append(self.size - before)
-        self._lookups.allow(list(keys), sizes)
+            before = self._lookups.weight
+            self.put(key, depth, in_key=True)
+            weights.append(self._lookups.weight - before)
+        self._lookups.allow(list(keys), weights)
 
     def _add(self, part: bytes) -> None:
         if len(self.parts) == MOST_VALUES:
@@ -174,7 +209,6 @@ class _Writer:
                 advice="return large data as bytes, or write it to a file",
             )
         self.parts.append(part)
-        self.size += len(part)
 
 
 class _Reader:
@@ -192,20 +226,24 @@ class _Reader:
         self._left = MOST_VALUES
         self.at = 0
 
-    def take(self, depth: int) -> Any:
+    def take(self, depth: int, *, in_key: bool = False) -> Any:
         """Read a value that may be `depth` containers deep."""
         tag, count = self._head()
         read = _BY_TAG.get(tag)
         if read is None:
             if depth == 0:
                 raise _no_value(f"it is more than {DEEPEST} deep")
-            return self._container(tag, count, depth - 1)
+            if in_key:
+                self._lookups.weigh(tag, 0)
+            return self._container(tag, count, depth - 1, in_key=in_key)
         end = self.at + count
         if end > len(self._data):
             raise _no_value("it ends too early")
         body = self._data[self.at : end]
         self.at = end
         try:
+            if in_key:
+                self._lookups.weigh(tag, count)
             return read(body)
         except MISFITS as error:
             raise _no_value(f"`{chr(tag)}` is none") from error
@@ -221,32 +259,33 @@ class _Reader:
         self.at += _HEAD.size
         return tag, count
 
-    def _container(self, tag: int, count: int, depth: int) -> Any:
+    def _container(self, tag: int, count: int, depth: int, *, in_key: bool) -> Any:
         if count > self._left:
             raise _no_value(f"it holds more than {MOST_VALUES} values")
         if tag == _DICT:
             keys = self._keys(count, depth)
-            found: Any = dict(zip(keys, self._row(count, depth), strict=True))
+            values = self._row(count, depth, in_key=in_key)
+            found: Any = dict(zip(keys, values, strict=True))
         elif tag in _SET_OF:
             found = _SET_OF[tag](self._keys(count, depth))
         elif tag in _ROW_OF:
-            return _ROW_OF[tag](self._row(count, depth))
+            return _ROW_OF[tag](self._row(count, depth, in_key=in_key))
         else:
             raise _no_value(f"the tag {tag} means nothing")
         if len(found) != count:
             raise _no_value("a key stands in it twice")
         return found
 
-    def _row(self, count: int, depth: int) -> list[Any]:
-        return [self.take(depth) for _ in range(count)]
+    def _row(self, count: int, depth: int, *, in_key: bool) -> list[Any]:
+        return [self.take(depth, in_key=in_key) for _ in range(count)]
 
     def _keys(self, count: int, depth: int) -> list[Any]:
-        keys, sizes = [], []
+        keys, weights = [], []
         for _ in range(count):
-            before = self.at
-            keys.append(self.take(depth))
-            sizes.append(self.at - before)
-        self._lookups.allow(keys, sizes)
+            before = self._lookups.weight
+            keys.append(self.take(depth, in_key=True))
+            weights.append(self._lookups.weight - before)
+        self._lookups.allow(keys, weights)
         return keys
 
 

@@ -22,6 +22,7 @@ _FLOAT: Final = struct.Struct("!d")
 _COMPLEX: Final = struct.Struct("!dd")
 _SPAN: Final = struct.Struct("!iii")
 _LONGEST_FRACTION: Final = 8192  # reducing one takes the square of its length
+_LONGEST_PATH: Final = 4096  # a letter and a slash become a string of their own
 
 
 class Scalar(NamedTuple):
@@ -92,20 +93,20 @@ def _read_decimal(body: bytes) -> Decimal:
 
 def _write_fraction(value: Fraction) -> bytes:
     body = f"{value.numerator}/{value.denominator}".encode("ascii")
-    _require_short(body)
+    _require_short(body, _LONGEST_FRACTION)
     return body
 
 
 def _read_fraction(body: bytes) -> Fraction:
-    _require_short(body)
+    _require_short(body, _LONGEST_FRACTION)
     # Not `Fraction(text)`: it reads exponents, and 1e999999999 is a large number.
     numerator, _, denominator = body.decode("ascii").partition("/")
     return Fraction(int(numerator), int(denominator))
 
 
-def _require_short(body: bytes) -> None:
-    if len(body) > _LONGEST_FRACTION:
-        raise ValueError(f"a fraction of more than {_LONGEST_FRACTION} digits")
+def _require_short(body: bytes, longest: int) -> None:
+    if len(body) > longest:
+        raise ValueError(f"it takes more than {longest} bytes")
 
 
 def _write_date(value: date) -> bytes:
@@ -164,9 +165,16 @@ def _scalar(
 
 
 def _path(tag: str, kind: type[PurePosixPath]) -> Scalar:
-    return _scalar(
-        tag, kind, lambda path: _write_text(str(path)), lambda b: kind(_read_text(b))
-    )
+    def write(path: PurePosixPath) -> bytes:
+        body = _write_text(str(path))
+        _require_short(body, _LONGEST_PATH)
+        return body
+
+    def read(body: bytes) -> PurePosixPath:
+        _require_short(body, _LONGEST_PATH)
+        return kind(_read_text(body))
+
+    return _scalar(tag, kind, write, read)
 
 
 SCALARS: Final = (

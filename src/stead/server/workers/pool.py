@@ -40,8 +40,6 @@ from stead.server.workers.wire import OPEN
 
 _log: Final = logging.getLogger("stead.server")
 
-# What an error may need, however little a value may: a traceback of 65,536 characters.
-_LARGEST_ERROR: Final = 1 << 20
 _LARGEST_OPENED: Final = 4096
 _NEVER: Final = float("inf")
 _READ_ASIDE: Final = 65_536
@@ -62,7 +60,9 @@ class WorkerPool:
         self._launcher = launcher
         self._watch = watch
         self._limits = limits
-        self._lock = threading.Condition()
+        # Entered by one call into C, which no signal's handler can come into.
+        self._lock = threading.Lock()
+        self._vacated = threading.Condition(self._lock)
         self._places = Places(limits, self._end_soon)
         self._next_look = _NEVER
         self._is_closed = False
@@ -93,18 +93,18 @@ class WorkerPool:
             ServerClosedError: the pool is closed.
             SteadError: as `confirm` raises.
         """
-        with self._lock:
-            self._join(call)
         try:
-            confirm()
-        except SteadError:
             with self._lock:
-                self._withdraw([call], [])
+                self._join(call)
+            confirm()
+            with self._lock:
+                call.is_ready = True
+                work = self._places.advance(call.identity.uid)
+            self._give_out(work)
+        except BaseException:
+            # A signal's handler may raise anywhere here: what the call has is given up.
+            self.cancelled(call)
             raise
-        with self._lock:
-            call.is_ready = True
-            work = self._places.advance(call.identity.uid)
-        self._give_out(work, start=self._start)
 
     def end_session(self, logon_id: Luid) -> None:
         """End a session's workers at once, with whatever they do."""
@@ -124,7 +124,7 @@ class WorkerPool:
             return
         self._fail(settled, lambda _: ServerClosedError("the server is closed"))
         with self._lock:
-            self._lock.wait_for(lambda: not self._places.count, _SECONDS_TO_CLOSE)
+            self._vacated.wait_for(lambda: not self._places.count, _SECONDS_TO_CLOSE)
             left = self._places.count
         if left:
             _log.error("%s workers of clients did not end in time", left)
@@ -139,36 +139,37 @@ class WorkerPool:
         if call.deadline is not None:
             self._look_before(call.deadline)
 
-    def _give_out(
-        self, workers: Iterable[Worker], *, start: Callable[[Worker], None]
-    ) -> None:
-        """Ask workers what they were given; those that are new are started."""
+    def _give_out(self, workers: Iterable[Worker]) -> None:
+        """Ask workers; the housekeeper, whom no signal interrupts, starts new ones."""
         for worker in workers:
             if worker.is_new:
-                start(worker)
+                self._housekeeper.look()
             elif worker.channel is not None:
                 self._ask(worker, worker.channel)
 
     def _start(self, worker: Worker) -> None:
         """Start a worker's process, and ask it at once: it reads when it can.
 
-        It gets the null device and one end of a socket, and nothing else.
+        Whatever prevents that, the worker is buried, and its call fails.
         """
         try:
-            self._order(worker)
-        except (OSError, SteadError) as error:
+            if not worker.is_ending:
+                self._order(worker)
+        except BaseException as error:
             worker.refusal = _unstarted(error)
-            self._housekeeper.do(partial(self._bury, worker))
+            self._end(worker)
+            if not isinstance(error, OSError | SteadError):
+                raise
         finally:
-            worker.placed.set()
-        with self._lock:
-            is_unwanted = worker.is_ending or worker.refusal is not None
-        if is_unwanted:
+            if worker.child is None:
+                self._housekeeper.do(partial(self._bury, worker))
+        if worker.is_ending:
             self._end(worker)
         elif worker.channel is not None:
             self._ask(worker, worker.channel)
 
     def _order(self, worker: Worker) -> None:
+        """Order the process: it gets the null device and one end of a socket."""
         ours, theirs = socket.socketpair()
         with theirs:
             channel = worker.channel = self._channel(ours, worker.key)
@@ -191,10 +192,9 @@ class WorkerPool:
                 os.close(null)
 
     def _channel(self, sock: socket.socket, key: Key) -> WorkerChannel:
-        if key.kind == OPEN:
-            return WorkerChannel(sock, largest=_LARGEST_OPENED, takes_descriptor=True)
-        largest = max(self._limits.reply_bytes, _LARGEST_ERROR)
-        return WorkerChannel(sock, largest=largest, takes_descriptor=False)
+        is_opener = key.kind == OPEN
+        largest = _LARGEST_OPENED if is_opener else self._limits.reply_bytes
+        return WorkerChannel(sock, largest=largest, takes_descriptor=is_opener)
 
     def _ask(self, worker: Worker, channel: WorkerChannel) -> None:
         call = worker.call
@@ -236,10 +236,7 @@ class WorkerPool:
         if is_over:
             self._end_soon(worker)
         self._deliver(worker, call, reply)
-        self._give_out(work, start=self._start_soon)
-
-    def _start_soon(self, worker: Worker) -> None:
-        self._housekeeper.do(partial(self._start, worker))
+        self._give_out(work)
 
     def _deliver(self, worker: Worker, call: Call, reply: Reply) -> None:
         outcome = Outcome(partial(self._read, worker, call.read, reply))
@@ -316,7 +313,9 @@ class WorkerPool:
         3. Close what belongs to nobody, where that may take for ever: aside.
         4. Give its place to somebody else.
         """
-        worker.placed.wait()
+        if worker.is_buried:
+            return
+        worker.is_buried = True
         channel = worker.channel
         if channel is not None:
             self._hear_out(worker, channel)
@@ -350,8 +349,8 @@ class WorkerPool:
     def _vacate(self, worker: Worker) -> None:
         with self._lock:
             work = self._places.vacate(worker)
-            self._lock.notify_all()
-        self._give_out(work, start=self._start_soon)
+            self._vacated.notify_all()
+        self._give_out(work)
 
     def _look_before(self, moment: float) -> None:
         if moment < self._next_look:
@@ -359,12 +358,14 @@ class WorkerPool:
             self._housekeeper.look()
 
     def _look(self) -> float | None:
-        """End what is overdue and who is idle too long; return when to look again."""
+        """End what had its time, start what is new; return when to look again."""
         now = time.monotonic()
         with self._lock:
             calls = self._places.overdue(now)
             settled = self._withdraw(calls, self._places.idle_too_long(now))
             moment = self._next_look = self._places.next_moment()
+            for worker in self._places.unordered():
+                self._housekeeper.do(partial(self._start, worker))
         self._fail(settled, _too_late)
         return None if moment == _NEVER else max(0.0, moment - now)
 
@@ -375,10 +376,11 @@ def _too_late(_: Call) -> ProcessTimeoutError:
     )
 
 
-def _unstarted(error: OSError | SteadError) -> SteadError:
+def _unstarted(error: BaseException) -> SteadError:
     if isinstance(error, SteadError):
         return error
-    return LauncherUnavailableError(f"a worker cannot be started: {words_of(error)}")
+    why = words_of(error) if isinstance(error, OSError) else type(error).__qualname__
+    return LauncherUnavailableError(f"a worker cannot be started: {why}")
 
 
 def _loss(worker: Worker) -> SteadError:

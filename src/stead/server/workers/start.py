@@ -14,6 +14,7 @@ import array
 import os
 import pickle
 import socket
+import stat
 import sys
 import traceback
 from collections.abc import Iterator
@@ -212,6 +213,14 @@ def _open(channel: socket.socket, number: int, request: bytes) -> None:
         _send(channel, number, _Answer(Kind.NO_FILE, b""), may_go_on=True)
         return
     try:
+        is_directory = stat.S_ISDIR(os.fstat(opened).st_mode)
+        if is_directory and not flags & os.O_DIRECTORY:
+            answer = _Answer(Kind.DIRECTORY, b"")
+            _send(channel, number, answer, may_go_on=True)
+            return
+        if flags & os.O_APPEND:
+            # As `open` does; the server's copy of the descriptor has the same place.
+            os.lseek(opened, 0, os.SEEK_END)
         rights = array.array("i", [opened])
         head = ANSWER.pack(number, 0, Kind.OPENED, True)  # noqa: FBT003 - a header
         channel.sendmsg([head], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])

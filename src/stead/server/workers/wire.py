@@ -57,6 +57,8 @@ class Kind(IntEnum):
     """The kernel refused: the error number."""
     NO_FILE = 9
     """The path names neither a file nor a directory: nothing."""
+    DIRECTORY = 10
+    """The path names a directory, which was not asked for: nothing."""
 
 
 _UNRAISABLE: Final = frozenset({StopIteration, StopAsyncIteration, ExceptionGroup})
