@@ -8,6 +8,7 @@ import queue
 import resource
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from stead.errors import (
     InvalidRequestError,
     KernelRefusedError,
     LauncherUnavailableError,
+    ServerClosedError,
 )
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.launching import Child, Launcher
@@ -422,3 +424,29 @@ def test_what_a_keeper_says_is_heard_though_it_left_a_signal_unread(watch):
         naive.recv(100)
     child = Child(watch, ours, name="test", on_end=no_note)
     assert (4711, 3) == (child.started.result(WAIT), child.ended.result(WAIT))
+
+
+def test_a_copy_of_a_handle_in_another_process_asks_and_ends_nothing(watch):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.setblocking(False)
+        child = Child(watch, ours, name="cat", on_end=no_note)
+        watch.remove(ours)
+        child._server += 1  # as a forked process sees it
+        child.started._pid += 1
+        with pytest.raises(ServerClosedError):
+            child.signal(signal.SIGTERM)
+        for ask in (child.started.result, child.started.exception):
+            with pytest.raises(ServerClosedError):
+                ask(WAIT)
+        child.end()
+        assert -1 == ours.fileno()
+        assert b"" == theirs.recv(10)  # nothing was said: it is closed, and no more
+
+
+def test_a_copy_of_a_launcher_in_another_process_starts_nothing(watch):
+    launcher = Launcher("copy", watch, guard=DEFAULT_GUARD_UID)
+    launcher._terms = replace(launcher._terms, server=launcher._terms.server + 1)
+    with pytest.raises(ServerClosedError, match="another process"):
+        launcher.open()
+    launcher.close()

@@ -154,3 +154,16 @@ def test_a_watch_can_be_closed_on_its_own_thread(pair):
     assert closed.wait(WAIT)
     watch.close()
     assert "own" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_copy_in_another_process_watches_nothing_and_leaves_the_parents_alone(pair):
+    watch = Watch("copy")
+    watch._pid += 1  # as a forked process sees it
+    with pytest.raises(ServerClosedError, match="another process"):
+        watch.add(pair[0], print)
+    watch.remove(pair[0])
+    watch._closed = True
+    watch.close()  # what is closed already stays as it is
+    watch._closed = False
+    watch._pid -= 1
+    watch.close()
