@@ -117,6 +117,15 @@ def test_a_guard_that_a_process_runs_as_is_refused(tmp_path):
     assert reasons[1].startswith("process 12")
 
 
+def test_of_many_processes_that_run_as_the_guard_some_are_named(tmp_path):
+    for number in range(10, 17):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "status").write_text("Uid:\t65530\t0\t0\t0\n")
+    reasons = list(guard_reasons(65530, tmp_path))
+    assert 4 == len(reasons)
+    assert "4 more processes run as the guard 65530" == reasons[-1]
+
+
 def test_folders_that_clients_cannot_pass_are_named(tmp_path):
     closed = tmp_path / "closed"
     (closed / "bin").mkdir(parents=True)

@@ -568,3 +568,13 @@ def test_nothing_of_a_secret_reaches_the_trail(server, log_on, desk):
     assert b"alice" in bodies
     for word in (b"tiger", b"leopard", b"panther", b"$argon2"):
         assert word not in bodies
+
+
+@pytest.mark.parametrize("given", ["tiger", b"tiger", Secret("tiger")])
+def test_a_password_may_be_given_as_text_bytes_or_secret(server, given):
+    server.accounts.set_password("alice", given)
+    with server.log_on("alice", "tiger") as session:
+        assert "alice" == session.name
+    server.accounts.change_password("alice", "tiger", "lion")
+    with server.log_on("alice", b"lion"):
+        pass

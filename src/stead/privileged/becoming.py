@@ -114,24 +114,38 @@ def wait_and_become(cradle: Cradle) -> NoReturn:
     16. The directory, entered as the client, and the umask.
     17. Say so, and execute the program or call the function.
     """
-    keeper = cradle.keeper
     report = [cradle.report]
-    before: tuple[_Stage, ...] = (
-        ("isolation", lambda: _close_all_but({cradle.orders.fileno(), *report})),
-        ("parent", lambda: _end_with(keeper)),
-        ("signals", _reset_own_signals),
-        ("session", os.setsid),
-        ("keyring", lambda: None if cradle.has_keyring else _own_keyring()),
-        ("rehearsal", _rehearse),
-    )
-    _go_through(before, report)
+    _go_through(_before_the_order(cradle, report), report)
     parcel = orders.receive(cradle.orders)
     if parcel is None:
         os._exit(0)
     taken: list[Order] = []
     _go_through((("order", lambda: taken.append(_read(parcel, cradle.terms))),), report)
     order = taken[0]
-    after: tuple[_Stage, ...] = (
+    _go_through(_with_the_order(order, parcel, cradle.keeper, report), report)
+    os.write(report[-1], BEGUN)
+    environment = {**cradle.variables, **dict(order.environment)}
+    if order.body:
+        _call_function(order.body, environment, report)
+    _go_through((("exec", lambda: _execute(order.argv, environment)),), report)
+    os._exit(_FAILED)
+
+
+def _before_the_order(cradle: Cradle, report: list[int]) -> tuple[_Stage, ...]:
+    return (
+        ("isolation", lambda: _close_all_but({cradle.orders.fileno(), *report})),
+        ("parent", lambda: _end_with(cradle.keeper)),
+        ("signals", _reset_own_signals),
+        ("session", os.setsid),
+        ("keyring", lambda: None if cradle.has_keyring else _own_keyring()),
+        ("rehearsal", _rehearse),
+    )
+
+
+def _with_the_order(
+    order: Order, parcel: Parcel, keeper: int, report: list[int]
+) -> tuple[_Stage, ...]:
+    return (
         ("descriptors", lambda: _place(parcel.inherited, report)),
         ("terminal", lambda: _take_terminal() if order.terminal else None),
         ("limits", lambda: _limit(order.limits)),
@@ -142,13 +156,6 @@ def wait_and_become(cradle: Cradle) -> NoReturn:
         ("parent", lambda: _end_with(keeper)),
         ("directory", lambda: _enter(order)),
     )
-    _go_through(after, report)
-    os.write(report[-1], BEGUN)
-    environment = {**cradle.variables, **dict(order.environment)}
-    if order.body:
-        _call_function(order.body, environment, report)
-    _go_through((("exec", lambda: _execute(order.argv, environment)),), report)
-    os._exit(_FAILED)
 
 
 def reset_signals() -> None:

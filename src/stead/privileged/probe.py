@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 OLDEST_KERNEL: Final = (5, 10)
 
+_NAMED: Final = 3  # of the processes that run as the guard
 _SO_PEERPIDFD: Final = 77
 _SECCOMP_GET_ACTION_AVAIL: Final = 2
 
@@ -106,10 +107,15 @@ def guard_reasons(guard: int, processes: Path = Path("/proc")) -> Iterator[str]:
     """
     if _exists(lambda: pwd.getpwuid(guard)) or _exists(lambda: grp.getgrgid(guard)):
         yield f"an account or group has the guard's id {guard}: choose another guard"
-    for status in processes.glob("[0-9]*/status"):
-        if guard in _ids_of(status):
-            name = status.parent.name
-            yield f"process {name} runs as the guard {guard}: choose another guard"
+    found = [
+        status.parent.name
+        for status in processes.glob("[0-9]*/status")
+        if guard in _ids_of(status)
+    ]
+    for name in found[:_NAMED]:
+        yield f"process {name} runs as the guard {guard}: choose another guard"
+    if found[_NAMED:]:
+        yield f"{len(found) - _NAMED} more processes run as the guard {guard}"
 
 
 def import_warnings(paths: Iterable[Path]) -> Iterator[str]:

@@ -76,5 +76,8 @@ def account_named(store: AccountStore, name: str) -> Account:
     """Return the account of this name; raises `UnknownAccountError`."""
     found = store.account_by_name(name)
     if found is None:
-        raise UnknownAccountError(f"no account is called `{name[:80]}`")
+        raise UnknownAccountError(
+            f"no account is called `{name[:80]}`",
+            advice="`stead account list` shows those there are",
+        )
     return found

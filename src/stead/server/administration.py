@@ -137,13 +137,15 @@ class Administration:
         """The desk of passwords and locks, for the same subject."""
         return PasswordDesk(self._desk, self.store, self.logon, self.sleep)
 
-    def set_password(self, name: str, secret: Secret) -> None:
+    def set_password(self, name: str, secret: Secret | str | bytes) -> None:
         """Give an account a password, whatever it had; see `PasswordDesk`."""
-        self.passwords.reset(name, secret)
+        self.passwords.reset(name, Secret.of(secret))
 
-    def change_password(self, name: str, old: Secret, new: Secret) -> None:
+    def change_password(
+        self, name: str, old: Secret | str | bytes, new: Secret | str | bytes
+    ) -> None:
         """Change a password by whoever knows it; see `PasswordDesk`."""
-        self.passwords.change(name, old, new)
+        self.passwords.change(name, Secret.of(old), Secret.of(new))
 
     def remove_password(self, name: str) -> bool:
         """Take an account's password, so that none logs it on; False if it had none."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -36,6 +34,7 @@ from stead.server.acting.means import put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
 from stead.server.client_context import ClientContext
+from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
 from stead.server.enforcement import (
     Enforcement,
@@ -51,9 +50,6 @@ from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.settings import Settings
 from stead.server.trail import Trail
-
-_log: Final = logging.getLogger("stead.server")
-_GRACE_SECONDS: Final = 5.0
 
 _VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
@@ -135,11 +131,11 @@ def compose(settings: Settings) -> House:
         )
         built_in(objects, ground.guard)
         _open_guard(ground, settings, enforcement, support, undo)
-        undo.callback(_end_sessions, ground.sessions, ground.own)
+        undo.callback(end_sessions, ground.sessions, ground.own)
         handlers = ThreadPoolExecutor(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
-        undo.callback(_end_work, handlers, executor, acting)
+        undo.callback(end_work, handlers, executor, acting)
         trail = Trail(
             ground.guard,
             carried(store.ledger, service),
@@ -261,7 +257,7 @@ def _open_guard(
     context.open_guard(guard)
     undo.callback(context.close_guard, guard)
     _record_start(guard, subject, settings, enforcement, support)
-    undo.callback(_record_stop, guard, subject)
+    undo.callback(record_stop, guard, subject)
 
 
 def _furnish(
@@ -331,31 +327,6 @@ def _turns(settings: Settings) -> int:
     return max(1, min(settings.handler_threads // 4, settings.kernel_threads - 1))
 
 
-def _end_sessions(sessions: Sessions, own: Session) -> None:
-    """End whatever session is still open, as long as that can be recorded."""
-    for record in sessions.records():
-        if record.logon_id != own.record.logon_id:
-            sessions.end(record.logon_id)
-
-
-def _end_work(handlers: Executor, executor: Executor, acting: Acting) -> None:
-    """Let handlers and blocks end in time; then end what acts for clients.
-
-    A handler may wait for ever for a process of a client's, or for a kernel thread that
-    a client's file holds. Once these are ended, or given up, it hears so and ends.
-    """
-    ending = threading.Thread(target=handlers.shutdown, name="stead-ending")
-    ending.daemon = True
-    ending.start()
-    ending.join(_GRACE_SECONDS)
-    if isinstance(executor, KernelExecutor):
-        executor.close(0.0 if ending.is_alive() else _GRACE_SECONDS)
-    acting.close()
-    ending.join(_GRACE_SECONDS)
-    if ending.is_alive():
-        _log.critical("handlers still run after the server was closed")
-
-
 def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Acting:
     """Return what acts for clients: nothing does, where the kernel does not judge."""
     identity, means = ground.threads.identity, None
@@ -403,10 +374,6 @@ def _record_start(
     }
     shown = {name: text for name, text in detail.items() if text}
     guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
-
-
-def _record_stop(guard: Guard, subject: Subject) -> None:
-    guard.recorder.queue(AuditEvent.TRAIL_STOPPED, subject, None)
 
 
 def _lost(server: Principal, number: int) -> AuditRecord:
