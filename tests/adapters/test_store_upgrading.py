@@ -104,7 +104,8 @@ def test_an_upgrade_that_fails_leaves_the_old_store_whole(old):
     connection.close()
 
 
-def test_two_that_open_an_old_store_at_once_upgrade_it_once(old):
+@pytest.mark.parametrize("_", range(5))
+def test_two_that_open_an_old_store_at_once_upgrade_it_once(old, _):
     opened, start = [], threading.Barrier(4)
 
     def open_it():

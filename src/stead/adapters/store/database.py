@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from stead.errors import InvalidRequestError, StoreUnavailableError
 BUSY_SECONDS: Final = 5.0
 """How long a transaction waits for another process's before it is refused."""
 
+_RETRY_SECONDS: Final = 0.01
 _PRIMARY_CODE: Final = 0xFF
 
 # SQLite's primary result codes, what they mean to an operator, and what helps.
@@ -118,12 +120,31 @@ def connect_file(path: Path) -> sqlite3.Connection:
     """Open an existing store file: write-ahead log, every commit flushed."""
     connection = _connect(f"{path.as_uri()}?mode=rw")
     try:
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have a write-ahead log, which a store that was restored from a copy may lack.
+
+    SQLite itself does not wait here: two that change the mode at once would each wait
+    for the other.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def connect_memory() -> sqlite3.Connection:
