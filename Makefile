@@ -25,13 +25,15 @@ ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60
 SOAK_REQUESTS ?= 20000
+# How many random questions are put to Samba's judge too, where it is installed.
+SAMBA_CASES ?= 200000
 
 # pyright runs the copy that its wheel carries: no look at the network for a newer one.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
-	clean
+	fuzz-guided twin-sanitized clean
 
 help:
 	@echo 'make demo         set up .venv and show a server acting as its clients'
@@ -43,6 +45,8 @@ help:
 	@echo 'make conformance  the vectors recorded from Windows, if they are at hand'
 	@echo 'make bench        time what costs; prints medians and ratios'
 	@echo 'make fuzz         malformed input for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make fuzz-guided  the same guided by coverage, of one TARGET'
+	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo 'make clean        remove .venv, caches and build output'
 
@@ -50,7 +54,7 @@ venv: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 # The two stamps: an installation is repeated only when what it depends on changes.
-$(VENV)/.installed: pyproject.toml .ci/install
+$(VENV)/.installed: pyproject.toml setup.py src/stead/decision/_fast.c .ci/install
 	.ci/install '$(PYTHON)' $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
@@ -95,17 +99,33 @@ layers: dev
 
 conformance: dev
 	$(BIN)/python tests/conformance/check_floors.py
+	.ci/install-samba
+	$(BIN)/python tests/conformance/compare_samba.py --cases $(SAMBA_CASES)
 
+# Samba comes from Debian's python3-samba; what is not there is left out, and said.
 bench: dev
+	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python bench/run.py
+
+# The C part built anew with -fsanitize, and compared with Python at random.
+twin-sanitized: dev
+	$(BIN)/python tests/fuzz/twin.py build .cache/twin > .cache/twin.preload
+	LD_PRELOAD=$$(cat .cache/twin.preload) PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 \
+	$(BIN)/python tests/fuzz/twin.py run .cache/twin --seconds $(FUZZ_SECONDS)
 
 fuzz: dev
 	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+# Guided by coverage: one target of tests/fuzz/targets.py, such as TARGET=sddl.
+fuzz-guided: dev
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python tests/fuzz/coverage_guided.py fuzz $(TARGET) --seconds $(FUZZ_SECONDS)
 
 soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
-	rm -f .coverage .coverage.*
+	rm -f .coverage .coverage.* src/stead/decision/_fast*.so
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,16 +13,14 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+
+from bench import Bench
 
 from stead.adapters.store import Store
 from stead.ledger.canonical import write_record
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.sid import Sid
-
-if TYPE_CHECKING:
-    from run import Bench
 
 _RECORDS = 1600
 _REPEATS = 3

@@ -8,14 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from bench import Bench
 
 from stead import ClientContext, Enforcement, ProtectedServer, Rights, allow
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.server import PipeGate
-
-if TYPE_CHECKING:
-    from run import Bench
 
 
 class Doc(Rights):

@@ -12,16 +12,14 @@ import os
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING
+
+from bench import Bench
 
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.launching import Launcher
 from stead.privileged.orders import Order
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.privileged.watch import Watch
-
-if TYPE_CHECKING:
-    from run import Bench
 
 _UID = 70_001
 _PROGRAM = "/bin/true"

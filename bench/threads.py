@@ -8,7 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from bench import Bench
 
 from stead import AccessToken, Enforcement, ProtectedServer, Sid, impersonate
 from stead.model.posix_identity import PosixIdentity
@@ -16,9 +17,6 @@ from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged.syscalls import architecture
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
-
-if TYPE_CHECKING:
-    from run import Bench
 
 _UID = 70_001
 _KEEP = 0xFFFF_FFFF

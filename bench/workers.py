@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from bench import Bench
 
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
@@ -16,9 +18,6 @@ from stead.privileged.launching import Launcher
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.privileged.watch import Watch
 from stead.server.workers.workers import WorkerLimits, Workers
-
-if TYPE_CHECKING:
-    from run import Bench
 
 _UID = 70_001
 _SECONDS = 60.0

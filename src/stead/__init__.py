@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stead.decision.access_check import access_check, is_granted
+    from stead.decision.access_check import access_check
+    from stead.decision.fast import is_granted
     from stead.decision.privilege_check import privilege_check
     from stead.errors import (
         AccessDeniedError,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
         Rights,
         TokenRights,
     )
-    from stead.model.ace import allow, audit, deny
     from stead.model.acl import Acl
+    from stead.model.explicit_access import allow, audit, deny
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
     from stead.model.secret import Secret
@@ -90,7 +91,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "decision.access_check": ("access_check", "is_granted"),
+    "decision.access_check": ("access_check",),
+    "decision.fast": ("is_granted",),
     "decision.privilege_check": ("privilege_check",),
     "errors": (
         "AccessDeniedError",
@@ -108,7 +110,7 @@ _HOMES = {
         "Rights",
         "TokenRights",
     ),
-    "model.ace": ("allow", "audit", "deny"),
+    "model.explicit_access": ("allow", "audit", "deny"),
     "model.acl": ("Acl",),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),

@@ -27,6 +27,7 @@ __all__ = [
     "AmbiguousNameError",
     "BadImpersonationLevelError",
     "BadTokenTypeError",
+    "CannotOpenAnonymousError",
     "DdeBusyError",
     "DdeNotProcessedError",
     "DirectoryUnavailableError",
@@ -37,9 +38,14 @@ __all__ = [
     "ImpersonationRefusedError",
     "InvalidAccessMaskError",
     "InvalidAclError",
+    "InvalidClaimError",
+    "InvalidConditionError",
+    "InvalidGuidError",
     "InvalidMessageError",
     "InvalidNameError",
+    "InvalidObjectTypesError",
     "InvalidOwnerError",
+    "InvalidPacError",
     "InvalidRecordError",
     "InvalidRequestError",
     "InvalidSddlError",
@@ -159,6 +165,33 @@ class InvalidSddlError(SteadError, ValueError):
         self.text = text
         self.position = position
         self.reason = reason
+
+
+class InvalidGuidError(SteadError, ValueError):
+    """Text or bytes are not a GUID ([MS-DTYP] 2.3.4)."""
+
+
+class InvalidClaimError(SteadError, ValueError):
+    """A claim's parts do not fit one another ([MS-DTYP] 2.4.10)."""
+
+
+class InvalidConditionError(SteadError, ValueError):
+    """A conditional expression cannot be what it claims to be ([MS-DTYP] 2.4.4.17)."""
+
+    status = 1336
+    win32_name = "ERROR_INVALID_ACL"
+    public = "the access control list is not valid"
+
+
+class InvalidPacError(SteadError, ValueError):
+    """Bytes are not the authorization data that they claim to be ([MS-PAC] 2)."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+
+
+class InvalidObjectTypesError(SteadError, ValueError):
+    """A list of object types is no tree (Win32 OBJECT_TYPE_LIST)."""
 
 
 class InvalidAccessMaskError(SteadError, ValueError):
@@ -325,6 +358,14 @@ class BadImpersonationLevelError(SteadError, PermissionError):
         )
         self.level = level
         self.needed = needed
+
+
+class CannotOpenAnonymousError(SteadError, PermissionError):
+    """A token of level anonymous cannot be opened by anybody."""
+
+    status = 1347
+    win32_name = "ERROR_CANT_OPEN_ANONYMOUS"
+    public = "cannot open an anonymous level security token"
 
 
 class BadTokenTypeError(SteadError, PermissionError):

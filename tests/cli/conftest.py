@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from stead.cli.main import app
 from stead.model.access_mask import AccessMask, Rights
-from stead.model.ace import allow, deny
+from stead.model.explicit_access import allow, deny
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
 

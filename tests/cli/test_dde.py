@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.server.dde_stage import SEE, serving, set_entries, until_advised
 
-from stead.model.ace import allow
+from stead.model.explicit_access import allow
 from stead.server.dde import DdeDesk, DdeRights
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer

@@ -22,7 +22,7 @@ def make():
     return server
 
 def desk(server):
-    from stead.model.ace import allow
+    from stead.model.explicit_access import allow
     from stead.server.dde import DdeDesk, DdeRights
 
     made = DdeDesk(server)

@@ -3,31 +3,48 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.strategies_condition import claims, grammatical
 
+from stead.codec.ace_types import CONDITIONAL, KINDS
 from stead.codec.binary import (
     read_ace,
     read_acl,
     read_security_descriptor,
+    write_ace,
+    write_acl,
     write_security_descriptor,
 )
+from stead.codec.claim_binary import write_claim
+from stead.codec.condition_binary import write_condition
 from stead.codec.sddl import read_sddl, write_sddl
 from stead.codec.sid_text import read_sid
 from stead.errors import (
     InvalidAclError,
+    InvalidClaimError,
+    InvalidConditionError,
     InvalidSddlError,
     InvalidSecurityDescriptorError,
     InvalidSidError,
 )
 from stead.model.ace import (
+    ACE_CLASSES,
+    DACL_KINDS,
+    SACL_KINDS,
     AccessAllowedAce,
     AccessDeniedAce,
     AceFlags,
+    AceType,
     MandatoryLabelAce,
+    ObjectAce,
+    OpaqueAce,
+    Place,
+    ResourceAttributeAce,
     SystemAuditAce,
 )
 from stead.model.acl import Acl, NoAcl
+from stead.model.guid import Guid
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor
 from stead.model.sid import Sid
 
@@ -66,6 +83,56 @@ def lists(*kinds):
         st.sampled_from(NoAcl),
         st.builds(Acl, st.lists(aces, max_size=6).map(tuple), st.sampled_from((2, 4))),
     )
+
+
+guids = st.none() | st.binary(min_size=16, max_size=16).map(Guid)
+small_data = st.binary(max_size=9)
+conditions = grammatical().map(write_condition)
+attributes = claims().map(write_claim)
+opaque = st.builds(
+    OpaqueAce,
+    flags=flags,
+    type_number=st.integers(0, 255).filter(lambda n: n not in set(AceType)),
+    body=st.binary(max_size=40).map(lambda body: body + bytes(-len(body) % 4)),
+)
+
+
+def entries_of(kind, data):
+    """Return random entries of a kind, with such data."""
+    if issubclass(kind, ObjectAce):
+        return st.builds(kind, sids, number, flags, data, guids, guids)
+    return st.builds(kind, sids, number, flags, data)
+
+
+def any_lists(kinds):
+    """Return random lists of entries of any kind, unknown ones too."""
+    some = st.one_of(
+        opaque, *(entries_of(kind, st.binary(max_size=9)) for kind in kinds)
+    )
+    return st.one_of(
+        st.sampled_from(NoAcl),
+        st.builds(
+            Acl, st.lists(some, max_size=6).map(tuple), st.sampled_from((0, 2, 3, 4))
+        ),
+    )
+
+
+any_descriptors = st.builds(
+    SecurityDescriptor,
+    dacl=any_lists(DACL_KINDS),
+    owner=st.none() | sids,
+    group=st.none() | sids,
+    sacl=any_lists(SACL_KINDS),
+    control=st.integers(0, 0xFFFF).map(ControlFlags),
+    resource_manager_control=st.integers(0, 0xFF),
+)
+
+
+def printable_entries(letters, kind):
+    """Return random entries that SDDL has words for."""
+    if kind is ResourceAttributeAce:
+        return entries_of(kind, attributes)
+    return entries_of(kind, conditions if letters in CONDITIONAL else st.just(b""))
 
 
 descriptors = st.builds(
@@ -157,3 +224,44 @@ def test_damaged_text_raises_our_errors_alone(sd, data):
     except InvalidSddlError:
         return
     assert in_sddl(read) == read_sddl(write_sddl(read))
+
+
+@pytest.mark.parametrize("kind", ACE_CLASSES.values())
+@settings(max_examples=25)
+@given(data=st.data())
+def test_entries_of_every_kind_read_back_to_the_same_value(kind, data):
+    ace = data.draw(entries_of(kind, st.binary(max_size=40)))
+    written = write_ace(ace)
+    assert ace == read_ace(written)
+    assert (ace,) == read_acl(write_acl(Acl((ace,)))).aces
+    assert len(written) == ace.size
+
+
+@given(any_descriptors)
+def test_descriptors_with_entries_of_any_kind_read_back_to_the_same_value(sd):
+    written = write_security_descriptor(sd)
+    assert sd == read_security_descriptor(written)
+    for acl in (sd.dacl, sd.sacl):
+        if isinstance(acl, Acl):
+            assert acl == read_acl(write_acl(acl))
+
+
+@pytest.mark.parametrize(("letters", "kind"), KINDS.items())
+@settings(max_examples=25)
+@given(data=st.data())
+def test_entries_that_sddl_has_words_for_read_back_to_the_same_value(
+    letters, kind, data
+):
+    acl = Acl((data.draw(printable_entries(letters, kind)),))
+    if kind.place is Place.DACL:
+        sd = SecurityDescriptor(acl)
+    else:
+        sd = SecurityDescriptor(NoAcl.ABSENT, sacl=acl)
+    for domain in (None, DOMAIN):
+        assert sd == read_sddl(write_sddl(sd, domain=domain), domain=domain)
+
+
+@given(any_descriptors)
+def test_what_sddl_has_no_words_for_raises_our_errors_alone(sd):
+    with suppress(InvalidAclError, InvalidClaimError, InvalidConditionError):
+        write_sddl(sd)

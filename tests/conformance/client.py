@@ -1,7 +1,7 @@
 """Answer the conformance protocol: JSON lines in, JSON lines out.
 
-It only translates. Everything is decided by Stead's public functions; what Stead does
-not do yet is answered with `UNSUPPORTED`, never with a guess.
+It only translates. Everything is decided by Stead's public functions; an operation that
+the protocol does not have is answered with `UNSUPPORTED`, never with a guess.
 """
 
 from __future__ import annotations
@@ -11,12 +11,23 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from stead.codec.condition_text import condition_to_sddl, read_condition_text
+from stead.codec.pac import read_pac
 from stead.codec.sid_text import read_sid
 from stead.decision.access_check import access_check
-from stead.decision.token_ops import adjust_privileges, duplicate_token
-from stead.errors import SteadError
+from stead.decision.auto_inherit_flags import AutoInheritFlags
+from stead.decision.callbacks import condition_context
+from stead.decision.conditional import evaluate
+from stead.decision.new_object import create_object_descriptor
+from stead.decision.restricting import restrict_token, split_token
+from stead.decision.token_ops import adjust_groups, adjust_privileges, duplicate_token
+from stead.errors import InvalidSddlError, SteadError
 from stead.model.access_mask import FILE_MAPPING, GenericMapping
 from stead.model.acl import ABSENT_DACL
+from stead.model.claim import Claim, ClaimFlags, ClaimType, ClaimValue
+from stead.model.decision import Intent, ObjectType
+from stead.model.guid import Guid
+from stead.model.policy import CentralAccessPolicy, CentralAccessRule
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
@@ -32,27 +43,6 @@ from stead.model.well_known import MEDIUM_LEVEL, NULL_SID
 from stead.model.well_known_types import well_known_sid
 
 Message = dict[str, Any]
-
-LATER_IN_TOKENS: Final = (
-    "restricted",
-    "write_restricted",
-    "device_groups",
-    "user_claims",
-    "device_claims",
-    "local_claims",
-)
-LATER_IN_QUESTIONS: Final = (
-    "object_types",
-    "self_sid",
-    "result_list",
-    "intent",
-    "central_policies",
-)
-
-
-class UnsupportedError(Exception):
-    """The question needs something that Stead does not do."""
-
 
 # --- descriptors and SIDs -----------------------------------------------------------
 
@@ -144,16 +134,80 @@ def policy_from(names: list[str]) -> MandatoryPolicy:
     return policy
 
 
+def octets(value: str) -> bytes:
+    return bytes.fromhex(value)
+
+
+CLAIM_TYPES: Final[dict[str, tuple[ClaimType, Callable[[Any], ClaimValue]]]] = {
+    "int64": (ClaimType.INT64, int),
+    "uint64": (ClaimType.UINT64, int),
+    "string": (ClaimType.STRING, str),
+    "sid": (ClaimType.SID, read_sid),
+    "boolean": (ClaimType.BOOLEAN, bool),
+    "octets": (ClaimType.OCTET_STRING, octets),
+}
+CLAIM_FLAGS: Final = {
+    "case_sensitive": ClaimFlags.VALUE_CASE_SENSITIVE,
+    "disabled": ClaimFlags.DISABLED,
+    "deny_only": ClaimFlags.USE_FOR_DENY_ONLY,
+}
+
+
+def claim_from(entry: Message) -> Claim:
+    kind = entry["type"]
+    if isinstance(kind, int):
+        kind = next(name for name, (number, _) in CLAIM_TYPES.items() if number == kind)
+    number, convert = CLAIM_TYPES[kind]
+    named = entry.get("flags") or ()
+    flags = ClaimFlags(named if isinstance(named, int) else 0)
+    for name in () if isinstance(named, int) else named:
+        flags |= CLAIM_FLAGS[name]
+    if entry.get("case_sensitive"):
+        flags |= ClaimFlags.VALUE_CASE_SENSITIVE
+    values = entry.get("values", ())
+    if isinstance(values, dict):
+        values = range(*values["range"])
+    return Claim(entry["name"], number, tuple(convert(v) for v in values), flags)
+
+
+def claim_to(claim: Claim) -> Message:
+    names = {kind: name for name, (kind, _) in CLAIM_TYPES.items()}
+    return {
+        "name": claim.name,
+        "type": names[claim.type],
+        "values": [
+            value.hex()
+            if claim.type is ClaimType.OCTET_STRING and isinstance(value, bytes)
+            else str(value)
+            if claim.type is ClaimType.SID
+            else value
+            for value in claim.values
+        ],
+        "flags": int(claim.flags),
+    }
+
+
+def claims(message: Message, key: str) -> tuple[Claim, ...]:
+    return tuple(claim_from(entry) for entry in message.get(key) or ())
+
+
+def groups(message: Message, key: str) -> tuple[TokenGroup, ...]:
+    return tuple(group_from(entry) for entry in message.get(key) or ())
+
+
+def restricting_from(message: Message) -> tuple[Sid, ...]:
+    entries = message.get("restricted") or ()
+    return tuple(read_sid(e if isinstance(e, str) else e["sid"]) for e in entries)
+
+
 def token_from(message: Message) -> AccessToken:
-    if any(message.get(key) for key in LATER_IN_TOKENS):
-        raise UnsupportedError
     user = optional_sid(message, "user")
     default_dacl = message.get("default_dacl")
     return AccessToken(
         user=NULL_SID if user is None else user,
         user_is_deny_only=user is None or message.get("user_deny_only", False),
-        groups=tuple(group_from(entry) for entry in message.get("groups", ())),
-        privileges=tuple(privilege_from(p) for p in message.get("privileges", ())),
+        groups=groups(message, "groups"),
+        privileges=tuple(privilege_from(p) for p in message.get("privileges") or ()),
         type=TokenType[message.get("type", "impersonation").upper()],
         level=ImpersonationLevel[message.get("level", "impersonation").upper()],
         owner=optional_sid(message, "owner"),
@@ -163,6 +217,12 @@ def token_from(message: Message) -> AccessToken:
         else ABSENT_DACL,
         integrity=optional_sid(message, "integrity") or MEDIUM_LEVEL,
         mandatory_policy=policy_from(message.get("mandatory_policy", ["NO_WRITE_UP"])),
+        restricting_sids=restricting_from(message),
+        is_write_restricted=message.get("write_restricted") or False,
+        device_groups=groups(message, "device_groups"),
+        user_claims=claims(message, "user_claims"),
+        device_claims=claims(message, "device_claims"),
+        local_claims=claims(message, "local_claims"),
     )
 
 
@@ -198,6 +258,12 @@ def token_to(token: AccessToken) -> Message:
         if token.primary_group is None
         else str(token.primary_group),
         "default_dacl": dacl or None,
+        "restricted": [str(sid) for sid in token.restricting_sids],
+        "write_restricted": token.is_write_restricted,
+        "device_groups": [group_to(group) for group in token.device_groups],
+        "user_claims": [claim_to(claim) for claim in token.user_claims],
+        "device_claims": [claim_to(claim) for claim in token.device_claims],
+        "local_claims": [claim_to(claim) for claim in token.local_claims],
     }
 
 
@@ -229,12 +295,45 @@ def duplicate(old: AccessToken, wanted: dict[str, str]) -> AccessToken:
     )
 
 
-def restrict(_old: AccessToken, _wanted: Message) -> AccessToken:
-    raise UnsupportedError
+RESTRICT_NAMES: Final = {
+    "deny_only": ("deny_only", "disable_sids", "sids_to_disable", "disable"),
+    "delete_privileges": ("delete_privileges", "privileges_to_delete"),
+    "restricting_sids": (
+        "restricted",
+        "restricting_sids",
+        "sids_to_restrict",
+        "restrict_sids",
+    ),
+}
+
+
+def restrict(old: AccessToken, wanted: Message) -> AccessToken:
+    def named(key: str) -> list[str]:
+        return next((wanted[n] for n in RESTRICT_NAMES[key] if wanted.get(n)), [])
+
+    flags = {flag.lower() for flag in wanted.get("flags") or ()}
+    flags |= {key for key, value in wanted.items() if value is True}
+    if "lua_token" in flags:
+        pair = split_token(old)
+        old = old if pair is None else pair.limited
+    return restrict_token(
+        old,
+        deny_only=[read_sid(text) for text in named("deny_only")],
+        delete_privileges=[Privilege(name) for name in named("delete_privileges")],
+        restricting_sids=[read_sid(text) for text in named("restricting_sids")],
+        disable_max_privilege="disable_max_privilege" in flags,
+        write_restricted="write_restricted" in flags,
+        sandbox_inert="sandbox_inert" in flags,
+    )
+
+
+def adjust_group(old: AccessToken, changes: dict[str, bool]) -> AccessToken:
+    return adjust_groups(old, {read_sid(sid): on for sid, on in changes.items()})
 
 
 ACTS: Final = {
     "adjust_privileges": adjust,
+    "adjust_groups": adjust_group,
     "duplicate": duplicate,
     "restrict": restrict,
 }
@@ -243,21 +342,114 @@ ACTS: Final = {
 # --- access -------------------------------------------------------------------------
 
 
-def access(message: Message) -> Message:
-    if any(message.get(key) for key in LATER_IN_QUESTIONS):
-        raise UnsupportedError
-    who = token_from(message["token"])
+def descriptor_from(message: Message) -> SecurityDescriptor:
     if "sd_hex" in message:
-        descriptor = SecurityDescriptor.from_bytes(bytes.fromhex(message["sd_hex"]))
-    else:
-        descriptor = SecurityDescriptor.from_sddl(message["sddl"])
+        return SecurityDescriptor.from_bytes(bytes.fromhex(message["sd_hex"]))
+    return SecurityDescriptor.from_sddl(message["sddl"], domain=domain_of(message))
+
+
+def mapping_from(message: Message) -> GenericMapping:
     named = message.get("mapping")
-    mapping = GenericMapping(*named) if named else FILE_MAPPING
-    decision = access_check(who, descriptor, message["desired"], mapping)
-    return {
+    return GenericMapping(*named) if named else FILE_MAPPING
+
+
+def rule_from(entry: Message) -> CentralAccessRule:
+    applies, staged = entry.get("applies_to"), entry.get("staged_dacl")
+    return CentralAccessRule(
+        SecurityDescriptor.from_sddl(entry["dacl"]).dacl,
+        applies_to=read_condition_text(applies) if applies else None,
+        staged_dacl=SecurityDescriptor.from_sddl(staged).dacl if staged else None,
+    )
+
+
+def policies_from(message: Message) -> tuple[CentralAccessPolicy, ...]:
+    return tuple(
+        CentralAccessPolicy(read_sid(sid), tuple(rule_from(rule) for rule in rules))
+        for sid, rules in (message.get("central_policies") or {}).items()
+    )
+
+
+def access(message: Message) -> Message:
+    intent = Intent.NONE
+    for name in message.get("intent") or ():
+        intent |= Intent[name.upper()]
+    decision = access_check(
+        token_from(message["token"]),
+        descriptor_from(message),
+        message["desired"],
+        mapping_from(message),
+        object_types=[
+            ObjectType(node["level"], Guid.from_string(node["guid"]))
+            for node in message.get("object_types") or ()
+        ],
+        self_sid=optional_sid(message, "self_sid"),
+        intent=intent,
+        policies=policies_from(message),
+    )
+    answer = {
         "allowed": decision.allowed,
         "granted": decision.granted,
         "privileges_used": [used.value for used in decision.privileges_used],
+    }
+    if message.get("result_list"):
+        results = decision.object_results or (decision,)
+        answer["object_results"] = [
+            {"allowed": result.allowed, "granted": result.granted} for result in results
+        ]
+    return answer
+
+
+# --- conditions, new objects, tickets -----------------------------------------------
+
+
+def condition_text(message: Message) -> Message:
+    domain = domain_of(message)
+    read = read_condition_text(message["text"], domain=domain)
+    return {"text": condition_to_sddl(read, domain=domain)}
+
+
+def condition(message: Message) -> Message:
+    who = token_from(message["token"])
+    context = condition_context(who, claims(message, "resource_attributes"))
+    try:
+        truth = evaluate(read_condition_text(f"({message['expr']})"), context)
+    except InvalidSddlError:
+        raise
+    except SteadError:
+        return {"value": "error"}
+    return {"value": truth.name.lower()}
+
+
+def new_object(message: Message) -> Message:
+    def descriptor(key: str) -> SecurityDescriptor | None:
+        text = message.get(key)
+        if text is None:
+            return None
+        return SecurityDescriptor.from_sddl(text, domain=domain_of(message))
+
+    kind = message.get("object_type")
+    made = create_object_descriptor(
+        descriptor("parent"),
+        descriptor("creator"),
+        token_from(message["token"]),
+        is_container=message["is_container"],
+        object_types=(Guid.from_string(kind),) if kind else (),
+        flags=AutoInheritFlags(message.get("auto_inherit_flags") or 0),
+        mapping=mapping_from(message),
+    )
+    text = made.to_sddl(domain=domain_of(message))
+    return {"sddl": text, "hex": made.to_bytes().hex()}
+
+
+def pac(message: Message) -> Message:
+    read = read_pac(bytes.fromhex(message["hex"]))
+    return {
+        "user_sid": str(read.user_sid),
+        "group_sids": [str(sid) for sid in read.group_sids],
+        "resource_group_sids": [str(sid) for sid in read.resource_group_sids],
+        "user_claims": [claim_to(claim) for claim in read.user_claims],
+        "device_claims": [claim_to(claim) for claim in read.device_claims],
+        "upn": read.upn,
     }
 
 
@@ -272,6 +464,10 @@ OPERATIONS: Final[dict[str, Callable[[Message], Message]]] = {
     "well_known_sid": well_known,
     "token": token,
     "access": access,
+    "condition_text": condition_text,
+    "condition": condition,
+    "new_object": new_object,
+    "pac": pac,
 }
 
 
@@ -281,8 +477,6 @@ def answer(message: Message) -> Message:
         return {"error": "UNSUPPORTED"}
     try:
         return operation(message)
-    except UnsupportedError:
-        return {"error": "UNSUPPORTED"}
     except SteadError as error:
         return {"error": error.win32_name}
     except (KeyError, ValueError):

@@ -41,22 +41,113 @@ def test_answers_come_in_order_with_their_ids():
     ] == answers
 
 
-def test_what_stead_does_not_do_is_unsupported_and_what_it_refuses_has_a_name():
-    token = {"user": ANN, "restricted": ["S-1-5-12"]}
+def test_what_the_protocol_does_not_have_is_unsupported_and_a_refusal_has_a_name():
     answers = ask(
+        {"op": "sing"},
         {"op": "pac", "hex": ""},
-        {"op": "access", "sddl": "O:SYG:SYD:", "token": token, "desired": 1},
-        {"op": "token", "token": {"user": ANN}, "do": [{"restrict": {}}]},
         {"op": "sid", "sid": "DA"},
         {"op": "repack", "hex": "zz"},
+        {"op": "condition_text", "text": "(a == )"},
     )
     assert [
         "UNSUPPORTED",
-        "UNSUPPORTED",
-        "UNSUPPORTED",
+        "ERROR_INVALID_DATA",
         "ERROR_INVALID_SECURITY_DESCR",
         "ERROR_INVALID_PARAMETER",
+        "ERROR_INVALID_SECURITY_DESCR",
     ] == [answer["error"] for answer in answers]
+
+
+def test_every_side_of_a_question_is_translated():
+    restricted = {"user": ANN, "restricted": ["S-1-5-12"], "write_restricted": True}
+    claims = [{"name": "Ring", "type": "int64", "values": [1], "flags": []}]
+    root, leaf = (f"0000000{n}-0000-0000-0000-000000000000" for n in (1, 2))
+    answers = ask(
+        {
+            "op": "access",
+            "sddl": f"O:SYG:SYD:(A;;FR;;;{ANN})",
+            "token": restricted,
+            "desired": 1,
+        },
+        {
+            "op": "access",
+            "sddl": f"O:SYG:SYD:(XA;;FR;;;{ANN};(@User.Ring == 1))",
+            "token": {"user": ANN, "user_claims": claims},
+            "desired": 1,
+        },
+        {
+            "op": "access",
+            "sddl": f"O:SYG:SYD:(OA;;CC;{leaf};;PS)",
+            "token": {"user": ANN},
+            "self_sid": ANN,
+            "desired": 1,
+            "object_types": [{"level": 0, "guid": root}, {"level": 1, "guid": leaf}],
+            "result_list": True,
+        },
+        {
+            "op": "access",
+            "sddl": f"O:SYG:SYD:(A;;FA;;;{ANN})S:(SP;;;;;S-1-17-1)",
+            "token": {"user": ANN},
+            "desired": 2,
+            "central_policies": {"S-1-17-1": [{"dacl": f"D:(A;;FR;;;{ANN})"}]},
+        },
+        {
+            "op": "access",
+            "sddl": "O:SYG:SYD:",
+            "token": {"user": ANN, "privileges": ["SeBackupPrivilege"]},
+            "desired": 1,
+            "intent": ["backup"],
+        },
+    )
+    assert [True, True, True, False, True] == [a["allowed"] for a in answers]
+    both = [{"allowed": True, "granted": 1}] * 2
+    assert both == answers[2]["object_results"]
+    assert ["SeBackupPrivilege"] == answers[4]["privileges_used"]
+
+
+def test_a_token_is_restricted():
+    ((answer),) = ask(
+        {
+            "op": "token",
+            "token": {"user": ANN, "groups": ["S-1-1-0"]},
+            "do": [
+                {"restrict": {"deny_only": ["S-1-1-0"], "restricted": ["S-1-5-12"]}}
+            ],
+        }
+    )
+    assert ["S-1-5-12"] == answer["token"]["restricted"]
+    assert answer["token"]["groups"][0]["deny_only"]
+
+
+def test_a_condition_is_evaluated_and_printed():
+    answers = ask(
+        {"op": "condition_text", "text": "(@user.Ring==1)"},
+        {"op": "condition", "expr": "@User.Ring == 1", "token": {"user": ANN}},
+        {
+            "op": "condition",
+            "expr": "@Resource.Ring",
+            "token": {"user": ANN},
+            "resource_attributes": [
+                {"name": "Ring", "type": "uint64", "values": [1]},
+            ],
+        },
+    )
+    assert "(@USER.Ring == 1)" == answers[0]["text"]
+    assert ["unknown", "true"] == [answer["value"] for answer in answers[1:]]
+
+
+def test_a_new_object_inherits():
+    ((answer),) = ask(
+        {
+            "op": "new_object",
+            "parent": f"O:SYG:SYD:(A;OICI;FR;;;{ANN})",
+            "creator": None,
+            "is_container": False,
+            "auto_inherit_flags": 1,
+            "token": {"user": ANN},
+        }
+    )
+    assert answer["sddl"].endswith(f"D:AI(A;ID;FR;;;{ANN})")
 
 
 def test_an_access_question_is_judged():

@@ -31,7 +31,8 @@ from tests.decision.cases import (
     token,
 )
 
-from stead.decision.access_check import access_check, is_granted
+from stead.decision.access_check import access_check
+from stead.decision.fast import is_granted
 from stead.errors import InvalidAccessMaskError
 from stead.model.access_mask import FILE_MAPPING, FileRights
 from stead.model.ace import (

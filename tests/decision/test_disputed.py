@@ -24,7 +24,8 @@ from tests.decision.cases import (
     token,
 )
 
-from stead.decision.access_check import access_check, is_granted
+from stead.decision.access_check import access_check
+from stead.decision.fast import is_granted
 from stead.errors import (
     BadImpersonationLevelError,
     GenericNotMappedError,

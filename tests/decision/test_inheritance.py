@@ -6,27 +6,26 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
-from tests.decision.cases import (
+from tests.decision.making import (
     ALICE,
     BOB,
-    DENY_ONLY,
-    INHERIT_ONLY,
+    CI,
     INTERNS,
+    IO,
     MAPPING,
-    MAXIMUM,
+    OWNING,
     READ,
     STAFF,
     WRITE,
-    PuzzleAce,
     allow,
-    check,
     deny,
-    guarded,
+    described,
     label,
     token,
 )
 from tests.strategies import tokens
 
+from stead.decision.access_check import access_check
 from stead.decision.inheritance import (
     new_object_descriptor,
     require_owner,
@@ -35,7 +34,12 @@ from stead.decision.inheritance import (
 )
 from stead.errors import InvalidAclError, InvalidOwnerError, PrivilegeNotHeldError
 from stead.model.access_mask import AccessMask
-from stead.model.ace import AceFlags, SystemAuditAce
+from stead.model.ace import (
+    AccessAllowedAce,
+    AceFlags,
+    OpaqueAce,
+    SystemAuditAce,
+)
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
 from stead.model.privilege import Privilege
 from stead.model.token import GroupAttributes, TokenGroup
@@ -48,8 +52,19 @@ from stead.model.well_known import (
     MEDIUM_LEVEL,
 )
 
-OWNING = GroupAttributes.ENABLED | GroupAttributes.OWNER
+DENY_ONLY = GroupAttributes.USE_FOR_DENY_ONLY
+MAXIMUM = int(AccessMask.MAXIMUM_ALLOWED)
 AUDIT = SystemAuditAce(EVERYONE, 1 << 31, AceFlags.FAILED_ACCESS)
+
+
+class PuzzleAce(AccessAllowedAce):
+    """An entry of a kind that a program made up."""
+
+    __slots__ = ()
+
+
+def check(who, what, desired):
+    return access_check(who, what, desired, MAPPING)
 
 
 def made(who, **given_parts):
@@ -140,20 +155,24 @@ def test_creator_entries_name_the_creator():
 
 
 def test_an_inherit_only_entry_is_kept_for_the_children():
-    entry = allow(CREATOR_OWNER, 1 << 28, INHERIT_ONLY)
+    entry = allow(CREATOR_OWNER, 1 << 28, CI | IO)
     assert (entry,) == made(token(), dacl=Acl((entry,))).dacl.aces
 
 
-@pytest.mark.parametrize("entry", [AUDIT, label(LOW_LEVEL, 1), PuzzleAce(BOB, READ)])
+@pytest.mark.parametrize(
+    "entry", [AUDIT, label(LOW_LEVEL, 1), PuzzleAce(BOB, READ), OpaqueAce()]
+)
 def test_a_dacl_holds_allow_and_deny_entries_alone(entry):
     with pytest.raises(InvalidAclError):
         made(token(), dacl=Acl((entry,)))
 
 
-def test_a_sacl_holds_audit_entries_and_labels_alone():
+def test_a_sacl_holds_system_entries_of_known_kinds_alone():
     who = token(privileges=[Privilege.SECURITY])
     with pytest.raises(InvalidAclError):
         made(who, sacl=Acl((PuzzleAce(BOB, READ),)))
+    with pytest.raises(InvalidAclError):
+        made(who, sacl=Acl((OpaqueAce(),)))
 
 
 def test_audit_entries_need_security_privilege():
@@ -217,6 +236,6 @@ def test_each_part_of_a_descriptor_takes_its_own_right(parts, needed):
 
 
 def test_the_owner_may_change_the_dacl_and_not_the_owner():
-    what = guarded(owner=ALICE)
+    what = described(owner=ALICE)
     assert check(token(), what, rights_to_set(dacl=True))
     assert not check(token(), what, rights_to_set(owner=True))

@@ -4,8 +4,9 @@ usage: run.py [--seconds N] [--seed N]
 
 Each target is given valid seeds, changed at random, and raw noise. Nothing may escape
 but an error of Stead's own; and what is accepted must hold the target's law (what is
-read, written and read again is the same). A failure is printed with the seed, the
-target and the input, and the status is 1.
+read, written and read again is the same). The codec room's readers are those of
+`targets.py`, which coverage_guided.py knows too. A failure is printed with the seed,
+the target and the input, and the status is 1.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from uuid import UUID
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fuzz.targets import TOKENS, Target, codec_targets, text_of
 
 from stead.errors import RemoteProtocolError, SteadError
 from stead.gates.dde import messages as dde
@@ -46,17 +50,9 @@ from stead.gates.pipe.protocol import PipeProtocol, Role
 from stead.ledger.canonical import read_record, write_record
 from stead.ledger.chain import Verification
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
-from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.server.workers.plain_data import read_plain, write_plain
 
-SDDL = (
-    "O:BAG:SYD:(A;;GA;;;BA)(D;OICI;0x1f01ff;;;S-1-5-21-1-2-3-1001)",
-    "O:S-1-22-1-1000G:S-1-22-2-1000D:PAI(A;CI;FR;;;WD)(A;;CCDC;;;AU)S:(AU;SAFA;GA;;;WD)",
-    "D:NO_ACCESS_CONTROL",
-    "S:(ML;;NW;;;HI)",
-)
-SIDS = ("S-1-5-32-544", "S-1-0x123456789abc-1", "S-1-5-21-1-2-3-4294967295")
 _WHO = Principal(Sid.from_string("S-1-5-21-1-2-3-1001"), "alice")
 _RECORD = AuditRecord(
     event=AuditEvent.OBJECT_ACCESS,
@@ -117,44 +113,6 @@ DDE_ANSWERS = (
 )
 
 
-@dataclass(frozen=True)
-class Target:
-    """One reader.
-
-    Attributes:
-        name: what it reads.
-        seeds: input that is valid, or nearly.
-        read: reads it; returns if the law held, raises whatever it raises.
-    """
-
-    name: str
-    seeds: tuple[bytes, ...]
-    read: Callable[[bytes], None]
-
-
-def read_binary(data: bytes) -> None:
-    """Read a descriptor; what is accepted is written and read as the same."""
-    found = SecurityDescriptor.from_bytes(data)
-    assert found == SecurityDescriptor.from_bytes(found.to_bytes())
-
-
-def read_sddl(data: bytes) -> None:
-    """Read SDDL; what is accepted is written and read as the same."""
-    found = SecurityDescriptor.from_sddl(data.decode("utf-8", "surrogateescape"))
-    assert found == SecurityDescriptor.from_sddl(found.to_sddl())
-
-
-def read_sid_text(data: bytes) -> None:
-    """Read a SID's text; what is accepted is written and read as the same."""
-    found = Sid.from_string(data.decode("utf-8", "surrogateescape"))
-    assert found == Sid.from_string(str(found))
-
-
-def read_sid_bytes(data: bytes) -> None:
-    """Read a SID's bytes; what is accepted is those bytes."""
-    assert data == Sid.from_bytes(data).to_bytes()
-
-
 def read_body(data: bytes) -> None:
     """Read a record; what is accepted is written and read as the same."""
     found = read_record(data)
@@ -163,7 +121,7 @@ def read_body(data: bytes) -> None:
 
 def read_witness(data: bytes) -> None:
     """Read a witness; what is accepted prints as the same."""
-    found = Verification.from_string(data.decode("utf-8", "surrogateescape"))
+    found = Verification.from_string(text_of(data))
     assert found == Verification.from_string(str(found))
 
 
@@ -273,14 +231,8 @@ def framed(*messages: Message) -> bytes:
 
 def targets() -> list[Target]:
     """Return every reader with its seeds."""
-    descriptors = [SecurityDescriptor.from_sddl(text) for text in SDDL]
-    binaries = tuple(descriptor.to_bytes() for descriptor in descriptors)
-    sids = tuple(Sid.from_string(text).to_bytes() for text in SIDS)
     return [
-        Target("binary descriptor", binaries, read_binary),
-        Target("SDDL", tuple(text.encode() for text in SDDL), read_sddl),
-        Target("SID text", tuple(text.encode() for text in SIDS), read_sid_text),
-        Target("SID bytes", sids, read_sid_bytes),
+        *codec_targets(),
         Target("pipe opening", (framed(HELLO),), read_opening),
         Target("pipe requests", (framed(*REQUESTS, Goodbye()),), read_requests),
         Target("pipe answers", (framed(*ANSWERS, Goodbye()),), read_answers),
@@ -348,6 +300,7 @@ STUMBLES = (
     b"1e999", b"NaN", b"-1", b"99999999999999999999999", b"S-1-", b"0x",
     "\u0661".encode(),
     "\U0001d7d8".encode(), b"\xed\xb2\x80", b"\r\n", b"\\ud800", b" ", b"D:", b"S:P",
+    *TOKENS,
 )  # fmt: skip
 CHANGES = (flip, overwrite, cut, double, insert)
 

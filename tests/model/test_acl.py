@@ -3,12 +3,31 @@
 import pytest
 
 from stead.errors import InvalidAclError
-from stead.model.ace import AccessAllowedAce, AccessDeniedAce, allow
-from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl, NoAcl
+from stead.model.ace import (
+    AccessAllowedAce,
+    AccessAllowedObjectAce,
+    AccessDeniedAce,
+    OpaqueAce,
+)
+from stead.model.acl import (
+    ABSENT_DACL,
+    ABSENT_SACL,
+    MAXIMUM_ACL_SIZE,
+    NULL_DACL,
+    NULL_SACL,
+    Acl,
+    NoAcl,
+    checked_acl,
+    lowest_revision,
+)
+from stead.model.explicit_access import allow
 from stead.model.well_known import EVERYONE
 
 ALLOW = AccessAllowedAce(EVERYONE, 1)
 DENY = AccessDeniedAce(EVERYONE, 1)
+OBJECT = AccessAllowedObjectAce(EVERYONE, 1)
+COMPOUND = OpaqueAce(type_number=0x04)
+UNKNOWN = OpaqueAce(type_number=0x16)
 
 
 def test_a_list_keeps_its_order():
@@ -37,7 +56,7 @@ def test_a_name_is_resolved_before_it_is_listed():
         Acl((allow("Users", 1),))
 
 
-@pytest.mark.parametrize("revision", [0, 1, 3, 5])
+@pytest.mark.parametrize("revision", [1, 5])
 def test_an_unknown_revision_is_refused(revision):
     with pytest.raises(InvalidAclError, match="revision"):
         Acl((), revision)
@@ -47,3 +66,42 @@ def test_a_list_holds_just_64_kib():
     assert 3276 == len(Acl((ALLOW,) * 3276))
     with pytest.raises(InvalidAclError, match="64 KiB"):
         Acl((ALLOW,) * 3277)
+
+
+@pytest.mark.parametrize(
+    ("aces", "expected"),
+    [
+        ((), 2),
+        ((ALLOW, DENY), 2),
+        ((UNKNOWN,), 2),
+        ((ALLOW, COMPOUND), 3),
+        ((COMPOUND, UNKNOWN), 3),
+        ((OBJECT,), 4),
+        ((COMPOUND, OBJECT), 4),
+        ((OBJECT, COMPOUND), 4),
+    ],
+)
+def test_a_list_has_the_lowest_revision_that_its_entries_allow(aces, expected):
+    assert expected == lowest_revision(aces)
+    assert expected == Acl(aces).revision
+
+
+@pytest.mark.parametrize("revision", [2, 3, 4])
+def test_a_revision_that_is_given_is_kept(revision):
+    assert revision == Acl((ALLOW,), revision).revision
+    assert revision == Acl((OBJECT,), revision).revision
+
+
+def test_entries_of_any_size_count_for_the_size_of_a_list():
+    half = OpaqueAce(body=bytes(MAXIMUM_ACL_SIZE // 2 - 2 - 8))
+    rest = OpaqueAce(body=bytes(MAXIMUM_ACL_SIZE - 8 - half.size - 4))
+    assert 2 == len(Acl((half, rest)))
+    with pytest.raises(InvalidAclError, match="an acl of 65536 bytes"):
+        Acl((half, rest, UNKNOWN))
+
+
+@pytest.mark.parametrize("revision", [2, 3, 4])
+def test_a_list_of_checked_parts_is_the_one_that_checks_them(revision):
+    made = checked_acl((ALLOW, OBJECT), revision)
+    assert Acl((ALLOW, OBJECT), revision) == made
+    assert hash(Acl((ALLOW, OBJECT), revision)) == hash(made)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stead.errors import InvalidSidError
 from stead.model import sid as sid_module
-from stead.model.sid import Sid
+from stead.model.sid import Sid, checked_sid
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "sid"
 DOMAIN = Sid.from_string("S-1-5-21-1-2-3")
@@ -138,3 +138,11 @@ def test_repr_says_how_it_reads():
 
 def test_plain_bytes_come_back_as_bytes():
     assert bytes is type(DOMAIN.to_bytes())
+
+
+def test_a_sid_of_checked_bytes_is_the_one_that_checks_them():
+    binary = bytes.fromhex("010200000000000520000000efbeadde")
+    made = checked_sid(binary)
+    assert Sid is type(made)
+    assert Sid(binary) == made
+    assert Sid(binary) is checked_sid(binary)

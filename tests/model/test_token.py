@@ -1,15 +1,23 @@
 """Tokens as values."""
 
+import copy
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stead.errors import SteadError
 from stead.model import privilege, token
+from stead.model.acl import ABSENT_DACL, Acl
+from stead.model.claim import Claim, ClaimType
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
+from stead.model.security_descriptor import SecurityDescriptor
+from stead.model.sid import Sid
 from stead.model.token import (
     AccessToken,
+    ElevationType,
     GroupAttributes,
     ImpersonationLevel,
     MandatoryPolicy,
@@ -17,8 +25,18 @@ from stead.model.token import (
     TokenSource,
     TokenType,
 )
-from stead.model.well_known import ADMINISTRATORS, EVERYONE, LOCAL_SYSTEM, USERS
+from stead.model.well_known import (
+    ADMINISTRATORS,
+    EVERYONE,
+    LOCAL_SYSTEM,
+    MEDIUM_LEVEL,
+    USERS,
+)
 
+PACKAGE = Sid.from_string("S-1-15-2-1-2-3-4-5-6-7")
+CAPABILITY = TokenGroup(Sid.from_string("S-1-15-3-1"))
+TRUST = Sid.from_string("S-1-19-512-4096")
+CLAIM = Claim("Title", ClaimType.STRING, ("PM",))
 DENY_ONLY = GroupAttributes.USE_FOR_DENY_ONLY
 ENABLED = GroupAttributes.ENABLED
 CONSTANTS = Path(__file__).parent.parent / "vectors" / "constants" / "token.json"
@@ -37,6 +55,7 @@ def test_every_constant_of_a_token_is_the_header_s():
         TokenType,
         ImpersonationLevel,
         MandatoryPolicy,
+        ElevationType,
     ):
         named = {(kind.__name__, name) for name in kind.__members__}
         assert not {pair for pair in named - listed if "NONE" != pair[1]}
@@ -174,3 +193,109 @@ def test_a_source_has_one_to_eight_letters(name):
 def test_levels_are_ordered_and_named():
     assert ImpersonationLevel.ANONYMOUS < ImpersonationLevel.DELEGATION
     assert "SecurityIdentification" == ImpersonationLevel.IDENTIFICATION.win32_name
+
+
+def test_a_token_that_says_no_more_is_ordinary():
+    made = AccessToken(USERS)
+    assert MEDIUM_LEVEL == made.integrity
+    assert ABSENT_DACL is made.default_dacl
+    assert not made.is_restricted
+    assert not made.is_write_restricted
+    assert not made.is_sandbox_inert
+    assert None is made.package
+    assert None is made.trust
+    assert None is made.security
+    assert ElevationType.DEFAULT is made.elevation
+    assert () == made.user_claims + made.device_claims + made.local_claims
+    assert () == made.device_groups + made.capabilities
+
+
+def test_restricting_sids_make_a_token_restricted():
+    assert AccessToken(USERS, restricting_sids=(EVERYONE,)).is_restricted
+    made = AccessToken(USERS, restricting_sids=(EVERYONE,), is_write_restricted=True)
+    assert made.is_write_restricted
+
+
+def test_restricting_sids_match_no_entry_for_the_token_itself():
+    made = AccessToken(USERS, restricting_sids=(EVERYONE,))
+    assert {USERS} == made.enabled_sids
+    assert {USERS} == made.deny_sids
+
+
+def test_a_write_restricted_token_has_restricting_sids():
+    with pytest.raises(SteadError, match="has restricting sids"):
+        AccessToken(USERS, is_write_restricted=True)
+
+
+def test_an_appcontainer_s_token_has_a_package_and_capabilities():
+    made = AccessToken(USERS, package=PACKAGE, capabilities=[CAPABILITY])
+    assert PACKAGE is made.package
+    assert (CAPABILITY,) == made.capabilities
+    assert {USERS} == made.enabled_sids
+
+
+def test_capabilities_without_a_package_are_refused():
+    with pytest.raises(SteadError, match="only an appcontainer"):
+        AccessToken(USERS, capabilities=(CAPABILITY,))
+
+
+@pytest.mark.parametrize("field", ["package", "trust", "integrity"])
+def test_a_sid_of_the_wrong_kind_is_refused_in_a_place_that_has_one(field):
+    with pytest.raises(SteadError, match="`S-1-1-0` is not a"):
+        AccessToken(USERS, **{field: EVERYONE})
+
+
+def test_a_process_trust_level_is_kept():
+    assert TRUST is AccessToken(USERS, trust=TRUST).trust
+
+
+@pytest.mark.parametrize("field", ["package", "trust", "restricting_sids"])
+@pytest.mark.parametrize("wrong", ["S-1-15-2-1", bytes(PACKAGE)])
+def test_every_identity_is_a_sid(field, wrong):
+    value = (wrong,) if field == "restricting_sids" else wrong
+    with pytest.raises(SteadError, match="each identity as a `Sid`"):
+        AccessToken(USERS, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("restricting_sids", EVERYONE),
+        ("device_groups", TokenGroup(EVERYONE)),
+        ("user_claims", CLAIM),
+        ("device_claims", CLAIM),
+        ("local_claims", CLAIM),
+    ],
+)
+def test_every_list_is_kept_as_a_tuple(field, value):
+    assert (value,) == getattr(AccessToken(USERS, **{field: [value]}), field)
+
+
+def test_a_token_s_own_descriptor_is_kept():
+    security = SecurityDescriptor(Acl(), owner=USERS)
+    assert security is AccessToken(USERS, security=security).security
+
+
+def test_what_was_worked_out_is_no_part_of_the_value():
+    first, second = (AccessToken(USERS, (TokenGroup(EVERYONE),)) for _ in range(2))
+    object.__setattr__(first, "kept_standing", object())
+    assert second == first
+    assert hash(second) == hash(first)
+    assert repr(second) == repr(first)
+    changed = replace(first, user=LOCAL_SYSTEM)
+    assert None is changed.kept_standing
+    assert {LOCAL_SYSTEM, EVERYONE} == changed.enabled_sids
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda token: pickle.loads(pickle.dumps(token))],  # noqa: S301
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_what_is_kept_stays_behind_when_a_token_is_copied(again):
+    made = AccessToken(USERS, (TokenGroup(EVERYONE),), user_claims=(CLAIM,))
+    object.__setattr__(made, "kept_standing", object())
+    copied = again(made)
+    assert made == copied
+    assert None is copied.kept_standing
+    assert made.enabled_sids == copied.enabled_sids

@@ -8,6 +8,8 @@ import pytest
 from stead.errors import InvalidSidError
 from stead.model.sid import Sid
 from stead.model.well_known import (
+    ALL_APPLICATION_PACKAGES,
+    ALL_RESTRICTED_APPLICATION_PACKAGES,
     EVERYONE,
     HIGH_LEVEL,
     MEDIUM_LEVEL,
@@ -15,6 +17,8 @@ from stead.model.well_known import (
     gid_of,
     integrity_level,
     is_integrity_level,
+    is_package,
+    is_trust_level,
     logon_sid,
     service_sid,
     uid_of,
@@ -96,3 +100,37 @@ def test_integrity_levels_are_numbers():
     assert is_integrity_level(HIGH_LEVEL)
     assert not is_integrity_level(EVERYONE)
     assert not is_integrity_level(Sid.from_string("S-1-16-1-2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("S-1-15-2-1-2", True),
+        ("S-1-15-2-1-2-3-4-5-6-7", True),
+        ("S-1-15-3-1", False),
+        ("S-1-16-2-1", False),
+        ("S-1-5-15-2", False),
+    ],
+)
+def test_a_package_s_sid_begins_with_its_authority_and_number(text, expected):
+    assert expected is is_package(Sid.from_string(text))
+
+
+def test_the_groups_of_all_packages_are_no_package():
+    assert not is_package(ALL_APPLICATION_PACKAGES)
+    assert not is_package(ALL_RESTRICTED_APPLICATION_PACKAGES)
+    assert not is_package(Sid.from_string("S-1-15-2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("S-1-19-512-4096", True),
+        ("S-1-19-0-0", True),
+        ("S-1-19-512", False),
+        ("S-1-19-512-4096-1", False),
+        ("S-1-16-512-4096", False),
+    ],
+)
+def test_a_trust_level_has_a_type_and_a_level(text, expected):
+    assert expected is is_trust_level(Sid.from_string(text))

@@ -10,8 +10,8 @@ from stead.errors import LedgerUnavailableError
 from stead.ledger.ledger import Ledger
 from stead.ledger.query import Query
 from stead.model.access_mask import Rights
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.explicit_access import allow
 from stead.model.sid import Sid
 from stead.monitor import context, tripwire
 from stead.server.enforcement import Enforcement

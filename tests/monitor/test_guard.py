@@ -20,8 +20,8 @@ from stead.errors import (
     StoreUnavailableError,
 )
 from stead.ledger.query import Query
-from stead.model.ace import audit
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.explicit_access import audit
 from stead.model.privilege import Privilege
 from stead.model.token import ImpersonationLevel
 from stead.monitor.context import FrameKind, effective_token

@@ -8,7 +8,7 @@ from stead.errors import (
     LogonSessionEndedError,
 )
 from stead.model.access_mask import AccessMask
-from stead.model.ace import allow
+from stead.model.explicit_access import allow
 from stead.monitor.securable_object import ObjectKind
 
 

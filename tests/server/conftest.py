@@ -11,8 +11,8 @@ import pytest
 
 from stead.ledger.query import Query
 from stead.model.access_mask import Rights
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent, AuditRecord
+from stead.model.explicit_access import allow
 from stead.monitor import context
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer

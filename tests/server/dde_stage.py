@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from stead.gates.dde.ports import AdviseKind, QualityOfService
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.peer import PeerEvidence
-from stead.model.ace import allow
+from stead.model.explicit_access import allow
 from stead.server.dde import DdeDesk, DdeRights
 
 ALICE, BOB, STRANGER = 70001, 70002, 70999

@@ -11,8 +11,8 @@ from stead.errors import (
     StaleVersionError,
 )
 from stead.ledger.query import Query
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.explicit_access import allow
 from stead.monitor.recorder import LONGEST_TEXT
 from stead.server.composition import Settings, _turns
 

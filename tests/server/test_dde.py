@@ -26,8 +26,8 @@ from stead.errors import (
 from stead.gates.dde.ports import DdeData, QualityOfService, Tracking
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.ports import public_refusal
-from stead.model.ace import allow, deny
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.explicit_access import allow, deny
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
 from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
 from stead.model.well_known import ADMINISTRATORS, SYSTEM_LEVEL

@@ -22,8 +22,8 @@ from stead.errors import (
 from stead.gates.dde.ports import AdviseKind
 from stead.gates.ports import public_refusal
 from stead.ledger.query import Query
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.explicit_access import allow
 from stead.server.dde import DdeRights
 from stead.server.dde.advises import Bell, Rounds
 

@@ -17,8 +17,8 @@ from tests.server.dde_stage import (
     until_advised,
 )
 
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
 from stead.server.dde import DdeDesk, DdeRights
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from stead.errors import AccessDeniedError, UnknownAccountError
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
 from stead.model.privilege import Privilege
 
 

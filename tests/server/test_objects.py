@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from stead.authority.sessions import LEASE
+from stead.codec.condition_binary import write_condition
+from stead.codec.condition_text import read_condition_text
 from stead.errors import (
     AccessDeniedError,
     InvalidNameError,
@@ -20,16 +22,17 @@ from stead.errors import (
 from stead.model import well_known
 from stead.model.access_mask import AccessMask, GenericMapping, Rights
 from stead.model.ace import (
+    AccessAllowedCallbackAce,
     AccessDeniedAce,
+    AccessDeniedCallbackObjectAce,
     MandatoryLabelAce,
     SystemAuditAce,
-    allow,
-    audit,
-    deny,
 )
 from stead.model.acl import ABSENT_SACL
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow, audit, deny
 from stead.model.privilege import Privilege
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.securable_object import ObjectKind
@@ -361,3 +364,36 @@ def test_a_kind_whose_names_do_not_say_its_mapping_keeps_it(open_server, place):
         first.protect("jobs", Queue, [allow("alice", AccessMask.GENERIC_ALL)])
     found = open_server(store=place).find_object("jobs")
     assert ObjectKind.of(Queue).mapping == found.kind.mapping
+
+
+# --- conditions and attributes ------------------------------------------------------
+
+
+def test_conditional_entries_and_attributes_guard_objects_like_others(
+    server, client_of, plan, rights
+):
+    server.accounts.grant("bob", Privilege.SECURITY)
+    secret = 'S:(RA;;;;;WD;("Level",TI,0x0,3))'
+    attribute = SecurityDescriptor.from_sddl(secret).sacl.aces[0]
+    condition = write_condition(read_condition_text("(@Resource.Level == 3)"))
+    alice = client_of(server, "alice").sid
+    mine = AccessAllowedCallbackAce(alice, rights.READ, application_data=condition)
+    server.set_entries(client_of(server, "bob"), plan, [mine, attribute])
+    assert server.check(client_of(server, "alice"), plan, rights.READ)
+    again = replace(attribute, application_data=other_level())
+    server.set_entries(client_of(server, "bob"), plan, [mine, again])
+    assert not server.check(client_of(server, "alice"), plan, rights.READ)
+
+
+def other_level():
+    text = 'S:(RA;;;;;WD;("Level",TI,0x0,4))'
+    return SecurityDescriptor.from_sddl(text).sacl.aces[0].application_data
+
+
+def test_a_change_to_an_entry_that_sddl_cannot_spell_is_recorded_as_bytes(
+    server, bob, plan, rights, trail
+):
+    alarm = AccessDeniedCallbackObjectAce(bob.sid, rights.READ)
+    server.set_entries(bob, plan, [alarm])
+    record = trail(AuditEvent.PERMISSIONS_CHANGED)[-1]
+    assert plan.descriptor.to_bytes().hex() == record.detail["new"]

@@ -34,7 +34,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, GroupAttributes, ImpersonationLevel
-from stead.model.well_known import integrity_level
+from stead.model.well_known import NULL_SID, integrity_level
 
 _log: Final = logging.getLogger("stead.authority")
 
@@ -374,11 +374,42 @@ def _is_within(token: AccessToken, begun: AccessToken) -> bool:
         and integrity_level(token.integrity) <= integrity_level(begun.integrity)
         and not begun.mandatory_policy & ~token.mandatory_policy
         and _groups_are_within(token, begun)
+        and _limits_are_kept(token, begun)
+        and _has_the_same_attributes(token, begun)
         and {entry.privilege for entry in token.privileges}
         <= {entry.privilege for entry in begun.privileges}
-        and token.default_owner == begun.default_owner
+        and token.default_owner in (begun.default_owner, begun.user)
         and token.default_group == begun.default_group
         and token.default_dacl == begun.default_dacl
+    )
+
+
+def _limits_are_kept(token: AccessToken, begun: AccessToken) -> bool:
+    """Tell whether a token is restricted and contained wherever it began so."""
+    restricted = not begun.restricting_sids or (
+        bool(token.restricting_sids)
+        and set(token.restricting_sids) <= {*begun.restricting_sids, NULL_SID}
+        and begun.is_write_restricted >= token.is_write_restricted
+    )
+    contained = begun.package is None or (
+        token.package == begun.package
+        and set(token.capabilities) <= set(begun.capabilities)
+    )
+    return (
+        restricted
+        and contained
+        and token.user_is_deny_only >= begun.user_is_deny_only
+        and token.trust in (None, begun.trust)
+    )
+
+
+def _has_the_same_attributes(token: AccessToken, begun: AccessToken) -> bool:
+    """Tell whether conditions see the same: a claim left out might grant as well."""
+    return (
+        token.user_claims == begun.user_claims
+        and token.device_claims == begun.device_claims
+        and token.local_claims == begun.local_claims
+        and token.device_groups == begun.device_groups
     )
 
 

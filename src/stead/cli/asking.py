@@ -1,4 +1,4 @@
-"""`stead whoami`, `check`, `audit`, `doctor`: questions, each judged and recorded."""
+"""`stead whoami`, `audit`, `doctor`: questions, each judged and recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 from stead.authority.tokens import SERVER_HOLDS
 from stead.cli.opening import opened
 from stead.cli.output import (
-    REFUSED,
     JsonFlag,
     StoreOption,
     errors_are_lines,
@@ -29,7 +28,7 @@ from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
 from stead.privileged.probe import probe
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
-from stead.server.built_in_operations import describe_client, mask_of
+from stead.server.built_in_operations import describe_client
 from stead.server.enforcement import choose
 
 audit = typer.Typer(help="The audit trail.", no_args_is_help=True)
@@ -83,37 +82,6 @@ def _whoami_lines(found: dict[str, Any]) -> list[str]:
         *(f"group      {g['name']}  {g['sid']}" for g in found["groups"]),
         *(f"privilege  {name}" for name in found["privileges"]),
     ]
-
-
-def check(
-    account: Annotated[str, typer.Argument(help="An account, `uid 1000`, or a SID.")],
-    name: Annotated[str, typer.Argument(help="The object.")],
-    rights: Annotated[list[str], typer.Argument(help="Rights, such as READ WRITE.")],
-    store: StoreOption,
-    *,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Say whether an account may do something now; status 1 if it may not."""
-    with errors_are_lines(), opened(store) as (server, client):
-        securable = server.find_object(name)
-        mask = mask_of(securable.kind, rights)
-        found = server.explain(client, account, securable, mask)
-    lines = found.lines() if explain else found.lines()[:1]
-    data = {
-        "account": found.account,
-        "object": found.object_name,
-        "allowed": found.allowed,
-        "asked": found.asked,
-        "reasons": [
-            {"sentence": r.sentence, "path": list(r.path)} for r in found.reasons
-        ],
-    }
-    if not explain:
-        del data["reasons"]
-    show(data, as_json=as_json, lines=lambda: lines)
-    if not found.allowed:
-        raise typer.Exit(REFUSED)
 
 
 @audit.command("list")

@@ -11,7 +11,7 @@ from stead.cli.demo_clients import Heard
 from stead.errors import SteadError
 from stead.gates.dde.client import ClientConversation, DdeClient
 from stead.model.access_mask import AccessMask
-from stead.model.ace import allow, deny
+from stead.model.explicit_access import allow, deny
 from stead.server.client_context import ClientContext
 from stead.server.dde import DdeDesk, DdeRights
 from stead.server.protected_server import ProtectedServer

@@ -25,7 +25,7 @@ from stead.gates.dde.server import DdeGate
 from stead.gates.http import Scope, SteadMiddleware
 from stead.gates.pipe.server import PipeGate
 from stead.model.access_mask import AccessMask, Rights
-from stead.model.ace import allow, audit, deny
+from stead.model.explicit_access import allow, audit, deny
 from stead.model.privilege import Privilege
 from stead.model.secret import Secret
 from stead.server.client_context import ClientContext

@@ -10,7 +10,7 @@ import sys
 try:
     import typer
 
-    from stead.cli import account, asking, dde, demo, serving
+    from stead.cli import account, asking, dde, demo, judging, offline, sddl, serving
 except ModuleNotFoundError as missing:
     if (missing.name or "stead").partition(".")[0] == "stead":
         raise  # a mistake of ours, and no extra
@@ -32,7 +32,12 @@ app.command("whoami")(asking.whoami)
 app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
-app.command("check")(asking.check)
+app.command("check")(judging.check)
+app.command("effective")(judging.effective)
+app.command("who-can")(judging.who_can)
+app.command("what-can")(judging.what_can)
+app.command("judge")(offline.judge)
+app.command("sddl")(sddl.sddl)
 app.add_typer(asking.audit, name="audit")
 app.add_typer(dde.dde, name="dde")
 app.command("doctor")(asking.doctor)

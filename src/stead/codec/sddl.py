@@ -1,8 +1,8 @@
 """The security descriptor definition language ([MS-DTYP] 2.5.1).
 
 Reading follows what Windows accepts, recorded character by character, and every error
-says where. Printing follows what Windows prints. The kinds of ACE that Stead does not
-judge are refused by name, never dropped.
+says where. Printing follows what Windows prints. What was read and printed lately is
+kept, within bounds.
 
 >>> write_sddl(read_sddl("D:(A;;0x1f01ff;;;S-1-5-32-544)"))
 'D:(A;;FA;;;BA)'
@@ -14,33 +14,46 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from stead.codec.ace_types import LETTERS, SUPPORTED, name_letters
+from stead.codec.ace_types import CONDITIONAL, KINDS, has_object_types, letters_of
+from stead.codec.claim_binary import read_claim, write_claim
+from stead.codec.claim_text import claim_to_sddl, read_claim_here
+from stead.codec.condition_binary import read_condition, write_condition
+from stead.codec.condition_text import condition_to_sddl, read_condition_here
 from stead.codec.cursor import Cursor
 from stead.codec.rights_text import mask_to_sddl, read_mask_here
-from stead.codec.sid_aliases import sid_to_sddl
-from stead.codec.sid_text import read_sid_here
-from stead.errors import InvalidAclError
-from stead.model.ace import ACE_CLASSES, Ace, AceFlags, AceType
-from stead.model.acl import Acl, NoAcl
+from stead.codec.sid_aliases import ALIASES, sid_to_sddl
+from stead.codec.sid_text import read_sid_here, sid_of_numbers
+from stead.errors import InvalidAclError, InvalidClaimError, InvalidConditionError
+from stead.model.ace import (
+    AccessAllowedAce,
+    AccessDeniedAce,
+    Ace,
+    AceFlags,
+    ObjectAce,
+    Place,
+    SystemAuditAce,
+    checked_ace,
+)
+from stead.model.acl import ACL_REVISION, Acl, NoAcl, checked_acl
+from stead.model.guid import Guid
 from stead.model.security_descriptor import (
-    DACL_KINDS,
-    SACL_KINDS,
     ControlFlags,
     SecurityDescriptor,
+    checked_descriptor,
 )
 from stead.model.sid import Sid
 
 _NO_ACCESS_CONTROL: Final = "NO_ACCESS_CONTROL"
 # In the order in which Windows prints them.
-_DACL_CONTROL: Final[dict[str, ControlFlags]] = {
-    "P": ControlFlags.DACL_PROTECTED,
-    "AR": ControlFlags.DACL_AUTO_INHERIT_REQ,
-    "AI": ControlFlags.DACL_AUTO_INHERITED,
+_DACL_CONTROL: Final[dict[str, int]] = {
+    "P": int(ControlFlags.DACL_PROTECTED),
+    "AR": int(ControlFlags.DACL_AUTO_INHERIT_REQ),
+    "AI": int(ControlFlags.DACL_AUTO_INHERITED),
 }
-_SACL_CONTROL: Final[dict[str, ControlFlags]] = {
-    "P": ControlFlags.SACL_PROTECTED,
-    "AR": ControlFlags.SACL_AUTO_INHERIT_REQ,
-    "AI": ControlFlags.SACL_AUTO_INHERITED,
+_SACL_CONTROL: Final[dict[str, int]] = {
+    "P": int(ControlFlags.SACL_PROTECTED),
+    "AR": int(ControlFlags.SACL_AUTO_INHERIT_REQ),
+    "AI": int(ControlFlags.SACL_AUTO_INHERITED),
 }
 _FLAGS: Final[dict[str, AceFlags]] = {
     "OI": AceFlags.OBJECT_INHERIT,
@@ -52,9 +65,38 @@ _FLAGS: Final[dict[str, AceFlags]] = {
     "SA": AceFlags.SUCCESSFUL_ACCESS,
     "FA": AceFlags.FAILED_ACCESS,
 }
+_FLAG_BITS: Final = {name: int(bit) for name, bit in _FLAGS.items()}
+_FLAG_TEXT: Final = tuple(
+    "".join(name for name, bit in _FLAG_BITS.items() if number & bit)
+    for number in range(256)
+)
+_RESOURCE_ATTRIBUTE: Final = "RA"
 _PREFIX: Final = re.compile(r"[OGDS]:")
 _TYPE: Final = re.compile(r"[a-z]{1,16}", re.IGNORECASE | re.ASCII)
 _PAIR: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
+_GUID: Final = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
+)
+_SIMPLE: Final = re.compile(
+    r"\(([A-Z]{1,2}+);([A-Z]{0,16}+);([0-9A-Za-z]{1,34}+);;;"
+    r"(?:S-1-([0-9]{1,10}+)((?:-[0-9]{1,10}+){1,15}+)|([A-Z]{2}))\)"
+)
+"""Most entries, in the spelling that everybody prints."""
+_SIMPLE_KINDS: Final[dict[Place, dict[str, type[Ace]]]] = {
+    Place.DACL: {"A": AccessAllowedAce, "D": AccessDeniedAce},
+    Place.SACL: {"AU": SystemAuditAce},
+}
+_SIMPLE_ACES: Final = frozenset({AccessAllowedAce, AccessDeniedAce, SystemAuditAce})
+_SURELY_FIT: Final = 800  # entries of 76 bytes, which is the longest of these kinds
+# Spellings of flags and masks that were read lately, and what they mean in the kinds
+# above; emptied when they are full.
+_KEPT_WORDS: Final = 1024
+_LONGEST_WORDS: Final = 34  # every letter pair of a mask once
+_known_flags: Final[dict[str, int]] = {}
+_known_masks: Final[dict[str, int]] = {}
+_KEPT_TEXT_SIZE: Final = 1024
+_KEPT_TEXTS: Final = 1024
+_known_texts: Final[dict[tuple[str, Sid | None], SecurityDescriptor]] = {}
 
 
 @dataclass(slots=True)
@@ -64,7 +106,7 @@ class _Parts:
     domain: Sid | None
     sids: dict[str, Sid] = field(default_factory=dict)
     lists: dict[str, Acl | NoAcl] = field(default_factory=dict)
-    control: ControlFlags = ControlFlags.NONE
+    control: int = 0
 
 
 # --- reading ----------------------------------------------------------------------
@@ -81,17 +123,29 @@ def read_sddl(text: str, *, domain: Sid | None = None) -> SecurityDescriptor:
     Raises:
         InvalidSddlError: the text is wrong; it says where and why.
     """
+    known = _known_texts.get((text, domain))
+    if known is not None:
+        return known
+    read = _read_descriptor(text, domain)
+    if len(text) <= _KEPT_TEXT_SIZE:
+        if len(_known_texts) >= _KEPT_TEXTS:
+            _known_texts.clear()
+        _known_texts[text, domain] = read
+    return read
+
+
+def _read_descriptor(text: str, domain: Sid | None) -> SecurityDescriptor:
     cursor, parts = Cursor(text), _Parts(domain)
     cursor.skip_spaces()
     while not cursor.at_end:
         _read_part(cursor, parts)
         cursor.skip_spaces()
-    return SecurityDescriptor(
-        owner=parts.sids.get("O"),
-        group=parts.sids.get("G"),
-        dacl=parts.lists.get("D", NoAcl.ABSENT),
-        sacl=parts.lists.get("S", NoAcl.ABSENT),
-        control=parts.control,
+    return checked_descriptor(
+        parts.lists.get("D", NoAcl.ABSENT),
+        (parts.sids.get("O"), parts.sids.get("G")),
+        parts.lists.get("S", NoAcl.ABSENT),
+        parts.control,
+        0,
     )
 
 
@@ -118,17 +172,22 @@ def _read_list(cursor: Cursor, parts: _Parts, part: str) -> Acl | NoAcl:
         return NoAcl.NULL
     aces: list[Ace] = []
     cursor.skip_spaces()
+    place = Place.DACL if part == "D" else Place.SACL
+    _read_simple_aces(cursor, place, aces)
     while cursor.take("("):
-        aces.append(_read_ace(cursor, part, parts.domain))
+        aces.append(_read_ace(cursor, place, parts.domain))
         cursor.skip_spaces()
+        _read_simple_aces(cursor, place, aces)
+    if len(aces) <= _SURELY_FIT and _SIMPLE_ACES.issuperset(map(type, aces)):
+        return checked_acl(tuple(aces), ACL_REVISION)
     try:
         return Acl(tuple(aces))
     except InvalidAclError as error:
         raise cursor.error(str(error), at=start) from error
 
 
-def _read_control(cursor: Cursor, names: dict[str, ControlFlags]) -> ControlFlags:
-    control = ControlFlags.NONE
+def _read_control(cursor: Cursor, names: dict[str, int]) -> int:
+    control = 0
     while True:
         cursor.skip_spaces()
         name = next((name for name in names if cursor.take(name)), None)
@@ -137,49 +196,124 @@ def _read_control(cursor: Cursor, names: dict[str, ControlFlags]) -> ControlFlag
         control |= names[name]
 
 
-def _read_ace(cursor: Cursor, part: str, domain: Sid | None) -> Ace:
-    """Read one ACE after its opening parenthesis: six fields ([MS-DTYP] 2.5.1.1)."""
-    kind = _read_type(cursor, part)
-    flags = _read_flags(cursor)
+def _read_simple_aces(cursor: Cursor, place: Place, aces: list[Ace]) -> None:
+    """Read entries for as long as they are in the spelling that everybody prints.
+
+    That is what nearly all are: a kind without further fields, flags and a mask whose
+    words were read before, and a SID of decimal numbers or an alias. What is read here
+    `_read_ace` would read alike, and what is not is left to it.
+    """
+    text, at, kinds = cursor.text, cursor.position, _SIMPLE_KINDS[place]
+    while (found := _SIMPLE.match(text, at)) is not None:
+        letters, flag_words, mask_words, authority, numbers, alias = found.groups()
+        kind, flags = kinds.get(letters), _known_flags.get(flag_words)
+        mask = _known_masks.get(mask_words)
+        sid = ALIASES.get(alias) if alias else sid_of_numbers(authority, numbers)
+        if mask is None or flags is None or kind is None or sid is None:
+            break
+        aces.append(checked_ace(kind, sid, mask, flags))
+        at = found.end()
+    cursor.position = at
     cursor.skip_spaces()
-    mask = read_mask_here(cursor, kind)
+
+
+def _read_ace(cursor: Cursor, place: Place, domain: Sid | None) -> Ace:
+    """Read one ACE after its opening parenthesis ([MS-DTYP] 2.5.1.1).
+
+    Six fields, and a seventh for conditions and resource attributes.
+    """
+    letters = _read_type(cursor, place)
+    kind = KINDS[letters]
+    start = cursor.position
+    flags = _read_flags(cursor)
+    if letters in _SIMPLE_KINDS[place]:
+        _keep(_known_flags, cursor.text[start : cursor.position - 1], int(flags))
+    cursor.skip_spaces()
+    start = cursor.position
+    mask = read_mask_here(cursor, kind.type)
+    if letters in _SIMPLE_KINDS[place]:
+        _keep(_known_masks, cursor.text[start : cursor.position], mask)
     cursor.expect(";", "expected `;` after the rights")
-    for _guid in ("object type", "inherited object type"):
-        cursor.skip_spaces()
-        cursor.expect(";", f"an ace of type `{LETTERS[kind]}` has no {_guid}")
+    guids = {
+        name: guid
+        for name in ("object_type", "inherited_object_type")
+        if (guid := _read_guid(cursor, letters, name)) is not None
+    }
     cursor.skip_spaces()
     trustee = read_sid_here(cursor, domain)
-    cursor.expect(")", "expected `)` after the trustee")
-    return ACE_CLASSES[kind](trustee, mask, flags)
+    data = _read_data(cursor, letters, domain)
+    start = cursor.position
+    cursor.expect(")", "expected `)` after the last field")
+    try:
+        return kind(trustee, mask, flags, data, **guids)
+    except InvalidAclError as error:
+        raise cursor.error(str(error), at=start) from error
 
 
-def _read_type(cursor: Cursor, part: str) -> AceType:
+def _keep(known: dict[str, int], words: str, meaning: int) -> None:
+    if len(words) <= _LONGEST_WORDS:
+        if len(known) >= _KEPT_WORDS:
+            known.clear()
+        known[words] = meaning
+
+
+def _read_type(cursor: Cursor, place: Place) -> str:
     cursor.skip_spaces()
     start = cursor.position
     found = cursor.match(_TYPE)
     if found is None:
         raise cursor.error("expected a type of ace")
     letters = found[0].upper()
-    kind = SUPPORTED.get(letters)
+    kind = KINDS.get(letters)
     if kind is None:
-        raise cursor.error(name_letters(letters), at=start)
-    if ACE_CLASSES[kind] not in (DACL_KINDS if part == "D" else SACL_KINDS):
+        raise cursor.error(f"`{letters}` is no type of ace", at=start)
+    if kind.place is not place:
         raise cursor.error(f"aces of type `{letters}` have no place here", at=start)
     cursor.expect(";", "expected `;` after the type")
-    return kind
+    return letters
 
 
 def _read_flags(cursor: Cursor) -> AceFlags:
-    flags = AceFlags.NONE
+    flags = 0
     cursor.skip_spaces()
     while not cursor.take(";"):
         start = cursor.position
         found = cursor.match(_PAIR)
-        flag = None if found is None else _FLAGS.get(found[0].upper())
+        flag = None if found is None else _FLAG_BITS.get(found[0].upper())
         if flag is None:
             raise cursor.error("expected a flag or `;`", at=start)
         flags |= flag
-    return flags
+    return AceFlags(flags)
+
+
+def _read_guid(cursor: Cursor, letters: str, name: str) -> Guid | None:
+    """Read one of the two fields for object types, with its semicolon."""
+    cursor.skip_spaces()
+    if cursor.take(";"):
+        return None
+    named = name.replace("_", " ")
+    if not has_object_types(KINDS[letters]):
+        raise cursor.error(f"an ace of type `{letters}` has no {named}")
+    found = cursor.match(_GUID)
+    if found is None:
+        raise cursor.error(f"expected a guid, the {named}, or `;`")
+    cursor.expect(";", f"expected `;` after the {named}")
+    return Guid.from_string(found[0])
+
+
+def _read_data(cursor: Cursor, letters: str, domain: Sid | None) -> bytes:
+    """Read the seventh field, if entries of this kind have one."""
+    if letters not in CONDITIONAL and letters != _RESOURCE_ATTRIBUTE:
+        return b""
+    cursor.expect(";", f"an ace of type `{letters}` goes on after its trustee")
+    cursor.skip_spaces()
+    start = cursor.position
+    try:
+        if letters == _RESOURCE_ATTRIBUTE:
+            return write_claim(read_claim_here(cursor, domain))
+        return write_condition(read_condition_here(cursor, domain))
+    except (InvalidClaimError, InvalidConditionError) as error:
+        raise cursor.error(str(error), at=start) from error
 
 
 # --- printing ---------------------------------------------------------------------
@@ -193,25 +327,46 @@ def write_sddl(sd: SecurityDescriptor, *, domain: Sid | None = None) -> str:
             manager's byte or an ACL's revision.
         domain: the domain whose RIDs are printed as aliases; None for none.
     """
+    kept = sd.kept_sddl
+    if kept is not None and kept[0] == domain:
+        return kept[1]
+    text = _write_descriptor(sd, domain)
+    object.__setattr__(sd, "kept_sddl", (domain, text))
+    return text
+
+
+def spelled(sd: SecurityDescriptor) -> str:
+    """Spell a descriptor for a record: SDDL, or its bytes in hexadecimal.
+
+    Some entries have no SDDL; what was done to them must be written down all the same.
+    """
+    try:
+        return write_sddl(sd)
+    except (InvalidAclError, InvalidClaimError, InvalidConditionError):
+        return sd.to_bytes().hex()
+
+
+def _write_descriptor(sd: SecurityDescriptor, domain: Sid | None) -> str:
     parts = []
     if sd.owner is not None:
         parts.append(f"O:{sid_to_sddl(sd.owner, domain=domain)}")
     if sd.group is not None:
         parts.append(f"G:{sid_to_sddl(sd.group, domain=domain)}")
+    control = int(sd.control)
     for letter, acl, names in (
         ("D", sd.dacl, _DACL_CONTROL),
         ("S", sd.sacl, _SACL_CONTROL),
     ):
         if acl is not NoAcl.ABSENT:
-            control = "".join(n for n, bit in names.items() if sd.control & bit)
-            parts.append(f"{letter}:{control}{_list_to_sddl(acl, domain)}")
+            words = "".join([name for name, bit in names.items() if control & bit])
+            parts.append(f"{letter}:{words}{_list_to_sddl(acl, domain)}")
     return "".join(parts)
 
 
 def _list_to_sddl(acl: Acl | NoAcl, domain: Sid | None) -> str:
     if isinstance(acl, NoAcl):
         return _NO_ACCESS_CONTROL
-    return "".join(ace_to_sddl(ace, domain=domain) for ace in acl)
+    return "".join([ace_to_sddl(ace, domain=domain) for ace in acl.aces])
 
 
 def ace_to_sddl(ace: Ace, *, domain: Sid | None = None) -> str:
@@ -220,8 +375,31 @@ def ace_to_sddl(ace: Ace, *, domain: Sid | None = None) -> str:
     Args:
         ace: the entry.
         domain: the domain whose RIDs are printed as aliases; None for none.
+
+    Raises:
+        InvalidAclError: SDDL has no letters for its kind.
+        InvalidConditionError: its data is no condition, where SDDL has room for one.
+        InvalidClaimError: its data is no resource attribute.
     """
-    flags = "".join(name for name, bit in _FLAGS.items() if ace.flags & bit)
-    mask = mask_to_sddl(ace.mask, ace.type)
+    letters = letters_of(ace)
+    if letters is None:
+        raise InvalidAclError(f"sddl has no words for an ace of type {ace.number:#04x}")
+    flags = _FLAG_TEXT[int(ace.flags)]
+    mask = mask_to_sddl(int(ace.mask), ace.type)
+    guids = _guids_to_sddl(ace) if isinstance(ace, ObjectAce) else ";"
     trustee = sid_to_sddl(ace.trustee, domain=domain)
-    return f"({LETTERS[ace.type]};{flags};{mask};;;{trustee})"
+    data = _data_to_sddl(ace, letters, domain)
+    return f"({letters};{flags};{mask};{guids};{trustee}{data})"
+
+
+def _guids_to_sddl(ace: ObjectAce) -> str:
+    return f"{ace.object_type or ''!s};{ace.inherited_object_type or ''!s}"
+
+
+def _data_to_sddl(ace: Ace, letters: str, domain: Sid | None) -> str:
+    if letters in CONDITIONAL:
+        condition = read_condition(ace.application_data)
+        return f";{condition_to_sddl(condition, domain=domain)}"
+    if letters == _RESOURCE_ATTRIBUTE:
+        return f";{claim_to_sddl(read_claim(ace.application_data), domain=domain)}"
+    return ""

@@ -10,19 +10,28 @@ door for everything else.
 from __future__ import annotations
 
 import re
+import struct
 from typing import Final
 
 from stead.codec.cursor import Cursor
 from stead.codec.sid_aliases import ALIASES, DOMAIN_RIDS
 from stead.errors import InvalidSidError
-from stead.model.sid import Sid
+from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid, checked_sid
 
 _LARGEST_SUB_AUTHORITY: Final = 0xFFFF_FFFF
+_PACKED: Final = tuple(
+    struct.Struct(f"<BB6s{count}I") for count in range(MAXIMUM_SUB_AUTHORITIES + 1)
+)
+_AUTHORITIES: Final = {str(number): number.to_bytes(6, "big") for number in range(32)}
 _MOST_DIGITS: Final = 20  # of any number that matters; a longer one is too large
 
 # A `D` before a colon begins the next part of the descriptor: `O:S-1-2-0x20D:`.
 _HEXADECIMAL: Final = r"(?:0x)?[0-9a-f]+(?!:)"
 _EITHER: Final = r"(?:0x[0-9a-f]+(?!:)|[0-9]+)"
+_DECIMAL_SID: Final = re.compile(
+    r"S-1-([0-9]{1,10}+)((?:-[0-9]{1,10}+){1,15}+)(?![0-9xX-])"
+)
+"""Most SIDs; what it finds the two patterns below find alike."""
 _ALIAS: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
 _HEXADECIMAL_SID: Final = re.compile(
     rf"s-0x0*1-({_HEXADECIMAL})((?:-{_HEXADECIMAL})+)", re.IGNORECASE | re.ASCII
@@ -52,6 +61,11 @@ def read_sid(text: str, *, domain: Sid | None = None) -> Sid:
 def read_sid_here(cursor: Cursor, domain: Sid | None) -> Sid:
     """Read the SID or alias that stands at the cursor; raise `InvalidSddlError`."""
     start = cursor.position
+    found = _DECIMAL_SID.match(cursor.text, start)
+    sid = None if found is None else sid_of_numbers(found[1], found[2])
+    if found is not None and sid is not None:
+        cursor.position = found.end()
+        return sid
     found = cursor.match(_HEXADECIMAL_SID)
     if found is not None:
         return _from_numbers(cursor, found, base=16)
@@ -62,6 +76,21 @@ def read_sid_here(cursor: Cursor, domain: Sid | None) -> Sid:
     if found is None:
         raise cursor.error("expected a sid")
     return _from_alias(cursor, found[0].upper(), domain, at=start)
+
+
+def sid_of_numbers(authority: str, numbers: str) -> Sid | None:
+    """Make a SID of decimal numbers that a pattern has found; None if one is too large.
+
+    Args:
+        authority: up to ten digits.
+        numbers: one to fifteen numbers of up to ten digits, a hyphen before each.
+    """
+    parts = list(map(int, numbers[1:].split("-")))
+    known = _AUTHORITIES.get(authority) or int(authority).to_bytes(6, "big")
+    try:
+        return checked_sid(_PACKED[len(parts)].pack(1, len(parts), known, *parts))
+    except struct.error:
+        return None
 
 
 def _from_alias(cursor: Cursor, alias: str, domain: Sid | None, *, at: int) -> Sid:

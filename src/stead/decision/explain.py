@@ -1,5 +1,9 @@
 """Why the judge answered as it did: one reason for each right, one sentence for each.
 
+A reason names all causes of the answer about its right: undoing all of them turns it,
+undoing fewer does not (`stead.decision.undoing`). Of a question about object types, the
+whole object's answer is explained.
+
 Reasons are worked out when somebody asks, from the question that the decision keeps.
 Who may ask is itself a question for the judge, and the guard's matter: a reason shows
 the descriptor. Windows' name for these is access reasons (event 4656).
@@ -10,34 +14,21 @@ so that what was not granted is explained too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from stead.codec.sddl import ace_to_sddl
-from stead.decision.access_check import (
-    ACCESS_SYSTEM_SECURITY,
-    MAXIMUM_ALLOWED,
-    NEVER_BY_ENTRY,
-    find_unknown,
-    matching_sids,
-    owners_rights,
-    privileges_for,
-)
-from stead.decision.mandatory import find_label, rights_past_label
+from stead.decision.judgement import NEVER_BY_ENTRY, find_unknown
+from stead.decision.privilege_rights import MAXIMUM_ALLOWED, bits_of
+from stead.decision.undoing import causes_of
+from stead.errors import SteadError
 from stead.model.access_mask import name_rights
-from stead.model.ace import AccessAllowedAce, AccessDeniedAce, Ace
-from stead.model.acl import NoAcl
-from stead.model.decision import AccessDecision, AccessQuestion, Reason, Rule
-from stead.model.privilege import Privilege
-from stead.model.security_descriptor import DACL_KINDS, SACL_KINDS
+from stead.model.ace import Ace
+from stead.model.decision import AccessDecision, AccessQuestion, Reason, Rule, Whom
 from stead.model.sid import Sid
 from stead.model.well_known import OWNER_RIGHTS
 
-_WITHOUT_DACL: Final = {
-    NoAcl.NULL: Rule.GRANTED_BY_NULL_DACL,
-    NoAcl.ABSENT: Rule.GRANTED_BY_ABSENT_DACL,
-}
 _SENTENCES: Final = {
     Rule.GRANTED_BY_ACE: "{right} is granted by {entry} of the DACL, {ace}, which "
     "names {who}",
@@ -54,8 +45,19 @@ _SENTENCES: Final = {
     Rule.DENIED_WITHOUT_PRIVILEGE: "{right} is denied because {privilege} is not held "
     "enabled",
     Rule.NOT_GRANTED: "{right} is granted by no entry of the DACL",
+    Rule.DENIED_BY_TRUST: "{right} is denied by the object's trust label, {ace}, which "
+    "is above the token's process trust",
+    Rule.DENIED_BY_FILTER: "{right} is denied by an access filter, {ace}, whose "
+    "condition is not true",
+    Rule.DENIED_BY_POLICY: "{right} is denied by a rule of the central access policy "
+    "{policy}",
+    Rule.NEVER_TO_PACKAGE: "{right} is granted to no appcontainer",
     Rule.NOTHING_ASKED: "{right} is denied because nothing was asked for",
     Rule.NOTHING_GRANTED: "{right} is denied because nothing could be granted",
+}
+_WHOM: Final = {
+    Whom.RESTRICTING: "the token's restricting SIDs",
+    Whom.PACKAGE: "the token's package",
 }
 _NO_LABEL: Final = (
     "{right} is denied because the token's integrity is below medium, the level of an "
@@ -82,13 +84,16 @@ def explain(decision: AccessDecision) -> tuple[Reason, ...]:
     if unknown is not None:
         (position, ace), rule = unknown, Rule.DENIED_BY_UNKNOWN_ACE
         return (Reason(0, granted=False, rule=rule, ace=ace, position=position),)
-    grounds = _Grounds.of(question)
-    reasons = tuple(
-        _settled(right, question, grounds) for right in _rights(_explained(decision))
-    )
+    reasons = tuple(why(question, right) for right in bits_of(_explained(decision)))
     if question.desired == MAXIMUM_ALLOWED and not decision:
         return (Reason(0, granted=False, rule=Rule.NOTHING_GRANTED), *reasons)
     return reasons
+
+
+def why(question: AccessQuestion, right: int) -> Reason:
+    """Say what settled one right, and what else made it so."""
+    first, *others = causes_of(question, right)
+    return replace(first, also=tuple(others))
 
 
 def sentence(
@@ -108,35 +113,18 @@ def sentence(
     template = _SENTENCES[reason.rule]
     if reason.rule is Rule.DENIED_BY_INTEGRITY and reason.ace is None:
         template = _NO_LABEL
-    return template.format(
+    said = template.format(
         right=name_rights(reason.right, dict(rights)) if reason.right else "access",
         entry="" if reason.position is None else f"entry {reason.position + 1}",
         ace=_spelled(reason.ace),
         who=_who(reason, names),
         privilege="" if reason.privilege is None else reason.privilege.value,
+        policy=_policy(reason),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Grounds:
-    """What was true of the question before any entry of the DACL was read."""
-
-    required: int
-    past_label: int
-    by_privilege: dict[int, Privilege]
-    by_ownership: int
-
-    @classmethod
-    def of(cls, question: AccessQuestion) -> _Grounds:
-        token, descriptor = question.token, question.descriptor
-        required = question.desired & ~MAXIMUM_ALLOWED
-        past_label = rights_past_label(token, descriptor, question.mapping)
-        return cls(
-            required,
-            past_label,
-            privileges_for(token, required, past_label),
-            owners_rights(token, descriptor),
-        )
+    if reason.whom is Whom.TOKEN:
+        return said
+    how = " to " if reason.rule is Rule.NOT_GRANTED else ", for "
+    return f"{said}{how}{_WHOM[reason.whom]}"
 
 
 def _explained(decision: AccessDecision) -> int:
@@ -148,69 +136,21 @@ def _explained(decision: AccessDecision) -> int:
     return asked | decision.granted | question.mapping.all & ~NEVER_BY_ENTRY
 
 
-def _rights(mask: int) -> Iterator[int]:
-    """Yield the bits of a mask, lowest first."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest
-        mask ^= lowest
-
-
-def _settled(right: int, question: AccessQuestion, grounds: _Grounds) -> Reason:
-    """Find what settled one right, in the order of the access check."""
-    privilege = grounds.by_privilege.get(right)
-    if privilege is not None:
-        rule = Rule.GRANTED_BY_PRIVILEGE
-        return Reason(right, granted=True, rule=rule, privilege=privilege)
-    if right & ~grounds.past_label:
-        position, label = find_label(question.descriptor) or (None, None)
-        rule = Rule.DENIED_BY_INTEGRITY
-        return Reason(right, granted=False, rule=rule, ace=label, position=position)
-    if right == ACCESS_SYSTEM_SECURITY:
-        rule = Rule.DENIED_WITHOUT_PRIVILEGE
-        return Reason(right, granted=False, rule=rule, privilege=Privilege.SECURITY)
-    if right & grounds.by_ownership:
-        rule, owner = Rule.GRANTED_BY_OWNERSHIP, question.descriptor.owner
-        return Reason(right, granted=True, rule=rule, matched=owner)
-    return _settled_by_dacl(right, question)
-
-
-def _settled_by_dacl(right: int, question: AccessQuestion) -> Reason:
-    """Find the first entry of the DACL that names a right for the token."""
-    dacl = question.descriptor.dacl
-    if isinstance(dacl, NoAcl):
-        return Reason(right, granted=True, rule=_WITHOUT_DACL[dacl])
-    enabled, denied = matching_sids(question.token, question.descriptor)
-    for position, ace in enumerate(dacl):
-        kind = type(ace)
-        if kind not in DACL_KINDS:
-            rule = Rule.DENIED_BY_UNKNOWN_ACE
-            return Reason(right, granted=False, rule=rule, ace=ace, position=position)
-        if ace.is_inherit_only or not question.mapping.map(ace.mask) & right:
-            continue
-        grants = kind is AccessAllowedAce and ace.trustee in enabled
-        if grants or (kind is AccessDeniedAce and ace.trustee in denied):
-            return Reason(
-                right,
-                granted=grants,
-                rule=Rule.GRANTED_BY_ACE if grants else Rule.DENIED_BY_ACE,
-                ace=ace,
-                position=position,
-                matched=_matched(ace.trustee, question),
-            )
-    return Reason(right, granted=False, rule=Rule.NOT_GRANTED)
-
-
-def _matched(trustee: Sid, question: AccessQuestion) -> Sid | None:
-    """Return the token's SID behind a trustee that means it."""
-    return question.descriptor.owner if trustee == OWNER_RIGHTS else trustee
+def _policy(reason: Reason) -> str:
+    if reason.policy is None or reason.central_rule is None:
+        return ""
+    name = reason.central_rule.name
+    return f"{reason.policy} (rule `{name}`)" if name else str(reason.policy)
 
 
 def _spelled(ace: Ace | None) -> str:
-    """Spell an entry in SDDL; one of an unknown kind has no spelling."""
-    if ace is None or type(ace) not in (*DACL_KINDS, *SACL_KINDS):
+    """Spell an entry in SDDL; what has no spelling there is named by its number."""
+    if ace is None:
         return ""
-    return ace_to_sddl(ace)
+    try:
+        return ace_to_sddl(ace)
+    except SteadError:
+        return f"an entry of type {ace.number:#04x}"
 
 
 def _who(reason: Reason, names: Callable[[Sid], str]) -> str:

@@ -63,7 +63,8 @@ def duplicate_token(
                 level, ImpersonationLevel.IMPERSONATION, act="a primary token"
             )
         level = ImpersonationLevel.IMPERSONATION
-    return replace(token, type=type, level=level, token_id=token_id)
+    # A copy is an object of its own: who may open the original may not open it too.
+    return replace(token, type=type, level=level, token_id=token_id, security=None)
 
 
 def adjust_privileges(

@@ -1,28 +1,51 @@
-"""Access control entries ([MS-DTYP] 2.4.4), and how people write them by name.
+"""Access control entries ([MS-DTYP] 2.4.4): one class for each kind.
 
-`allow`, `deny` and `audit` are for people who will never write SDDL. They make an
-`ExplicitAccess` (Win32's EXPLICIT_ACCESS: a trustee that may still be a name); a server
-resolves the names and gets ACEs.
+People who will never write SDDL write entries with `stead.model.explicit_access`.
+
+>>> AccessDeniedAce(NULL_SID, 0x1).type
+<AceType.ACCESS_DENIED: 1>
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import KEEP, IntEnum, IntFlag
+from enum import KEEP, Enum, IntEnum, IntFlag
 from typing import ClassVar, Final
 
-from stead.errors import InvalidAccessMaskError, InvalidAclError, InvalidNameError
-from stead.model.access_mask import VALID_MASK, AccessMask
+from stead.errors import InvalidAccessMaskError, InvalidAclError
+from stead.model.access_mask import VALID_MASK
+from stead.model.guid import Guid
 from stead.model.sid import Sid
+from stead.model.well_known import NULL_SID
 
 
 class AceType(IntEnum):
-    """The kinds of entry that Stead reads and judges ([MS-DTYP] 2.4.4.1)."""
+    """The kinds of entry that Stead reads and judges ([MS-DTYP] 2.4.4.1).
+
+    0x04 (compound) and what is above 0x15 are reserved: see `OpaqueAce`.
+    """
 
     ACCESS_ALLOWED = 0x00
     ACCESS_DENIED = 0x01
     SYSTEM_AUDIT = 0x02
+    SYSTEM_ALARM = 0x03
+    ACCESS_ALLOWED_OBJECT = 0x05
+    ACCESS_DENIED_OBJECT = 0x06
+    SYSTEM_AUDIT_OBJECT = 0x07
+    SYSTEM_ALARM_OBJECT = 0x08
+    ACCESS_ALLOWED_CALLBACK = 0x09
+    ACCESS_DENIED_CALLBACK = 0x0A
+    ACCESS_ALLOWED_CALLBACK_OBJECT = 0x0B
+    ACCESS_DENIED_CALLBACK_OBJECT = 0x0C
+    SYSTEM_AUDIT_CALLBACK = 0x0D
+    SYSTEM_ALARM_CALLBACK = 0x0E
+    SYSTEM_AUDIT_CALLBACK_OBJECT = 0x0F
+    SYSTEM_ALARM_CALLBACK_OBJECT = 0x10
     SYSTEM_MANDATORY_LABEL = 0x11
+    SYSTEM_RESOURCE_ATTRIBUTE = 0x12
+    SYSTEM_SCOPED_POLICY_ID = 0x13
+    SYSTEM_PROCESS_TRUST_LABEL = 0x14
+    SYSTEM_ACCESS_FILTER = 0x15
 
 
 class AceFlags(IntFlag, boundary=KEEP):
@@ -39,6 +62,14 @@ class AceFlags(IntFlag, boundary=KEEP):
     FAILED_ACCESS = 0x80
 
 
+INHERITANCE: Final = (
+    AceFlags.OBJECT_INHERIT
+    | AceFlags.CONTAINER_INHERIT
+    | AceFlags.NO_PROPAGATE_INHERIT
+    | AceFlags.INHERIT_ONLY
+)
+
+
 class MandatoryLabelPolicy(IntFlag, boundary=KEEP):
     """What a label forbids callers of lower integrity ([MS-DTYP] 2.4.4.13)."""
 
@@ -47,36 +78,109 @@ class MandatoryLabelPolicy(IntFlag, boundary=KEEP):
     NO_EXECUTE_UP = 0x4
 
 
+CONDITION_SIGNATURE: Final = b"artx"
+"""What a callback entry's data begins with if it is a condition (2.4.4.17.4)."""
+MAXIMUM_ACE_SIZE: Final = 0xFFFC
+_HEADER_SIZE: Final = 8  # type, flags, size, mask
+_INHERIT_ONLY: Final = int(AceFlags.INHERIT_ONLY)
+_LARGEST_BYTE: Final = 0xFF
+
+
+class Place(Enum):
+    """The list that an entry's kind belongs into; in the other it decides nothing."""
+
+    DACL = "dacl"
+    SACL = "sacl"
+    EITHER = "either"
+
+
 @dataclass(frozen=True, slots=True)
 class Ace:
-    """What every entry has: a trustee, a mask, flags.
+    """What every entry has: a trustee, a mask, flags, and data of its kind.
 
     Attributes:
         trustee: whom the entry is about.
         mask: the rights, 32 bits; for a label its `MandatoryLabelPolicy`.
         flags: inheritance and audit flags.
+        application_data: the bytes after the trustee: a condition, a resource
+            attribute, or what an application put there; kept as they are, and padded
+            with zeros to a multiple of four.
     """
 
     type: ClassVar[AceType]
+    place: ClassVar[Place]
 
     trustee: Sid
     mask: int
     flags: AceFlags = AceFlags.NONE
+    application_data: bytes = b""
 
     def __post_init__(self) -> None:
-        if type(self) is Ace:
+        if not hasattr(self, "place"):
             raise InvalidAclError("an ace is of one kind, such as `AccessAllowedAce`")
         if not isinstance(self.trustee, Sid):
             raise InvalidAclError("an ace's trustee is a `Sid`")
         object.__setattr__(self, "mask", require_mask(self.mask))
-        if not 0 <= self.flags <= 0xFF:  # noqa: PLR2004 - one byte on the wire
+        if not 0 <= self.flags <= _LARGEST_BYTE:
             raise InvalidAclError(f"ace flags `{self.flags:#x}` do not fit a byte")
         object.__setattr__(self, "flags", AceFlags(self.flags))
+        data = self.application_data
+        if data:
+            object.__setattr__(self, "application_data", data + bytes(-len(data) % 4))
+        if self.size > MAXIMUM_ACE_SIZE:
+            raise InvalidAclError(f"an ace of {self.size} bytes does not fit 64 KiB")
+
+    @property
+    def number(self) -> int:
+        """The kind's byte."""
+        return int(self.type)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the entry has."""
+        return _HEADER_SIZE + len(self.trustee) + len(self.application_data)
 
     @property
     def is_inherit_only(self) -> bool:
         """Whether the entry only shapes children and decides nothing here."""
-        return bool(self.flags & AceFlags.INHERIT_ONLY)
+        return bool(self.flags & _INHERIT_ONLY)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its data is a condition."""
+        return self.application_data.startswith(CONDITION_SIGNATURE)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAce(Ace):
+    """An entry about one property, property set, extended right or kind of child.
+
+    Attributes:
+        object_type: what it is about; None for the whole object.
+        inherited_object_type: the kind of child that inherits it; None for any.
+    """
+
+    object_type: Guid | None = None
+    inherited_object_type: Guid | None = None
+
+    def __post_init__(self) -> None:
+        for guid in (self.object_type, self.inherited_object_type):
+            if not isinstance(guid, Guid | None):
+                raise InvalidAclError("an object ace's types are `Guid`s")
+        # Not super(): `slots=True` makes a new class, and super() knows the old one.
+        Ace.__post_init__(self)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the entry has."""
+        guids = (self.object_type, self.inherited_object_type)
+        return (
+            _HEADER_SIZE
+            + 4
+            + sum(len(guid) for guid in guids if guid is not None)
+            + len(self.trustee)
+            + len(self.application_data)
+        )
 
 
 class AccessAllowedAce(Ace):
@@ -84,6 +188,7 @@ class AccessAllowedAce(Ace):
 
     __slots__ = ()
     type = AceType.ACCESS_ALLOWED
+    place = Place.DACL
 
 
 class AccessDeniedAce(Ace):
@@ -91,6 +196,55 @@ class AccessDeniedAce(Ace):
 
     __slots__ = ()
     type = AceType.ACCESS_DENIED
+    place = Place.DACL
+
+
+class AccessAllowedObjectAce(ObjectAce):
+    """Grants its mask on what its type names ([MS-DTYP] 2.4.4.3)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_ALLOWED_OBJECT
+    place = Place.DACL
+
+
+class AccessDeniedObjectAce(ObjectAce):
+    """Denies its mask on what its type names ([MS-DTYP] 2.4.4.5)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_DENIED_OBJECT
+    place = Place.DACL
+
+
+class AccessAllowedCallbackAce(Ace):
+    """Grants its mask where its condition is true ([MS-DTYP] 2.4.4.6)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_ALLOWED_CALLBACK
+    place = Place.DACL
+
+
+class AccessDeniedCallbackAce(Ace):
+    """Denies its mask unless its condition is false ([MS-DTYP] 2.4.4.7)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_DENIED_CALLBACK
+    place = Place.DACL
+
+
+class AccessAllowedCallbackObjectAce(ObjectAce):
+    """Grants on what its type names, on a condition ([MS-DTYP] 2.4.4.8)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_ALLOWED_CALLBACK_OBJECT
+    place = Place.DACL
+
+
+class AccessDeniedCallbackObjectAce(ObjectAce):
+    """Denies on what its type names, on a condition ([MS-DTYP] 2.4.4.9)."""
+
+    __slots__ = ()
+    type = AceType.ACCESS_DENIED_CALLBACK_OBJECT
+    place = Place.DACL
 
 
 class SystemAuditAce(Ace):
@@ -98,6 +252,63 @@ class SystemAuditAce(Ace):
 
     __slots__ = ()
     type = AceType.SYSTEM_AUDIT
+    place = Place.SACL
+
+
+class SystemAuditObjectAce(ObjectAce):
+    """Asks for a record about what its type names ([MS-DTYP] 2.4.4.11)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_AUDIT_OBJECT
+    place = Place.SACL
+
+
+class SystemAuditCallbackAce(Ace):
+    """Asks for a record where its condition holds ([MS-DTYP] 2.4.4.12)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_AUDIT_CALLBACK
+    place = Place.SACL
+
+
+class SystemAuditCallbackObjectAce(ObjectAce):
+    """Asks on a condition, about what its type names ([MS-DTYP] 2.4.4.14)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_AUDIT_CALLBACK_OBJECT
+    place = Place.SACL
+
+
+class SystemAlarmAce(Ace):
+    """Reserved for alarms, which nothing raises ([MS-DTYP] 2.4.4.1)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_ALARM
+    place = Place.SACL
+
+
+class SystemAlarmObjectAce(ObjectAce):
+    """Reserved for alarms, which nothing raises ([MS-DTYP] 2.4.4.1)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_ALARM_OBJECT
+    place = Place.SACL
+
+
+class SystemAlarmCallbackAce(Ace):
+    """Reserved for alarms, which nothing raises ([MS-DTYP] 2.4.4.1)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_ALARM_CALLBACK
+    place = Place.SACL
+
+
+class SystemAlarmCallbackObjectAce(ObjectAce):
+    """Reserved for alarms, which nothing raises ([MS-DTYP] 2.4.4.1)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_ALARM_CALLBACK_OBJECT
+    place = Place.SACL
 
 
 class MandatoryLabelAce(Ace):
@@ -105,81 +316,153 @@ class MandatoryLabelAce(Ace):
 
     __slots__ = ()
     type = AceType.SYSTEM_MANDATORY_LABEL
+    place = Place.SACL
+
+
+class ResourceAttributeAce(Ace):
+    """Gives the object an attribute for conditions ([MS-DTYP] 2.4.4.15).
+
+    Its data is a CLAIM_SECURITY_ATTRIBUTE_RELATIVE_V1 (`stead.codec.claims`).
+    """
+
+    __slots__ = ()
+    type = AceType.SYSTEM_RESOURCE_ATTRIBUTE
+    place = Place.SACL
+
+
+class ScopedPolicyIdAce(Ace):
+    """Names the central access policy of the object ([MS-DTYP] 2.4.4.16)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_SCOPED_POLICY_ID
+    place = Place.SACL
+
+
+class ProcessTrustLabelAce(Ace):
+    """Leaves its mask to whoever is below its trust level (winnt.h)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_PROCESS_TRUST_LABEL
+    place = Place.SACL
+
+
+class AccessFilterAce(Ace):
+    """Leaves its mask to whoever its condition is not true for (winnt.h)."""
+
+    __slots__ = ()
+    type = AceType.SYSTEM_ACCESS_FILTER
+    place = Place.SACL
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueAce(Ace):
+    """An entry of a kind that nobody here can judge; it keeps all of its bytes.
+
+    It is about nobody by name: its trustee is the null SID and its mask empty. What it
+    means for a decision is that whatever it could have refused is refused.
+
+    Attributes:
+        type_number: the kind's byte, one that no `AceType` has.
+        body: everything after the header's four bytes.
+    """
+
+    place = Place.EITHER
+
+    trustee: Sid = NULL_SID
+    mask: int = 0
+    flags: AceFlags = AceFlags.NONE
+    application_data: bytes = b""
+    type_number: int = 0x04
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.type_number in _NUMBERS or not 0 <= self.type_number <= _LARGEST_BYTE:
+            raise InvalidAclError(f"`{self.type_number:#x}` is no unknown type of ace")
+        if self.trustee != NULL_SID or self.mask or self.application_data:
+            raise InvalidAclError("an opaque ace is about nobody that has a name")
+        if len(self.body) % 4:
+            raise InvalidAclError("an ace's size is a multiple of four")
+        Ace.__post_init__(self)
+
+    @property
+    def number(self) -> int:
+        """The kind's byte."""
+        return self.type_number
+
+    @property
+    def size(self) -> int:
+        """How many bytes the entry has."""
+        return 4 + len(self.body)
 
 
 ACE_CLASSES: Final[dict[AceType, type[Ace]]] = {
     kind.type: kind
-    for kind in (AccessAllowedAce, AccessDeniedAce, SystemAuditAce, MandatoryLabelAce)
-}
+    for kind in (
+        AccessAllowedAce, AccessDeniedAce, SystemAuditAce, SystemAlarmAce,
+        AccessAllowedObjectAce, AccessDeniedObjectAce,
+        SystemAuditObjectAce, SystemAlarmObjectAce,
+        AccessAllowedCallbackAce, AccessDeniedCallbackAce,
+        AccessAllowedCallbackObjectAce, AccessDeniedCallbackObjectAce,
+        SystemAuditCallbackAce, SystemAlarmCallbackAce,
+        SystemAuditCallbackObjectAce, SystemAlarmCallbackObjectAce,
+        MandatoryLabelAce, ResourceAttributeAce, ScopedPolicyIdAce,
+        ProcessTrustLabelAce, AccessFilterAce,
+    )
+}  # fmt: skip
+_NUMBERS: Final = frozenset(int(number) for number in AceType)
+
+ALLOW_KINDS: Final = frozenset({
+    AccessAllowedAce, AccessAllowedObjectAce,
+    AccessAllowedCallbackAce, AccessAllowedCallbackObjectAce,
+})  # fmt: skip
+DENY_KINDS: Final = frozenset({
+    AccessDeniedAce, AccessDeniedObjectAce,
+    AccessDeniedCallbackAce, AccessDeniedCallbackObjectAce,
+})  # fmt: skip
+CALLBACK_KINDS: Final = frozenset({
+    AccessAllowedCallbackAce, AccessAllowedCallbackObjectAce,
+    AccessDeniedCallbackAce, AccessDeniedCallbackObjectAce,
+    SystemAuditCallbackAce, SystemAuditCallbackObjectAce,
+    SystemAlarmCallbackAce, SystemAlarmCallbackObjectAce,
+})  # fmt: skip
+DACL_KINDS: Final = ALLOW_KINDS | DENY_KINDS
+SACL_KINDS: Final = frozenset(
+    kind for kind in ACE_CLASSES.values() if kind.place is Place.SACL
+)
+"""The kinds that the judge knows; entries of others refuse what they could have."""
+AUDIT_KINDS: Final = frozenset({
+    SystemAuditAce, SystemAuditObjectAce,
+    SystemAuditCallbackAce, SystemAuditCallbackObjectAce,
+})  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ExplicitAccess:
-    """An entry whose trustee may still be a name (Win32: EXPLICIT_ACCESS).
-
-    Attributes:
-        kind: the class of ACE it becomes.
-        trustee: a `Sid`, or a name that the server's authority knows.
-        mask: the rights.
-        flags: inheritance and audit flags.
-    """
-
-    kind: type[Ace]
-    trustee: Sid | str
-    mask: int
-    flags: AceFlags = AceFlags.NONE
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.trustee, Sid | str) or not self.trustee:
-            raise InvalidNameError("a trustee is a `Sid` or a name")
-        if require_mask(self.mask) == 0:
-            raise InvalidAccessMaskError("an entry without rights says nothing")
-
-    def resolve(self, trustee: Sid) -> Ace:
-        """Return the ACE, now that the trustee's SID is known."""
-        return self.kind(trustee, self.mask, self.flags)
+_ALL_FLAGS: Final = tuple(AceFlags(number) for number in range(_LARGEST_BYTE + 1))
+_set_trustee, _set_mask, _set_flags, _set_data = (
+    vars(Ace)[name].__set__ for name in ("trustee", "mask", "flags", "application_data")
+)
+_new: Final = object.__new__
 
 
-def allow(
-    trustee: Sid | str, rights: int, *, flags: AceFlags = AceFlags.NONE
-) -> ExplicitAccess:
-    """Grant `rights` to a trustee, by SID or by name."""
-    return ExplicitAccess(AccessAllowedAce, trustee, rights, flags)
+def checked_ace(
+    kind: type[Ace], trustee: Sid, mask: int, flags: int, data: bytes = b""
+) -> Ace:
+    """Make an entry of parts that the caller has checked already; for the codec.
 
-
-def deny(
-    trustee: Sid | str, rights: int, *, flags: AceFlags = AceFlags.NONE
-) -> ExplicitAccess:
-    """Deny `rights` to a trustee, by SID or by name."""
-    return ExplicitAccess(AccessDeniedAce, trustee, rights, flags)
-
-
-def audit(
-    trustee: Sid | str,
-    rights: int,
-    *,
-    success: bool = True,
-    failure: bool = True,
-) -> ExplicitAccess:
-    """Ask for a record whenever `rights` are asked for by a trustee.
+    Reading descriptors is a hot path, and a dataclass checks in its own time.
 
     Args:
-        trustee: a `Sid` or a name; `Everyone` for all.
-        rights: which rights, when asked for, are recorded.
-        success: record what was granted.
-        failure: record what was refused.
-
-    Raises:
-        InvalidAccessMaskError: neither outcome is asked for, or no right.
+        kind: a class that has no fields of its own.
+        trustee: the SID.
+        mask: 32 bits.
+        flags: 8 bits.
+        data: padded to a multiple of four; the entry fits `MAXIMUM_ACE_SIZE`.
     """
-    flags = AceFlags.NONE
-    if success:
-        flags |= AceFlags.SUCCESSFUL_ACCESS
-    if failure:
-        flags |= AceFlags.FAILED_ACCESS
-    if not flags:
-        raise InvalidAccessMaskError("an audit entry records success, failure or both")
-    return ExplicitAccess(SystemAuditAce, trustee, rights, flags)
+    made = _new(kind)
+    _set_trustee(made, trustee)
+    _set_mask(made, mask)
+    _set_flags(made, _ALL_FLAGS[flags])
+    _set_data(made, data)
+    return made
 
 
 def require_mask(mask: int) -> int:
@@ -187,6 +470,3 @@ def require_mask(mask: int) -> int:
     if not isinstance(mask, int) or not 0 <= mask <= VALID_MASK:
         raise InvalidAccessMaskError(f"`{mask}` is not an access mask of 32 bits")
     return int(mask)
-
-
-ANY_ACCESS: Final = int(AccessMask.GENERIC_ALL)

@@ -12,16 +12,19 @@ None of them is ever spelled ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from stead.errors import InvalidAclError
-from stead.model.ace import Ace
+from stead.model.ace import Ace, ObjectAce
 
 ACL_REVISION: Final = 2
 ACL_REVISION_DS: Final = 4
+_COMPOUND_REVISION: Final = 3
+_COMPOUND: Final = 0x04
+_HEADER_SIZE: Final = 8
 MAXIMUM_ACL_SIZE: Final = 0xFFFC
 """Bytes: the size field has 16 bits, and Windows keeps sizes multiples of four."""
 
@@ -49,21 +52,24 @@ class Acl:
 
     Attributes:
         aces: in the order in which they are judged.
-        revision: 2, or 4 where object entries need it.
+        revision: 2 to 4; the lowest that its entries allow, if not given: 4 where
+            there are object entries, 3 for compound ones.
     """
 
     aces: tuple[Ace, ...] = ()
-    revision: int = ACL_REVISION
+    revision: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aces", tuple(self.aces))
+        size = _HEADER_SIZE
         for ace in self.aces:
             if not isinstance(ace, Ace):
                 raise InvalidAclError("an acl holds aces; resolve names first")
-        if self.revision not in (ACL_REVISION, ACL_REVISION_DS):
+            size += ace.size
+        if not self.revision:
+            object.__setattr__(self, "revision", lowest_revision(self.aces))
+        elif not ACL_REVISION <= self.revision <= ACL_REVISION_DS:
             raise InvalidAclError(f"acl revision `{self.revision}` is unknown")
-        # 8 of header; of each entry 8 of header and mask, then the SID.
-        size = 8 + sum(8 + len(ace.trustee) for ace in self.aces)
         if size > MAXIMUM_ACL_SIZE:
             raise InvalidAclError(f"an acl of {size} bytes does not fit 64 KiB")
 
@@ -76,3 +82,30 @@ class Acl:
     def __bool__(self) -> bool:
         # An empty list is still a list: truth by length would read as "no list".
         return True
+
+
+def lowest_revision(aces: Iterable[Ace]) -> int:
+    """Return the lowest revision whose readers know entries of these kinds."""
+    revision = ACL_REVISION
+    for ace in aces:
+        if isinstance(ace, ObjectAce):
+            return ACL_REVISION_DS
+        if ace.number == _COMPOUND:
+            revision = _COMPOUND_REVISION
+    return revision
+
+
+_set_aces, _set_revision = (vars(Acl)[name].__set__ for name in ("aces", "revision"))
+
+
+def checked_acl(aces: tuple[Ace, ...], revision: int) -> Acl:
+    """Make a list of parts that the caller has checked already; for the codec.
+
+    Args:
+        aces: entries that together fit `MAXIMUM_ACL_SIZE`.
+        revision: 2 to 4.
+    """
+    made = object.__new__(Acl)
+    _set_aces(made, aces)
+    _set_revision(made, revision)
+    return made

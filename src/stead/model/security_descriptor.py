@@ -6,18 +6,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import KEEP, IntFlag
 from typing import Final
 
 from stead.errors import InvalidSecurityDescriptorError
-from stead.model.ace import (
-    AccessAllowedAce,
-    AccessDeniedAce,
-    Ace,
-    MandatoryLabelAce,
-    SystemAuditAce,
-)
+from stead.model.ace import DACL_KINDS, SACL_KINDS, OpaqueAce, Place
 from stead.model.acl import ABSENT_SACL, Acl, NoAcl
 from stead.model.sid import Sid
 
@@ -44,13 +38,10 @@ class ControlFlags(IntFlag, boundary=KEEP):
     SELF_RELATIVE = 0x8000
 
 
-DACL_KINDS: Final = (AccessAllowedAce, AccessDeniedAce)
-SACL_KINDS: Final = (SystemAuditAce, MandatoryLabelAce)
-"""In the other list an entry would decide nothing, and look as if it did."""
-
-_DERIVED: Final = (
-    ControlFlags.DACL_PRESENT | ControlFlags.SACL_PRESENT | ControlFlags.SELF_RELATIVE
-)
+_DACL_PRESENT: Final = int(ControlFlags.DACL_PRESENT)
+_SACL_PRESENT: Final = int(ControlFlags.SACL_PRESENT)
+_SELF_RELATIVE: Final = int(ControlFlags.SELF_RELATIVE)
+_DERIVED: Final = _DACL_PRESENT | _SACL_PRESENT | _SELF_RELATIVE
 _CONTROL_BITS: Final = 0xFFFF
 _LARGEST_BYTE: Final = 0xFF
 
@@ -68,6 +59,11 @@ class SecurityDescriptor:
             how bytes are laid out are kept true by this class, whatever is passed.
         resource_manager_control: the byte beside the revision (Sbz1), 0 to 255;
             meaningful with RM_CONTROL_VALID only.
+        kept_binary: what writing it gave, kept for the next time; the three that are
+            kept are no part of the value, and nobody's to change but theirs who fill
+            them: the codec and the judge.
+        kept_sddl: what printing it gave, and for which domain.
+        kept_index: what the judge worked out about it.
     """
 
     dacl: Acl | NoAcl
@@ -76,27 +72,35 @@ class SecurityDescriptor:
     sacl: Acl | NoAcl = ABSENT_SACL
     control: ControlFlags = ControlFlags.NONE
     resource_manager_control: int = 0
+    kept_binary: bytes | None = field(
+        init=False, repr=False, compare=False, default=None
+    )
+    kept_sddl: tuple[Sid | None, str] | None = field(
+        init=False, repr=False, compare=False, default=None
+    )
+    kept_index: object = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        _require_list(self.dacl, "dacl", misplaced=SACL_KINDS)
-        _require_list(self.sacl, "sacl", misplaced=DACL_KINDS)
+        _require_list(self.dacl, Place.DACL)
+        _require_list(self.sacl, Place.SACL)
         for sid in (self.owner, self.group):
-            if not isinstance(sid, Sid | None):
+            if sid is not None and not isinstance(sid, Sid):
                 raise InvalidSecurityDescriptorError("owner and group are a `Sid`")
-        if not 0 <= self.control <= _CONTROL_BITS:
+        # Plain ints until the end: descriptors are read by the thousand.
+        control, byte = int(self.control), self.resource_manager_control
+        if not 0 <= control <= _CONTROL_BITS:
             raise InvalidSecurityDescriptorError(
-                f"control bits `{self.control:#x}` do not fit 16 bits"
+                f"control bits `{control:#x}` do not fit 16 bits"
             )
-        if not 0 <= self.resource_manager_control <= _LARGEST_BYTE:
-            raise InvalidSecurityDescriptorError(
-                f"`{self.resource_manager_control}` is not a byte"
-            )
-        control = ControlFlags(self.control) & ~_DERIVED | ControlFlags.SELF_RELATIVE
-        if self.dacl is not NoAcl.ABSENT:
-            control |= ControlFlags.DACL_PRESENT
-        if self.sacl is not NoAcl.ABSENT:
-            control |= ControlFlags.SACL_PRESENT
+        if not 0 <= byte <= _LARGEST_BYTE:
+            raise InvalidSecurityDescriptorError(f"`{byte}` is not a byte")
+        control = _true_control(control, self.dacl, self.sacl)
         object.__setattr__(self, "control", control)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What is kept stays behind: a copy works it out for itself.
+        parts = (self.dacl, self.owner, self.group, self.sacl, self.control)
+        return type(self), (*parts, self.resource_manager_control)
 
     # The four doors below are the noun's own spelling of what the codec room does:
     # the one upward import of the house, inside the functions (see the ADR).
@@ -142,16 +146,86 @@ class SecurityDescriptor:
         return write_security_descriptor(self)
 
 
-def _require_list(
-    part: Acl | NoAcl, name: str, *, misplaced: tuple[type[Ace], ...]
-) -> None:
-    if not isinstance(part, Acl | NoAcl):
+_DACL_KINDS: Final = frozenset({*DACL_KINDS, OpaqueAce})
+_SACL_KINDS: Final = frozenset({*SACL_KINDS, OpaqueAce})
+
+
+def _require_list(part: Acl | NoAcl, place: Place) -> None:
+    if part is NoAcl.ABSENT or part is NoAcl.NULL:
+        return
+    if not isinstance(part, Acl):
         raise InvalidSecurityDescriptorError(
-            f"a {name} is an `Acl`, or NULL or ABSENT by name"
+            f"a {place.value} is an `Acl`, or NULL or ABSENT by name"
         )
-    if isinstance(part, Acl):
-        for ace in part:
-            if isinstance(ace, misplaced):
-                raise InvalidSecurityDescriptorError(
-                    f"an entry of type `{ace.type.name}` has no place in a {name}"
-                )
+    if (_DACL_KINDS if place is Place.DACL else _SACL_KINDS).issuperset(
+        map(type, part.aces)
+    ):
+        return
+    for ace in part.aces:
+        # In the other list an entry would decide nothing, and look as if it did.
+        if ace.place is not place and ace.place is not Place.EITHER:
+            raise InvalidSecurityDescriptorError(
+                f"an entry of type `{ace.type.name}` has no place in a {place.value}"
+            )
+
+
+_controls: Final[dict[int, ControlFlags]] = {}
+"""Members by number; there are no more than 65,536. Making one anew is slow."""
+
+
+def _true_control(control: int, dacl: Acl | NoAcl, sacl: Acl | NoAcl) -> ControlFlags:
+    """Return control bits that say of the parts what is true."""
+    control = control & ~_DERIVED | _SELF_RELATIVE
+    if dacl is not NoAcl.ABSENT:
+        control |= _DACL_PRESENT
+    if sacl is not NoAcl.ABSENT:
+        control |= _SACL_PRESENT
+    found = _controls.get(control)
+    if found is None:
+        found = _controls[control] = ControlFlags(control)
+    return found
+
+
+_set_dacl, _set_owner, _set_group, _set_sacl, _set_control, _set_byte = (
+    vars(SecurityDescriptor)[name].__set__
+    for name in (
+        "dacl", "owner", "group", "sacl", "control", "resource_manager_control",
+    )
+)  # fmt: skip
+_set_kept: Final = tuple(
+    vars(SecurityDescriptor)[name].__set__
+    for name in ("kept_binary", "kept_sddl", "kept_index")
+)
+
+
+def checked_descriptor(
+    dacl: Acl | NoAcl,
+    sids: tuple[Sid | None, Sid | None],
+    sacl: Acl | NoAcl,
+    control: int,
+    byte: int,
+) -> SecurityDescriptor:
+    """Make a descriptor of parts that the caller has checked already; for the codec.
+
+    Reading descriptors is a hot path, and a dataclass checks in its own time. Which
+    entries have a place in which list is still looked at.
+
+    Args:
+        dacl: the discretionary list.
+        sids: the owner and the group.
+        sacl: the system list.
+        control: 16 bits.
+        byte: the resource manager's, 8 bits.
+    """
+    _require_list(dacl, Place.DACL)
+    _require_list(sacl, Place.SACL)
+    made = object.__new__(SecurityDescriptor)
+    _set_dacl(made, dacl)
+    _set_owner(made, sids[0])
+    _set_group(made, sids[1])
+    _set_sacl(made, sacl)
+    _set_control(made, _true_control(control, dacl, sacl))
+    _set_byte(made, byte)
+    for set_kept in _set_kept:
+        set_kept(made, None)
+    return made

@@ -153,6 +153,15 @@ class Sid(bytes):
         return type(self), (self.to_bytes(),)
 
 
+def checked_sid(binary: bytes) -> Sid:
+    """Make a SID of bytes that the caller has found to be one whole SID; for the codec.
+
+    Reading descriptors is a hot path. One that is not known yet is not interned here:
+    its entry is kept by whoever reads.
+    """
+    return _interned.get(binary) or bytes.__new__(Sid, binary)
+
+
 def _number(text: str) -> int:
     return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 

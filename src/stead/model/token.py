@@ -7,16 +7,23 @@ its authority, after somebody proved who they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import KEEP, IntEnum, IntFlag
 from typing import Final
 
 from stead.errors import SteadError
 from stead.model.acl import ABSENT_DACL, Acl, NoAcl
+from stead.model.claim import Claim
 from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import Privilege, TokenPrivilege
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
-from stead.model.well_known import MEDIUM_LEVEL, is_integrity_level
+from stead.model.well_known import (
+    MEDIUM_LEVEL,
+    is_integrity_level,
+    is_package,
+    is_trust_level,
+)
 
 
 class TokenType(IntEnum):
@@ -68,6 +75,14 @@ class MandatoryPolicy(IntFlag, boundary=KEEP):
     OFF = 0
     NO_WRITE_UP = 0x1
     NEW_PROCESS_MIN = 0x2
+
+
+class ElevationType(IntEnum):
+    """Whether a token is one of a linked pair (Win32: TOKEN_ELEVATION_TYPE)."""
+
+    DEFAULT = 1
+    FULL = 2
+    LIMITED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,20 @@ class AccessToken:
         integrity: a mandatory label SID (`S-1-16-8192` is medium).
         mandatory_policy: how integrity binds it.
         user_is_deny_only: the user's SID matches deny entries only.
+        restricting_sids: if there are any, whatever is granted must be granted to
+            these as well (Win32: TokenRestrictedSids).
+        is_write_restricted: the restricting SIDs are asked about writing only.
+        device_groups: groups of the machine that the user came from.
+        user_claims: attributes of the user, for conditions.
+        device_claims: attributes of the machine that the user came from.
+        local_claims: attributes that the local system gave the token.
+        package: the AppContainer's SID, `S-1-15-2-...`; None outside of one.
+        capabilities: what the AppContainer may reach.
+        trust: the process trust level, `S-1-19-<type>-<level>`; None for none.
+        elevation: whether it is one of a linked pair.
+        is_sandbox_inert: made with SANDBOX_INERT; the judge does not ask.
+        security: who may do what with the token itself; None where nobody has said.
+        kept_standing: what the judge worked out about it; no part of the value.
     """
 
     user: Sid
@@ -147,24 +176,30 @@ class AccessToken:
     integrity: Sid = MEDIUM_LEVEL
     mandatory_policy: MandatoryPolicy = MandatoryPolicy.NO_WRITE_UP
     user_is_deny_only: bool = False
+    restricting_sids: tuple[Sid, ...] = ()
+    is_write_restricted: bool = False
+    device_groups: tuple[TokenGroup, ...] = ()
+    user_claims: tuple[Claim, ...] = ()
+    device_claims: tuple[Claim, ...] = ()
+    local_claims: tuple[Claim, ...] = ()
+    package: Sid | None = None
+    capabilities: tuple[TokenGroup, ...] = ()
+    trust: Sid | None = None
+    elevation: ElevationType = ElevationType.DEFAULT
+    is_sandbox_inert: bool = False
+    security: SecurityDescriptor | None = None
     # What the judge asks by the million, worked out once.
     enabled_sids: frozenset[Sid] = field(init=False, repr=False, compare=False)
     deny_sids: frozenset[Sid] = field(init=False, repr=False, compare=False)
     enabled_privileges: frozenset[Privilege] = field(
         init=False, repr=False, compare=False
     )
+    kept_standing: object = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", tuple(self.groups))
-        object.__setattr__(self, "privileges", tuple(self.privileges))
-        _require_sid(self.user)
-        _require_sid(self.integrity)
-        if self.owner is not None:
-            _require_sid(self.owner)
-        if self.primary_group is not None:
-            _require_sid(self.primary_group)
-        if not is_integrity_level(self.integrity):
-            raise SteadError(f"`{self.integrity}` is not an integrity level")
+        for name in _TUPLES:
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _require_identities(self)
         if self.type is TokenType.PRIMARY and (
             self.level < ImpersonationLevel.IMPERSONATION
         ):
@@ -177,6 +212,16 @@ class AccessToken:
             "enabled_privileges",
             frozenset(p.privilege for p in self.privileges if p.is_enabled),
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What is kept stays behind: a copy works it out for itself.
+        values = (getattr(self, part.name) for part in fields(self) if part.init)
+        return type(self), tuple(values)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether it holds restricting SIDs (Win32: IsTokenRestricted)."""
+        return bool(self.restricting_sids)
 
     @property
     def default_owner(self) -> Sid:
@@ -195,6 +240,12 @@ class AccessToken:
     def group(self, sid: Sid) -> TokenGroup | None:
         """Return the token's entry for a group, or None."""
         return next((group for group in self.groups if group.sid == sid), None)
+
+
+_TUPLES: Final = (
+    "groups", "privileges", "restricting_sids", "device_groups", "user_claims",
+    "device_claims", "local_claims", "capabilities",
+)  # fmt: skip
 
 
 def _sids(token: AccessToken) -> tuple[frozenset[Sid], frozenset[Sid]]:
@@ -217,3 +268,22 @@ def _require_sid(sid: Sid) -> None:
     # Text in a SID's place would equal no SID: deny entries would never match it.
     if not isinstance(sid, Sid):
         raise SteadError("a token holds each identity as a `Sid`")
+
+
+def _require_identities(token: AccessToken) -> None:
+    """Refuse SIDs of the wrong kind in the places that have one."""
+    for sid in (token.user, token.integrity, *token.restricting_sids):
+        _require_sid(sid)
+    for named in (token.owner, token.primary_group, token.package, token.trust):
+        if named is not None:
+            _require_sid(named)
+    if not is_integrity_level(token.integrity):
+        raise SteadError(f"`{token.integrity}` is not an integrity level")
+    if token.package is not None and not is_package(token.package):
+        raise SteadError(f"`{token.package}` is not a package's sid")
+    if token.trust is not None and not is_trust_level(token.trust):
+        raise SteadError(f"`{token.trust}` is not a process trust level")
+    if token.capabilities and token.package is None:
+        raise SteadError("only an appcontainer's token holds capabilities")
+    if token.is_write_restricted and not token.restricting_sids:
+        raise SteadError("a write-restricted token has restricting sids")

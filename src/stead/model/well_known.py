@@ -32,6 +32,9 @@ USERS: Final = _S("S-1-5-32-545")
 GUESTS: Final = _S("S-1-5-32-546")
 BACKUP_OPERATORS: Final = _S("S-1-5-32-551")
 
+ALL_APPLICATION_PACKAGES: Final = _S("S-1-15-2-1")
+ALL_RESTRICTED_APPLICATION_PACKAGES: Final = _S("S-1-15-2-2")
+WRITE_RESTRICTED_CODE: Final = _S("S-1-5-33")
 UNTRUSTED_LEVEL: Final = _S("S-1-16-0")
 LOW_LEVEL: Final = _S("S-1-16-4096")
 MEDIUM_LEVEL: Final = _S("S-1-16-8192")
@@ -39,6 +42,11 @@ HIGH_LEVEL: Final = _S("S-1-16-12288")
 SYSTEM_LEVEL: Final = _S("S-1-16-16384")
 
 MANDATORY_AUTHORITY: Final = 16
+_PACKAGE_AUTHORITY: Final = 15
+_PACKAGE_RID: Final = 2
+_PACKAGE_PARTS: Final = 3
+_TRUST_AUTHORITY: Final = 19
+_TRUST_PARTS: Final = 2
 UNIX_USERS: Final = _S("S-1-22-1")
 UNIX_GROUPS: Final = _S("S-1-22-2")
 _NT_AUTHORITY: Final = 5
@@ -67,6 +75,9 @@ NAMES: Final[dict[Sid, str]] = {
     USERS: "Users",
     GUESTS: "Guests",
     BACKUP_OPERATORS: "Backup Operators",
+    WRITE_RESTRICTED_CODE: "WRITE RESTRICTED",
+    ALL_APPLICATION_PACKAGES: "ALL APPLICATION PACKAGES",
+    ALL_RESTRICTED_APPLICATION_PACKAGES: "ALL RESTRICTED APPLICATION PACKAGES",
     UNTRUSTED_LEVEL: "Untrusted Mandatory Level",
     LOW_LEVEL: "Low Mandatory Level",
     MEDIUM_LEVEL: "Medium Mandatory Level",
@@ -113,3 +124,23 @@ def integrity_level(sid: Sid) -> int:
 def is_integrity_level(sid: Sid) -> bool:
     """Tell whether a SID is a mandatory label's: `S-1-16-<level>`."""
     return sid.authority == MANDATORY_AUTHORITY and len(sid.sub_authorities) == 1
+
+
+def is_package(sid: Sid) -> bool:
+    """Tell whether a SID is one AppContainer's: `S-1-15-2-...`.
+
+    `S-1-15-2-1` and `S-1-15-2-2` stand for many.
+    """
+    parts = sid.sub_authorities
+    return (
+        sid.authority == _PACKAGE_AUTHORITY
+        and parts[0] == _PACKAGE_RID
+        and len(parts) >= _PACKAGE_PARTS
+    )
+
+
+def is_trust_level(sid: Sid) -> bool:
+    """Tell whether a SID is a process trust level's: `S-1-19-<type>-<level>`."""
+    return sid.authority == _TRUST_AUTHORITY and (
+        len(sid.sub_authorities) == _TRUST_PARTS
+    )

@@ -12,15 +12,16 @@ from stead.errors import (
 )
 from stead.model.access_mask import AccessMask
 from stead.model.token import ImpersonationLevel
-from stead.monitor.securable_object import ObjectKind, SecurableObject
+from stead.monitor.securable_object import SecurableObject
 from stead.server.client_context import ClientContext
+from stead.server.questions import mask_of
 
 if TYPE_CHECKING:
     from stead.server.protected_server import ProtectedServer
 
 
 def offer_built_ins(server: ProtectedServer) -> None:
-    """Add `stead.whoami`, `stead.check` and `stead.explain` to a server."""
+    """Add `stead.whoami`, `stead.check`, `.explain` and `.effective` to a server."""
 
     @server.operation("stead.whoami", level=ImpersonationLevel.ANONYMOUS)
     def whoami(client: ClientContext) -> dict[str, Any]:
@@ -46,12 +47,29 @@ def offer_built_ins(server: ProtectedServer) -> None:
     def explain(
         client: ClientContext, account: str, name: str, rights: list[str]
     ) -> list[str]:
-        try:
-            securable = server.find_object(name)
-        except UnknownObjectError:
-            server.refuse_unknown(client, name)
+        securable = _find(server, client, name)
         mask = _mask_for(server, client, securable, rights)
         return list(server.explain(client, account, securable, mask).lines())
+
+    # Who can, and what can, cost as much as there are accounts and objects: they are
+    # not offered to whoever comes, but asked by the server's own code.
+    @server.operation("stead.effective")
+    def effective(client: ClientContext, account: str, name: str) -> list[str]:
+        securable = _find(server, client, name)
+        found = server.questions_for(client).effective(account, securable)
+        return list(found.lines())
+
+
+def _find(server: ProtectedServer, client: ClientContext, name: str) -> SecurableObject:
+    """Return the object of a name, for a client that may not know which exist.
+
+    Raises:
+        AccessDeniedError: there is none.
+    """
+    try:
+        return server.find_object(name)
+    except UnknownObjectError:
+        server.refuse_unknown(client, name)
 
 
 def _mask_for(
@@ -91,22 +109,3 @@ def describe_client(server: ProtectedServer, client: ClientContext) -> dict[str,
         "server": server.name,
         "enforcement": server.enforcement.value,
     }
-
-
-def mask_of(kind: ObjectKind, rights: list[str]) -> int:
-    """Return the mask of rights by name: the kind's own, or standard ones.
-
-    Raises:
-        InvalidRequestError: the kind has no right of that name.
-    """
-    mask = 0
-    for right in rights:
-        bits = kind.rights.get(right) or AccessMask.__members__.get(right)
-        if not bits:
-            known = ", ".join((*kind.rights, *AccessMask.__members__))
-            raise InvalidRequestError(
-                f"`{right[:80]}` is no right of a {kind.name}",
-                advice=f"it has {known}",
-            )
-        mask |= int(bits)
-    return mask

@@ -120,13 +120,15 @@ def _require_expressible(token: AccessToken, session: Session) -> None:
 
     A group that is disabled or deny-only cannot be left out: without it a file closed
     to the group and open to others would open. So the token must hold exactly the SIDs
-    its session began with.
+    its session began with. The kernel knows neither restricting SIDs nor packages.
     """
     begun = session.token
     same = (
         token.groups == begun.groups
         and token.integrity == begun.integrity
         and not token.user_is_deny_only
+        and not token.restricting_sids
+        and token.package is None
     )
     if not same:
         raise ImpersonationRefusedError(

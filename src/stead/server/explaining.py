@@ -1,7 +1,8 @@
 """Why somebody may or may not: for administrators, never for the one refused.
 
 Who asks is judged first: reading an object's reasons is reading its descriptor, so it
-needs READ_CONTROL on the object or SeBackupPrivilege, and asking is recorded.
+needs READ_CONTROL on the object or SeBackupPrivilege, and asking is recorded. The
+questions themselves are in `stead.server.questions`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from stead.authority.identity import (
 )
 from stead.authority.names import NameTable
 from stead.authority.ports import AccountStore
-from stead.decision.access_check import access_check
 from stead.decision.explain import explain, sentence
+from stead.decision.privilege_rights import MAXIMUM_ALLOWED
 from stead.errors import AccessDeniedError, UnknownAccountError
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
@@ -28,7 +29,7 @@ from stead.model.luid import NO_LUID
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.model.token import ImpersonationLevel
+from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
@@ -43,11 +44,22 @@ class ExplainedReason:
         sentence: as a sentence: the right, the rule, the entry in SDDL.
         path: names from the account to the group that the entry names; empty if the
             entry names the account itself, or no entry decided.
+        also: what else made it so: without the reasons before it, each of these would
+            have settled the right the same way.
     """
 
     reason: Reason
     sentence: str
     path: tuple[str, ...]
+    also: tuple[ExplainedReason, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """Return it as lines of text, the first of them the reason that comes first."""
+        lines = [f"  {self.sentence}", *_by_membership(self.path)]
+        for other in self.also:
+            lines.append(f"    and without that, {other.sentence}")
+            lines += _by_membership(other.path)
+        return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,8 @@ class Explanation:
         allowed: the answer.
         asked: the rights asked for, by name.
         reasons: one or more, in the order in which they were settled.
+        granted: the rights granted, by name, where MAXIMUM_ALLOWED was asked for: what
+            was asked does not say it then.
     """
 
     account: str
@@ -67,22 +81,18 @@ class Explanation:
     allowed: bool
     asked: str
     reasons: tuple[ExplainedReason, ...]
+    granted: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """Return it as lines of text."""
-        verdict = "granted" if self.allowed else "refused"
+        verdict = f"granted {self.granted}".rstrip() if self.allowed else "refused"
         head = f"{self.account} asks {self.object_name} for {self.asked}: {verdict}"
-        lines = [head]
-        for explained in self.reasons:
-            lines.append(f"  {explained.sentence}")
-            if explained.path:
-                lines.append(f"    by membership: {' -> '.join(explained.path)}")
-        return tuple(lines)
+        return (head, *(line for reason in self.reasons for line in reason.lines()))
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Answers why, for who may ask.
+    """Finds who an account is, says why, and lets nobody ask who may not.
 
     Attributes:
         guard: judges who asks, and records it.
@@ -96,52 +106,24 @@ class Explainer:
     names: NameTable
     host: HostIdentity
 
-    def why(
-        self,
-        asker: Subject,
-        account: str,
-        securable: SecurableObject,
-        desired: int,
-    ) -> Explanation:
-        """Say whether an account would be granted rights if it asked now, and why.
+    # --- who may ask --------------------------------------------------------------
+
+    def require_may_ask(
+        self, asker: Subject, securable: SecurableObject, *, question: str
+    ) -> None:
+        """Demand READ_CONTROL, or SeBackupPrivilege, which reads any descriptor.
 
         Args:
             asker: who wants to know.
-            account: an account's name, `uid 1000`, or a SID.
-            securable: the object.
-            desired: the rights.
+            securable: what about.
+            question: what is asked, for the record: `explain`.
 
         Raises:
-            AccessDeniedError: the asker may not read the object's descriptor.
-            UnknownAccountError: nobody is called that.
+            AccessDeniedError: the asker has neither.
         """
-        self._require_may_ask(asker, securable)
-        identity = self._identify(account)
-        self.guard.recorder.record(
-            AuditEvent.DECISION_EXPLAINED,
-            asker,
-            object_type=securable.kind.name,
-            object_name=securable.name,
-            desired=desired,
-            detail={"about": identity.name},
-        )
-        token = tokens.client_token(
-            identity,
-            level=ImpersonationLevel.IDENTIFICATION,
-            logon_id=NO_LUID,
-            token_id=NO_LUID,
-        )
-        mapping = securable.kind.mapping
-        decision = access_check(
-            token, securable.descriptor, mapping.map(desired), mapping
-        )
-        return self._explain(identity, securable, decision)
-
-    def _require_may_ask(self, asker: Subject, securable: SecurableObject) -> None:
-        """Demand READ_CONTROL, or SeBackupPrivilege, which reads any descriptor."""
         if asker.token.has_privilege(Privilege.BACKUP):
             self.guard.require_privilege(
-                asker, (Privilege.BACKUP,), operation=f"explain {securable.name}"
+                asker, (Privilege.BACKUP,), operation=f"{question} {securable.name}"
             )
             return
         try:
@@ -153,7 +135,45 @@ class Explainer:
             )
             raise
 
-    def _identify(self, account: str) -> Identity:
+    def record(
+        self,
+        asker: Subject,
+        question: str,
+        *,
+        about: str,
+        securable: SecurableObject | None = None,
+        desired: int = 0,
+    ) -> None:
+        """Record durably that a question is asked.
+
+        Args:
+            asker: who wants to know.
+            question: what is asked: `explain`.
+            about: whom it is about, by name; empty for everybody.
+            securable: the object it is about; None for all of them.
+            desired: the rights.
+        """
+        kind, name = "", ""
+        if securable is not None:
+            kind, name = securable.kind.name, securable.name
+        self.guard.recorder.record(
+            AuditEvent.DECISION_EXPLAINED,
+            asker,
+            object_type=kind,
+            object_name=name,
+            desired=desired,
+            detail={"question": question, **({"about": about} if about else {})},
+        )
+
+    # --- who an account is ----------------------------------------------------------
+
+    def identify(self, account: str) -> Identity:
+        """Return who is meant by a name, `uid 1000` or a SID.
+
+        Raises:
+            UnknownAccountError: nobody is called that.
+            AccountDisabledError: the account is disabled.
+        """
         sid = self.names.find(account)
         uid = well_known.uid_of(sid)
         if uid is not None:
@@ -161,31 +181,60 @@ class Explainer:
         found = self.store.account_by_sid(sid)
         if found is None:
             raise UnknownAccountError(f"`{account}` is no account")
-        return identify_account(self.store, found.name, host=self.host)
+        return self.identify_account(found.name)
 
-    def _explain(
+    def identify_account(self, name: str) -> Identity:
+        """Return who an account of the store is; raises as `identify` does."""
+        return identify_account(self.store, name, host=self.host)
+
+    def token_of(self, identity: Identity) -> AccessToken:
+        """Return the token that somebody would get if they logged on now."""
+        return tokens.client_token(
+            identity,
+            level=ImpersonationLevel.IDENTIFICATION,
+            logon_id=NO_LUID,
+            token_id=NO_LUID,
+        )
+
+    # --- why ------------------------------------------------------------------------
+
+    def explanation(
         self, identity: Identity, securable: SecurableObject, decision: AccessDecision
     ) -> Explanation:
-        reasons = tuple(
-            ExplainedReason(
-                reason,
-                sentence(reason, names=self.names, rights=securable.kind.rights),
-                self._path(identity, reason.matched),
-            )
-            for reason in explain(decision)
-        )
+        """Say why a decision about somebody came out as it did."""
+        desired, spell = decision.question.desired, securable.kind.spell
+        is_maximum = bool(desired & MAXIMUM_ALLOWED)
         return Explanation(
             account=identity.name,
             object_name=securable.name,
             allowed=decision.allowed,
-            asked=securable.kind.spell(decision.question.desired),
-            reasons=reasons,
+            asked=spell(desired),
+            reasons=tuple(
+                self._explained(identity, securable, reason)
+                for reason in explain(decision)
+            ),
+            granted=spell(decision.granted) if is_maximum else "",
         )
 
-    def _path(self, identity: Identity, matched: Sid | None) -> tuple[str, ...]:
+    def _explained(
+        self, identity: Identity, securable: SecurableObject, reason: Reason
+    ) -> ExplainedReason:
+        return ExplainedReason(
+            reason,
+            sentence(reason, names=self.names, rights=securable.kind.rights),
+            self.path(identity, reason.matched),
+            tuple(self._explained(identity, securable, also) for also in reason.also),
+        )
+
+    def path(self, identity: Identity, matched: Sid | None) -> tuple[str, ...]:
+        """Return the names from somebody to a SID of theirs; none from them to them."""
         if matched is None or matched == identity.user:
             return ()
         for membership in identity.memberships:
             if membership.group.sid == matched:
                 return tuple(self.names(sid) for sid in membership.path)
         return (identity.name, self.names(matched))
+
+
+def _by_membership(path: tuple[str, ...]) -> list[str]:
+    return [f"    by membership: {' -> '.join(path)}"] if path else []

@@ -9,6 +9,7 @@ from typing import Final
 from stead.authority.names import NameTable
 from stead.authority.ports import ObjectStore, StoredObject
 from stead.authority.sessions import LEASE
+from stead.codec.sddl import spelled
 from stead.decision.inheritance import new_object_descriptor, rights_to_set
 from stead.decision.mandatory import dominates
 from stead.errors import (
@@ -23,16 +24,10 @@ from stead.model.access_mask import (
     Rights,
     mapping_of,
 )
-from stead.model.ace import (
-    Ace,
-    ExplicitAccess,
-    MandatoryLabelAce,
-    SystemAuditAce,
-    allow,
-    audit,
-)
+from stead.model.ace import Ace, MandatoryLabelAce, Place
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import ExplicitAccess, allow, audit
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
@@ -94,10 +89,8 @@ class ObjectDirectory:
             else entry.resolve(self._names.find(entry.trustee))
             for entry in entries
         ]
-        system = tuple(
-            ace for ace in aces if isinstance(ace, SystemAuditAce | MandatoryLabelAce)
-        )
-        dacl = Acl(tuple(ace for ace in aces if ace not in system))
+        system = tuple(ace for ace in aces if ace.place is Place.SACL)
+        dacl = Acl(tuple(ace for ace in aces if ace.place is not Place.SACL))
         return dacl, Acl(system) if system else ABSENT_SACL
 
     def protect(
@@ -138,7 +131,7 @@ class ObjectDirectory:
                     descriptor.to_bytes(),
                     mapping=_mapping_of_its_own(kind),
                 ),
-                descriptor.to_sddl(),
+                spelled(descriptor),
             )
         if (stored.type_name, stored.rights) != (kind.name, dict(kind.rights)):
             raise InvalidRequestError(
@@ -260,7 +253,7 @@ class ObjectDirectory:
             subject,
             object_type=securable.kind.name,
             object_name=securable.name,
-            detail={"old": before.to_sddl(), "new": after.to_sddl()},
+            detail={"old": spelled(before), "new": spelled(after)},
         ):
             stored = self._store.set_object_descriptor(
                 securable.name, after.to_bytes(), version=version

@@ -39,6 +39,7 @@ from stead.server.explaining import Explanation
 from stead.server.logon_session import LogonSession
 from stead.server.objects import Entries
 from stead.server.operations import Handler
+from stead.server.questions import Questions
 from stead.server.reception import Reception
 from stead.server.serving import Gate, serve
 from stead.server.settings import ServerOptions, Settings
@@ -227,6 +228,11 @@ class ProtectedServer:
             client.subject, privileges, operation=operation
         )
 
+    def questions_for(self, client: ClientContext) -> Questions:
+        """Return the questions a client may ask: why, who can do what, what can who."""
+        house = self._open
+        return Questions(house.explainer, house.objects, client.subject)
+
     def explain(
         self,
         asker: ClientContext,
@@ -234,13 +240,8 @@ class ProtectedServer:
         securable: SecurableObject,
         rights: int,
     ) -> Explanation:
-        """Say whether an account would be granted rights now, and why.
-
-        Raises:
-            AccessDeniedError: the asker may not read the object's descriptor.
-            UnknownAccountError: nobody is called that.
-        """
-        return self._open.explainer.why(asker.subject, account, securable, int(rights))
+        """Say whether an account would be granted rights now; see `Questions`."""
+        return self.questions_for(asker).explain(account, securable, int(rights))
 
     # --- clients ----------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from stead.cli.web import WebGate
 from stead.gates.http import SteadMiddleware
 from stead.gates.pipe.server import PipeGate
 from stead.model.access_mask import AccessMask, Rights
-from stead.model.ace import allow, audit, deny
+from stead.model.explicit_access import allow, audit, deny
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel

@@ -25,7 +25,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
-from stead.decision.access_check import access_check, is_granted
+from stead.decision.access_check import access_check
+from stead.decision.fast import is_granted
 from stead.errors import (
     AccessDeniedError,
     OperationFailedError,

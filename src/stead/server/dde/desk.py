@@ -35,8 +35,8 @@ from stead.gates.dde.ports import QualityOfService, Tracking
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
-from stead.model.ace import allow
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
 from stead.model.posix_identity import PosixIdentity
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block

@@ -28,7 +28,8 @@ from stead.model.access_mask import (
     GenericMapping,
     Rights,
 )
-from stead.model.ace import Ace, ExplicitAccess, allow
+from stead.model.ace import Ace
+from stead.model.explicit_access import ExplicitAccess, allow
 from stead.model.sid import Sid
 from stead.monitor.securable_object import SecurableObject
 from stead.server.objects import Entries

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from stead.decision.access_check import is_granted
+from stead.decision.fast import is_granted
 from stead.errors import AccessDeniedError, DdeBusyError, DdeNotProcessedError
 from stead.gates.dde.ports import DdeData
 from stead.model.security_descriptor import SecurityDescriptor

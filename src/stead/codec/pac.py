@@ -1,0 +1,224 @@
+"""The PAC of a Kerberos ticket, from bytes to values ([MS-PAC] 2.3, 2.4).
+
+**Nothing here verifies a signature.** That a PAC reads well says nothing about who
+wrote it: the Kerberos library verifies its signatures with the keys that it alone has,
+and whoever calls `read_pac` on anything else lets strangers choose their groups.
+
+Bytes come from strangers all the same. Buffers lie inside, apart from one another and
+aligned; each known kind stands at most once; every count and length is held against
+what is really there. What contradicts itself is refused, with `InvalidPacError` alone.
+Work and memory are linear in the input (and in the bounded size of compressed claims).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+from stead.codec.claims_set import read_claims
+from stead.codec.ndr import decode_text
+from stead.codec.validation_info import (
+    read_delegation_info,
+    read_device_info,
+    read_logon_info,
+)
+from stead.errors import InvalidGuidError, InvalidPacError, InvalidSidError
+from stead.model.guid import Guid
+from stead.model.pac import (
+    ClientInfo,
+    Pac,
+    PacAttributes,
+    PacBuffer,
+    PacBufferType,
+    PacSignature,
+    UpnInfo,
+)
+from stead.model.sid import Sid
+
+_HEADER: Final = struct.Struct("<II")
+_ENTRY: Final = struct.Struct("<IIQ")
+_ALIGNMENT: Final = 8
+_VERSION: Final = 0
+_CLIENT: Final = struct.Struct("<QH")
+_UPN: Final = struct.Struct("<HHHHI")
+_UPN_EXTENSION: Final = struct.Struct("<HHHH")
+_UPN_IS_CONSTRUCTED: Final = 0x1
+_UPN_IS_EXTENDED: Final = 0x2
+_SIGNATURE: Final = struct.Struct("<i")
+_RODC_SIZE: Final = 2
+_CHECKSUM_SIZES: Final = {-138: 16, 15: 12, 16: 12}
+_SIGNATURES: Final = frozenset(
+    {
+        PacBufferType.SERVER_CHECKSUM,
+        PacBufferType.KDC_CHECKSUM,
+        PacBufferType.TICKET_CHECKSUM,
+        PacBufferType.EXTENDED_KDC_CHECKSUM,
+    }
+)
+_KNOWN: Final = frozenset(PacBufferType)
+
+
+class _Entry(NamedTuple):
+    """A buffer's place, as PAC_INFO_BUFFER gives it."""
+
+    type: int
+    start: int
+    end: int
+
+
+def read_pac(binary: bytes) -> Pac:
+    """Read a PAC **whose signatures somebody else verifies** ([MS-PAC] 2.3).
+
+    Args:
+        binary: the whole PACTYPE: the content of the ticket's AD-WIN2K-PAC element.
+
+    Raises:
+        InvalidPacError: it lies about itself, contradicts itself, or has no logon
+            information.
+    """
+    try:
+        return _pac_of(_buffers(binary))
+    except (InvalidSidError, InvalidGuidError) as error:
+        raise InvalidPacError(str(error)) from error
+
+
+# --- the table of buffers -----------------------------------------------------------
+
+
+def _buffers(binary: bytes) -> list[PacBuffer]:
+    entries = _entries(binary)
+    spans = sorted((e.start, e.end) for e in entries if e.start != e.end)
+    for (_, end), (start, _) in pairwise(spans):
+        if start < end:
+            raise InvalidPacError(f"the buffer at `{start}` begins inside another one")
+    known = [entry.type for entry in entries if entry.type in _KNOWN]
+    if len(known) != len(set(known)):
+        raise InvalidPacError("a buffer of a known type stands twice")
+    return [PacBuffer(e.type, binary[e.start : e.end]) for e in entries]
+
+
+def _entries(binary: bytes) -> list[_Entry]:
+    if len(binary) < _HEADER.size:
+        raise InvalidPacError("no pac header fits the bytes")
+    count, version = _HEADER.unpack_from(binary)
+    if version != _VERSION:
+        raise InvalidPacError(f"pac version `{version}` is unknown")
+    first = _HEADER.size + _ENTRY.size * count
+    if first > len(binary):
+        raise InvalidPacError(f"{count} buffers are announced and do not fit")
+    table = _ENTRY.iter_unpack(binary[_HEADER.size : first])
+    entries = [_Entry(kind, start, start + size) for kind, size, start in table]
+    for entry in entries:
+        if entry.start % _ALIGNMENT or not first <= entry.start <= len(binary):
+            raise InvalidPacError(f"no buffer can begin at `{entry.start}`")
+        if entry.end > len(binary):
+            raise InvalidPacError(f"the buffer at `{entry.start}` does not fit")
+    return entries
+
+
+# --- the buffers together -----------------------------------------------------------
+
+
+def _pac_of(buffers: list[PacBuffer]) -> Pac:
+    by_type = {buffer.type: buffer.data for buffer in buffers}
+    if PacBufferType.LOGON_INFO not in by_type:
+        raise InvalidPacError("a pac without logon information names nobody")
+    parts: dict[str, Any] = {
+        name: read(by_type[kind])
+        for kind, (name, read) in _READERS.items()
+        if kind in by_type
+    }
+    pac = Pac(
+        **parts,
+        signatures=tuple(_signature(b) for b in buffers if b.type in _SIGNATURES),
+        other_buffers=tuple(
+            b for b in buffers if b.type not in _READERS and b.type not in _SIGNATURES
+        ),
+    )
+    if pac.names is not None and pac.names.sid not in {None, pac.user_sid}:
+        raise InvalidPacError("the logon and the names are those of two accounts")
+    return pac
+
+
+# --- the buffers that are not NDR ---------------------------------------------------
+
+
+def _client_info(binary: bytes) -> ClientInfo:
+    time, length = _unpack(_CLIENT, binary)
+    if not 0 <= len(binary) - _CLIENT.size - length < _ALIGNMENT:
+        raise InvalidPacError("the client's name does not fill its buffer")
+    return ClientInfo(decode_text(binary[_CLIENT.size :][:length]), time)
+
+
+def _upn_info(binary: bytes) -> UpnInfo:
+    upn_size, upn_at, dns_size, dns_at, flags = _unpack(_UPN, binary)
+    is_constructed = bool(flags & _UPN_IS_CONSTRUCTED)
+    first = _UPN.size
+    sam_name = sid = None
+    if flags & _UPN_IS_EXTENDED:
+        extension = binary[first:]
+        sam_size, sam_at, sid_size, sid_at = _unpack(_UPN_EXTENSION, extension)
+        first += _UPN_EXTENSION.size
+        sam_name = decode_text(_part(binary, sam_at, sam_size, first=first))
+        sid = Sid(_part(binary, sid_at, sid_size, first=first))
+    return UpnInfo(
+        upn=decode_text(_part(binary, upn_at, upn_size, first=first)),
+        dns_domain=decode_text(_part(binary, dns_at, dns_size, first=first)),
+        is_constructed=is_constructed,
+        sam_name=sam_name,
+        sid=sid,
+    )
+
+
+def _part(binary: bytes, start: int, size: int, *, first: int) -> bytes:
+    """Return what a length and an offset name, behind the fixed part."""
+    if size and not first <= start <= len(binary) - size:
+        raise InvalidPacError(f"a name at `{start}` does not fit its buffer")
+    return binary[start : start + size]
+
+
+def _attributes_info(binary: bytes) -> PacAttributes:
+    count = int.from_bytes(binary[:4], "little")
+    words = -(-count // 32)
+    if len(binary) != 4 + 4 * words:
+        raise InvalidPacError(f"{count} attribute bits do not fill their buffer")
+    bits = int.from_bytes(binary[4:], "little") & ((1 << count) - 1)
+    return PacAttributes(bits)
+
+
+def _signature(buffer: PacBuffer) -> PacSignature:
+    (checksum_type,) = _unpack(_SIGNATURE, buffer.data)
+    rest = buffer.data[_SIGNATURE.size :]
+    # A checksum of a type that the specification does not list has no known size.
+    size = _CHECKSUM_SIZES.get(checksum_type, len(rest))
+    if len(rest) not in {size, size + _RODC_SIZE}:
+        raise InvalidPacError(f"a checksum cannot have {len(rest)} bytes")
+    tail = rest[size:]
+    return PacSignature(
+        kind=PacBufferType(buffer.type),
+        checksum_type=checksum_type,
+        checksum=rest[:size],
+        rodc_identifier=int.from_bytes(tail, "little") if tail else None,
+    )
+
+
+def _unpack(layout: struct.Struct, binary: bytes) -> tuple[int, ...]:
+    if len(binary) < layout.size:
+        raise InvalidPacError(f"{layout.size} bytes do not fit a buffer's header")
+    return layout.unpack_from(binary)
+
+
+_READERS: Final[dict[PacBufferType, tuple[str, Callable[[bytes], Any]]]] = {
+    PacBufferType.LOGON_INFO: ("logon", read_logon_info),
+    PacBufferType.CLIENT_INFO: ("client", _client_info),
+    PacBufferType.DELEGATION_INFO: ("delegation", read_delegation_info),
+    PacBufferType.UPN_DNS_INFO: ("names", _upn_info),
+    PacBufferType.CLIENT_CLAIMS: ("user_claims", read_claims),
+    PacBufferType.DEVICE_INFO: ("device", read_device_info),
+    PacBufferType.DEVICE_CLAIMS: ("device_claims", read_claims),
+    PacBufferType.ATTRIBUTES_INFO: ("attributes", _attributes_info),
+    PacBufferType.REQUESTOR_SID: ("requestor_sid", Sid),
+    PacBufferType.REQUESTOR_GUID: ("requestor_guid", Guid),
+}

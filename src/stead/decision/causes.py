@@ -1,0 +1,201 @@
+"""What settles one right, in the order of the access check ([MS-DTYP] 2.5.3.2).
+
+A cause is a `Reason` without others beside it. `next_cause` finds the first thing that
+settles a right as things stand; what the answer would be without it is the matter of
+`stead.decision.undoing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stead.decision.central_policy import policies_of
+from stead.decision.judgement import Case, find_unknown, judge
+from stead.decision.mandatory import (
+    closed_filters,
+    find_label,
+    find_trust_label,
+    rights_past_label,
+    rights_past_trust,
+)
+from stead.decision.object_tree import ObjectTree, build_tree
+from stead.decision.principals import Principal
+from stead.decision.privilege_rights import ACCESS_SYSTEM_SECURITY
+from stead.model.ace import DACL_KINDS, Ace
+from stead.model.acl import Acl, NoAcl
+from stead.model.decision import AccessQuestion, Reason, Rule, Whom
+from stead.model.privilege import Privilege
+from stead.model.sid import Sid
+from stead.model.well_known import OWNER_RIGHTS, PRINCIPAL_SELF
+
+_WITHOUT_DACL: Final = {
+    NoAcl.NULL: Rule.GRANTED_BY_NULL_DACL,
+    NoAcl.ABSENT: Rule.GRANTED_BY_ABSENT_DACL,
+}
+GRANTING: Final = frozenset({
+    Rule.GRANTED_BY_ACE, Rule.GRANTED_BY_OWNERSHIP, Rule.GRANTED_BY_PRIVILEGE,
+    Rule.GRANTED_BY_NULL_DACL, Rule.GRANTED_BY_ABSENT_DACL,
+})  # fmt: skip
+
+
+def is_answered(question: AccessQuestion, right: int) -> bool:
+    """Tell whether one right is granted, whatever becomes of the others."""
+    tree = build_tree(question.object_types)
+    return bool(judge(question, tree).granted[0] & right)
+
+
+def next_cause(question: AccessQuestion, right: int) -> Reason:
+    """Find what settles a right, the first of it that the access check meets."""
+    scene = _Scene(question, right, Case.of(question))
+    if is_answered(question, right):
+        return scene.granted()
+    return scene.before_lists() or scene.refused_by_list() or scene.refused_by_policy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """One question about one right."""
+
+    question: AccessQuestion
+    right: int
+    case: Case
+
+    @property
+    def tree(self) -> ObjectTree:
+        return build_tree(self.question.object_types)
+
+    # --- what grants ----------------------------------------------------------------
+
+    def granted(self) -> Reason:
+        """Find what grants the right: a privilege, ownership, an entry, no list."""
+        left = self.case.rights_left()
+        privilege = self.case.by_privilege(left).get(self.right)
+        if privilege is not None:
+            return self._by(Rule.GRANTED_BY_PRIVILEGE, privilege=privilege)
+        dacl = self.question.descriptor.dacl
+        if self.case.owners_rights(dacl) & self.right:
+            owner = self.question.descriptor.owner
+            return self._by(Rule.GRANTED_BY_OWNERSHIP, matched=owner)
+        if isinstance(dacl, NoAcl):
+            return self._by(_WITHOUT_DACL[dacl])
+        found = self._settled_in(dacl, self.case.principal, Whom.TOKEN)
+        return found or self._by(Rule.NOT_GRANTED)
+
+    # --- what refuses ---------------------------------------------------------------
+
+    def before_lists(self) -> Reason | None:
+        """Find what refuses the right before any list is asked."""
+        question = self.question
+        parts = (question.token, question.descriptor, question.mapping)
+        unknown = find_unknown(question.descriptor.sacl)
+        if unknown is not None:
+            return self._at(Rule.DENIED_BY_UNKNOWN_ACE, unknown)
+        if self.right & ~rights_past_trust(*parts):
+            found = find_trust_label(question.descriptor)
+            return self._at(Rule.DENIED_BY_TRUST, found)
+        for found in closed_filters(
+            question.descriptor, self.case.callbacks, self.case.principal
+        ):
+            mask = question.mapping.map(found[1].mask) | ACCESS_SYSTEM_SECURITY
+            if self.right & ~mask:
+                return self._at(Rule.DENIED_BY_FILTER, found)
+        if self.right & ~rights_past_label(*parts):
+            return self._at(Rule.DENIED_BY_INTEGRITY, find_label(question.descriptor))
+        if self.right == ACCESS_SYSTEM_SECURITY:
+            return self._system_security()
+        return None
+
+    def _system_security(self) -> Reason:
+        left = self.case.rights_left()
+        if self.case.by_privilege(left).get(self.right) is None:
+            missing = Privilege.SECURITY
+            return self._by(Rule.DENIED_WITHOUT_PRIVILEGE, privilege=missing)
+        return self._by(Rule.NEVER_TO_PACKAGE)
+
+    def refused_by_list(self) -> Reason | None:
+        """Find whom the object's own list does not grant the right, and why."""
+        dacl, case = self.question.descriptor.dacl, self.case
+        by_privilege = case.by_privilege(case.rights_left())
+        outside = self.right in by_privilege or case.owners_rights(dacl) & self.right
+        passes: list[tuple[Whom, Principal]] = []
+        if not outside:
+            passes.append((Whom.TOKEN, case.principal))
+            if case.restricting is not None and self._is_restricted():
+                passes.append((Whom.RESTRICTING, case.restricting))
+        if case.package is not None:
+            passes.append((Whom.PACKAGE, case.package))
+        for whom, principal in passes:
+            if not case.walk(dacl, principal, self.right, self.tree)[0]:
+                found = None
+                if isinstance(dacl, Acl):
+                    found = self._settled_in(dacl, principal, whom)
+                return found or self._by(Rule.NOT_GRANTED, whom=whom)
+        return None
+
+    def _is_restricted(self) -> bool:
+        """Tell whether the restricting SIDs are asked about this right."""
+        case, left = self.case, self.case.rights_left()
+        taken = sum(self.case.by_privilege(left))
+        taken |= case.owners_rights(self.question.descriptor.dacl)
+        return bool(case.bound_by_restriction(case.wanted(left) & ~taken) & self.right)
+
+    def refused_by_policy(self) -> Reason:
+        """Find the rule of a central access policy that does not grant the right."""
+        case, left = self.case, self.case.rights_left()
+        for policy in policies_of(self.question):
+            for rule in filter(case.applies, policy.rules):
+                if not case.judge_rule(rule.dacl, left) & self.right:
+                    found = self._by(Rule.DENIED_BY_POLICY)
+                    return replace(found, policy=policy.sid, central_rule=rule)
+        return self._by(Rule.NOT_GRANTED)
+
+    # --- reasons ------------------------------------------------------------------
+
+    def _settled_in(self, dacl: Acl, principal: Principal, whom: Whom) -> Reason | None:
+        """Find the entry that settles the right for one principal."""
+        heard: list[Reason] = []
+
+        def note(position: int, ace: Ace, grants: bool, settled: int) -> None:  # noqa: FBT001
+            if settled & self.right and not heard:
+                heard.append(self._entry(position, ace, grants=grants, whom=whom))
+
+        self.case.walk(dacl, principal, self.right, self.tree, note)
+        return heard[0] if heard else None
+
+    def _entry(self, position: int, ace: Ace, *, grants: bool, whom: Whom) -> Reason:
+        if type(ace) not in DACL_KINDS:
+            return self._at(Rule.DENIED_BY_UNKNOWN_ACE, (position, ace), whom=whom)
+        stands_for = {
+            OWNER_RIGHTS: self.question.descriptor.owner,
+            PRINCIPAL_SELF: self.question.self_sid,
+        }
+        matched = stands_for.get(ace.trustee, ace.trustee)
+        rule = Rule.GRANTED_BY_ACE if grants else Rule.DENIED_BY_ACE
+        found = self._at(rule, (position, ace), whom=whom)
+        return replace(found, granted=grants, matched=matched)
+
+    def _at(
+        self, rule: Rule, found: tuple[int, Ace] | None, *, whom: Whom = Whom.TOKEN
+    ) -> Reason:
+        position, ace = found or (None, None)
+        return Reason(
+            self.right, granted=False, rule=rule, ace=ace, position=position, whom=whom
+        )
+
+    def _by(
+        self,
+        rule: Rule,
+        *,
+        matched: Sid | None = None,
+        privilege: Privilege | None = None,
+        whom: Whom = Whom.TOKEN,
+    ) -> Reason:
+        return Reason(
+            self.right,
+            granted=rule in GRANTING,
+            rule=rule,
+            matched=matched,
+            privilege=privilege,
+            whom=whom,
+        )

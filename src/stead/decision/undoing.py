@@ -1,0 +1,230 @@
+"""What the answer is without a cause, and all causes of an answer together.
+
+To undo a grant is to take the right out of the entry, the privilege out of the token,
+the ownership from the owner; to undo a refusal is to take the right out of the entry
+that denies, to add an entry where none grants, to lift a label. An entry whose right is
+taken out stays where it is with the rest of its mask: that an entry for OWNER RIGHTS is
+there at all has a meaning of its own.
+
+`causes_of` undoes one cause after another until the answer turns, and keeps those that
+it needs: undoing all of them turns the answer, and undoing fewer does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from stead.decision.causes import is_answered, next_cause
+from stead.decision.judgement import Case, find_unknown
+from stead.decision.principals import Principal
+from stead.model.ace import AccessAllowedAce, Ace, AceFlags, SystemAuditAce
+from stead.model.acl import Acl, NoAcl
+from stead.model.decision import AccessQuestion, Reason, Rule, Whom
+from stead.model.policy import CentralAccessPolicy
+from stead.model.privilege import TokenPrivilege
+from stead.model.sid import Sid
+from stead.model.token import MandatoryPolicy, TokenGroup
+from stead.model.well_known import NULL_SID, OWNER_RIGHTS, PRINCIPAL_SELF
+
+_STRANGER: Final = Sid.from_string("S-1-5-1000")
+"""Nobody's SID: it stands in where an owner or a trustee must be somebody else."""
+_INERT_DACL: Final = AccessAllowedAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
+_INERT_SACL: Final = SystemAuditAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
+_MOST_CAUSES: Final = 64
+
+
+def causes_of(question: AccessQuestion, right: int) -> tuple[Reason, ...]:
+    """Find all causes of the answer about one right.
+
+    Args:
+        question: what was asked.
+        right: one bit.
+
+    Returns:
+        one or more, the first to be met first. Undoing all of them turns the answer
+        about this right; undoing fewer does not. A right that more than 64 causes
+        settle is given its first alone.
+    """
+    answer = is_answered(question, right)
+    found: list[Reason] = []
+    now = question
+    while is_answered(now, right) == answer:
+        if len(found) == _MOST_CAUSES:
+            return (found[0],)
+        found.append(next_cause(now, right))
+        now = undone(question, found)
+    for cause in reversed(found):
+        others = [other for other in found if other is not cause]
+        if is_answered(undone(question, others), right) != answer:
+            found = others
+    return tuple(found)
+
+
+def undone(question: AccessQuestion, causes: Sequence[Reason]) -> AccessQuestion:
+    """Return a question as it is without some causes."""
+    for cause in causes:
+        question = _UNDOING[cause.rule](question, cause)
+    return question
+
+
+# --- one cause undone ---------------------------------------------------------------
+
+
+def _without_privilege(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    kept = (p for p in question.token.privileges if p.privilege is not cause.privilege)
+    return replace(question, token=replace(question.token, privileges=tuple(kept)))
+
+
+def _with_privilege(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    if cause.privilege is None:
+        return question
+    poorer = _without_privilege(question, cause).token
+    held = (*poorer.privileges, TokenPrivilege(cause.privilege))
+    return replace(question, token=replace(poorer, privileges=held))
+
+
+def _of_another_owner(question: AccessQuestion, _cause: Reason) -> AccessQuestion:
+    descriptor = replace(question.descriptor, owner=_STRANGER)
+    return replace(question, descriptor=descriptor)
+
+
+def _with_empty_dacl(question: AccessQuestion, _cause: Reason) -> AccessQuestion:
+    return _with_dacl(question, Acl())
+
+
+def _unbound_by_integrity(question: AccessQuestion, _cause: Reason) -> AccessQuestion:
+    free = question.token.mandatory_policy & ~MandatoryPolicy.NO_WRITE_UP
+    return replace(question, token=replace(question.token, mandatory_policy=free))
+
+
+def _out_of_container(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    # Outside, integrity would bind it again, which it did not before.
+    freed = _unbound_by_integrity(question, cause).token
+    freed = replace(freed, package=None, capabilities=())
+    return replace(question, token=freed)
+
+
+def _entry_silenced(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Take the right out of an entry of the DACL."""
+    if cause.ace is None:
+        return question
+    mask = question.mapping.map(cause.ace.mask) & ~cause.right
+    return _with_entry(question, cause, replace(cause.ace, mask=mask))
+
+
+def _entry_opened(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Put the right into a trust label or an access filter, which then leave it."""
+    sacl = question.descriptor.sacl
+    if cause.ace is None or cause.position is None or not isinstance(sacl, Acl):
+        return question
+    opened = replace(cause.ace, mask=cause.ace.mask | cause.right)
+    descriptor = replace(
+        question.descriptor, sacl=_exchanged(sacl, cause.position, opened)
+    )
+    return replace(question, descriptor=descriptor)
+
+
+def _unknown_removed(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Exchange an entry of an unknown kind for one that says nothing."""
+    descriptor = question.descriptor
+    found, sacl = find_unknown(descriptor.sacl), descriptor.sacl
+    if found is None or found[1] is not cause.ace or not isinstance(sacl, Acl):
+        return _with_entry(question, cause, _INERT_DACL)
+    changed = replace(descriptor, sacl=_exchanged(sacl, found[0], _INERT_SACL))
+    return replace(question, descriptor=changed)
+
+
+def _with_entry(question: AccessQuestion, cause: Reason, ace: Ace) -> AccessQuestion:
+    dacl = question.descriptor.dacl
+    if cause.position is None or not isinstance(dacl, Acl):
+        return question
+    return _with_dacl(question, _exchanged(dacl, cause.position, ace))
+
+
+def _exchanged(acl: Acl, position: int, ace: Ace) -> Acl:
+    aces = list(acl.aces)
+    aces[position] = ace
+    return Acl(tuple(aces))
+
+
+def _with_dacl(question: AccessQuestion, dacl: Acl) -> AccessQuestion:
+    return replace(question, descriptor=replace(question.descriptor, dacl=dacl))
+
+
+def _rule_removed(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Take a rule out of its policy; a policy nobody knows becomes an empty one."""
+    kept = []
+    for policy in question.policies:
+        rules = policy.rules
+        if policy.sid == cause.policy:
+            rules = tuple(rule for rule in rules if rule != cause.central_rule)
+        kept.append(replace(policy, rules=rules))
+    if cause.policy is not None and all(p.sid != cause.policy for p in kept):
+        kept.append(CentralAccessPolicy(cause.policy))
+    return replace(question, policies=tuple(kept))
+
+
+# --- an entry where none grants -----------------------------------------------------
+
+
+def _with_grant(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Add an entry for whom the right is not granted to, after all others.
+
+    So entries that deny still count, and keep their places. Where there is no list,
+    which opens to all but a package, the new one has an entry for everybody who needs
+    one.
+    """
+    dacl = question.descriptor.dacl
+    aces = () if isinstance(dacl, NoAcl) else dacl.aces
+    for whom in Whom if isinstance(dacl, NoAcl) else (cause.whom,):
+        question, trustee = _trustee_for(question, whom)
+        if trustee is not None:
+            aces = (*aces, AccessAllowedAce(trustee, cause.right))
+    return _with_dacl(question, Acl(aces))
+
+
+def _trustee_for(
+    question: AccessQuestion, whom: Whom
+) -> tuple[AccessQuestion, Sid | None]:
+    """Return a SID that an entry for somebody can name, given to them if need be."""
+    token, case = question.token, Case.of(question)
+    if whom is Whom.PACKAGE:
+        return question, token.package
+    if whom is Whom.TOKEN:
+        found = _somebody(case.principal)
+        if found is None:
+            groups = (*token.groups, TokenGroup(_STRANGER))
+            token = replace(token, groups=groups)
+        return replace(question, token=token), found or _STRANGER
+    if case.restricting is None:
+        return question, None
+    found = _somebody(case.restricting)
+    if found is None:
+        sids = (*token.restricting_sids, _STRANGER)
+        token = replace(token, restricting_sids=sids)
+    return replace(question, token=token), found or _STRANGER
+
+
+def _somebody(principal: Principal) -> Sid | None:
+    stand_ins = {OWNER_RIGHTS, PRINCIPAL_SELF}
+    return min((principal.members & principal.allow) - stand_ins, default=None)
+
+
+_UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] = {
+    Rule.GRANTED_BY_ACE: _entry_silenced,
+    Rule.DENIED_BY_ACE: _entry_silenced,
+    Rule.DENIED_BY_UNKNOWN_ACE: _unknown_removed,
+    Rule.GRANTED_BY_OWNERSHIP: _of_another_owner,
+    Rule.GRANTED_BY_PRIVILEGE: _without_privilege,
+    Rule.GRANTED_BY_NULL_DACL: _with_empty_dacl,
+    Rule.GRANTED_BY_ABSENT_DACL: _with_empty_dacl,
+    Rule.DENIED_BY_INTEGRITY: _unbound_by_integrity,
+    Rule.DENIED_BY_TRUST: _entry_opened,
+    Rule.DENIED_BY_FILTER: _entry_opened,
+    Rule.DENIED_WITHOUT_PRIVILEGE: _with_privilege,
+    Rule.NEVER_TO_PACKAGE: _out_of_container,
+    Rule.DENIED_BY_POLICY: _rule_removed,
+    Rule.NOT_GRANTED: _with_grant,
+}

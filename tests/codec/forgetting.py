@@ -1,0 +1,18 @@
+"""Forgets what the codec keeps of what it read, so that reading is work again."""
+
+from stead.codec import binary, condition_binary, sddl
+
+
+def forget():
+    """Empty the codec's tables: the next reader is the first one."""
+    for module in (binary, sddl):
+        for name, table in vars(module).items():
+            if name.startswith("_known_"):
+                table.clear()
+    condition_binary._read_remembered.cache_clear()
+
+
+def forget_wholes():
+    """Forget descriptors, and keep what is known of their parts."""
+    binary._known_descriptors.clear()
+    sddl._known_texts.clear()

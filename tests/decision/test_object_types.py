@@ -1,0 +1,180 @@
+"""Object types: who may read one property may not therefore read the object."""
+
+from __future__ import annotations
+
+import pytest
+from tests.decision.cases import (
+    ALICE,
+    BOB,
+    MAPPING,
+    MAXIMUM,
+    READ,
+    READ_CONTROL,
+    WRITE,
+    allow,
+    deny,
+    guarded,
+    token,
+)
+
+from stead.decision.access_check import access_check
+from stead.decision.object_tree import build_tree
+from stead.errors import InvalidObjectTypesError
+from stead.model.ace import AccessAllowedObjectAce, AccessDeniedObjectAce
+from stead.model.decision import ObjectType
+from stead.model.guid import Guid
+
+ROOT, SET, NAME, MAIL, OTHER, PHONE, STRANGE = (
+    Guid(bytes((number,)) * 16) for number in range(1, 8)
+)
+#: The object; a property set with two properties; another with one.
+TREE = tuple(
+    ObjectType(level, guid)
+    for level, guid in (
+        (0, ROOT),
+        (1, SET),
+        (2, NAME),
+        (2, MAIL),
+        (1, OTHER),
+        (2, PHONE),
+    )
+)
+
+
+def may(kind, mask=READ, who=ALICE):
+    return AccessAllowedObjectAce(who, mask, object_type=kind)
+
+
+def may_not(kind, mask=READ, who=ALICE):
+    return AccessDeniedObjectAce(who, mask, object_type=kind)
+
+
+def answers(*entries, desired=READ, types=TREE, **fields):
+    decision = access_check(
+        token(), guarded(*entries, **fields), desired, MAPPING, object_types=types
+    )
+    assert decision.allowed == decision.object_results[0].allowed
+    assert decision.granted == decision.object_results[0].granted
+    return [bool(result) for result in decision.object_results]
+
+
+def test_a_plain_entry_is_about_every_node():
+    assert [True] * 6 == answers(allow(ALICE, READ))
+
+
+def test_an_entry_about_a_property_set_is_about_its_properties():
+    assert [False, True, True, True, False, False] == answers(may(SET))
+
+
+def test_an_entry_about_a_property_is_about_it_alone():
+    assert [False, False, True, False, False, False] == answers(may(NAME))
+
+
+def test_a_right_to_all_properties_climbs_to_their_set():
+    assert [False, True, True, True, False, False] == answers(may(NAME), may(MAIL))
+
+
+def test_a_right_that_every_part_has_climbs_to_the_object():
+    assert [True] * 6 == answers(may(NAME), may(MAIL), may(PHONE))
+
+
+def test_a_denied_property_denies_what_holds_it():
+    assert [False, False, False, True, True, True] == answers(
+        may_not(NAME), allow(ALICE, READ)
+    )
+
+
+def test_a_denied_set_denies_its_properties_and_the_object():
+    assert [False, False, False, False, True, True] == answers(
+        may_not(SET), allow(ALICE, READ)
+    )
+
+
+def test_at_each_node_the_first_entry_wins():
+    assert [True] * 6 == answers(allow(ALICE, READ), may_not(NAME))
+    assert [False, False, True, False, False, False] == answers(
+        may(NAME), may_not(SET), deny(ALICE, READ)
+    )
+
+
+def test_a_denied_node_is_not_reached_by_climbing():
+    found = answers(may_not(SET), may(NAME), may(MAIL), may(PHONE))
+    assert [False, False, False, False, True, True] == found
+
+
+def test_an_entry_about_a_type_that_nobody_asked_for_is_ignored():
+    assert [True] * 6 == answers(may_not(STRANGE), allow(ALICE, READ))
+    assert [False] * 6 == answers(may(STRANGE))
+
+
+def test_an_object_entry_without_a_type_is_a_plain_one():
+    assert [True] * 6 == answers(may(None))
+    assert [False] * 6 == answers(may_not(None), allow(ALICE, READ))
+
+
+def test_an_entry_about_somebody_else_says_nothing():
+    assert [False] * 6 == answers(may(SET, who=BOB))
+
+
+def test_the_owner_s_rights_hold_at_every_node():
+    assert [True] * 6 == answers(desired=READ_CONTROL, owner=ALICE)
+
+
+def test_the_maximum_is_found_node_by_node():
+    decision = access_check(
+        token(),
+        guarded(may(SET, WRITE), allow(ALICE, READ)),
+        MAXIMUM,
+        MAPPING,
+        object_types=TREE,
+    )
+    expected = [READ] + [READ | WRITE] * 3 + [READ] * 2
+    assert expected == [result.granted for result in decision.object_results]
+
+
+def test_without_object_types_typed_entries_grant_nothing_and_deny_everything():
+    who = token()
+    assert not access_check(who, guarded(may(SET)), READ, MAPPING)
+    what = guarded(may_not(SET), allow(ALICE, READ))
+    assert not access_check(who, what, READ, MAPPING)
+    assert access_check(who, guarded(may(None)), READ, MAPPING)
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        ((1,), "level 0"),
+        ((0, 0), "level 0"),
+        ((0, 1, 0), "level 0"),
+        ((0, 2), "skips"),
+        ((0, 1, 3), "skips"),
+        ((0, 5), "0 to 4"),
+        ((-1,), "0 to 4"),
+    ],
+)
+def test_levels_that_make_no_tree_are_refused(levels, why):
+    types = [
+        ObjectType(level, Guid(bytes(15) + bytes((n,))))
+        for n, level in enumerate(levels)
+    ]
+    with pytest.raises(InvalidObjectTypesError, match=why) as caught:
+        access_check(token(), guarded(), READ, MAPPING, object_types=types)
+    assert 87 == caught.value.status
+
+
+def test_a_type_that_stands_twice_is_refused():
+    types = (ObjectType(0, ROOT), ObjectType(1, SET), ObjectType(1, SET))
+    with pytest.raises(InvalidObjectTypesError, match="twice"):
+        build_tree(types)
+
+
+def test_a_tree_may_be_five_levels_deep_and_narrow_again():
+    levels = (0, 1, 2, 3, 4, 1, 2)
+    types = [
+        ObjectType(level, Guid(bytes(15) + bytes((n,))))
+        for n, level in enumerate(levels)
+    ]
+    tree = build_tree(types)
+    assert (-1, 0, 1, 2, 3, 0, 5) == tree.parents
+    assert (7, 5, 5, 5, 5, 7, 7) == tree.ends
+    assert [1, 5] == tree.children(0)
