@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from stead.decision.fast import has_twin
 from stead.model.audit_record import AuditEvent
 
 
@@ -179,6 +180,9 @@ def test_the_doctor_says_what_is_enforced_and_why_not_more(stead, process):
         assert f"  not enforced by the kernel: {reason}" in lines
     assert "guard uid: 65530" in lines
     assert f"administrators now: uid {os.getuid()}" in lines
+    judged = "yes" if has_twin() else "no"
+    assert f"plain questions judged in c: {judged}" in lines
+    assert has_twin() is found["judged_in_c"]
     assert "administrators" not in process("doctor", "--json", STEAD_STORE="").json
 
 

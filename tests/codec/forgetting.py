@@ -1,11 +1,11 @@
 """Forgets what the codec keeps of what it read, so that reading is work again."""
 
-from stead.codec import binary, condition_binary, sddl
+from stead.codec import ace_binary, binary, condition_binary, sddl
 
 
 def forget():
     """Empty the codec's tables: the next reader is the first one."""
-    for module in (binary, sddl):
+    for module in (ace_binary, binary, sddl):
         for name, table in vars(module).items():
             if name.startswith("_known_"):
                 table.clear()

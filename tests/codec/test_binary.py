@@ -2,14 +2,12 @@
 
 import pytest
 
-from stead.codec import binary
+from stead.codec import ace_binary, binary
+from stead.codec.ace_binary import read_ace, read_sid_at, write_ace
 from stead.codec.binary import (
     MAXIMUM_DESCRIPTOR_SIZE,
-    read_ace,
     read_acl,
     read_security_descriptor,
-    read_sid_at,
-    write_ace,
     write_acl,
     write_security_descriptor,
 )
@@ -191,7 +189,7 @@ def test_an_entry_that_stands_in_two_lists_is_one_object():
 
 
 def test_what_is_long_is_not_kept():
-    long_ace = of_type(0x16, bytes(binary._KEPT_ACE_SIZE))
+    long_ace = of_type(0x16, bytes(ace_binary._KEPT_ACE_SIZE))
     whole = in_dacl(with_aces(*[long_ace] * 16))
     assert len(whole) > binary._KEPT_DESCRIPTOR_SIZE
     first, second = read_security_descriptor(whole), read_security_descriptor(whole)
@@ -199,7 +197,7 @@ def test_what_is_long_is_not_kept():
     assert first is not second
     assert first.dacl.aces[0] is not second.dacl.aces[0]
     assert whole not in binary._known_descriptors
-    assert long_ace not in binary._known_aces
+    assert long_ace not in ace_binary._known_aces
 
 
 def test_strangers_cannot_fill_the_memory_with_descriptors():
@@ -211,11 +209,11 @@ def test_strangers_cannot_fill_the_memory_with_descriptors():
 
 
 def test_strangers_cannot_fill_the_memory_with_entries():
-    for mask in range(binary._KEPT_ACES + 2):
+    for mask in range(ace_binary._KEPT_ACES + 2):
         ace = write_ace(AccessAllowedAce(ADMINISTRATORS, mask))
         assert mask == read_acl(with_aces(ace)).aces[0].mask
-        assert len(binary._known_aces) <= binary._KEPT_ACES
-    assert ace in binary._known_aces
+        assert len(ace_binary._known_aces) <= ace_binary._KEPT_ACES
+    assert ace in ace_binary._known_aces
 
 
 def test_what_is_refused_is_not_kept():

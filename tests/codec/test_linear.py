@@ -13,7 +13,8 @@ import pytest
 from tests.codec.forgetting import forget
 from tests.codec.pac_builder import count_calls
 
-from stead.codec.binary import read_ace, read_security_descriptor, write_ace
+from stead.codec.ace_binary import read_ace, write_ace
+from stead.codec.binary import read_security_descriptor
 from stead.codec.claim_binary import read_claim, write_claim
 from stead.codec.claim_text import claim_to_sddl
 from stead.codec.condition_binary import read_condition, write_condition

@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies_condition import claims, grammatical
 
+from stead.codec.ace_binary import read_ace, write_ace
 from stead.codec.ace_types import CONDITIONAL, KINDS
 from stead.codec.binary import (
-    read_ace,
     read_acl,
     read_security_descriptor,
-    write_ace,
     write_acl,
     write_security_descriptor,
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import strategies_full
 
-from stead.codec import binary, sddl, sid_text
+from stead.codec import ace_binary, binary, sddl, sid_text
 from stead.errors import InvalidSddlError, SteadError
 from stead.model.sid import Sid
 
@@ -34,8 +34,8 @@ def the_long_way():
         patch.setattr(sddl, "_SIMPLE", never)
         patch.setattr(sid_text, "_DECIMAL_SID", never)
         patch.setattr(sddl, "_known_texts", {})
-        patch.setattr(binary, "_read_simple_ace", lambda _: None)
-        patch.setattr(binary, "_known_aces", {})
+        patch.setattr(ace_binary, "_read_simple_ace", lambda _: None)
+        patch.setattr(ace_binary, "_known_aces", {})
         patch.setattr(binary, "_known_descriptors", {})
         yield
 
@@ -98,5 +98,5 @@ def test_bytes_are_read_alike_by_the_short_way(descriptor, changes):
     with the_long_way():
         expected = answered(binary.read_security_descriptor, whole)
     binary._known_descriptors.clear()
-    binary._known_aces.clear()
+    ace_binary._known_aces.clear()
     assert expected == answered(binary.read_security_descriptor, whole)

@@ -7,12 +7,11 @@ import pytest
 from tests.codec.forgetting import forget
 
 from stead import errors
+from stead.codec.ace_binary import read_ace, write_ace
 from stead.codec.ace_types import CONDITIONAL, KINDS, LETTERS, has_object_types
 from stead.codec.binary import (
-    read_ace,
     read_acl,
     read_security_descriptor,
-    write_ace,
     write_security_descriptor,
 )
 from stead.codec.condition_binary import read_condition, write_condition

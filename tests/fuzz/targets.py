@@ -19,7 +19,8 @@ from pathlib import Path
 from tests.codec import pac_builder as build
 from tests.codec.forgetting import forget, forget_wholes
 
-from stead.codec.binary import read_ace, read_acl, write_ace
+from stead.codec.ace_binary import read_ace, write_ace
+from stead.codec.binary import read_acl
 from stead.codec.claim_binary import read_claim, write_claim
 from stead.codec.claim_text import claim_to_sddl, read_claim_here
 from stead.codec.claims_set import read_claims

@@ -18,6 +18,7 @@ from stead.cli.output import (
     errors_are_lines,
     show,
 )
+from stead.decision.fast import has_twin
 from stead.errors import InvalidRequestError
 from stead.gates.pipe.client import PipeClient
 from stead.ledger.canonical import write_record
@@ -166,6 +167,7 @@ def doctor(
         "enforcement": enforcement.value,
         "support": dataclasses.asdict(support),
         "running_as_uid": os.geteuid(),
+        "judged_in_c": has_twin(),
         "server_privileges": [p.value for p in SERVER_HOLDS],
         "system_uids": [
             {"first": first, "last": last, "whose": whose}
@@ -192,6 +194,7 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     lines += [
         f"guard uid: {support['guard']}",
         f"peers held by pidfd: {'yes' if support['has_peer_pidfd'] else 'no'}",
+        f"plain questions judged in c: {'yes' if data['judged_in_c'] else 'no'}",
         "a server's own privileges: " + ", ".join(data["server_privileges"]),
         "uids never impersonated unless named: "
         + ", ".join(_range(r["first"], r["last"]) for r in data["system_uids"]),

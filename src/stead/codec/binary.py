@@ -21,18 +21,10 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from stead.codec.ace_binary import read_aces, read_sid_at, write_aces
 from stead.errors import (
     InvalidAclError,
     InvalidSecurityDescriptorError,
-    InvalidSidError,
-)
-from stead.model.ace import (
-    ACE_CLASSES,
-    Ace,
-    AceFlags,
-    ObjectAce,
-    OpaqueAce,
-    checked_ace,
 )
 from stead.model.acl import (
     ACL_REVISION,
@@ -42,13 +34,12 @@ from stead.model.acl import (
     NoAcl,
     checked_acl,
 )
-from stead.model.guid import GUID_SIZE, Guid
 from stead.model.security_descriptor import (
     ControlFlags,
     SecurityDescriptor,
     checked_descriptor,
 )
-from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid, checked_sid
+from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid
 
 _REVISION: Final = 1
 # Plain ints: arithmetic on IntFlag members is slow.
@@ -58,45 +49,17 @@ _SELF_RELATIVE: Final = int(ControlFlags.SELF_RELATIVE)
 _ALIGNMENT: Final = 4
 _DESCRIPTOR: Final = struct.Struct("<BBHIIII")
 _ACL: Final = struct.Struct("<BBHHH")
-_ACE_HEADER: Final = struct.Struct("<BBH")
-_ACE: Final = struct.Struct("<BBHI")
-_OBJECT_ACE: Final = struct.Struct("<BBHII")
-_SIMPLE: Final = struct.Struct("<BBHIBB")  # with the revision and count of its SID
-_MASK: Final = struct.Struct("<I")
 _SID_HEADER_SIZE: Final = 8
-_SID_AT: Final = _ACE.size
-_SIZES: Final = {
-    parts: _SID_AT + _SID_HEADER_SIZE + 4 * parts
-    for parts in range(1, MAXIMUM_SUB_AUTHORITIES + 1)
-}
-_SMALLEST_SIMPLE: Final = _SID_AT + _SID_HEADER_SIZE + 4
 _MAXIMUM_SID_SIZE: Final = _SID_HEADER_SIZE + 4 * MAXIMUM_SUB_AUTHORITIES
 MAXIMUM_DESCRIPTOR_SIZE: Final = (
     _DESCRIPTOR.size + 2 * MAXIMUM_ACL_SIZE + 2 * _MAXIMUM_SID_SIZE
 )
 """Bytes: two full lists and two longest SIDs; more cannot all belong to it."""
 
-_OBJECT_TYPE_PRESENT: Final = 0x1
-_INHERITED_OBJECT_TYPE_PRESENT: Final = 0x2
-_KINDS: Final[dict[int, type[Ace]]] = {
-    int(number): kind
-    for number, kind in ACE_CLASSES.items()
-    if not issubclass(kind, ObjectAce)
-}
-_OBJECT_KINDS: Final[dict[int, type[ObjectAce]]] = {
-    int(number): kind
-    for number, kind in ACE_CLASSES.items()
-    if issubclass(kind, ObjectAce)
-}
-_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
-
-# What was read lately, by its bytes. Both are emptied when they are full: nobody who
-# sends descriptors can make them grow, and what is in use comes back.
-_KEPT_ACE_SIZE: Final = 128
-_KEPT_ACES: Final = 16_384
+# What was read lately, by its bytes. It is emptied when it is full: nobody who sends
+# descriptors can make it grow, and what is in use comes back.
 _KEPT_DESCRIPTOR_SIZE: Final = 1024
 _KEPT_DESCRIPTORS: Final = 1024
-_known_aces: Final[dict[bytes, Ace]] = {}
 _known_descriptors: Final[dict[bytes, SecurityDescriptor]] = {}
 
 
@@ -211,136 +174,7 @@ def read_acl(binary: bytes) -> Acl:
         raise InvalidAclError("the acl's reserved bytes are not zero")
     if size != len(binary) or size % _ALIGNMENT:
         raise InvalidAclError(f"the acl claims {size} bytes of {len(binary)}")
-    return checked_acl(_read_aces(binary, count), revision)
-
-
-def _read_aces(binary: bytes, count: int) -> tuple[Ace, ...]:
-    aces: list[Ace] = []
-    at, end = _ACL.size, len(binary)
-    for index in range(count):
-        if at + 4 > end:
-            raise InvalidAclError(f"the acl claims {count} aces and holds {index}")
-        size = binary[at + 2] | binary[at + 3] << 8
-        one = binary[at : at + size]
-        ace = _known_aces.get(one)
-        if ace is None:
-            ace = _read_simple_ace(one) or _read_ace_at(index, one)
-            _keep_ace(one, ace)
-        aces.append(ace)
-        at += size
-    return tuple(aces)
-
-
-def _read_simple_ace(binary: bytes) -> Ace | None:
-    """Read an entry that is a header, a mask and a SID; None if it is anything else.
-
-    That is what nearly all are, and reading them is most of what reading costs.
-    """
-    size = len(binary)
-    if size < _SMALLEST_SIMPLE:
-        return None
-    number, flags, claimed, mask, revision, parts = _SIMPLE.unpack_from(binary)
-    kind = _KINDS.get(number)
-    if (
-        not size == claimed == _SIZES.get(parts)
-        or revision != _REVISION
-        or kind is None
-    ):
-        return None
-    return checked_ace(kind, checked_sid(binary[_SID_AT:]), mask, flags)
-
-
-def _read_ace_at(index: int, binary: bytes) -> Ace:
-    try:
-        return read_ace(binary)
-    except InvalidAclError as error:
-        raise InvalidAclError(f"ace {index}: {error}") from error
-
-
-def _keep_ace(binary: bytes, ace: Ace) -> None:
-    if len(binary) <= _KEPT_ACE_SIZE:
-        if len(_known_aces) >= _KEPT_ACES:
-            _known_aces.clear()
-        _known_aces[binary] = ace
-
-
-def read_ace(binary: bytes) -> Ace:
-    """Read an entry ([MS-DTYP] 2.4.4) that fills `binary` exactly.
-
-    Raises:
-        InvalidAclError: it lies.
-    """
-    if len(binary) < _ACE_HEADER.size:
-        raise InvalidAclError(f"an ace has at least {_ACE_HEADER.size} bytes")
-    number, flags, size = _ACE_HEADER.unpack_from(binary)
-    if size != len(binary) or size % _ALIGNMENT:
-        raise InvalidAclError(f"the ace claims {size} bytes of {len(binary)}")
-    kind = _KINDS.get(number)
-    if kind is None:
-        return _read_rare_ace(binary, number, flags)
-    if size < _ACE.size:
-        raise InvalidAclError(f"an ace of this kind has at least {_ACE.size} bytes")
-    (mask,) = _MASK.unpack_from(binary, 4)
-    trustee = _trustee_at(binary, _ACE.size)
-    data = binary[_ACE.size + len(trustee) :]
-    return checked_ace(kind, trustee, mask, flags, data)
-
-
-def _read_rare_ace(binary: bytes, number: int, flags: int) -> Ace:
-    """Read an object entry (2.4.4.3), or keep one of an unknown kind as it is."""
-    kind = _OBJECT_KINDS.get(number)
-    if kind is None:
-        return OpaqueAce(
-            flags=AceFlags(flags), type_number=number, body=binary[_ACE_HEADER.size :]
-        )
-    if len(binary) < _OBJECT_ACE.size:
-        raise InvalidAclError(f"an object ace has at least {_OBJECT_ACE.size} bytes")
-    _, _, _, mask, present = _OBJECT_ACE.unpack_from(binary)
-    if present & ~(_OBJECT_TYPE_PRESENT | _INHERITED_OBJECT_TYPE_PRESENT):
-        raise InvalidAclError(f"object flags `{present:#x}` are unknown")
-    at, guids = _OBJECT_ACE.size, []
-    for bit in (_OBJECT_TYPE_PRESENT, _INHERITED_OBJECT_TYPE_PRESENT):
-        guids.append(_guid_at(binary, at) if present & bit else None)
-        at += GUID_SIZE if present & bit else 0
-    trustee = _trustee_at(binary, at)
-    return kind(
-        trustee,
-        mask,
-        AceFlags(flags),
-        binary[at + len(trustee) :],
-        object_type=guids[0],
-        inherited_object_type=guids[1],
-    )
-
-
-def _guid_at(binary: bytes, at: int) -> Guid:
-    if at + GUID_SIZE > len(binary):
-        raise InvalidAclError("the object ace ends inside a guid")
-    return Guid(binary[at : at + GUID_SIZE])
-
-
-def _trustee_at(binary: bytes, at: int) -> Sid:
-    try:
-        return read_sid_at(binary, at)
-    except InvalidSidError as error:
-        raise InvalidAclError(str(error)) from error
-
-
-def read_sid_at(binary: bytes, offset: int) -> Sid:
-    """Read the SID that begins at `offset`, whatever follows it.
-
-    Raises:
-        InvalidSidError: no whole SID stands there.
-    """
-    count = binary[offset + 1] if 0 <= offset < len(binary) - 1 else 0
-    part = binary[offset : offset + _SID_HEADER_SIZE + 4 * count]
-    if (
-        0 < count <= MAXIMUM_SUB_AUTHORITIES
-        and len(part) == _SID_HEADER_SIZE + 4 * count
-        and part[0] == _REVISION
-    ):
-        return checked_sid(part)
-    return Sid(part)  # which says what is wrong
+    return checked_acl(read_aces(binary, count), revision)
 
 
 # --- writing ----------------------------------------------------------------------
@@ -384,45 +218,6 @@ def _part_bytes(acl: Acl | NoAcl) -> bytes:
 
 def write_acl(acl: Acl) -> bytes:
     """Write a list ([MS-DTYP] 2.4.5)."""
-    body = b"".join(
-        [
-            _ACE.pack(
-                _NUMBERS[type(ace)],
-                ace.flags,
-                _ACE.size + len(ace.trustee) + len(ace.application_data),
-                ace.mask,
-            )
-            + ace.trustee
-            + ace.application_data
-            if type(ace) in _NUMBERS
-            else write_ace(ace)
-            for ace in acl.aces
-        ]
-    )
+    body = write_aces(acl.aces)
     size = _ACL.size + len(body)
     return _ACL.pack(acl.revision, 0, size, len(acl.aces), 0) + body
-
-
-def write_ace(ace: Ace) -> bytes:
-    """Write an entry ([MS-DTYP] 2.4.4)."""
-    if isinstance(ace, OpaqueAce):
-        return _ACE_HEADER.pack(ace.number, int(ace.flags), ace.size) + ace.body
-    if isinstance(ace, ObjectAce):
-        return _write_object_ace(ace)
-    trustee, data = ace.trustee, ace.application_data
-    size = _ACE.size + len(trustee) + len(data)
-    return _ACE.pack(ace.type, ace.flags, size, ace.mask) + trustee + data
-
-
-def _write_object_ace(ace: ObjectAce) -> bytes:
-    present, guids = 0, b""
-    if ace.object_type is not None:
-        present |= _OBJECT_TYPE_PRESENT
-        guids += ace.object_type
-    if ace.inherited_object_type is not None:
-        present |= _INHERITED_OBJECT_TYPE_PRESENT
-        guids += ace.inherited_object_type
-    header = _OBJECT_ACE.pack(
-        ace.type, int(ace.flags), ace.size, int(ace.mask), present
-    )
-    return header + guids + ace.trustee + ace.application_data
