@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.strategies import GROUPS, PEOPLE, SMALL_MAPPING
 
-from stead.decision.access_check import access_check
+from stead.decision.access_check import access_check, decide
 from stead.decision.fast import is_granted
 from stead.model.access_mask import AccessMask
 from stead.model.ace import (
@@ -18,7 +18,7 @@ from stead.model.ace import (
     MandatoryLabelAce,
 )
 from stead.model.acl import ABSENT_SACL, Acl, NoAcl
-from stead.model.decision import AccessDecision
+from stead.model.decision import AccessDecision, AccessQuestion
 from stead.model.privilege import Privilege, TokenPrivilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
@@ -85,8 +85,9 @@ def guarded(
 
 
 def check(who: AccessToken, what: SecurityDescriptor, desired: int) -> AccessDecision:
-    """Ask both doors of the judge; they must agree."""
+    """Ask both doors and the whole judge; they must agree."""
     decision = access_check(who, what, desired, MAPPING)
+    assert decision == decide(AccessQuestion(what, who, desired, MAPPING))
     assert decision.allowed == is_granted(who, what, desired, MAPPING)
     assert decision.allowed == bool(decision) == bool(decision.granted)
     return decision

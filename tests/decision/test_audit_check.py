@@ -9,6 +9,7 @@ from tests.decision.cases import (
     DENY_ONLY,
     DISABLED,
     INTERNS,
+    MAPPING,
     MAXIMUM,
     READ,
     READ_CONTROL,
@@ -21,13 +22,25 @@ from tests.decision.cases import (
     token,
 )
 
+from stead.codec.claim_binary import write_claim
+from stead.decision.access_check import access_check
 from stead.decision.audit_check import AuditDemand, audit_check
-from stead.model.ace import AceFlags, SystemAuditAce
+from stead.model.ace import (
+    AccessAllowedObjectAce,
+    AceFlags,
+    ResourceAttributeAce,
+    SystemAuditAce,
+    SystemAuditObjectAce,
+)
 from stead.model.acl import ABSENT_SACL, NULL_SACL, Acl
+from stead.model.claim import Claim, ClaimType
+from stead.model.decision import ObjectType
+from stead.model.guid import Guid
 from stead.model.token import TokenGroup
 from stead.model.well_known import EVERYONE, LOW_LEVEL, OWNER_RIGHTS
 
 SUCCESS, FAILURE = AceFlags.SUCCESSFUL_ACCESS, AceFlags.FAILED_ACCESS
+USER, PHONE, FAX, STRANGE = (Guid(bytes((number,)) * 16) for number in range(1, 5))
 
 
 def audit(trustee, mask, flags):
@@ -97,6 +110,56 @@ def test_without_entries_nothing_is_demanded(sacl):
 
 def test_a_label_demands_nothing():
     assert () == demanded(label(LOW_LEVEL, 7, SUCCESS))
+
+
+def test_only_audit_entries_demand_a_record():
+    data = write_claim(Claim("Level", ClaimType.INT64, (3,)))
+    assert () == demanded(ResourceAttributeAce(ALICE, READ, SUCCESS, data))
+
+
+# --- object types ---------------------------------------------------------------------
+
+
+def parts_demanded(*entries):
+    """What speaks when Alice reads and writes a user whose phone alone she may."""
+    may = AccessAllowedObjectAce(ALICE, READ | WRITE, object_type=PHONE)
+    decision = access_check(
+        token(),
+        guarded(may, allow(ALICE, RUN), sacl=Acl(entries)),
+        READ | WRITE,
+        MAPPING,
+        object_types=(ObjectType(0, USER), ObjectType(1, PHONE), ObjectType(1, FAX)),
+    )
+    assert [False, True, False] == [bool(part) for part in decision.object_results]
+    return audit_check(decision).aces
+
+
+def about(kind, mask, flags):
+    return SystemAuditObjectAce(ALICE, mask, flags, object_type=kind)
+
+
+def test_an_entry_about_a_type_speaks_of_what_became_of_that_type():
+    succeeded, failed = about(PHONE, READ, SUCCESS), about(USER, WRITE, FAILURE)
+    assert (succeeded, failed) == parts_demanded(
+        succeeded,
+        about(PHONE, READ, FAILURE),
+        about(PHONE, RUN, SUCCESS),
+        failed,
+        about(USER, WRITE, SUCCESS),
+        about(None, WRITE, SUCCESS),
+    )
+
+
+def test_an_entry_about_a_type_that_nobody_asked_for_says_nothing():
+    assert () == parts_demanded(about(STRANGE, READ, SUCCESS | FAILURE))
+
+
+def test_where_nobody_asked_about_types_an_entry_about_one_speaks():
+    entry = about(PHONE, READ, SUCCESS)
+    assert (entry,) == demanded(entry)
+
+
+# --- the maximum ----------------------------------------------------------------------
 
 
 def test_a_granted_maximum_is_compared_with_what_was_granted():

@@ -22,7 +22,13 @@ from tests.decision.cases import (
 from stead.codec.claim_binary import write_claim
 from stead.codec.condition_text import read_condition_text
 from stead.decision.access_check import access_check
-from stead.model.ace import ResourceAttributeAce, ScopedPolicyIdAce
+from stead.decision.central_policy import RECOVERY_RULE
+from stead.model.ace import (
+    AceFlags,
+    ResourceAttributeAce,
+    ScopedPolicyIdAce,
+    SystemAuditAce,
+)
 from stead.model.acl import NULL_DACL, Acl
 from stead.model.claim import Claim, ClaimType
 from stead.model.decision import ObjectType, StagedDifference
@@ -30,7 +36,7 @@ from stead.model.guid import Guid
 from stead.model.policy import CentralAccessPolicy, CentralAccessRule
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.model.well_known import ADMINISTRATORS, EVERYONE
+from stead.model.well_known import ADMINISTRATORS, EVERYONE, LOCAL_SYSTEM
 
 FINANCE = Sid.from_string("S-1-17-1-2-3")
 OTHER = Sid.from_string("S-1-17-1-2-4")
@@ -106,6 +112,22 @@ def test_a_policy_that_nobody_knows_leaves_administrators_and_the_owner():
     assert ask(governed(allow(ALICE, READ), owner=ALICE), READ, unknown)
     admin = token(ADMINISTRATORS)
     assert ask(FREELY, READ, unknown, who=admin)
+    for_system = governed(allow(LOCAL_SYSTEM, READ), owner=ALICE)
+    assert ask(for_system, READ, unknown, who=token(user=LOCAL_SYSTEM))
+    assert "recovery" == RECOVERY_RULE.name
+
+
+def test_an_entry_of_another_kind_names_no_policy():
+    audit = SystemAuditAce(EVERYONE, READ, AceFlags.SUCCESSFUL_ACCESS)
+    readers = policy(rule(allow(ALICE, READ)), sid=EVERYONE)
+    assert ask(governed(allow(ALICE, READ), more=(audit,)), READ, READERS)
+    what = governed(allow(ALICE, WRITE), by=(), more=(audit,))
+    assert ask(what, WRITE, readers, who=token(restricting_sids=(ALICE,)))
+
+
+def test_an_object_without_a_sacl_names_no_policy():
+    who = token(restricting_sids=(ALICE,))
+    assert ask(guarded(allow(ALICE, WRITE)), WRITE, READERS, who=who)
 
 
 def test_a_policy_without_rules_takes_nothing():
@@ -155,6 +177,11 @@ def test_a_staged_list_that_would_answer_differently_is_reported_and_changes_not
 def test_a_staged_list_that_answers_alike_is_not_reported():
     same = rule(allow(ALICE, READ), staged_dacl=Acl((allow(ALICE, READ),)))
     assert () == ask(FREELY, READ, policy(same)).staged
+
+
+def test_a_rule_without_a_staged_list_reports_nothing():
+    found = ask(FREELY, MAXIMUM, READERS)
+    assert (READ, ()) == (found.granted, found.staged)
 
 
 def test_a_rule_whose_condition_nobody_can_evaluate_applies():

@@ -182,6 +182,11 @@ def test_the_application_is_not_asked_about_others_or_about_conditions():
     assert (False, []) == asked(True, other, may(TITLE))
 
 
+def test_the_application_is_not_asked_once_everything_is_settled():
+    entry = AccessAllowedCallbackAce(ALICE, READ, application_data=b"mine")
+    assert (True, []) == asked(False, allow(ALICE, READ), entry)
+
+
 def test_where_nobody_can_be_asked_an_allow_is_ignored_and_a_deny_counts():
     entry = AccessAllowedCallbackAce(ALICE, READ, application_data=b"mine")
     assert not check(token(), guarded(entry), READ)

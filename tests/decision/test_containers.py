@@ -112,6 +112,13 @@ def test_a_privilege_does_not_open_what_the_package_is_not_granted():
     assert not check(who, guarded(allow(PACKAGE, SYSTEM_SECURITY)), SYSTEM_SECURITY)
 
 
+def test_relabeling_reaches_past_a_label_where_the_package_is_granted_the_right():
+    who = contained(privileges=[Privilege.RELABEL])
+    above = Acl((label(HIGH_LEVEL, 1),))
+    assert not check(who, guarded(sacl=above), WRITE_OWNER)
+    assert check(who, guarded(allow(PACKAGE, WRITE_OWNER), sacl=above), WRITE_OWNER)
+
+
 def test_object_entries_never_mean_a_package():
     what = guarded(allow(ALICE, READ), AccessAllowedObjectAce(PACKAGE, READ))
     assert not check(contained(), what, READ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from tests.decision.cases import (
     ALICE,
     BOB,
@@ -33,9 +33,15 @@ from stead.decision.access_check import access_check
 from stead.decision.explain import explain, sentence
 from stead.errors import SteadError
 from stead.model.access_mask import AccessMask
-from stead.model.ace import AccessAllowedAce, AccessDeniedAce, MandatoryLabelAce
+from stead.model.ace import (
+    AccessAllowedAce,
+    AccessAllowedObjectAce,
+    AccessDeniedAce,
+    MandatoryLabelAce,
+)
 from stead.model.acl import ABSENT_DACL, NULL_DACL, Acl
-from stead.model.decision import Reason, Rule
+from stead.model.decision import ObjectType, Reason, Rule
+from stead.model.guid import Guid
 from stead.model.privilege import Privilege
 from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, NULL_SID, OWNER_RIGHTS
 
@@ -81,6 +87,15 @@ def test_what_no_entry_names_is_said():
 def test_an_inherit_only_entry_is_no_reason():
     what = guarded(deny(ALICE, READ, INHERIT_ONLY), allow(ALICE, READ))
     (reason,) = reasons(token(), what, READ)
+    assert (True, 1) == (reason.granted, reason.position)
+
+
+def test_of_a_question_about_types_the_whole_object_s_answer_is_explained():
+    kinds = [Guid(bytes((number,)) * 16) for number in range(1, 4)]
+    last = AccessAllowedObjectAce(ALICE, READ, object_type=kinds[2])
+    types = (ObjectType(0, kinds[0]), ObjectType(1, kinds[1]), ObjectType(1, kinds[2]))
+    what = guarded(last, allow(ALICE, READ))
+    (reason,) = explain(access_check(token(), what, READ, MAPPING, object_types=types))
     assert (True, 1) == (reason.granted, reason.position)
 
 
@@ -269,6 +284,11 @@ plain = acls(AccessAllowedAce, AccessDeniedAce)
 
 @law
 @given(tokens(), descriptors(dacl=plain), desires())
+@example(
+    token(privileges=[Privilege.TAKE_OWNERSHIP]),
+    guarded(allow(ALICE, 1 << 28)),
+    MAXIMUM,
+)
 def test_the_named_entry_decides_and_those_before_it_do_not(who, what, desired):
     # An entry for OWNER RIGHTS matters wherever it stands, so it is left out here.
     assume(all(ace.trustee != OWNER_RIGHTS for ace in what.dacl))
@@ -279,8 +299,11 @@ def test_the_named_entry_decides_and_those_before_it_do_not(who, what, desired):
         entries = what.dacl.aces
         before = replace(what, dacl=Acl(entries[: reason.position]))
         upto = replace(what, dacl=Acl(entries[: reason.position + 1]))
-        assert not answered(who, before, reason.right)
-        assert reason.granted == answered(who, upto, reason.right).allowed
+        # Asked as it was asked: a privilege grants only what is named.
+        asked = reason.right if desired & reason.right else MAXIMUM
+        assert not answered(who, before, asked).granted & reason.right
+        granted = bool(answered(who, upto, asked).granted & reason.right)
+        assert reason.granted == granted
 
 
 @law

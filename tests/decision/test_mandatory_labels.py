@@ -64,6 +64,8 @@ def test_both_numbers_of_the_trust_level_must_reach_the_label():
 def test_a_label_of_no_trust_binds_nobody():
     nobody = Sid.from_string("S-1-19-0-0")
     assert check(token(), trusting(nobody), WRITE)
+    for barely in ("S-1-19-1-0", "S-1-19-0-1"):
+        assert not check(token(), trusting(Sid.from_string(barely)), WRITE)
 
 
 def test_a_trust_label_that_names_no_level_is_reached_by_nobody():

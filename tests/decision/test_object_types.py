@@ -10,6 +10,7 @@ from tests.decision.cases import (
     MAXIMUM,
     READ,
     READ_CONTROL,
+    RUN,
     WRITE,
     allow,
     deny,
@@ -49,6 +50,13 @@ def may_not(kind, mask=READ, who=ALICE):
     return AccessDeniedObjectAce(who, mask, object_type=kind)
 
 
+def masks(*entries, desired, types=TREE, **fields):
+    decision = access_check(
+        token(), guarded(*entries, **fields), desired, MAPPING, object_types=types
+    )
+    return [result.granted for result in decision.object_results]
+
+
 def answers(*entries, desired=READ, types=TREE, **fields):
     decision = access_check(
         token(), guarded(*entries, **fields), desired, MAPPING, object_types=types
@@ -68,6 +76,30 @@ def test_an_entry_about_a_property_set_is_about_its_properties():
 
 def test_an_entry_about_a_property_is_about_it_alone():
     assert [False, False, True, False, False, False] == answers(may(NAME))
+
+
+def test_a_right_to_the_last_property_does_not_climb():
+    assert [False, False, False, True, False, False] == answers(may(MAIL))
+    assert [False] * 4 + [True] * 2 == answers(may(PHONE))
+
+
+def test_no_part_is_granted_what_nobody_asked_for():
+    everything = allow(ALICE, READ | WRITE | RUN)
+    assert [READ] * 6 == masks(may(NAME, WRITE), everything, desired=READ)
+    assert [READ] * 6 == masks(may_not(NAME, WRITE), everything, desired=READ)
+
+
+def test_what_is_settled_for_a_part_stays_so_whatever_else_is_settled():
+    entries = (may_not(NAME, WRITE), allow(ALICE, READ), allow(ALICE, WRITE))
+    both, read = READ | WRITE, READ
+    assert [read, read, read, both, both, both] == masks(*entries, desired=MAXIMUM)
+    entries = (
+        may_not(NAME, WRITE),
+        may_not(NAME, READ),
+        deny(ALICE, RUN),
+        allow(ALICE, both | RUN),
+    )
+    assert [0, 0, 0, both, both, both] == masks(*entries, desired=MAXIMUM)
 
 
 def test_a_right_to_all_properties_climbs_to_their_set():

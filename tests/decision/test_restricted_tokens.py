@@ -14,6 +14,7 @@ from tests.decision.cases import (
     READ_CONTROL,
     RUN,
     STAFF,
+    SYSTEM_SECURITY,
     WRITE,
     WRITE_DAC,
     WRITE_OWNER,
@@ -123,6 +124,29 @@ def test_what_reading_shares_with_writing_is_no_writing():
     what = guarded(allow(ALICE, READ | WRITE | RUN))
     assert access_check(write_restricted(INTERNS), what, RUN, mapping)
     assert not access_check(write_restricted(INTERNS), what, WRITE, mapping)
+    mapping = GenericMapping(READ, RUN | WRITE, RUN, READ | WRITE | RUN)
+    assert access_check(write_restricted(INTERNS), what, RUN, mapping)
+
+
+def test_what_no_generic_right_but_all_maps_to_is_no_writing():
+    mapping = GenericMapping(READ, WRITE, 0, READ | WRITE | RUN)
+    what = guarded(allow(ALICE, READ | WRITE | RUN))
+    assert access_check(write_restricted(INTERNS), what, RUN, mapping)
+
+
+def test_what_a_privilege_or_ownership_grants_restricts_nothing_beside_it():
+    what = guarded(allow(ALICE, READ), owner=INTERNS)
+    who = write_restricted(INTERNS, groups=(INTERNS,))
+    assert check(who, what, WRITE_DAC | READ)
+    who = write_restricted(INTERNS, privileges=[Privilege.TAKE_OWNERSHIP])
+    assert check(who, what, WRITE_OWNER | READ)
+
+
+def test_no_entry_hands_a_restricted_token_what_only_privileges_grant():
+    everything = READ | SYSTEM_SECURITY | MAXIMUM
+    what = guarded(allow(ALICE, everything))
+    for who in (restricted(ALICE), write_restricted(ALICE)):
+        assert READ == check(who, what, MAXIMUM).granted
 
 
 def test_a_request_that_mixes_is_restricted_as_a_whole():

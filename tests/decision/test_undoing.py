@@ -40,11 +40,15 @@ from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 from stead.decision.access_check import access_check, decide
 from stead.decision.causes import is_answered
 from stead.decision.explain import explain, sentence
-from stead.decision.undoing import undone
+from stead.decision.undoing import UNDOING, causes_of, undone
 from stead.errors import SteadError
-from stead.model.ace import AccessAllowedAce
+from stead.model.ace import (
+    AccessAllowedAce,
+    AccessDeniedCallbackObjectAce,
+    OpaqueAce,
+)
 from stead.model.acl import NULL_DACL, Acl
-from stead.model.decision import Rule, Whom
+from stead.model.decision import Reason, Rule, Whom
 from stead.model.privilege import Privilege
 from stead.model.token import TokenGroup
 from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, OWNER_RIGHTS
@@ -206,3 +210,36 @@ def test_below_the_level_nothing_is_a_matter_of_the_list():
     who = token(integrity=LOW_LEVEL)
     what = guarded(allow(ALICE, WRITE))
     assert [Rule.DENIED_BY_INTEGRITY] == why(who, what, WRITE)
+
+
+def test_an_unknown_entry_of_the_sacl_is_a_cause():
+    what = guarded(allow(ALICE, READ), sacl=Acl((OpaqueAce(type_number=0x20),)))
+    question = access_check(token(), what, READ, MAPPING).question
+    (cause,) = causes_of(question, READ)
+    assert (Rule.DENIED_BY_UNKNOWN_ACE, 0) == (cause.rule, cause.position)
+    assert is_answered(undone(question, [cause]), READ)
+
+
+def test_the_rule_that_refuses_is_the_cause_among_those_that_grant():
+    what = governed(allow(ALICE, WRITE))
+    generous = rule(allow(ALICE, WRITE), name="all")
+    strict = rule(allow(ALICE, READ), name="few")
+    policies = (policy(generous, strict),)
+    decision = access_check(token(), what, WRITE, MAPPING, policies=policies)
+    assert "few" == explain(decision)[0].central_rule.name
+
+
+@pytest.mark.parametrize("cause_rule", sorted(UNDOING, key=lambda r: r.name))
+def test_a_cause_that_names_nothing_is_undone_without_harm(cause_rule):
+    question = access_check(token(), guarded(dacl=NULL_DACL), READ, MAPPING).question
+    after = undone(question, [Reason(READ, granted=False, rule=cause_rule)])
+    assert question.desired == after.desired
+    if cause_rule in (Rule.GRANTED_BY_ACE, Rule.DENIED_BY_ACE, Rule.DENIED_BY_TRUST):
+        assert question == after
+
+
+def test_an_entry_that_sddl_cannot_spell_is_named_by_its_number():
+    entry = AccessDeniedCallbackObjectAce(ALICE, READ)
+    decision = access_check(token(), guarded(entry), READ, MAPPING)
+    said = sentence(explain(decision)[0], names=str, rights={"READ": READ})
+    assert f"an entry of type 0x0c, which names {ALICE}" in said

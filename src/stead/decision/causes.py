@@ -143,12 +143,14 @@ class _Scene:
     def refused_by_policy(self) -> Reason:
         """Find the rule of a central access policy that does not grant the right."""
         case, left = self.case, self.case.rights_left()
-        for policy in policies_of(self.question):
-            for rule in filter(case.applies, policy.rules):
-                if not case.judge_rule(rule.dacl, left) & self.right:
-                    found = self._by(Rule.DENIED_BY_POLICY)
-                    return replace(found, policy=policy.sid, central_rule=rule)
-        return self._by(Rule.NOT_GRANTED)
+        denied = self._by(Rule.DENIED_BY_POLICY)
+        found = [
+            replace(denied, policy=policy.sid, central_rule=rule)
+            for policy in policies_of(self.question)
+            for rule in filter(case.applies, policy.rules)
+            if not case.judge_rule(rule.dacl, left) & self.right
+        ]
+        return found[0] if found else self._by(Rule.NOT_GRANTED)
 
     # --- reasons ------------------------------------------------------------------
 
@@ -156,9 +158,8 @@ class _Scene:
         """Find the entry that settles the right for one principal."""
         heard: list[Reason] = []
 
-        def note(position: int, ace: Ace, grants: bool, settled: int) -> None:  # noqa: FBT001
-            if settled & self.right and not heard:
-                heard.append(self._entry(position, ace, grants=grants, whom=whom))
+        def note(position: int, ace: Ace, grants: bool, _settled: int) -> None:  # noqa: FBT001
+            heard.append(self._entry(position, ace, grants=grants, whom=whom))
 
         self.case.walk(dacl, principal, self.right, self.tree, note)
         return heard[0] if heard else None

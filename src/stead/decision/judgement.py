@@ -116,7 +116,7 @@ class Case:
             Callbacks(question),
             token_principal(question),
             restricting_principal(question) if token.restricting_sids else None,
-            None if token.package is None else package_principal(token),
+            None if token.package is None else package_principal(token, token.package),
         )
 
     @property

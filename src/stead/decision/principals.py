@@ -62,14 +62,12 @@ def restricting_principal(question: AccessQuestion) -> Principal:
     return _principal(restricting, restricting, question)
 
 
-def package_principal(token: AccessToken) -> Principal:
+def package_principal(token: AccessToken, package: Sid) -> Principal:
     """Return the principal of an AppContainer's pass: package and capabilities.
 
     A less privileged container is not among ALL APPLICATION PACKAGES.
     """
-    sids = {ALL_RESTRICTED_APPLICATION_PACKAGES}
-    if token.package is not None:
-        sids.add(token.package)
+    sids = {package, ALL_RESTRICTED_APPLICATION_PACKAGES}
     if not any(claim.name.upper() == NO_ALL_PACKAGES for claim in token.local_claims):
         sids.add(ALL_APPLICATION_PACKAGES)
     enabled, present = sids_of(token.capabilities)

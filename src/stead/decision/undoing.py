@@ -65,7 +65,7 @@ def causes_of(question: AccessQuestion, right: int) -> tuple[Reason, ...]:
 def undone(question: AccessQuestion, causes: Sequence[Reason]) -> AccessQuestion:
     """Return a question as it is without some causes."""
     for cause in causes:
-        question = _UNDOING[cause.rule](question, cause)
+        question = UNDOING[cause.rule](question, cause)
     return question
 
 
@@ -212,7 +212,7 @@ def _somebody(principal: Principal) -> Sid | None:
     return min((principal.members & principal.allow) - stand_ins, default=None)
 
 
-_UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] = {
+UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] = {
     Rule.GRANTED_BY_ACE: _entry_silenced,
     Rule.DENIED_BY_ACE: _entry_silenced,
     Rule.DENIED_BY_UNKNOWN_ACE: _unknown_removed,
