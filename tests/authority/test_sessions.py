@@ -7,11 +7,13 @@ import pytest
 
 from stead.adapters.store import Store
 from stead.authority.identity import identify_account
-from stead.authority.sessions import LEASE, Sessions
+from stead.authority.sessions import LEASE, Sessions, _is_within
+from stead.decision.restricting import lower_integrity, restrict_token
 from stead.decision.token_ops import duplicate_token
 from stead.errors import LogonSessionEndedError, StoreUnavailableError
 from stead.model import well_known
 from stead.model.acl import NULL_DACL
+from stead.model.claim import Claim, ClaimType
 from stead.model.logon_record import LogonType
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
@@ -22,6 +24,7 @@ from stead.model.token import (
     MandatoryPolicy,
     TokenGroup,
 )
+from stead.model.well_known import LOW_LEVEL
 
 
 @pytest.fixture
@@ -402,3 +405,88 @@ def test_a_store_that_cannot_be_asked_lets_nobody_in(
     whole_store.close()
     with pytest.raises(StoreUnavailableError):
         sessions.require_live(session.token)
+
+
+# --- the session is the ceiling of its tokens -----------------------------------------
+
+STAFF, ADMINS = (Sid.from_string(f"S-1-5-21-9-9-9-{rid}") for rid in (1, 2))
+PACKAGE, OTHER = (Sid.from_string(f"S-1-15-2-1-2-{n}") for n in (3, 4))
+CAMERA = Sid.from_string("S-1-15-3-1")
+ON, OFF, NO = GroupAttributes(0x7), GroupAttributes.NONE, GroupAttributes(0x10)
+OPTIONAL = GroupAttributes.ENABLED
+
+
+def holding(attributes, **fields):
+    return AccessToken(ADMINS, (TokenGroup(STAFF, attributes),), **fields)
+
+
+def contained(attributes=ON, package=PACKAGE, **fields):
+    held = (TokenGroup(CAMERA, attributes),)
+    return AccessToken(ADMINS, package=package, capabilities=held, **fields)
+
+
+RESTRICTED = AccessToken(ADMINS, restricting_sids=(STAFF,))
+CLAIMING = AccessToken(ADMINS, user_claims=(Claim("a", ClaimType.INT64, (1,)),))
+
+
+@pytest.mark.parametrize(
+    ("token", "begun"),
+    [
+        (holding(OFF), holding(ON)),
+        (holding(OFF), holding(NO)),
+        (holding(ON), holding(NO)),
+        (holding(GroupAttributes(0x7)), holding(GroupAttributes(0x17))),
+        (holding(ON), holding(OFF)),
+        (holding(GroupAttributes(0xF)), holding(ON)),
+        (AccessToken(ADMINS), holding(ON)),
+        (
+            holding(ON),
+            AccessToken(ADMINS, (TokenGroup(STAFF, NO), TokenGroup(STAFF, ON))),
+        ),
+        (AccessToken(ADMINS), contained()),
+        (contained(), AccessToken(ADMINS)),
+        (contained(package=OTHER), contained()),
+        (contained(OFF), contained()),
+        (AccessToken(ADMINS, package=PACKAGE), contained()),
+        (AccessToken(ADMINS), RESTRICTED),
+        (replace(RESTRICTED, is_write_restricted=True), RESTRICTED),
+        (replace(RESTRICTED, restricting_sids=(STAFF, CAMERA)), RESTRICTED),
+        (AccessToken(ADMINS), replace(RESTRICTED, is_write_restricted=True)),
+        (AccessToken(ADMINS), CLAIMING),
+        (CLAIMING, AccessToken(ADMINS)),
+        (AccessToken(ADMINS), AccessToken(ADMINS, user_is_deny_only=True)),
+        (
+            AccessToken(ADMINS, trust=Sid.from_string("S-1-19-512-4096")),
+            AccessToken(ADMINS),
+        ),
+    ],
+)
+def test_a_token_that_may_more_than_its_session_is_not_within_it(token, begun):
+    assert not _is_within(token, begun)
+
+
+@pytest.mark.parametrize(
+    ("token", "begun"),
+    [
+        (holding(NO), holding(ON)),
+        (holding(OFF), holding(OPTIONAL)),
+        (restrict_token(holding(ON), deny_only=[STAFF, ADMINS]), holding(ON)),
+        (restrict_token(holding(ON), restricting_sids=[STAFF]), holding(ON)),
+        (restrict_token(RESTRICTED, restricting_sids=[STAFF]), RESTRICTED),
+        (restrict_token(RESTRICTED, restricting_sids=[ADMINS]), RESTRICTED),
+        (lower_integrity(contained(), LOW_LEVEL), contained()),
+        (contained(NO), contained()),
+        (
+            restrict_token(
+                holding(GroupAttributes(0xF), owner=STAFF), deny_only=[STAFF]
+            ),
+            holding(GroupAttributes(0xF), owner=STAFF),
+        ),
+        (
+            AccessToken(ADMINS),
+            AccessToken(ADMINS, trust=Sid.from_string("S-1-19-512-4096")),
+        ),
+    ],
+)
+def test_a_token_that_may_less_is_within_its_session(token, begun):
+    assert _is_within(token, begun)

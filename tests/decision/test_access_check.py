@@ -32,8 +32,12 @@ from tests.decision.cases import (
 )
 
 from stead.decision.access_check import access_check
-from stead.decision.fast import is_granted
-from stead.errors import InvalidAccessMaskError
+from stead.decision.fast import is_granted, pure_is_granted
+from stead.errors import (
+    BadImpersonationLevelError,
+    GenericNotMappedError,
+    InvalidAccessMaskError,
+)
 from stead.model.access_mask import FILE_MAPPING, FileRights
 from stead.model.ace import (
     AceFlags,
@@ -42,8 +46,14 @@ from stead.model.ace import (
 from stead.model.acl import NULL_DACL, NULL_SACL, Acl
 from stead.model.decision import AccessDecision, AccessQuestion
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
-from stead.model.token import TokenGroup
-from stead.model.well_known import EVERYONE, HIGH_LEVEL, LOCAL_SYSTEM, OWNER_RIGHTS
+from stead.model.token import ImpersonationLevel, TokenGroup
+from stead.model.well_known import (
+    EVERYONE,
+    HIGH_LEVEL,
+    LOCAL_SYSTEM,
+    OWNER_RIGHTS,
+    PRINCIPAL_SELF,
+)
 
 # --- the walk ------------------------------------------------------------------------
 
@@ -162,6 +172,35 @@ def test_a_question_that_is_no_mask_is_refused(desired):
             door(token(), guarded(), desired, MAPPING)
 
 
+@pytest.mark.parametrize("desired", ["1", 1.0, None])
+def test_a_question_that_is_no_mask_is_refused_however_often_others_were_asked(desired):
+    who, what = token(), guarded(allow(ALICE, READ))
+    for door in (access_check, is_granted, pure_is_granted):
+        assert door(who, what, READ, MAPPING)
+        with pytest.raises(InvalidAccessMaskError):
+            door(who, what, desired, MAPPING)
+
+
+@pytest.mark.parametrize("bit", [28, 29, 30, 31])
+def test_generic_rights_are_refused_however_often_others_were_asked(bit):
+    who, what = token(), guarded(allow(ALICE, READ))
+    for door in (access_check, is_granted, pure_is_granted):
+        assert door(who, what, READ, MAPPING)
+        with pytest.raises(GenericNotMappedError):
+            door(who, what, 1 << bit, MAPPING)
+        with pytest.raises(GenericNotMappedError):
+            door(who, guarded(allow(ALICE, READ)), READ | 1 << bit, MAPPING)
+
+
+def test_an_anonymous_token_is_judged_by_no_door():
+    who, what = token(level=ImpersonationLevel.ANONYMOUS), guarded(allow(ALICE, READ))
+    for door in (access_check, is_granted, pure_is_granted):
+        with pytest.raises(BadImpersonationLevelError) as caught:
+            door(who, what, READ, MAPPING)
+        levels = (ImpersonationLevel.ANONYMOUS, ImpersonationLevel.IDENTIFICATION)
+        assert levels == (caught.value.level, caught.value.needed)
+
+
 # --- the owner ------------------------------------------------------------------------
 
 
@@ -176,6 +215,12 @@ def test_the_owner_reads_and_rewrites_the_descriptor_whatever_the_dacl():
 
 def test_an_enabled_group_that_owns_makes_an_owner():
     assert check(token(INTERNS), guarded(owner=INTERNS), WRITE_DAC)
+
+
+def test_who_owns_keeps_what_privileges_grant():
+    privileges = [Privilege.SECURITY, Privilege.TAKE_OWNERSHIP]
+    who, asked = token(privileges=privileges), SYSTEM_SECURITY | WRITE_OWNER | WRITE_DAC
+    assert asked == check(who, guarded(owner=ALICE), asked).granted
 
 
 def test_an_owner_rights_entry_replaces_the_owners_rights():
@@ -207,11 +252,32 @@ def test_an_inherit_only_owner_rights_entry_replaces_nothing():
     assert not check(token(), what, READ)
 
 
+def test_an_object_that_owner_rights_owns_is_nobody_s():
+    what = guarded(allow(OWNER_RIGHTS, READ), owner=OWNER_RIGHTS)
+    for right in (READ, WRITE_DAC):
+        assert not check(token(OWNER_RIGHTS), what, right)
+
+
 def test_a_token_that_holds_owner_rights_is_no_owner():
     who = token(OWNER_RIGHTS)
     assert not check(who, guarded(allow(OWNER_RIGHTS, READ)), READ)
     assert not check(who, guarded(allow(OWNER_RIGHTS, READ)), MAXIMUM)
     assert check(who, guarded(deny(OWNER_RIGHTS, READ), allow(ALICE, READ)), READ)
+
+
+def test_a_self_entry_means_whom_it_stands_for_and_not_the_owner():
+    what = guarded(allow(PRINCIPAL_SELF, READ), owner=ALICE)
+    assert not check(token(), what, READ)
+    for myself, allowed in ((BOB, False), (ALICE, True)):
+        found = access_check(token(), what, READ, MAPPING, self_sid=myself)
+        assert allowed == found.allowed
+
+
+def test_a_token_that_holds_self_is_nobody_by_it():
+    what = guarded(allow(PRINCIPAL_SELF, READ))
+    assert not check(token(PRINCIPAL_SELF), what, READ)
+    what = guarded(deny(PRINCIPAL_SELF, READ), allow(ALICE, READ))
+    assert check(token(PRINCIPAL_SELF), what, READ)
 
 
 # --- privileges -----------------------------------------------------------------------

@@ -22,6 +22,7 @@ from stead.codec.condition_binary import write_condition
 from stead.codec.condition_text import read_condition_text
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import audit_check
+from stead.errors import SteadError
 from stead.model.ace import (
     AccessAllowedCallbackAce,
     AccessDeniedCallbackAce,
@@ -32,7 +33,7 @@ from stead.model.ace import (
 from stead.model.acl import ABSENT_SACL, Acl
 from stead.model.claim import Claim, ClaimFlags, ClaimType
 from stead.model.token import GroupAttributes, TokenGroup
-from stead.model.well_known import EVERYONE
+from stead.model.well_known import EVERYONE, OWNER_RIGHTS, PRINCIPAL_SELF
 
 TRUE = Claim("Title", ClaimType.STRING, ("PM",))
 FALSE = Claim("Title", ClaimType.STRING, ("Dev",))
@@ -114,6 +115,15 @@ def test_a_deny_only_claim_is_seen_by_deny_entries_only():
     who = token(user_claims=(claim,))
     assert not check(who, guarded(may(TITLE)), READ)
     assert not check(who, guarded(may_not(TITLE), allow(ALICE, READ)), READ)
+    claim = Claim("Title", ClaimType.STRING, ("Dev",), ClaimFlags.USE_FOR_DENY_ONLY)
+    who = token(user_claims=(claim,))
+    assert check(who, guarded(may_not(TITLE), allow(ALICE, READ)), READ)
+
+
+def test_a_bare_name_is_the_token_s_own_claim():
+    ring = Claim("Ring", ClaimType.INT64, (1,))
+    assert check(token(local_claims=(ring,)), guarded(may("(Ring == 1)")), READ)
+    assert not check(token(user_claims=(ring,)), guarded(may("(Ring == 1)")), READ)
 
 
 def test_in_the_second_pass_member_of_asks_the_restricting_sids():
@@ -201,6 +211,19 @@ def test_what_the_application_raises_passes_through():
     entry = AccessAllowedCallbackAce(ALICE, READ, application_data=b"mine")
     with pytest.raises(LookupError, match="no directory"):
         access_check(token(), guarded(entry), READ, MAPPING, callback=callback)
+
+
+@pytest.mark.parametrize("answer", [None, 1, "yes", [True]])
+def test_an_answer_that_is_neither_true_nor_false_is_an_error(answer):
+    entry = AccessDeniedCallbackAce(ALICE, READ, application_data=b"mine")
+    with pytest.raises(SteadError, match="answers `True` or `False`"):
+        asked(answer, entry, allow(ALICE, READ))
+
+
+def test_a_token_that_carries_a_stand_in_is_no_member_of_it():
+    for sid in (OWNER_RIGHTS, PRINCIPAL_SELF):
+        who = token(sid)
+        assert not check(who, guarded(may(f"(Member_of {{SID({sid})}})")), READ)
 
 
 # --- audit ----------------------------------------------------------------------------

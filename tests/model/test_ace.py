@@ -272,3 +272,9 @@ def test_an_entry_of_checked_parts_is_the_one_that_checks_them(kind):
     assert kind is type(made)
     assert AceFlags is type(made.flags)
     assert kind(USERS, 1) == checked_ace(kind, USERS, 1, 0)
+
+
+@pytest.mark.parametrize("data", [bytearray(b"artx"), memoryview(b"artx"), "artx"])
+def test_what_could_change_later_is_no_data(data):
+    with pytest.raises(InvalidAclError, match="is bytes"):
+        AccessAllowedAce(EVERYONE, 1, application_data=data)

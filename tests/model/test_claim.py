@@ -86,3 +86,14 @@ def test_flags_say_how_a_claim_is_used(flag):
 
 def test_flags_that_have_no_name_are_kept():
     assert 0x8000_0040 == Claim("a", ClaimType.STRING, (), 0x8000_0040).flags
+
+
+def test_a_value_is_of_its_very_type():
+    class Sly(int):
+        __hash__ = int.__hash__
+
+        def __eq__(self, other):
+            return True
+
+    with pytest.raises(InvalidClaimError, match="not of type"):
+        Claim("Ring", ClaimType.INT64, (Sly(3),))

@@ -261,6 +261,8 @@ def _sids_of(operand: Condition) -> list[Sid]:
 
 def _user_holds(sid: Sid, facts: Facts) -> bool:
     token = facts.token
+    if str(sid) in ("S-1-3-4", "S-1-5-10"):
+        return False  # OWNER RIGHTS and SELF mean nothing in a token
     if facts.by_restriction:
         return sid in token.restricting_sids
     if _is_deny_only_in(sid, token.groups):

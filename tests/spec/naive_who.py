@@ -55,7 +55,8 @@ class ByRestriction:
         self.token = token
 
     def allows(self, sid: Sid) -> bool:
-        return sid in self.token.restricting_sids
+        is_stand_in = str(sid) in (OWNER_RIGHTS, PRINCIPAL_SELF)
+        return sid in self.token.restricting_sids and not is_stand_in
 
     def denies(self, sid: Sid) -> bool:
         return self.allows(sid)
@@ -96,6 +97,8 @@ Asker = ByItself | ByRestriction | ByPackage
 
 
 def is_allowed_as(token: AccessToken, sid: Sid) -> bool:
+    if str(sid) in (OWNER_RIGHTS, PRINCIPAL_SELF):
+        return False  # in a token it means nothing
     if any(g.sid == sid and is_deny_only(g) for g in token.groups):
         return False
     if sid == token.user:
@@ -104,6 +107,8 @@ def is_allowed_as(token: AccessToken, sid: Sid) -> bool:
 
 
 def is_denied_as(token: AccessToken, sid: Sid) -> bool:
+    if str(sid) in (OWNER_RIGHTS, PRINCIPAL_SELF):
+        return False
     return sid == token.user or any(
         g.sid == sid and (is_enabled(g) or is_deny_only(g)) for g in token.groups
     )

@@ -20,6 +20,7 @@ from typing import Final
 from stead.authority import tokens
 from stead.authority.identity import Identity, identify_again, require_logon_right
 from stead.authority.ports import AccountStore
+from stead.decision.principals import sids_of
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
@@ -33,7 +34,12 @@ from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.model.token import AccessToken, GroupAttributes, ImpersonationLevel
+from stead.model.token import (
+    AccessToken,
+    GroupAttributes,
+    ImpersonationLevel,
+    TokenGroup,
+)
 from stead.model.well_known import NULL_SID, integrity_level
 
 _log: Final = logging.getLogger("stead.authority")
@@ -373,7 +379,7 @@ def _is_within(token: AccessToken, begun: AccessToken) -> bool:
         and token.level <= begun.level
         and integrity_level(token.integrity) <= integrity_level(begun.integrity)
         and not begun.mandatory_policy & ~token.mandatory_policy
-        and _groups_are_within(token, begun)
+        and _are_within(token.groups, begun.groups)
         and _limits_are_kept(token, begun)
         and _has_the_same_attributes(token, begun)
         and {entry.privilege for entry in token.privileges}
@@ -385,19 +391,19 @@ def _is_within(token: AccessToken, begun: AccessToken) -> bool:
 
 
 def _limits_are_kept(token: AccessToken, begun: AccessToken) -> bool:
-    """Tell whether a token is restricted and contained wherever it began so."""
+    """Tell whether a token is restricted wherever it began so, and contained alike.
+
+    A package is not only a limit: integrity binds its tokens less.
+    """
     restricted = not begun.restricting_sids or (
         bool(token.restricting_sids)
         and set(token.restricting_sids) <= {*begun.restricting_sids, NULL_SID}
         and begun.is_write_restricted >= token.is_write_restricted
     )
-    contained = begun.package is None or (
-        token.package == begun.package
-        and set(token.capabilities) <= set(begun.capabilities)
-    )
     return (
         restricted
-        and contained
+        and token.package == begun.package
+        and _are_within(token.capabilities, begun.capabilities)
         and token.user_is_deny_only >= begun.user_is_deny_only
         and token.trust in (None, begun.trust)
     )
@@ -413,10 +419,31 @@ def _has_the_same_attributes(token: AccessToken, begun: AccessToken) -> bool:
     )
 
 
-def _groups_are_within(token: AccessToken, begun: AccessToken) -> bool:
-    """Tell whether a token holds the groups it began with, and none in a better way."""
-    held = {group.sid: group.attributes for group in begun.groups}
-    return held.keys() == {group.sid for group in token.groups} and not any(
-        group.attributes & ~held[group.sid] & ~GroupAttributes.USE_FOR_DENY_ONLY
-        for group in token.groups
+def _are_within(held: tuple[TokenGroup, ...], begun: tuple[TokenGroup, ...]) -> bool:
+    """Tell whether groups are those that a token began with, and none in a better way.
+
+    None is left out, since deny entries may name it: what was mandatory or deny-only
+    still matches them. What was enabled may be deny-only now.
+    """
+    enabled, present = sids_of(held)
+    enabled_before, present_before = sids_of(begun)
+    bound = {
+        group.sid
+        for group in begun
+        if group.sid in present_before
+        and (
+            group.sid not in enabled_before
+            or group.attributes & GroupAttributes.MANDATORY
+        )
+    }
+    owners = {g.sid for g in begun if g.attributes & GroupAttributes.OWNER}
+    return (
+        {group.sid for group in held} == {group.sid for group in begun}
+        and enabled <= enabled_before
+        and bound <= present
+        and all(
+            group.sid in owners
+            for group in held
+            if group.attributes & GroupAttributes.OWNER
+        )
     )

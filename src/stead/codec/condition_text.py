@@ -10,6 +10,8 @@ evaluated.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stead.codec.condition_lexer import (
     integer_to_sddl,
     local_name_to_sddl,
@@ -21,13 +23,14 @@ from stead.codec.condition_parser import ConditionReader
 from stead.codec.condition_words import LOGICAL, PREFIXES, SPELLINGS
 from stead.codec.cursor import Cursor
 from stead.codec.sid_aliases import sid_to_sddl
-from stead.errors import InvalidConditionError
+from stead.errors import InvalidConditionError, InvalidSddlError
 from stead.model.condition import (
     Attribute,
     Binary,
     Composite,
     Condition,
     Integer,
+    IntegerWidth,
     Literal,
     OctetString,
     Operator,
@@ -80,8 +83,41 @@ def condition_to_sddl(condition: Condition, *, domain: Sid | None = None) -> str
         domain: the domain whose RIDs are printed as aliases; None for none.
 
     Raises:
-        InvalidConditionError: it holds what has no spelling, such as an empty name.
+        InvalidConditionError: it holds what has no spelling, such as an empty name, or
+            its text would be read as another condition: bytes can put a literal where
+            text has an attribute's name.
     """
+    text = _spelled(condition, domain)
+    try:
+        again = read_condition_text(text, domain=domain)
+    except InvalidSddlError as error:
+        raise InvalidConditionError("the condition has no spelling") from error
+    if _without_widths(again) != _without_widths(condition):
+        raise InvalidConditionError("the condition's text would mean another one")
+    return text
+
+
+def _without_widths(condition: Condition) -> Condition:
+    """Return a condition with every integer as wide as text makes it."""
+    if isinstance(condition, Integer):
+        return _of_full_width(condition)
+    if isinstance(condition, Composite):
+        return Composite(tuple(_of_full_width(item) for item in condition.items))
+    if isinstance(condition, Unary):
+        return Unary(condition.operator, _without_widths(condition.operand))
+    if isinstance(condition, Binary):
+        left, right = _without_widths(condition.left), _without_widths(condition.right)
+        return Binary(condition.operator, left, right)
+    return condition
+
+
+def _of_full_width(literal: Literal) -> Literal:
+    if isinstance(literal, Integer):
+        return replace(literal, width=IntegerWidth.INT64)
+    return literal
+
+
+def _spelled(condition: Condition, domain: Sid | None) -> str:
     parts: list[str] = []
     waiting: list[Condition | str] = [")", condition, "("]
     while waiting:

@@ -91,8 +91,10 @@ static int take_items(Kept *self, PyObject *triples)
         PyObject *sid;
         unsigned int mask;
         int flag;
-        if (!PyArg_ParseTuple(PyTuple_GetItem(triples, self->count), "O!Ip",
-                              &PyBytes_Type, &sid, &mask, &flag))
+        PyObject *triple = PyTuple_GetItem(triples, self->count);
+        if (!triple || !PyTuple_Check(triple))
+            return PyErr_SetString(PyExc_TypeError, "triples are tuples"), -1;
+        if (!PyArg_ParseTuple(triple, "O!Ip", &PyBytes_Type, &sid, &mask, &flag))
             return -1;
         item->mask = mask;
         item->flag = flag != 0;

@@ -50,7 +50,11 @@ class Callbacks:
             return truth is not Truth.FALSE if deny else truth is Truth.TRUE
         if self._question.callback is None:
             return deny
-        return self._question.callback(ace, self._question.token)
+        answer = self._question.callback(ace, self._question.token)
+        if answer is not True and answer is not False:
+            # A coroutine, say, is true where Python asks.
+            raise SteadError("an ace callback answers `True` or `False`")
+        return answer
 
     def truth_of_data(self, data: bytes, principal: Principal, *, deny: bool) -> Truth:
         """Evaluate an entry's condition; unknown if it is none or cannot be."""

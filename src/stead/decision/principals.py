@@ -74,8 +74,8 @@ def package_principal(token: AccessToken, package: Sid) -> Principal:
     return Principal(
         allow=enabled | sids,
         deny=present | sids,
-        members=token.enabled_sids,
-        deny_members=token.deny_sids,
+        members=_without_stand_ins(token.enabled_sids),
+        deny_members=_without_stand_ins(token.deny_sids),
         is_package=True,
     )
 
@@ -94,6 +94,7 @@ def sids_of(groups: Iterable[TokenGroup]) -> tuple[frozenset[Sid], frozenset[Sid
 def _principal(
     enabled: frozenset[Sid], present: frozenset[Sid], question: AccessQuestion
 ) -> Principal:
+    enabled, present = _without_stand_ins(enabled), _without_stand_ins(present)
     return Principal(
         allow=_with_stand_ins(enabled, question),
         deny=_with_stand_ins(present, question),
@@ -102,15 +103,16 @@ def _principal(
     )
 
 
-def _with_stand_ins(held: frozenset[Sid], question: AccessQuestion) -> frozenset[Sid]:
-    """Add OWNER RIGHTS and PRINCIPAL_SELF where whom they stand for is held.
+def _without_stand_ins(held: frozenset[Sid]) -> frozenset[Sid]:
+    """Leave out what means nothing in a token: who carries it there gains nothing."""
+    return held if held.isdisjoint(_STANDING_IN) else held - _STANDING_IN
 
-    Both mean nothing in a token: who carries them there gains nothing.
-    """
-    owner, myself = question.descriptor.owner, question.self_sid
-    if owner not in held and myself not in held:
-        return held if held.isdisjoint(_STANDING_IN) else held - _STANDING_IN
-    meant = {OWNER_RIGHTS} if owner in held else set()
-    if myself in held:
+
+def _with_stand_ins(held: frozenset[Sid], question: AccessQuestion) -> frozenset[Sid]:
+    """Add OWNER RIGHTS and PRINCIPAL_SELF where whom they stand for is held."""
+    meant = set()
+    if question.descriptor.owner in held:
+        meant.add(OWNER_RIGHTS)
+    if question.self_sid in held:
         meant.add(PRINCIPAL_SELF)
-    return (held - _STANDING_IN) | meant
+    return held | meant if meant else held

@@ -1,8 +1,9 @@
 """Tokens that may do less: restricted ones, the elevation pair, low integrity.
 
 Win32 CreateRestrictedToken, TokenLinkedToken and TokenIntegrityLevel. Each function
-returns a new token; none gives it anything, and what is taken stays taken: a deny-only
-SID never grants again, and restricting a restricted token leaves what both would.
+returns a new token; none adds a SID, a privilege or a level, and what is taken stays
+taken: a deny-only SID never grants again. Restricting a restricted token leaves the
+restricting SIDs of both lists, as on Windows.
 """
 
 from __future__ import annotations

@@ -125,6 +125,8 @@ class Ace:
             raise InvalidAclError(f"ace flags `{self.flags:#x}` do not fit a byte")
         object.__setattr__(self, "flags", AceFlags(self.flags))
         data = self.application_data
+        if type(data) is not bytes:
+            raise InvalidAclError("an ace's data is bytes")
         if data:
             object.__setattr__(self, "application_data", data + bytes(-len(data) % 4))
         if self.size > MAXIMUM_ACE_SIZE:
@@ -380,7 +382,7 @@ class OpaqueAce(Ace):
             raise InvalidAclError(f"`{self.type_number:#x}` is no unknown type of ace")
         if self.trustee != NULL_SID or self.mask or self.application_data:
             raise InvalidAclError("an opaque ace is about nobody that has a name")
-        if len(self.body) % 4:
+        if type(self.body) is not bytes or len(self.body) % 4:
             raise InvalidAclError("an ace's size is a multiple of four")
         Ace.__post_init__(self)
 

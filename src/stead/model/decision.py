@@ -224,6 +224,8 @@ class Reason:
         policy: the central access policy whose rule refused.
         central_rule: that rule.
         also: what else made it so; these have none of their own.
+        is_complete: whether all causes were looked for; there may be more if not, and
+            the ones found may not all be needed.
     """
 
     right: int
@@ -237,6 +239,7 @@ class Reason:
     policy: Sid | None = None
     central_rule: CentralAccessRule | None = None
     also: tuple[Reason, ...] = ()
+    is_complete: bool = True
 
     @property
     def causes(self) -> tuple[Reason, ...]:
