@@ -16,6 +16,7 @@ from tests.decision.making import (
     ID,
     IO,
     MAPPING,
+    NONE,
     NP,
     OI,
     PHONE,
@@ -26,6 +27,7 @@ from tests.decision.making import (
     allow,
     attribute,
     audit,
+    dacl_aces,
     deny,
     described,
     label,
@@ -35,15 +37,27 @@ from tests.decision.making import (
     token,
 )
 
+from stead.codec.claim_binary import write_claim
+from stead.codec.condition_binary import write_condition
+from stead.codec.condition_text import read_condition_text
 from stead.decision.access_check import access_check
+from stead.decision.ace_inheritance import Child, inherit_acl
 from stead.decision.auto_inherit_flags import AutoInheritFlags
 from stead.decision.conversion import convert_to_auto_inherit
 from stead.decision.new_object import create_object_descriptor
 from stead.decision.propagation import TreeNode, propagate
 from stead.model.access_mask import AccessMask
-from stead.model.ace import AccessAllowedObjectAce, OpaqueAce
+from stead.model.ace import (
+    AccessAllowedCallbackAce,
+    AccessAllowedObjectAce,
+    OpaqueAce,
+    ProcessTrustLabelAce,
+    ResourceAttributeAce,
+)
 from stead.model.acl import ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
+from stead.model.claim import Claim, ClaimType
 from stead.model.security_descriptor import ControlFlags
+from stead.model.sid import Sid
 from stead.model.well_known import CREATOR_OWNER, EVERYONE, MEDIUM_LEVEL
 
 Control = ControlFlags
@@ -153,6 +167,19 @@ def test_an_entry_of_an_unknown_kind_keeps_its_place():
     assert (current.dacl.aces, True) == dacl_of(parent, current)
 
 
+def test_an_entry_that_only_claims_to_be_inherited_is_the_objects_own():
+    parent = described(allow(STAFF, READ, OI | CI))
+    current = described(deny(ALICE, READ, ID), allow(STAFF, READ))
+    what = converted(parent, current)
+    assert (deny(ALICE, READ), allow(STAFF, READ, ID)) == what.dacl.aces
+    assert in_step(parent, what, holds=False)
+    above = system(audit(EVERYONE, READ, OI | FAILED))
+    strays = system(audit(BOB, READ, FAILED | ID), audit(EVERYONE, READ))
+    assert (audit(BOB, READ), audit(EVERYONE, READ, FAILED | ID)) == (
+        converted(above, strays).sacl.aces
+    )
+
+
 def test_object_entries_are_compared_with_their_types():
     for_users = AccessAllowedObjectAce(
         BOB, READ, OI, object_type=PHONE, inherited_object_type=USER
@@ -238,6 +265,47 @@ def test_what_crosses_protection_is_converted_apart():
     assert Control.SACL_AUTO_INHERITED == what.control & SACL
 
 
+def secret(*values, flags=NONE, name="Secret"):
+    """Make one entry for each value of an attribute."""
+    for value in values:
+        data = write_claim(Claim(name, ClaimType.INT64, (value,)))
+        yield ResourceAttributeAce(EVERYONE, 0, flags, data)
+
+
+def trusted(mask, flags=NONE):
+    return ProcessTrustLabelAce(Sid.from_string("S-1-19-1024-8192"), mask, flags)
+
+
+def test_the_attribute_that_counts_stays_the_first_of_its_name():
+    parent = system(*secret(1, flags=OI))
+    condition = write_condition(read_condition_text("(@Resource.Secret == 0)"))
+    reader = AccessAllowedCallbackAce(ALICE, READ, application_data=condition)
+    current = described(reader, sacl=Acl(tuple(secret(1, 0))))
+    what = converted(parent, current)
+    assert current.sacl == what.sacl
+    for each in (current, what):
+        assert not access_check(token(), each, READ, MAPPING)
+    other = described(reader, sacl=Acl(tuple(secret(0, 1))))
+    what = converted(parent, other)
+    assert (*secret(0), *secret(1, flags=ID)) == what.sacl.aces
+    for each in (other, what):
+        assert access_check(token(), each, READ, MAPPING)
+
+
+def test_the_trust_label_that_counts_stays_the_first():
+    parent = system(trusted(READ, OI))
+    mine = allow(ALICE, MAPPING.all)
+    current = described(mine, sacl=Acl((trusted(READ), trusted(MAPPING.all))))
+    what = converted(parent, current)
+    assert current.sacl == what.sacl
+    assert SACL == what.control & SACL
+    for each in (current, what):
+        assert not access_check(token(), each, WRITE, MAPPING)
+    other = system(trusted(READ), audit(BOB, READ))
+    what = converted(parent, other)
+    assert (audit(BOB, READ), trusted(READ, ID)) == what.sacl.aces
+
+
 @pytest.mark.parametrize("none", [ABSENT_SACL, NULL_SACL, Acl()])
 def test_no_sacl_is_protected_only_if_it_lacks_something(none):
     current = described(sacl=none)
@@ -293,6 +361,32 @@ def test_converting_changes_nobodys_access(parent, current):
         aces = (replace(ace, mask=MAPPING.map(ace.mask)) for ace in dacl)
         current = replace(current, dacl=Acl(tuple(aces)))
     what = converted(parent, current)
+    for who in (token(STAFF, EVERYONE), token(EVERYONE, user=BOB)):
+        desired = int(AccessMask.MAXIMUM_ALLOWED)
+        old = access_check(who, current, desired, MAPPING)
+        new = access_check(who, what, desired, MAPPING)
+        assert old.granted == new.granted
+
+
+@st.composite
+def strayed(draw, entries, handed_down):
+    """Draw what a child inherited, among own entries that may claim to be inherited."""
+    aces = list(handed_down)
+    for ace in draw(st.lists(entries, max_size=4)):
+        aces.insert(draw(st.integers(0, len(aces))), ace)
+    return tuple(aces)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), FLAT, st.booleans())
+def test_converting_then_propagating_never_loses_a_deny(data, parent, holds):
+    child = Child(MAPPING, is_container=holds, owner=ALICE, group=STAFF)
+    due = inherit_acl(parent.dacl, child, is_marked=False)
+    aces = data.draw(strayed(dacl_aces(), due))
+    # What counts is mapped already on any object that is guarded.
+    current = described(*(replace(ace, mask=MAPPING.map(ace.mask)) for ace in aces))
+    what = converted(parent, current, is_container=holds)
+    assert in_step(parent, what, holds=holds)
     for who in (token(STAFF, EVERYONE), token(EVERYONE, user=BOB)):
         desired = int(AccessMask.MAXIMUM_ALLOWED)
         old = access_check(who, current, desired, MAPPING)

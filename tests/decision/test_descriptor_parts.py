@@ -22,6 +22,7 @@ from stead.decision.descriptor_parts import (
     SecurityInformation,
     expand_parts,
     part_of,
+    require_inherited,
     require_owner,
     require_sacl,
     rights_to_change,
@@ -173,3 +174,49 @@ def test_a_label_above_the_token_takes_relabel_privilege(flags):
 def test_a_label_that_names_no_level_is_refused():
     with pytest.raises(InvalidAclError):
         require_sacl(token(), Acl((label(EVERYONE),)))
+
+
+# --- what a SACL keeps from an object ------------------------------------------------
+
+ID = AceFlags.INHERITED
+
+
+def lacking(due, *, own=(), kept=(), held=()):
+    """Return the privileges that are asked for and not held."""
+    try:
+        require_inherited(token(privileges=held), due, own=own, kept=kept)
+    except PrivilegeNotHeldError as error:
+        return error.privileges
+    return ()
+
+
+@pytest.mark.parametrize(
+    "ace", [audit(EVERYONE, READ, 0x80 | ID), AccessFilterAce(BOB, 0)]
+)
+def test_keeping_an_entry_from_an_object_takes_security_privilege(ace):
+    assert (Privilege.SECURITY,) == lacking([ace])
+    assert () == lacking([ace], held=[Privilege.SECURITY])
+    assert () == lacking([ace], kept=[ace])
+    assert () == lacking([ace], own=[audit(EVERYONE, READ), AccessFilterAce(BOB, 0)])
+
+
+def test_keeping_a_label_above_the_token_away_takes_relabel_privilege_too():
+    both = (Privilege.SECURITY, Privilege.RELABEL)
+    for level in (HIGH_LEVEL, EVERYONE):
+        due = [label(level, flags=ID)]
+        assert both == lacking(due)
+        assert both == lacking(due, own=[label()])
+        assert both[1:] == lacking(due, held=both[:1])
+        assert both[:1] == lacking(due, held=both[1:])
+        assert () == lacking(due, held=both)
+        assert () == lacking(due, kept=due)
+    assert both[:1] == lacking([label(MEDIUM_LEVEL)])
+
+
+def test_a_label_before_one_above_the_token_takes_relabel_privilege():
+    due = [label(HIGH_LEVEL, flags=ID)]
+    assert (Privilege.RELABEL,) == lacking(due, own=[label()], kept=due)
+    assert () == lacking(due, own=[label()], kept=due, held=[Privilege.RELABEL])
+    assert () == lacking(due, own=[attribute()], kept=due)
+    due = [label(MEDIUM_LEVEL, flags=ID)]
+    assert () == lacking(due, own=[label()], kept=due)

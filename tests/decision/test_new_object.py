@@ -52,14 +52,17 @@ from stead.model.access_mask import GENERIC_RIGHTS, AccessMask
 from stead.model.ace import (
     AccessAllowedAce,
     AccessAllowedObjectAce,
+    AccessFilterAce,
     MandatoryLabelAce,
     OpaqueAce,
+    ProcessTrustLabelAce,
     ResourceAttributeAce,
     ScopedPolicyIdAce,
 )
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl, NoAcl
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import ControlFlags
+from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 from stead.model.well_known import (
     CREATOR_GROUP,
@@ -379,6 +382,77 @@ def test_a_default_sacl_gives_way_too():
     parent = system(audit(BOB, READ, OI | FAILED))
     creator = system(audit(ALICE, READ), control=Control.SACL_DEFAULTED)
     assert (audit(BOB, READ),) == made(parent, creator, AUDITOR).sacl.aces
+
+
+BINDING = system(
+    audit(EVERYONE, READ, OI | FAILED),
+    ProcessTrustLabelAce(Sid.from_string("S-1-19-1024-8192"), 0, OI),
+    AccessFilterAce(EVERYONE, 0, OI),
+    label(HIGH_LEVEL, flags=OI),
+    *CROSSING,
+)
+SHUT = Control.SACL_PROTECTED
+BOTH = (Privilege.SECURITY, Privilege.RELABEL)
+NO_SACL = described(sacl=NULL_SACL)
+SHUT = Control.SACL_PROTECTED
+
+
+@pytest.mark.parametrize(
+    ("creator", "flags", "needed", "left"),
+    [
+        (system(), Flag.NONE, BOTH, 2),
+        (system(), AUTO, (), 6),
+        (NO_SACL, Flag.NONE, BOTH, 2),
+        (NO_SACL, AUTO, (), 6),
+        (system(control=SHUT), Flag.NONE, BOTH, 2),
+        (system(control=SHUT), AUTO, BOTH, 2),
+        (replace(NO_SACL, control=SHUT), Flag.NONE, BOTH, 2),
+        (replace(NO_SACL, control=SHUT), AUTO, BOTH, 2),
+        (system(label()), Flag.NONE, BOTH, 3),
+        (system(label()), AUTO, BOTH[1:], 7),
+        (system(label(), control=SHUT), AUTO, BOTH, 3),
+    ],
+)
+def test_a_maker_without_privileges_cannot_shake_off_what_binds(
+    creator, flags, needed, left
+):
+    for held in ((), BOTH[:1], BOTH[1:]):
+        lacking = tuple(each for each in needed if each not in held)
+        if lacking:
+            with pytest.raises(PrivilegeNotHeldError) as caught:
+                made(BINDING, creator, token(privileges=held), flags=flags)
+            assert lacking == caught.value.privileges
+    what = made(BINDING, creator, token(privileges=needed), flags=flags)
+    assert left == len(what.sacl)
+    unchecked = flags | Flag.AVOID_PRIVILEGE_CHECK
+    assert what == made(BINDING, creator, flags=unchecked)
+
+
+@pytest.mark.parametrize("flags", [Flag.NONE, AUTO])
+def test_a_maker_who_names_no_sacl_or_a_mere_default_takes_what_comes(flags):
+    default = system(control=Control.SACL_DEFAULTED)
+    assert 6 == len(made(BINDING, flags=flags).sacl)
+    assert 6 == len(made(BINDING, default, flags=flags).sacl)
+    assert 7 == len(made(BINDING, flags=flags | Flag.MACL_NO_WRITE_UP).sacl)
+    for crossing in (NO_SACL, system(control=SHUT)):
+        assert 2 == len(made(system(*CROSSING), crossing, flags=flags).sacl)
+
+
+@settings(max_examples=150, deadline=None)
+@given(some_descriptors(), some_descriptors(), st.sampled_from([0, 3]), st.booleans())
+def test_without_privileges_a_maker_gets_rid_of_nothing(parent, creator, flags, holds):
+    who, flags = token(), flags | Flag.AVOID_OWNER_CHECK
+    flags |= Flag.AVOID_OWNER_RESTRICTION
+    try:
+        what = made(parent, creator, who, flags=flags, is_container=holds)
+    except PrivilegeNotHeldError:
+        return
+    unnamed = replace(creator, sacl=ABSENT_SACL)
+    due = made(parent, unnamed, who, flags=flags, is_container=holds).sacl
+    if isinstance(due, Acl):
+        assert {replace(a, flags=a.flags & ~ID) for a in due} <= {
+            replace(a, flags=a.flags & ~ID) for a in what.sacl
+        }
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final, TypeAlias
 
 from stead.decision.ace_inheritance import (
@@ -37,6 +38,8 @@ from stead.model.ace import (
     MandatoryLabelAce,
     ObjectAce,
     OpaqueAce,
+    ProcessTrustLabelAce,
+    ResourceAttributeAce,
 )
 from stead.model.acl import Acl, NoAcl
 from stead.model.guid import Guid
@@ -51,6 +54,8 @@ _MENTIONED: Final = 1 << 32  # above every mask: an entry without rights is one 
 _HERE: Final = AceFlags.NONE
 _PASSED_ON: Final = (AceFlags.OBJECT_INHERIT, AceFlags.CONTAINER_INHERIT)
 _NO_PROPAGATE: Final = AceFlags.NO_PROPAGATE_INHERIT
+# The first label counts, and of attributes the first of each name.
+_FIRST_COUNTS: Final = (MandatoryLabelAce, ProcessTrustLabelAce, ResourceAttributeAce)
 
 
 def convert_to_auto_inherit(
@@ -108,7 +113,10 @@ def _dacl(
         if inherited and not current.control & _C.DACL_PROTECTED:
             own = _own(old.aces, inherited, child)
         if own is not None:
-            return rebuild(old, (*own, *inherited)), _C.DACL_AUTO_INHERITED
+            # One that claims to be inherited and is not due would be taken for the
+            # parent's when that changes, and vanish.
+            kept = map(as_explicit, own)
+            return rebuild(old, (*kept, *inherited)), _C.DACL_AUTO_INHERITED
         old = rebuild(old, map(as_explicit, old))
     return old, _C.DACL_AUTO_INHERITED | _C.DACL_PROTECTED
 
@@ -166,13 +174,14 @@ def _own(
 def _meaning(aces: Sequence[Ace], child: Child) -> list[tuple[object, _Masks]]:
     """Return what a list says, in an order that only differs where it matters.
 
-    Entries that allow are of one run until one denies, and so on. Labels are a run of
-    their own, since the first counts, wherever they stand among other system entries.
+    Entries that allow are of one run until one denies, and so on. Labels, trust labels
+    and attributes each keep the order they have among their like, since the first
+    counts, wherever they stand among other system entries.
     """
-    labels = [ace for ace in aces if isinstance(ace, MandatoryLabelAce)]
-    others = [ace for ace in aces if not isinstance(ace, MandatoryLabelAce)]
+    apart = ([a for a in aces if isinstance(a, kind)] for kind in _FIRST_COUNTS)
+    others = [ace for ace in aces if not isinstance(ace, _FIRST_COUNTS)]
     runs: list[tuple[object, _Masks]] = []
-    for ace in (*labels, *others):
+    for ace in chain(*apart, others):
         kind = _order(ace)
         if not runs or runs[-1][0] != kind:
             runs.append((kind, {}))
@@ -188,8 +197,9 @@ def _order(ace: Ace) -> object:
         return "allow"
     if isinstance(ace, OpaqueAce):
         return "unknown"
-    if isinstance(ace, MandatoryLabelAce):
-        return ace.trustee, ace.mask, ace.is_inherit_only
+    if isinstance(ace, _FIRST_COUNTS):
+        about = (ace.trustee, ace.mask, ace.application_data)
+        return (ace.number, *about, ace.is_inherit_only)
     return "system"
 
 

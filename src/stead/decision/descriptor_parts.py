@@ -7,9 +7,11 @@ filter are set apart from one another, each by its own right.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import KEEP, IntFlag
 from typing import Final
 
+from stead.decision.ace_inheritance import as_explicit
 from stead.decision.mandatory import dominates
 from stead.errors import (
     InvalidAclError,
@@ -204,3 +206,36 @@ def require_sacl(token: AccessToken, sacl: Acl | NoAcl) -> None:
             needed = Privilege.RELABEL
         if not token.has_privilege(needed):
             raise PrivilegeNotHeldError((needed,))
+
+
+def require_inherited(
+    token: AccessToken, due: Sequence[Ace], *, own: Sequence[Ace], kept: Sequence[Ace]
+) -> None:
+    """Demand the privileges that keeping a parent's entries from an object takes.
+
+    Giving an object an empty SACL, none or a protected one must not be the way around
+    the privileges that removing audit entries, filters and labels from it would take.
+
+    Args:
+        token: whoever makes the object.
+        due: all that the object would inherit if no SACL was named.
+        own: the object's own entries.
+        kept: what it does inherit, behind its own entries.
+
+    Raises:
+        PrivilegeNotHeldError: SeSecurityPrivilege for an entry that is missing, and
+            SeRelabelPrivilege for a label that the token's integrity does not reach,
+            if it is missing or no longer the first.
+    """
+    present = {as_explicit(ace) for ace in (*own, *kept)}
+    missing = [ace for ace in due if as_explicit(ace) not in present]
+    is_labeled = any(part_of(ace) == _I.LABEL for ace in own)
+    needed = [Privilege.SECURITY] if missing else []
+    if any(
+        part_of(ace) == _I.LABEL and not dominates(token.integrity, ace.trustee)
+        for ace in (due if is_labeled else missing)
+    ):
+        needed.append(Privilege.RELABEL)
+    lacking = tuple(each for each in needed if not token.has_privilege(each))
+    if lacking:
+        raise PrivilegeNotHeldError(lacking)

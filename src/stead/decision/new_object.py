@@ -36,6 +36,7 @@ from stead.decision.auto_inherit_flags import (
 from stead.decision.descriptor_parts import (
     SecurityInformation,
     part_of,
+    require_inherited,
     require_owner,
     require_sacl,
 )
@@ -80,7 +81,8 @@ def create_object_descriptor(
 
     1. The owner and the group: the creator's, the parent's if a flag says so, or the
        token's default; the token must be one that may assign the owner.
-    2. The privileges that the creator's SACL takes.
+    2. The privileges that the creator's SACL takes, by what it holds and by what it
+       keeps the object from inheriting.
     3. The DACL: the creator's, merged with what is inherited if automatic inheritance
        is asked for and the list is not protected; what is inherited; the token's
        default; full access for the owner alone.
@@ -102,7 +104,8 @@ def create_object_descriptor(
         InvalidOwnerError: there is no owner, or the token may not assign this one.
         InvalidSecurityDescriptorError: the group is to be the parent's, which has none.
         InvalidAclError: an entry is of a made-up kind, or a list gets too long.
-        PrivilegeNotHeldError: the SACL takes a privilege (`require_sacl`).
+        PrivilegeNotHeldError: the SACL takes a privilege (`require_sacl`,
+            `require_inherited`).
         AccessDeniedError: OWNER RIGHTS entries of the parent withhold WRITE_DAC, and
             the creator names a DACL all the same.
         SteadError: a flag is unknown.
@@ -255,21 +258,23 @@ def _sacl(making: _Making) -> tuple[Acl | NoAcl, ControlFlags]:
         require_sacl(making.token, given)
     is_automatic = bool(making.flags & _F.SACL_AUTO_INHERIT)
     control = _C.SACL_AUTO_INHERITED if is_automatic else _C.NONE
-    inherited = inherit_acl(making.parent.sacl, making.child, is_marked=is_automatic)
+    due = inherit_acl(making.parent.sacl, making.child, is_marked=is_automatic)
+    inherited = due
     is_protected = given is not ABSENT_SACL and bool(
         creator.control & _C.SACL_PROTECTED
     )
     own: tuple[Ace, ...] = ()
     if given is not ABSENT_SACL and (
-        is_protected
-        or not making.gives_way(_C.SACL_DEFAULTED, making.parent.sacl, inherited)
+        is_protected or not making.gives_way(_C.SACL_DEFAULTED, making.parent.sacl, due)
     ):
         if is_protected or not is_automatic:
-            inherited = tuple(a for a in inherited if isinstance(a, CROSSING_KINDS))
+            inherited = tuple(a for a in due if isinstance(a, CROSSING_KINDS))
         if isinstance(given, Acl):
             own = making.own(
                 given, is_protected=is_protected, is_automatic=is_automatic
             )
+    if not making.flags & _F.AVOID_PRIVILEGE_CHECK:
+        require_inherited(making.token, due, own=own, kept=inherited)
     if is_protected:
         control |= _C.SACL_PROTECTED
     labels = () if label is None else (label,)
