@@ -1,6 +1,10 @@
 """`stead sddl`: every kind of entry in words, conversions, order, and mistakes."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -402,3 +406,29 @@ def test_whatever_is_given_is_a_descriptor_or_an_error_of_ours(text):
 def test_every_descriptor_can_be_said_and_printed(descriptor):
     assert list(lines_of(descriptor, RightsKind.FILE, None))
     assert json.dumps(data_of_descriptor(descriptor, RightsKind.NONE, None))
+
+
+# --- terminals ------------------------------------------------------------------------
+
+HOSTILE = 'O:SYG:SYD:(XA;;GR;;;WD;(@User.a == "\x1b[2J\u202e"))'
+
+
+def test_what_a_program_reads_is_as_it_is(sddl):
+    printed = sddl("-", "--to", "sddl", stdin=HOSTILE).stdout
+    assert "\x1b" in printed
+    again = read_descriptor(printed.strip(), None)
+    assert read_descriptor(HOSTILE, None) == again
+
+
+def test_no_control_character_of_a_condition_reaches_a_terminal():
+    ours, theirs = pty.openpty()
+    data = read_descriptor(HOSTILE, None).to_bytes().hex()
+    command = [sys.executable, "-m", "stead", "sddl", data, "--to", "sddl"]
+    try:
+        subprocess.run(command, stdout=theirs, check=True, timeout=60)
+        printed = os.read(ours, 4096).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert r"\x1b[2J\u202e" in printed
+    assert printed.removesuffix("\r\n").isprintable()

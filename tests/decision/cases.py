@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from tests.strategies import GROUPS, PEOPLE, SMALL_MAPPING
 
 from stead.decision.access_check import access_check, decide
-from stead.decision.fast import is_granted
+from stead.decision.fast import is_granted, pure_is_granted
 from stead.model.access_mask import AccessMask
 from stead.model.ace import (
     AccessAllowedAce,
@@ -85,9 +86,10 @@ def guarded(
 
 
 def check(who: AccessToken, what: SecurityDescriptor, desired: int) -> AccessDecision:
-    """Ask both doors and the whole judge; they must agree."""
+    """Ask both doors, the twin's reference and the whole judge; they must agree."""
     decision = access_check(who, what, desired, MAPPING)
     assert decision == decide(AccessQuestion(what, who, desired, MAPPING))
-    assert decision.allowed == is_granted(who, what, desired, MAPPING)
+    for door in (is_granted, pure_is_granted):
+        assert decision.allowed == door(who, replace(what), desired, MAPPING)
     assert decision.allowed == bool(decision) == bool(decision.granted)
     return decision

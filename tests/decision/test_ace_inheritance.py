@@ -38,6 +38,7 @@ from stead.decision.ace_inheritance import (
     CREATOR_GROUP_SERVER,
     CREATOR_OWNER_SERVER,
     Child,
+    concrete,
     has_entries_for_kind,
     inherit_acl,
     map_aces,
@@ -56,10 +57,12 @@ from stead.model.ace import (
     AccessFilterAce,
     AceFlags,
     AceType,
+    MandatoryLabelAce,
     ObjectAce,
     OpaqueAce,
     ProcessTrustLabelAce,
     ResourceAttributeAce,
+    ScopedPolicyIdAce,
     SystemAuditObjectAce,
 )
 from stead.model.acl import NULL_DACL, Acl
@@ -378,3 +381,19 @@ def test_flags_of_auditing_stay_on_object_entries_too():
     (made,) = one(ace, LEAF)
     assert FAILED | ID == made.flags
     assert not isinstance(made, AccessAllowedAce)
+
+
+@pytest.mark.parametrize(
+    "kind", [MandatoryLabelAce, ResourceAttributeAce, ScopedPolicyIdAce]
+)
+def test_what_has_no_rights_has_none_to_map_and_nobody_to_name(kind):
+    ace = kind(CREATOR_OWNER, GENERIC_ALL | READ)
+    assert ace is concrete(ace, CONTAINER)
+    plain = AccessAllowedAce(CREATOR_OWNER, GENERIC_ALL)
+    assert AccessAllowedAce(ALICE, MAPPING.all) == concrete(plain, CONTAINER)
+
+
+def test_only_an_attribute_s_data_says_whether_it_may_be_inherited():
+    data = CONDITION + (1).to_bytes(4, "little")
+    ace = AccessAllowedCallbackAce(ALICE, READ, CI, data)
+    assert (ace,) == one(ace, CONTAINER, is_marked=False)

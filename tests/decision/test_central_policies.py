@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.decision.cases import (
     ALICE,
+    DENY_ONLY,
     INHERIT_ONLY,
     INTERNS,
     MAPPING,
@@ -36,6 +37,7 @@ from stead.model.guid import Guid
 from stead.model.policy import CentralAccessPolicy, CentralAccessRule
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
+from stead.model.token import TokenGroup
 from stead.model.well_known import ADMINISTRATORS, EVERYONE, LOCAL_SYSTEM
 
 FINANCE = Sid.from_string("S-1-17-1-2-3")
@@ -148,6 +150,13 @@ def test_a_rule_is_about_the_objects_that_its_condition_is_true_for():
     assert not ask(what, WRITE, strict)
 
 
+def test_whom_a_rule_is_about_is_asked_of_enabled_groups():
+    staff = read_condition_text(f"(Member_of {{SID({INTERNS})}})")
+    strict = policy(rule(applies_to=staff))
+    assert not ask(FREELY, READ, strict, who=token(INTERNS))
+    assert ask(FREELY, READ, strict, who=token(TokenGroup(INTERNS, DENY_ONLY)))
+
+
 def test_a_rule_is_judged_by_the_whole_check():
     empty = policy(rule())
     who = token(privileges=[Privilege.TAKE_OWNERSHIP])
@@ -177,6 +186,13 @@ def test_a_staged_list_that_would_answer_differently_is_reported_and_changes_not
 def test_a_staged_list_that_answers_alike_is_not_reported():
     same = rule(allow(ALICE, READ), staged_dacl=Acl((allow(ALICE, READ),)))
     assert () == ask(FREELY, READ, policy(same)).staged
+
+
+def test_every_staged_list_that_would_answer_differently_is_reported():
+    none = rule(allow(ALICE, READ), staged_dacl=Acl())
+    more = rule(allow(ALICE, READ), staged_dacl=Acl((allow(ALICE, READ | WRITE),)))
+    found = ask(FREELY, MAXIMUM, policy(none, more))
+    assert (none, more) == tuple(difference.rule for difference in found.staged)
 
 
 def test_a_rule_without_a_staged_list_reports_nothing():

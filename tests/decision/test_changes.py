@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 from hypothesis import assume, given, settings
@@ -12,6 +12,7 @@ from tests.decision.cases import (
     ALICE,
     BOB,
     DELETE,
+    EDITORS,
     INTERNS,
     MAPPING,
     MAXIMUM,
@@ -43,7 +44,14 @@ from stead.model.acl import NULL_DACL, Acl
 from stead.model.decision import Intent
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
 from stead.model.token import GroupAttributes, TokenGroup
-from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL
+from stead.model.well_known import (
+    CREATOR_GROUP,
+    CREATOR_OWNER,
+    HIGH_LEVEL,
+    LOW_LEVEL,
+    OWNER_RIGHTS,
+    PRINCIPAL_SELF,
+)
 
 RIGHTS = {"READ": READ, "WRITE": WRITE}
 
@@ -76,6 +84,93 @@ def test_each_set_grants_and_none_smaller_does(question):
     for size in range(min(sizes, default=2)):
         for chosen in combinations(candidates, size):
             assert not decide(changed(question, chosen))
+
+
+# --- what is tried --------------------------------------------------------------------
+
+JOIN, ENABLE, LEAVE = (
+    ChangeKind.JOIN_GROUP,
+    ChangeKind.ENABLE_GROUP,
+    ChangeKind.LEAVE_GROUP,
+)
+ADD, REMOVE, HOLD = (
+    ChangeKind.ADD_ENTRY,
+    ChangeKind.REMOVE_ENTRY,
+    ChangeKind.HOLD_PRIVILEGE,
+)
+
+
+def tried(who, what, desired, **sides):
+    """Every change that is tried, in its order."""
+    question = access_check(who, what, desired, MAPPING, **sides).question
+    return list(candidate_changes(question))
+
+
+MINE = Change(ADD, ALICE, READ)
+
+
+@pytest.mark.parametrize(
+    "nobody", [OWNER_RIGHTS, PRINCIPAL_SELF, CREATOR_OWNER, CREATOR_GROUP]
+)
+def test_nobody_joins_what_only_stands_for_somebody(nobody):
+    assert [MINE] == tried(token(), guarded(allow(nobody, READ)), READ)
+
+
+def test_an_entry_that_could_not_help_is_no_reason_to_join_a_group():
+    assert [MINE] == tried(token(), guarded(allow(STAFF, WRITE)), READ)
+    found_here = tried(token(STAFF), guarded(allow(STAFF, READ)), READ | WRITE)
+    assert [Change(ADD, ALICE, READ | WRITE)] == found_here
+    held = TokenGroup(STAFF, GroupAttributes.USE_FOR_DENY_ONLY)
+    assert [MINE] == tried(token(held), guarded(allow(STAFF, READ)), READ)
+    assert [] == tried(token(user_is_deny_only=True), guarded(allow(ALICE, READ)), READ)
+
+
+def test_only_groups_are_joined_enabled_and_left():
+    what = guarded(deny(ALICE, READ), deny(INTERNS, READ), allow(STAFF, READ))
+    expected = [
+        Change(REMOVE, position=0),
+        Change(REMOVE, position=1),
+        Change(LEAVE, INTERNS),
+        Change(JOIN, STAFF),
+        MINE,
+    ]
+    assert expected == tried(token(INTERNS), what, READ)
+    off = TokenGroup(STAFF, GroupAttributes.NONE)
+    expected = [Change(REMOVE, position=0), Change(ENABLE, STAFF), MINE]
+    assert expected == tried(token(off), what, READ)
+
+
+def test_only_privileges_that_help_and_are_not_held_are_given():
+    assert [Change(HOLD, privilege=Privilege.SECURITY)] == tried(
+        token(), guarded(), SYSTEM_SECURITY
+    )
+    who = token(privileges=[Privilege.TAKE_OWNERSHIP])
+    assert [
+        Change(HOLD, privilege=Privilege.SECURITY),
+        Change(HOLD, privilege=Privilege.RELABEL),
+        Change(ADD, ALICE, READ | WRITE_OWNER),
+    ] == tried(who, guarded(), SYSTEM_SECURITY | WRITE_OWNER | READ)
+
+
+def test_an_entry_names_the_user_or_the_first_sid_that_grants():
+    who = token(STAFF, INTERNS, user_is_deny_only=True)
+    expected = [Change(ADD, min(STAFF, INTERNS), READ)]
+    assert expected == tried(who, guarded(), READ)
+
+
+def test_a_denial_of_a_restricting_sid_or_of_the_package_is_removed():
+    what = guarded(deny(INTERNS, READ), allow(INTERNS, READ), allow(ALICE, READ))
+    assert [[REMOVE]] == found(token(restricting_sids=(INTERNS,)), what, READ)
+    what = guarded(deny(PACKAGE, READ), allow(PACKAGE, READ), allow(ALICE, READ))
+    assert [[REMOVE]] == found(contained(), what, READ)
+
+
+def test_a_trust_label_that_leaves_the_right_open_stays():
+    what = replace(trusting(FULL, READ), dacl=Acl())
+    assert [MINE] == tried(token(), what, READ)
+
+
+# --- what helps -----------------------------------------------------------------------
 
 
 def test_what_is_granted_needs_no_change():
@@ -120,6 +215,42 @@ def test_an_entry_that_is_added_keeps_the_canonical_order():
     after = changed(question, (Change(ChangeKind.ADD_ENTRY, ALICE, READ),))
     expected = (deny(BOB, READ), allow(ALICE, READ), allow(BOB, READ), inherited)
     assert expected == after.descriptor.dacl.aces
+
+
+def test_entries_are_named_by_where_they_stood_before_any_change():
+    entries = (deny(ALICE, READ), allow(BOB, READ), deny(STAFF, READ))
+    question = access_check(token(STAFF), guarded(*entries), READ, MAPPING).question
+    chosen = (
+        Change(ChangeKind.ADD_ENTRY, ALICE, READ),
+        Change(ChangeKind.REMOVE_ENTRY, position=0),
+        Change(ChangeKind.REMOVE_ENTRY, position=2),
+    )
+    for order in permutations(chosen):
+        after = changed(question, order)
+        assert (allow(ALICE, READ), allow(BOB, READ)) == after.descriptor.dacl.aces
+
+
+def test_a_change_of_a_token_leaves_the_rest_of_it_alone():
+    off = TokenGroup(STAFF, GroupAttributes.MANDATORY)
+    who = token(INTERNS, off, privileges=[Privilege.BACKUP])
+    question = access_check(who, guarded(), READ, MAPPING).question
+    on = GroupAttributes.MANDATORY | GroupAttributes.ENABLED
+
+    def after(kind, **what):
+        token_after = changed(question, (Change(kind, **what),)).token
+        held = [(entry.sid, entry.attributes) for entry in token_after.groups]
+        return held, [entry.privilege for entry in token_after.privileges]
+
+    interns, staff = [(entry.sid, entry.attributes) for entry in who.groups]
+    joined = (EDITORS, TokenGroup(EDITORS).attributes)
+    kept = [Privilege.BACKUP]
+    assert ([interns, staff, joined], kept) == after(ChangeKind.JOIN_GROUP, sid=EDITORS)
+    assert ([interns, (STAFF, on)], kept) == after(ChangeKind.ENABLE_GROUP, sid=STAFF)
+    assert ([staff], kept) == after(ChangeKind.LEAVE_GROUP, sid=INTERNS)
+    both = [Privilege.BACKUP, Privilege.DEBUG]
+    for kind in (ChangeKind.HOLD_PRIVILEGE, ChangeKind.ENABLE_PRIVILEGE):
+        assert ([interns, staff], both) == after(kind, privilege=Privilege.DEBUG)
+        assert ([interns, staff], kept) == after(kind, privilege=Privilege.BACKUP)
 
 
 def test_integrity_is_raised_to_the_label():
@@ -197,6 +328,25 @@ def test_the_maximum_is_granted_by_any_right():
 
 def test_nothing_asked_cannot_be_granted():
     assert [] == found(token(), guarded(allow(ALICE, DELETE)), 0)
+
+
+@pytest.mark.parametrize(("obstacles", "sets"), [(4, 1), (5, 0)])
+def test_a_set_has_up_to_four_changes(obstacles, sets):
+    what = guarded(*[deny(ALICE, READ)] * obstacles, allow(ALICE, READ))
+    assert [[REMOVE] * obstacles] * sets == found(token(), what, READ)
+
+
+def test_what_can_just_be_tried_is_complete(monkeypatch):
+    what = guarded(deny(ALICE, READ), deny(ALICE, READ))
+    decision = access_check(token(), what, READ, MAPPING)
+    candidates, tries = 3, 3 + 3 + 1
+    assert candidates == len(list(candidate_changes(decision.question)))
+    monkeypatch.setattr(changes_module, "MOST_CANDIDATES", candidates)
+    monkeypatch.setattr(changes_module, "MOST_JUDGED", tries)
+    result = smallest_changes(decision)
+    assert (True, 3) == (result.is_complete, len(result.sets[0]))
+    monkeypatch.setattr(changes_module, "MOST_JUDGED", tries - 1)
+    assert not smallest_changes(decision).is_complete
 
 
 def test_what_would_take_too_long_is_said_to_be_incomplete(monkeypatch):

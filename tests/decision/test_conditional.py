@@ -31,6 +31,7 @@ CONTEXT = ConditionContext(
     user_claims=(
         Claim("Title", ClaimType.STRING, ("PM",)),
         Claim("Exact", ClaimType.STRING, ("PM",), ClaimFlags.VALUE_CASE_SENSITIVE),
+        Claim("Lower", ClaimType.STRING, ("pm",)),
         Claim("Projects", ClaimType.STRING, ("Alpha", "Beta")),
         Claim("Level", ClaimType.INT64, (5,)),
         Claim("Big", ClaimType.UINT64, (2**64 - 1,)),
@@ -81,6 +82,13 @@ def user(*user_claims, deny=False):
         ('@User.Exact == "PM"', TRUE),
         ('@User.Exact == "pm"', FALSE),
         ("@User.Title == @User.Exact", TRUE),
+        ("@User.Lower == @User.Title", TRUE),
+        ("@User.Lower == @User.Exact", FALSE),
+        ("@User.Exact == @User.Lower", FALSE),
+        ("@User.Title == @User.Missing", UNKNOWN),
+        ("@User.Missing == @User.Title", UNKNOWN),
+        ("@User.Title == @User.None", UNKNOWN),
+        ("@User.None != @User.Title", UNKNOWN),
         ('@User.Projects == {"beta", "alpha"}', TRUE),
         ('@User.Projects == "alpha"', FALSE),
         ("@User.Level == 5", TRUE),
@@ -138,6 +146,7 @@ def test_booleans_are_equal_to_zero_and_one_and_not_ordered(text, expected):
         ("@User.Levels < 5", UNKNOWN),
         ("@User.Level < @User.Levels", UNKNOWN),
         ("@User.Level < {6}", UNKNOWN),
+        ("@User.Level < {6} || @User.Yes", TRUE),
         ("@User.Boss < SID(BA)", UNKNOWN),
     ],
 )
@@ -182,14 +191,19 @@ def test_contains_and_any_of_compare_sets(text, expected):
         ("Member_of {SID(BA), SID(WD)}", TRUE),
         ("Member_of {SID(BA), SID(SY)}", FALSE),
         ("Not_Member_of {SID(BA), SID(SY)}", TRUE),
+        ("Not_Member_of {SID(BA)}", FALSE),
         ("Member_of_Any {SID(BA), SID(SY)}", TRUE),
         ("Member_of_Any {SID(SY)}", FALSE),
         ("Not_Member_of_Any {SID(SY)}", TRUE),
         ("Device_Member_of {SID(SY)}", TRUE),
         ("Device_Member_of {SID(BA)}", FALSE),
+        ("Device_Member_of {SID(SY), SID(BA)}", FALSE),
         ("Not_Device_Member_of {SID(BA)}", TRUE),
+        ("Not_Device_Member_of {SID(SY), SID(AN)}", TRUE),
+        ("Not_Device_Member_of {SID(SY)}", FALSE),
         ("Device_Member_of_Any {SID(BA), SID(SY)}", TRUE),
         ("Not_Device_Member_of_Any {SID(BA)}", TRUE),
+        ("Not_Device_Member_of_Any {SID(SY), SID(BA)}", FALSE),
         ("Member_of {}", UNKNOWN),
         ("Not_Member_of_Any {}", UNKNOWN),
         ("Member_of 3", UNKNOWN),
@@ -262,6 +276,10 @@ def test_logic_has_three_values(left, right):
         "@User.Title == 5",
         '@User.Level < "9"',
         "@User.Title == #01",
+        "@User.Title == @User.Level",
+        "@User.Title Any_of @User.Level",
+        "@User.Level == @User.Yes",
+        "@User.Yes == @User.Level",
         "@User.Title == @User.Level == 1",
         "Member_of 3",
     ],
@@ -330,6 +348,17 @@ def test_of_claims_with_one_name_the_last_counts_and_of_attributes_the_first():
     )
     assert TRUE is truth("@User.A == 2 && @Device.A == 2 && A == 2", tokens)
     assert TRUE is truth("@Resource.A == 1", tokens)
+
+
+def test_a_context_that_says_nothing_of_denying_is_an_allowing_one():
+    claim = Claim("Title", ClaimType.STRING, ("PM",), ClaimFlags.USE_FOR_DENY_ONLY)
+    context = ConditionContext(user_claims=(claim,))
+    assert UNKNOWN is truth('@User.Title == "PM"', context)
+
+
+def test_a_claim_that_has_a_value_twice_is_named():
+    with pytest.raises(InvalidClaimError, match=r"^claim `Twice` has a value twice$"):
+        truth("@User.Twice")
 
 
 def test_a_disabled_claim_is_absent():

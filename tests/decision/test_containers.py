@@ -87,9 +87,25 @@ def test_a_capability_that_is_disabled_grants_nothing():
     assert not check(contained(capabilities=(held,)), what, READ)
 
 
+def test_a_capability_that_stands_twice_is_the_deny_only_one():
+    what = guarded(allow(ALICE, READ), allow(CAMERA, READ))
+    twice = (CAMERA, TokenGroup(CAMERA, GroupAttributes.USE_FOR_DENY_ONLY))
+    assert not check(contained(capabilities=twice), what, READ)
+
+
 def test_a_deny_entry_about_the_package_denies():
     what = guarded(deny(PACKAGE, READ), allow(ALICE, READ), allow(PACKAGE, READ))
     assert not check(contained(), what, READ)
+
+
+@pytest.mark.parametrize(
+    "attributes", [GroupAttributes.ENABLED, GroupAttributes.USE_FOR_DENY_ONLY]
+)
+def test_a_deny_entry_about_a_capability_denies(attributes):
+    what = guarded(deny(CAMERA, READ), allow(ALICE, READ), allow(PACKAGE, READ))
+    assert check(contained(), what, READ)
+    held = TokenGroup(CAMERA, attributes)
+    assert not check(contained(capabilities=(held,)), what, READ)
 
 
 def test_a_null_dacl_opens_nothing_to_a_package():

@@ -133,6 +133,11 @@ def test_central_policies_narrow_what_is_effective():
         what_can(token, one, READ, FILE_MAPPING, policies=policies)
     )
     assert [] == list(what_can(token, one, WRITE, FILE_MAPPING, policies=policies))
+    who = [("alice", token)]
+    assert [] == list(who_can(who, plan, WRITE, FILE_MAPPING, policies=policies))
+    assert [Access("alice", READ)] == list(
+        who_can(who, plan, READ, FILE_MAPPING, policies=policies)
+    )
 
 
 def test_who_can_names_those_that_may_do_all_of_it_with_all_their_rights():

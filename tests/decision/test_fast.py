@@ -22,18 +22,26 @@ from tests.decision.cases import (
     token,
 )
 
+from stead.codec.claim_binary import write_claim
 from stead.decision import twin
 from stead.decision.access_check import access_check, decide
 from stead.decision.fast import granted_mask, has_twin, is_granted, pure_is_granted
-from stead.decision.plain_list import EVERY_NAMED_RIGHT, Index, index_of, plain_mask
+from stead.decision.plain_list import (
+    EVERY_NAMED_RIGHT,
+    Index,
+    index_of,
+    plain_mask,
+    standing_of,
+)
 from stead.errors import SteadError
-from stead.model.access_mask import FILE_MAPPING, FileRights
-from stead.model.ace import AceFlags
-from stead.model.acl import Acl
+from stead.model.access_mask import FILE_MAPPING, FileRights, GenericMapping
+from stead.model.ace import AceFlags, ResourceAttributeAce, SystemAuditAce
+from stead.model.acl import NULL_SACL, Acl
+from stead.model.claim import Claim, ClaimType
 from stead.model.decision import AccessDecision, AccessQuestion
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.token import AccessToken
-from stead.model.well_known import OWNER_RIGHTS
+from stead.model.well_known import EVERYONE, OWNER_RIGHTS
 
 PLAIN = {
     "who": strategies.tokens(),
@@ -170,6 +178,48 @@ def test_entries_about_one_token_are_judged_in_their_order(count):
     what = guarded(*aces)
     assert READ == plain_mask(token(INTERNS), what, MAPPING)
     assert 0 == plain_mask(token(), what, MAPPING)
+    aces = [deny(BOB, READ)] * count
+    aces += [allow(ALICE, READ), deny(INTERNS, READ | WRITE), allow(ALICE, WRITE)]
+    assert READ == plain_mask(token(INTERNS), guarded(*aces), MAPPING)
+
+
+def test_a_sacl_that_leaves_everything_open_leaves_a_list_plain():
+    data = write_claim(Claim("Level", ClaimType.INT64, (3,)))
+    entries = (
+        SystemAuditAce(EVERYONE, READ, AceFlags.FAILED_ACCESS),
+        ResourceAttributeAce(EVERYONE, 0, application_data=data),
+    )
+    for sacl in (NULL_SACL, Acl(), Acl(entries)):
+        what = guarded(allow(ALICE, READ), sacl=sacl)
+        assert READ == plain_mask(token(), what, MAPPING)
+
+
+def test_what_is_kept_is_worked_out_once():
+    what, who = guarded(allow(ALICE, READ)), token()
+    assert index_of(what) is index_of(what)
+    assert standing_of(who) is standing_of(who)
+    for fresh in (what, guarded(allow(ALICE, READ))):
+        assert pure_is_granted(who, fresh, READ, MAPPING)
+        assert (who, MAPPING, READ) == index_of(fresh).answer
+
+
+def test_what_is_kept_of_a_list_answers_a_first_question_too():
+    what = guarded(allow(ALICE, READ))
+    index_of(what)
+    assert pure_is_granted(token(), what, READ, MAPPING)
+
+
+@pytest.mark.parametrize("door", [is_granted, pure_is_granted])
+def test_what_is_kept_is_told_to_nobody_else_and_of_no_other_kind_of_object(door):
+    who, what = token(), guarded(allow(ALICE, 1 << 31))
+    other = GenericMapping(WRITE, READ, 0, READ | WRITE)
+    for _ in range(2):
+        assert door(who, what, READ, MAPPING)
+        assert not door(who, what, WRITE, MAPPING)
+        assert not door(token(user=BOB), what, READ, MAPPING)
+        assert door(who, what, READ, MAPPING)
+        assert not door(who, what, READ, other)
+        assert door(who, what, WRITE, other)
 
 
 def test_an_index_says_what_a_list_is_about():

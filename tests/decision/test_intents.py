@@ -21,7 +21,7 @@ from tests.decision.cases import (
 )
 
 from stead.decision.access_check import access_check
-from stead.model.access_mask import FILE_MAPPING, FileRights
+from stead.model.access_mask import FILE_MAPPING, FileRights, GenericMapping
 from stead.model.decision import Intent
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
 from stead.model.well_known import LOW_LEVEL
@@ -68,8 +68,19 @@ def test_of_another_kind_of_object_they_grant_what_reading_and_writing_are():
     assert ask(WRITE, Intent.RESTORE, RESTORE)
 
 
+def test_of_no_other_kind_of_object_is_executing_passing_through():
+    assert not ask(TRAVERSE, Intent.BACKUP, BACKUP)
+
+
+def test_backup_reads_the_descriptor_whatever_reading_maps_to():
+    mapping = GenericMapping(READ, WRITE, RUN, READ | WRITE | RUN)
+    assert ask(READ_CONTROL, Intent.BACKUP, BACKUP, mapping)
+    assert not ask(READ_CONTROL, Intent.RESTORE, RESTORE, mapping)
+
+
 def test_who_does_not_say_so_gets_nothing():
     assert not ask(READ, Intent.NONE, BACKUP)
+    assert not ask(WRITE, Intent.BACKUP, RESTORE)
     assert not ask(READ, Intent.RESTORE, BACKUP)
 
 

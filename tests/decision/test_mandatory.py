@@ -128,6 +128,13 @@ def test_an_audit_entry_is_no_label():
     assert check(token(integrity=LOW_LEVEL), lowered, WRITE)
 
 
+def test_a_label_after_an_audit_entry_counts_and_an_empty_sacl_is_no_label():
+    audit = SystemAuditAce(EVERYONE, 7)
+    above = labelled(audit, label(HIGH_LEVEL, NO_WRITE))
+    assert not check(token(), above, WRITE)
+    assert check(token(), labelled(), WRITE)
+
+
 def test_a_label_that_names_no_level_is_reached_by_nobody():
     for sid in (EVERYONE, Sid.from_string("S-1-16-1-2")):
         what = labelled(label(sid, 0))

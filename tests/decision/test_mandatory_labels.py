@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.decision.cases import (
     ALICE,
+    DENY_ONLY,
     INHERIT_ONLY,
+    INTERNS,
     MAXIMUM,
     READ,
     SYSTEM_SECURITY,
@@ -24,6 +26,7 @@ from stead.model.acl import NULL_DACL, Acl
 from stead.model.claim import Claim, ClaimType
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
+from stead.model.token import TokenGroup
 from stead.model.well_known import EVERYONE
 
 LIGHT = Sid.from_string("S-1-19-512-4096")
@@ -125,6 +128,12 @@ def test_a_filter_without_a_condition_is_true_for_nobody():
 def test_a_filter_leaves_the_sacl_to_its_privilege():
     who = token(privileges=[Privilege.SECURITY])
     assert check(who, filtered("(Exists Ring)", mask=0), SYSTEM_SECURITY)
+
+
+def test_who_is_only_denied_by_a_group_is_no_member_where_a_filter_asks():
+    what = filtered(f"(Member_of {{SID({INTERNS})}})")
+    assert check(token(INTERNS), what, WRITE)
+    assert not check(token(TokenGroup(INTERNS, DENY_ONLY)), what, WRITE)
 
 
 def test_every_filter_binds():

@@ -12,13 +12,19 @@ from tests import strategies, strategies_full
 from tests.decision.cases import (
     ALICE,
     BOB,
+    DENY_ONLY,
+    INTERNS,
     MAPPING,
     MAXIMUM,
     READ,
+    SYSTEM_SECURITY,
     WRITE,
+    WRITE_DAC,
+    WRITE_OWNER,
     allow,
     deny,
     guarded,
+    label,
     token,
 )
 
@@ -32,9 +38,12 @@ from stead.errors import (
     InvalidSecurityDescriptorError,
     SteadError,
 )
+from stead.model.acl import NULL_DACL, Acl
+from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
+from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel, TokenGroup
-from stead.model.well_known import OWNER_RIGHTS
+from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, OWNER_RIGHTS
 
 
 def one_by_one(who, descriptors, desired, mapping):
@@ -92,6 +101,42 @@ def test_the_reference_of_the_native_steps_answers_the_same(**question):
         patch.setattr(room, "settle", room.pure_settle)
         patch.setattr(room, "answers", room.pure_answers)
         holds(**question)
+
+
+LISTS = [
+    guarded(allow(ALICE, READ)),
+    guarded(allow(ALICE, READ), allow(ALICE, READ | WRITE)),
+    guarded(deny(INTERNS, READ), allow(ALICE, READ | WRITE)),
+    guarded(allow(INTERNS, READ), deny(ALICE, READ), allow(ALICE, WRITE)),
+    guarded(allow(OWNER_RIGHTS, READ), allow(BOB, WRITE), owner=ALICE),
+    guarded(allow(BOB, WRITE), owner=ALICE),
+    guarded(deny(ALICE, WRITE_DAC), owner=ALICE),
+    guarded(allow(ALICE, WRITE), owner=INTERNS),
+    guarded(dacl=NULL_DACL),
+    guarded(allow(ALICE, WRITE), sacl=Acl((label(HIGH_LEVEL, 1),))),
+    guarded(allow(ALICE, 1 << 28)),
+]
+ASKERS = {
+    "anybody": token(),
+    "member": token(INTERNS),
+    "deny only": token(TokenGroup(INTERNS, DENY_ONLY)),
+    "restricted": token(INTERNS, restricting_sids=(INTERNS,)),
+    "write-restricted": token(restricting_sids=(BOB,), is_write_restricted=True),
+    "low": token(integrity=LOW_LEVEL),
+    "privileged": token(privileges=[Privilege.SECURITY, Privilege.TAKE_OWNERSHIP]),
+    "contained": token(package=Sid.from_string("S-1-15-2-1-2-3")),
+}
+RIGHTS = (0, READ, WRITE, READ | WRITE, WRITE_DAC, WRITE_OWNER, SYSTEM_SECURITY)
+
+
+@pytest.mark.parametrize("asker", ASKERS)
+@pytest.mark.parametrize("desired", [*RIGHTS, MAXIMUM, MAXIMUM | READ])
+def test_lists_of_each_kind_are_answered_like_each(asker, desired):
+    holds(ASKERS[asker], LISTS, desired, MAPPING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "settle", room.pure_settle)
+        patch.setattr(room, "answers", room.pure_answers)
+        holds(ASKERS[asker], LISTS, desired, MAPPING)
 
 
 def test_answers_come_in_the_order_of_the_descriptors():

@@ -11,6 +11,7 @@ from tests.decision.cases import (
     READ,
     READ_CONTROL,
     RUN,
+    SYSTEM_SECURITY,
     WRITE,
     allow,
     deny,
@@ -19,11 +20,15 @@ from tests.decision.cases import (
 )
 
 from stead.decision.access_check import access_check
+from stead.decision.callbacks import Callbacks
+from stead.decision.dacl_walk import walk_dacl
 from stead.decision.object_tree import build_tree
+from stead.decision.principals import token_principal
 from stead.errors import InvalidObjectTypesError
 from stead.model.ace import AccessAllowedObjectAce, AccessDeniedObjectAce
-from stead.model.decision import ObjectType
+from stead.model.decision import AccessQuestion, ObjectType
 from stead.model.guid import Guid
+from stead.model.privilege import Privilege
 
 ROOT, SET, NAME, MAIL, OTHER, PHONE, STRANGE = (
     Guid(bytes((number,)) * 16) for number in range(1, 8)
@@ -150,6 +155,35 @@ def test_an_entry_about_somebody_else_says_nothing():
 
 def test_the_owner_s_rights_hold_at_every_node():
     assert [True] * 6 == answers(desired=READ_CONTROL, owner=ALICE)
+
+
+def test_no_privilege_was_used_where_the_object_is_refused():
+    who = token(privileges=[Privilege.SECURITY])
+    decision = access_check(
+        who,
+        guarded(may(PHONE)),
+        SYSTEM_SECURITY | READ,
+        MAPPING,
+        object_types=TREE,
+    )
+    assert decision.object_results[-1]
+    assert (False, ()) == (decision.allowed, decision.privileges_used)
+
+
+def test_who_listens_hears_which_entries_settled_rights_of_the_object():
+    entries = (may(PHONE), allow(BOB, READ), allow(ALICE, READ), deny(ALICE, 3))
+    question = AccessQuestion(guarded(*entries), token(), READ | WRITE, MAPPING)
+    heard = []
+    walk_dacl(
+        question.descriptor.dacl,
+        token_principal(question),
+        tree=build_tree(TREE),
+        wanted=question.desired,
+        mapping=MAPPING,
+        callbacks=Callbacks(question),
+        note=lambda *what: heard.append(what),
+    )
+    assert [(2, entries[2], True, READ), (3, entries[3], False, WRITE)] == heard
 
 
 def test_the_maximum_is_found_node_by_node():

@@ -52,8 +52,10 @@ def test_a_generator_may_ask():
 
 def test_an_anonymous_token_is_not_asked():
     who = token(privileges=[TCB], level=ImpersonationLevel.ANONYMOUS)
-    with pytest.raises(BadImpersonationLevelError):
+    with pytest.raises(BadImpersonationLevelError) as caught:
         privilege_check(who, (TCB,))
+    levels = (ImpersonationLevel.ANONYMOUS, ImpersonationLevel.IDENTIFICATION)
+    assert levels == (caught.value.level, caught.value.needed)
 
 
 def test_a_primary_token_and_level_identification_are_asked_alike():

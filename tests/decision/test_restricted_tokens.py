@@ -30,7 +30,7 @@ from stead.model.access_mask import GenericMapping
 from stead.model.acl import ABSENT_DACL, NULL_DACL
 from stead.model.privilege import Privilege
 from stead.model.token import TokenGroup
-from stead.model.well_known import OWNER_RIGHTS, PRINCIPAL_SELF
+from stead.model.well_known import NULL_SID, OWNER_RIGHTS, PRINCIPAL_SELF
 
 
 def restricted(*sids, groups=(), **fields):
@@ -165,6 +165,18 @@ def test_what_is_named_beside_the_maximum_is_restricted_as_a_whole():
     what = guarded(allow(ALICE, READ | WRITE), allow(INTERNS, WRITE))
     assert check(write_restricted(INTERNS), what, MAXIMUM | WRITE)
     assert not check(write_restricted(INTERNS), what, MAXIMUM | READ | WRITE)
+
+
+def test_the_maximum_itself_names_nothing_that_writes():
+    what = guarded(allow(ALICE, READ | WRITE))
+    assert READ == check(write_restricted(INTERNS), what, MAXIMUM | READ).granted
+
+
+def test_the_null_sid_among_the_restricting_ones_is_nobody():
+    what = guarded(allow(ALICE, READ), allow(NULL_SID, READ))
+    assert not check(restricted(NULL_SID), what, READ)
+    what = guarded(deny(NULL_SID, READ), allow(ALICE, READ), allow(INTERNS, READ))
+    assert check(restricted(NULL_SID, INTERNS), what, READ)
 
 
 def test_others_are_not_restricted():

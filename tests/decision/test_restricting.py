@@ -63,6 +63,17 @@ def test_a_group_becomes_deny_only_for_good():
     assert not check(less, guarded(deny(INTERNS, READ), allow(STAFF, READ)), READ)
 
 
+def test_a_deny_only_group_loses_what_would_enable_it_and_nothing_else():
+    kept = GroupAttributes.OWNER | GroupAttributes.RESOURCE
+    cleared = (
+        GroupAttributes.MANDATORY
+        | GroupAttributes.ENABLED_BY_DEFAULT
+        | GroupAttributes.ENABLED
+    )
+    less = restrict_token(token(TokenGroup(STAFF, kept | cleared)), deny_only=[STAFF])
+    assert kept | GroupAttributes.USE_FOR_DENY_ONLY == less.groups[0].attributes
+
+
 def test_the_user_can_become_deny_only_too():
     less = restrict_token(token(STAFF), deny_only=[ALICE])
     assert less.user_is_deny_only
@@ -108,6 +119,7 @@ def test_write_restriction_is_never_a_way_out_of_a_full_one():
     once = restrict_token(token(), restricting_sids=[INTERNS])
     twice = restrict_token(once, restricting_sids=[INTERNS], write_restricted=True)
     assert not twice.is_write_restricted
+    assert not restrict_token(once).is_write_restricted
 
 
 def test_a_write_restricted_token_stays_so_or_becomes_fully_restricted():
@@ -134,6 +146,7 @@ def test_sandbox_inert_is_noted_and_the_number_is_the_new_token_s_own():
     less = restrict_token(token(), sandbox_inert=True, token_id=Luid(7))
     assert (True, Luid(7)) == (less.is_sandbox_inert, less.token_id)
     assert restrict_token(less).is_sandbox_inert
+    assert not restrict_token(token()).is_sandbox_inert
 
 
 law = settings(max_examples=150, deadline=None)
@@ -188,6 +201,51 @@ def test_an_administrator_s_token_splits_in_two():
     assert administrator().groups == pair.full.groups
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"S-1-5-32-{rid}" for rid in (544, 547, 548, 549, 550, 551, 552, 554)),
+        *(f"S-1-5-32-{rid}" for rid in (556, 569)),
+        *(f"S-1-5-21-7-8-9-{rid}" for rid in (498, *range(516, 522), 512)),
+    ],
+)
+def test_a_limited_token_holds_an_administrative_group_for_deny_entries_only(text):
+    pair = split_token(token(Sid.from_string(text)))
+    assert pair is not None
+    assert pair.limited.groups[0].is_deny_only
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"S-1-5-32-{rid}" for rid in (545, 546, 553, 555, 557, 568, 570)),
+        *(f"S-1-5-21-7-8-9-{rid}" for rid in (497, 499, 511, 513, 515, 522)),
+        "S-1-5-5-0-512",
+        "S-1-18-21-512",
+    ],
+)
+def test_no_other_group_is_reason_to_split(text):
+    assert split_token(token(Sid.from_string(text))) is None
+
+
+def test_a_group_that_grants_nothing_already_is_no_reason_to_split():
+    for attributes in (GroupAttributes.USE_FOR_DENY_ONLY, GroupAttributes.NONE):
+        assert split_token(token(TokenGroup(ADMINISTRATORS, attributes))) is None
+
+
+def test_a_limited_token_keeps_five_privileges():
+    pair = split_token(token(privileges=Privilege))
+    assert pair is not None
+    kept = {
+        Privilege.CHANGE_NOTIFY,
+        Privilege.SHUTDOWN,
+        Privilege.UNDOCK,
+        Privilege.INCREASE_WORKING_SET,
+        Privilege.TIME_ZONE,
+    }
+    assert kept == {entry.privilege for entry in pair.limited.privileges}
+
+
 def test_a_limited_token_of_low_integrity_stays_low():
     who = token(ADMINISTRATORS, integrity=LOW_LEVEL)
     pair = split_token(who)
@@ -218,7 +276,8 @@ def test_who_may_act_as_the_system_gets_the_linked_token_whole():
 def test_others_get_it_to_look_at_only(which):
     pair = split_token(administrator())
     mine, its = getattr(pair, which), {"limited": pair.full, "full": pair.limited}
-    other = linked_token(pair, mine, caller=token())
+    other = linked_token(pair, mine, caller=token(), token_id=Luid(6))
+    assert Luid(6) == other.token_id
     assert TokenType.IMPERSONATION is other.type
     assert ImpersonationLevel.IDENTIFICATION is other.level
     assert its[which].groups == other.groups
@@ -236,14 +295,16 @@ def test_a_token_of_no_pair_has_no_other():
 def test_integrity_can_be_lowered_by_anybody_and_raised_by_few():
     low = lower_integrity(token(), LOW_LEVEL, token_id=Luid(3))
     assert (LOW_LEVEL, Luid(3)) == (low.integrity, low.token_id)
-    with pytest.raises(PrivilegeNotHeldError):
+    with pytest.raises(PrivilegeNotHeldError) as caught:
         lower_integrity(low, MEDIUM_LEVEL)
-    with pytest.raises(PrivilegeNotHeldError):
+    assert (Privilege.RELABEL,) == caught.value.privileges
+    with pytest.raises(PrivilegeNotHeldError) as caught:
         raise_integrity(low, MEDIUM_LEVEL, caller=token())
+    assert (Privilege.RELABEL,) == caught.value.privileges
     for privilege in (Privilege.RELABEL, Privilege.TCB):
         caller = token(privileges=[privilege])
-        raised = raise_integrity(low, HIGH_LEVEL, caller=caller)
-        assert HIGH_LEVEL == raised.integrity
+        raised = raise_integrity(low, HIGH_LEVEL, caller=caller, token_id=Luid(4))
+        assert (HIGH_LEVEL, Luid(4)) == (raised.integrity, raised.token_id)
 
 
 def test_integrity_is_a_level():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.decision.cases import DENY_ONLY, EDITORS, INTERNS, STAFF, token
+from tests.decision.cases import ALICE, DENY_ONLY, EDITORS, INTERNS, STAFF, token
 from tests.strategies import tokens
 
 from stead.decision.token_ops import (
@@ -21,8 +21,10 @@ from stead.errors import (
     PrivilegeNotHeldError,
     SteadError,
 )
+from stead.model.acl import Acl
 from stead.model.luid import Luid
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.token import (
     ENABLED_GROUP,
     GroupAttributes,
@@ -58,8 +60,9 @@ def test_a_token_below_impersonation_cannot_become_primary(level):
         made = duplicate_token(who, type=PRIMARY)
         assert (PRIMARY, IMPERSONATION) == (made.type, made.level)
         return
-    with pytest.raises(BadImpersonationLevelError):
+    with pytest.raises(BadImpersonationLevelError) as caught:
         duplicate_token(who, type=PRIMARY)
+    assert (level, IMPERSONATION) == (caught.value.level, caught.value.needed)
 
 
 def test_a_primary_token_is_never_made_below_impersonation():
@@ -81,6 +84,11 @@ def test_a_copy_has_its_own_number_and_is_otherwise_the_same():
     assert (Luid(1), who.enabled_sids) == (who.token_id, made.enabled_sids)
 
 
+def test_who_may_open_a_token_may_not_therefore_open_its_copy():
+    who = token(security=SecurityDescriptor(dacl=Acl(), owner=ALICE, group=ALICE))
+    assert duplicate_token(who).security is None
+
+
 # --- adjust_privileges ---------------------------------------------------------------
 
 
@@ -97,6 +105,8 @@ def test_attributes_say_the_same_as_booleans():
     assert adjust_privileges(who, {TCB: False}) == off
     on = adjust_privileges(off, {TCB: PrivilegeAttributes.ENABLED})
     assert who == on
+    by_default = PrivilegeAttributes.ENABLED_BY_DEFAULT
+    assert not adjust_privileges(who, {TCB: by_default}).has_privilege(TCB)
 
 
 def test_a_privilege_that_is_not_held_changes_nothing_at_all():
@@ -112,6 +122,9 @@ def test_a_removed_privilege_never_comes_back(change):
         token(privileges=[TCB]), {TCB: PrivilegeAttributes.REMOVED}
     )
     assert not removed.has_privilege(TCB)
+    by_default = PrivilegeAttributes.ENABLED_BY_DEFAULT
+    kept = by_default | PrivilegeAttributes.REMOVED
+    assert kept == removed.privileges[0].attributes
     with pytest.raises(PrivilegeNotHeldError):
         adjust_privileges(removed, {TCB: change})
 
@@ -158,13 +171,16 @@ def test_a_mandatory_group_is_not_disabled():
 
 def test_a_mandatory_group_may_be_enabled():
     held = TokenGroup(INTERNS, ENABLED_GROUP & ~GroupAttributes.ENABLED)
-    assert INTERNS in adjust_groups(token(held), {INTERNS: True}).enabled_sids
+    enabled = adjust_groups(token(held), {INTERNS: True})
+    assert INTERNS in enabled.enabled_sids
+    assert ENABLED_GROUP == enabled.groups[0].attributes
 
 
 def test_deny_only_is_irreversible():
     who = token(TokenGroup(INTERNS, DENY_ONLY))
     with pytest.raises(GroupNotAdjustableError):
         adjust_groups(who, {INTERNS: True})
+    assert who == adjust_groups(who, {INTERNS: False})
 
 
 def test_a_group_that_is_not_held_is_not_added():

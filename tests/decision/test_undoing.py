@@ -40,17 +40,22 @@ from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 from stead.decision.access_check import access_check, decide
 from stead.decision.causes import is_answered
 from stead.decision.explain import explain, sentence
+from stead.decision.judgement import judge
+from stead.decision.object_tree import build_tree
+from stead.decision.one_right import MOST_WORK, Budget, entries_about, price_of
 from stead.decision.undoing import UNDOING, causes_of, undone
 from stead.errors import SteadError
+from stead.model.access_mask import FILE_MAPPING
 from stead.model.ace import (
     AccessAllowedAce,
+    AccessAllowedCallbackAce,
     AccessDeniedCallbackObjectAce,
     OpaqueAce,
 )
 from stead.model.acl import NULL_DACL, Acl
 from stead.model.decision import Reason, Rule, Whom
 from stead.model.privilege import Privilege
-from stead.model.token import TokenGroup
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, OWNER_RIGHTS
 
 
@@ -62,8 +67,10 @@ def test_undoing_all_causes_turns_the_answer_and_undoing_fewer_does_not(question
     except (SteadError, ValueError):  # a question without an answer; a failing callback
         assume(False)
         raise
+    whole = judge(question, build_tree(question.object_types)).granted[0]
     for reason in reasons:
-        if not reason.right:
+        assert reason.granted == bool(whole & reason.right)
+        if not reason.right or not reason.is_complete:
             continue
         causes = reason.causes
         assert {reason.granted} == {cause.granted for cause in causes}
@@ -189,12 +196,74 @@ def test_an_unknown_policy_is_undone_by_knowing_it():
     assert [Rule.DENIED_BY_POLICY] == why(token(), what, WRITE, policies=(unknown,))
 
 
-def test_a_right_that_very_many_entries_grant_is_given_its_first_cause():
-    groups = [TokenGroup(STAFF)]
+def test_a_right_that_very_many_entries_grant_is_given_its_first_causes():
     entries = [AccessAllowedAce(STAFF, READ)] * 65
-    decision = access_check(token(*groups), guarded(*entries), READ, MAPPING)
+    decision = access_check(token(STAFF), guarded(*entries), READ, MAPPING)
     (reason,) = explain(decision)
-    assert (Rule.GRANTED_BY_ACE, 0, ()) == (reason.rule, reason.position, reason.also)
+    assert not reason.is_complete
+    assert list(range(12)) == [cause.position for cause in reason.causes]
+    decision = access_check(token(STAFF), guarded(*entries[:12]), READ, MAPPING)
+    (reason,) = explain(decision)
+    assert (True, 12) == (reason.is_complete, len(reason.causes))
+
+
+def counted(entries, desired):
+    """Explain a question; count how often an entry before all others is judged."""
+    judged = []
+
+    def callback(ace, _token):
+        judged.append(ace)
+        return False
+
+    first = AccessAllowedCallbackAce(ALICE, 0x1F01FF, application_data=b"x")
+    what = guarded(first, *entries)
+    decision = access_check(
+        token(STAFF), what, desired, FILE_MAPPING, callback=callback
+    )
+    del judged[:]
+    return explain(decision), len(judged)
+
+
+@pytest.mark.parametrize("desired", [1, MAXIMUM])
+def test_the_causes_of_a_right_cost_a_bounded_number_of_judgements(desired):
+    few, small = counted([AccessAllowedAce(ALICE, 0x1F01FF)] * 62, desired)
+    more, large = counted([AccessAllowedAce(ALICE, 0x1F01FF)] * 65 * 4, desired)
+    assert [12] * len(few) == [len(reason.causes) for reason in few]
+    assert len(few) == len(more)
+    # Judged and explained once for each cause, and judged once more.
+    assert len(few) * (12 * 2 + 1) >= small
+    assert small >= large
+
+
+def test_many_causes_of_many_rights_cost_no_more_than_the_budget():
+    full = [AccessAllowedAce(ALICE, 0x1F01FF)] * 1500
+    reasons, judged = counted(full, MAXIMUM)
+    units = 1 + 1501 * full[0].size // 512
+    # Beyond the budget each right is judged, its first cause found, and no more.
+    assert MOST_WORK // units + 2 * len(reasons) >= judged
+    assert not any(reason.is_complete for reason in reasons)
+    assert () == reasons[-1].also
+    assert {1} == {reason.position for reason in reasons}
+
+
+def test_causes_that_cannot_be_told_apart_within_the_budget_are_given_as_one():
+    question = access_check(
+        token(STAFF), guarded(allow(ALICE, READ), allow(STAFF, READ)), READ, MAPPING
+    ).question
+    found = [causes_of(question, READ, Budget(units)) for units in (1, 7, 8)]
+    assert [1, 1, 2] == [len(causes) for causes in found]
+    assert [False, False, True] == [causes[0].is_complete for causes in found]
+
+
+def test_entries_about_others_and_other_rights_cost_nothing():
+    others = [AccessAllowedAce(BOB, READ), AccessAllowedAce(ALICE, WRITE)] * 600
+    what = guarded(*others, allow(ALICE, READ), allow(STAFF, READ))
+    decision = access_check(token(STAFF), what, READ, MAPPING)
+    about, kept = entries_about(decision.question, READ)
+    assert [1200, 1201] == kept
+    assert 1 == price_of(about)
+    (reason,) = explain(decision)
+    assert [1200, 1201] == [cause.position for cause in reason.causes]
 
 
 @pytest.mark.parametrize("desired", [MAXIMUM, MAXIMUM | READ])
@@ -243,3 +312,15 @@ def test_an_entry_that_sddl_cannot_spell_is_named_by_its_number():
     decision = access_check(token(), guarded(entry), READ, MAPPING)
     said = sentence(explain(decision)[0], names=str, rights={"READ": READ})
     assert f"an entry of type 0x0c, which names {ALICE}" in said
+
+
+def test_a_sentence_is_one_line_whatever_a_condition_holds():
+    what = SecurityDescriptor.from_sddl(
+        f'O:SYG:SYD:(XA;;0x1;;;{ALICE};(!(@User.a == "x\x1b[2J\ny\u202e")))'
+        f"(A;;0x1;;;{ALICE})"
+    )
+    (reason,) = explain(access_check(token(), what, READ, MAPPING))
+    said = [sentence(one, names=str, rights={"READ": 1}) for one in reason.causes]
+    named = sentence(reason, names=lambda _sid: "a\nb\x9b", rights={"READ": 1})
+    assert all(one.isprintable() for one in (*said, named))
+    assert named.endswith(r"which names a\nb\x9b")

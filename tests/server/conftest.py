@@ -113,6 +113,15 @@ def bob(server, client_of):
 
 
 @pytest.fixture
+def inquirer(server, bob, administrator):
+    """Bob, who may read the account database: he may ask about others."""
+    accounts = server.find_object("stead:accounts")
+    entries = [*accounts.descriptor.dacl, allow("bob", 0x1)]
+    server.set_entries(administrator, accounts, entries)
+    return bob
+
+
+@pytest.fixture
 def administrator(server, client_of):
     return client_of(server, "root of the store")
 

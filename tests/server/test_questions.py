@@ -60,8 +60,10 @@ def doors(server, rights):
 # --- effective ----------------------------------------------------------------------
 
 
-def test_effective_access_names_every_right_that_an_account_has(questions, bob, plan):
-    found = questions(bob).effective("alice", plan)
+def test_effective_access_names_every_right_that_an_account_has(
+    questions, inquirer, plan
+):
+    found = questions(inquirer).effective("alice", plan)
 
     assert ("alice", "plan", 1, "READ") == (
         found.account, found.object_name, found.granted, found.rights,
@@ -77,19 +79,19 @@ def test_ownership_and_privileges_count_as_well(server, questions, bob, plan):
     )
 
 
-def test_nothing_at_all_is_said_as_such(questions, bob, plan):
+def test_nothing_at_all_is_said_as_such(questions, inquirer, plan):
     assert ("uid 70077 may, on plan: nothing",) == (
-        questions(bob).effective("uid 70077", plan).lines()
+        questions(inquirer).effective("uid 70077", plan).lines()
     )
 
 
 def test_an_object_without_a_dacl_gives_the_rights_that_its_kind_has(
-    server, questions, bob, plan, rights
+    server, questions, inquirer, plan, rights
 ):
     owner, group = plan.descriptor.owner, plan.descriptor.group
     plan.descriptor = SecurityDescriptor(NULL_DACL, owner, group)
 
-    found = questions(bob).effective("alice", plan)
+    found = questions(inquirer).effective("alice", plan)
 
     every = rights.READ | rights.WRITE
     standard = 0x1F_0000
@@ -102,11 +104,11 @@ def test_who_may_not_read_the_descriptor_may_not_ask_about_it(questions, alice, 
             questions(alice).effective(account, plan)
 
 
-def test_a_disabled_account_has_no_effective_access(server, questions, bob, plan):
+def test_a_disabled_account_has_no_effective_access(server, questions, inquirer, plan):
     server.accounts.disable("alice")
 
     with pytest.raises(AccountDisabledError):
-        questions(bob).effective("alice", plan)
+        questions(inquirer).effective("alice", plan)
 
 
 def test_who_holds_backup_is_told_of_the_descriptor_in_force(
@@ -266,9 +268,9 @@ def test_what_can_may_be_asked_about_some_objects_only(doors, ask):
 
 
 def test_objects_whose_descriptors_may_not_be_read_are_counted_not_named(
-    doors, questions, bob
+    doors, questions, inquirer
 ):
-    found = questions(bob).what_can("alice", ["READ"])
+    found = questions(inquirer).what_can("alice", ["READ"])
 
     assert ["a of bob", "door of bob"] == [one.name for one in found.found]
     assert 3 == found.hidden  # `c`, the accounts and the trail
@@ -295,9 +297,18 @@ def test_who_may_read_no_descriptor_does_not_learn_who_exists(questions, alice, 
     assert (0, 3) == (len(unknown.found), unknown.hidden)
 
 
-def test_an_account_that_nobody_has_is_an_error_for_who_may_ask(doors, questions, bob):
+def test_who_may_not_read_the_accounts_learns_of_nobody_else(doors, questions, bob):
+    for name in ("alice", "mallory"):
+        with pytest.raises(AccessDeniedError):
+            questions(bob).what_can(name, ["READ"])
+    assert questions(bob).what_can("bob", ["READ"]).found
+
+
+def test_an_account_that_nobody_has_is_an_error_for_who_may_ask(
+    doors, questions, inquirer
+):
     with pytest.raises(UnknownAccountError):
-        questions(bob).what_can("mallory", ["READ"])
+        questions(inquirer).what_can("mallory", ["READ"])
 
 
 def test_a_right_that_no_object_has_is_an_error(doors, ask):
@@ -344,9 +355,9 @@ def test_a_refused_question_is_recorded_as_a_refusal(
 # --- over a gate --------------------------------------------------------------------
 
 
-def test_clients_may_ask_for_effective_access(server, bob, plan):
+def test_clients_may_ask_for_effective_access(server, inquirer, plan):
     assert ["alice may, on plan: READ"] == server.call(
-        bob, "stead.effective", account="alice", name="plan"
+        inquirer, "stead.effective", account="alice", name="plan"
     )
 
 
@@ -359,7 +370,7 @@ def test_a_client_learns_of_no_object_that_it_may_not_read(server, alice, plan):
 # --- causes -------------------------------------------------------------------------
 
 
-def test_all_causes_of_an_answer_are_told(server, questions, bob, rights):
+def test_all_causes_of_an_answer_are_told(server, questions, inquirer, rights):
     server.accounts.add_group("interns")
     server.accounts.add_member("interns", "alice")
     made = server.protect(
@@ -373,7 +384,7 @@ def test_all_causes_of_an_answer_are_told(server, questions, bob, rights):
         owner="bob",
     )
 
-    told = questions(bob).explain("alice", made, rights.READ | rights.WRITE)
+    told = questions(inquirer).explain("alice", made, rights.READ | rights.WRITE)
 
     first, second, third = map(ace_to_sddl, made.descriptor.dacl)
     granted = "READ is granted by entry"
@@ -388,8 +399,8 @@ def test_all_causes_of_an_answer_are_told(server, questions, bob, rights):
     ] == list(told.lines())
 
 
-def test_what_maximum_allowed_grants_is_told(questions, bob, plan):
-    told = questions(bob).explain("alice", plan, AccessMask.MAXIMUM_ALLOWED)
+def test_what_maximum_allowed_grants_is_told(questions, inquirer, plan):
+    told = questions(inquirer).explain("alice", plan, AccessMask.MAXIMUM_ALLOWED)
 
     assert "alice asks plan for MAXIMUM_ALLOWED: granted READ" == told.lines()[0]
     assert ["READ", "WRITE", "DELETE", "READ_CONTROL", "WRITE_DAC", "WRITE_OWNER"] == [
@@ -397,8 +408,8 @@ def test_what_maximum_allowed_grants_is_told(questions, bob, plan):
     ]
 
 
-def test_maximum_allowed_that_gives_nothing_is_refused(questions, bob, plan):
-    told = questions(bob).explain("uid 70077", plan, AccessMask.MAXIMUM_ALLOWED)
+def test_maximum_allowed_that_gives_nothing_is_refused(questions, inquirer, plan):
+    told = questions(inquirer).explain("uid 70077", plan, AccessMask.MAXIMUM_ALLOWED)
 
     assert "uid 70077 asks plan for MAXIMUM_ALLOWED: refused" == told.lines()[0]
     assert "  access is denied because nothing could be granted" == told.lines()[1]

@@ -169,6 +169,7 @@ def reason_data(reason: Reason) -> dict[str, Any]:
         "rule": reason.rule.name,
         "whom": reason.whom.name,
         **{name: value for name, value in said.items() if value is not None},
+        **({} if reason.is_complete else {"is_complete": False}),
     }
 
 

@@ -49,6 +49,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def show_exactly(text: str) -> None:
+    """Print one line that programs read back: as it is, but escaped on a terminal."""
+    # `typer.echo` would leave out of it what looks like a terminal's own sequences.
+    sys.stdout.write(f"{printable(text) if sys.stdout.isatty() else text}\n")
+
+
 def fail(error: SteadError | OSError) -> NoReturn:
     """Say in one line what went wrong, in another what to do, and end with status 1."""
     # A server's refusal says no more than the number under which the trail says why.

@@ -24,6 +24,7 @@ from stead.cli.output import (
     errors_are_lines,
     printable,
     show,
+    show_exactly,
 )
 from stead.cli.right_names import RightsKind
 from stead.decision.ace_order import canonical_order
@@ -96,7 +97,7 @@ def sddl(
                 lines=lambda: lines_of(read, kind, within),
             )
         else:
-            typer.echo(written(read, to, within))
+            show_exactly(written(read, to, within))
     if canonical is Order.CHECK and not in_order(read):
         raise typer.Exit(REFUSED)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from stead.decision.central_policy import policies_of
-from stead.decision.judgement import Case, find_unknown, judge
+from stead.decision.judgement import Case, find_unknown
 from stead.decision.mandatory import (
     closed_filters,
     find_label,
@@ -41,36 +41,65 @@ GRANTING: Final = frozenset({
 
 def is_answered(question: AccessQuestion, right: int) -> bool:
     """Tell whether one right is granted, whatever becomes of the others."""
-    tree = build_tree(question.object_types)
-    return bool(judge(question, tree).granted[0] & right)
+    return Scene.of(question, right, build_tree(question.object_types)).is_granted()
 
 
 def next_cause(question: AccessQuestion, right: int) -> Reason:
     """Find what settles a right, the first of it that the access check meets."""
-    scene = _Scene(question, right, Case.of(question))
-    if is_answered(question, right):
-        return scene.granted()
-    return scene.before_lists() or scene.refused_by_list() or scene.refused_by_policy()
+    scene = Scene.of(question, right, build_tree(question.object_types))
+    return scene.cause(granted=scene.is_granted())
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """One question about one right."""
+class Scene:
+    """One question about one right.
+
+    Attributes:
+        question: what was asked.
+        right: one bit.
+        tree: the question's object types.
+        case: what stays the same for every list that is judged for it.
+        left: the rights that the mandatory rules leave open, of those that matter here.
+    """
 
     question: AccessQuestion
     right: int
+    tree: ObjectTree
     case: Case
+    left: int
 
-    @property
-    def tree(self) -> ObjectTree:
-        return build_tree(self.question.object_types)
+    @classmethod
+    def of(cls, question: AccessQuestion, right: int, tree: ObjectTree) -> Scene:
+        """Work out who asks, and what is open to them.
+
+        Rights do not depend on each other, but for a write-restricted token: whether
+        its restricting SIDs are asked depends on all that was named.
+        """
+        case, matters = Case.of(question), right
+        if question.token.is_write_restricted:
+            matters |= case.required
+        return cls(question, right, tree, case, case.rights_left() & matters)
+
+    def is_granted(self) -> bool:
+        """Judge the right, as `stead.decision.judgement.judge` does."""
+        question = self.question
+        if not question.desired or find_unknown(question.descriptor.sacl) is not None:
+            return False
+        own = self.case.judge_list(question.descriptor.dacl, self.left, self.tree)
+        return bool(self.case.narrowed(own, self.left).granted[0] & self.right)
+
+    def cause(self, *, granted: bool) -> Reason:
+        """Find what settles the right, which `is_granted` has judged."""
+        if granted:
+            return self.granted()
+        found = self.before_lists() or self.refused_by_list()
+        return found or self.refused_by_policy()
 
     # --- what grants ----------------------------------------------------------------
 
     def granted(self) -> Reason:
         """Find what grants the right: a privilege, ownership, an entry, no list."""
-        left = self.case.rights_left()
-        privilege = self.case.by_privilege(left).get(self.right)
+        privilege = self.case.by_privilege(self.left).get(self.right)
         if privilege is not None:
             return self._by(Rule.GRANTED_BY_PRIVILEGE, privilege=privilege)
         dacl = self.question.descriptor.dacl
@@ -79,7 +108,7 @@ class _Scene:
             return self._by(Rule.GRANTED_BY_OWNERSHIP, matched=owner)
         if isinstance(dacl, NoAcl):
             return self._by(_WITHOUT_DACL[dacl])
-        found = self._settled_in(dacl, self.case.principal, Whom.TOKEN)
+        _, found = self._walked(dacl, self.case.principal, Whom.TOKEN)
         return found or self._by(Rule.NOT_GRANTED)
 
     # --- what refuses ---------------------------------------------------------------
@@ -107,8 +136,7 @@ class _Scene:
         return None
 
     def _system_security(self) -> Reason:
-        left = self.case.rights_left()
-        if self.case.by_privilege(left).get(self.right) is None:
+        if self.case.by_privilege(self.left).get(self.right) is None:
             missing = Privilege.SECURITY
             return self._by(Rule.DENIED_WITHOUT_PRIVILEGE, privilege=missing)
         return self._by(Rule.NEVER_TO_PACKAGE)
@@ -116,7 +144,7 @@ class _Scene:
     def refused_by_list(self) -> Reason | None:
         """Find whom the object's own list does not grant the right, and why."""
         dacl, case = self.question.descriptor.dacl, self.case
-        by_privilege = case.by_privilege(case.rights_left())
+        by_privilege = case.by_privilege(self.left)
         outside = self.right in by_privilege or case.owners_rights(dacl) & self.right
         passes: list[tuple[Whom, Principal]] = []
         if not outside:
@@ -126,23 +154,21 @@ class _Scene:
         if case.package is not None:
             passes.append((Whom.PACKAGE, case.package))
         for whom, principal in passes:
-            if not case.walk(dacl, principal, self.right, self.tree)[0]:
-                found = None
-                if isinstance(dacl, Acl):
-                    found = self._settled_in(dacl, principal, whom)
+            is_granted, found = self._walked(dacl, principal, whom)
+            if not is_granted:
                 return found or self._by(Rule.NOT_GRANTED, whom=whom)
         return None
 
     def _is_restricted(self) -> bool:
         """Tell whether the restricting SIDs are asked about this right."""
-        case, left = self.case, self.case.rights_left()
+        case, left = self.case, self.left
         taken = sum(self.case.by_privilege(left))
         taken |= case.owners_rights(self.question.descriptor.dacl)
         return bool(case.bound_by_restriction(case.wanted(left) & ~taken) & self.right)
 
     def refused_by_policy(self) -> Reason:
         """Find the rule of a central access policy that does not grant the right."""
-        case, left = self.case, self.case.rights_left()
+        case, left = self.case, self.left
         denied = self._by(Rule.DENIED_BY_POLICY)
         found = [
             replace(denied, policy=policy.sid, central_rule=rule)
@@ -154,15 +180,17 @@ class _Scene:
 
     # --- reasons ------------------------------------------------------------------
 
-    def _settled_in(self, dacl: Acl, principal: Principal, whom: Whom) -> Reason | None:
-        """Find the entry that settles the right for one principal."""
+    def _walked(
+        self, dacl: Acl | NoAcl, principal: Principal, whom: Whom
+    ) -> tuple[bool, Reason | None]:
+        """Ask a list for one principal; return the entry that settles the right too."""
         heard: list[Reason] = []
 
         def note(position: int, ace: Ace, grants: bool, _settled: int) -> None:  # noqa: FBT001
             heard.append(self._entry(position, ace, grants=grants, whom=whom))
 
-        self.case.walk(dacl, principal, self.right, self.tree, note)
-        return heard[0] if heard else None
+        granted = self.case.walk(dacl, principal, self.right, self.tree, note)[0]
+        return bool(granted), heard[0] if heard else None
 
     def _entry(self, position: int, ace: Ace, *, grants: bool, whom: Whom) -> Reason:
         if type(ace) not in DACL_KINDS:

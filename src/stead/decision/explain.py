@@ -1,8 +1,9 @@
 """Why the judge answered as it did: one reason for each right, one sentence for each.
 
 A reason names all causes of the answer about its right: undoing all of them turns it,
-undoing fewer does not (`stead.decision.undoing`). Of a question about object types, the
-whole object's answer is explained.
+undoing fewer does not (`stead.decision.undoing`). What that costs is bounded: a reason
+with very many causes, or late in a costly question, is not complete and says so. Of a
+question about object types, the whole object's answer is explained.
 
 Reasons are worked out when somebody asks, from the question that the decision keeps.
 Who may ask is itself a question for the judge, and the guard's matter: a reason shows
@@ -20,6 +21,7 @@ from typing import Final
 
 from stead.codec.sddl import ace_to_sddl
 from stead.decision.judgement import NEVER_BY_ENTRY, find_unknown
+from stead.decision.one_right import Budget
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED, bits_of
 from stead.decision.undoing import causes_of
 from stead.errors import SteadError
@@ -84,15 +86,17 @@ def explain(decision: AccessDecision) -> tuple[Reason, ...]:
     if unknown is not None:
         (position, ace), rule = unknown, Rule.DENIED_BY_UNKNOWN_ACE
         return (Reason(0, granted=False, rule=rule, ace=ace, position=position),)
-    reasons = tuple(why(question, right) for right in bits_of(_explained(decision)))
+    budget = Budget()
+    rights = bits_of(_explained(decision))
+    reasons = tuple(why(question, right, budget) for right in rights)
     if question.desired == MAXIMUM_ALLOWED and not decision:
         return (Reason(0, granted=False, rule=Rule.NOTHING_GRANTED), *reasons)
     return reasons
 
 
-def why(question: AccessQuestion, right: int) -> Reason:
+def why(question: AccessQuestion, right: int, budget: Budget | None = None) -> Reason:
     """Say what settled one right, and what else made it so."""
-    first, *others = causes_of(question, right)
+    first, *others = causes_of(question, right, budget)
     return replace(first, also=tuple(others))
 
 
@@ -108,7 +112,8 @@ def sentence(
 
     Returns:
         such as `WRITE is denied by entry 2 of the DACL, (D;;DC;;;S-1-5-21-1-2-3-1001),
-        which names interns`; entries are counted from 1.
+        which names interns`; entries are counted from 1. It is one line, whatever an
+        entry's condition or a name holds.
     """
     template = _SENTENCES[reason.rule]
     if reason.rule is Rule.DENIED_BY_INTEGRITY and reason.ace is None:
@@ -121,10 +126,19 @@ def sentence(
         privilege="" if reason.privilege is None else reason.privilege.value,
         policy=_policy(reason),
     )
-    if reason.whom is Whom.TOKEN:
-        return said
-    how = " to " if reason.rule is Rule.NOT_GRANTED else ", for "
-    return f"{said}{how}{_WHOM[reason.whom]}"
+    if reason.whom is not Whom.TOKEN:
+        how = " to " if reason.rule is Rule.NOT_GRANTED else ", for "
+        said = f"{said}{how}{_WHOM[reason.whom]}"
+    return _on_one_line(said)
+
+
+def _on_one_line(text: str) -> str:
+    """Escape what a terminal or a log could act on: conditions hold any letter."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text
+    )
 
 
 def _explained(decision: AccessDecision) -> int:

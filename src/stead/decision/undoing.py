@@ -7,7 +7,8 @@ taken out stays where it is with the rest of its mask: that an entry for OWNER R
 there at all has a meaning of its own.
 
 `causes_of` undoes one cause after another until the answer turns, and keeps those that
-it needs: undoing all of them turns the answer, and undoing fewer does not.
+it needs: undoing all of them turns the answer, and undoing fewer does not. It looks for
+a bounded number of causes (`stead.decision.one_right`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from stead.decision.causes import is_answered, next_cause
+from stead.decision.causes import Scene
 from stead.decision.judgement import Case, find_unknown
+from stead.decision.object_tree import build_tree
+from stead.decision.one_right import (
+    STRANGER,
+    Budget,
+    entries_about,
+    price_of,
+    put_back,
+)
 from stead.decision.principals import Principal
 from stead.model.ace import AccessAllowedAce, Ace, AceFlags, SystemAuditAce
 from stead.model.acl import Acl, NoAcl
@@ -28,38 +37,60 @@ from stead.model.sid import Sid
 from stead.model.token import MandatoryPolicy, TokenGroup
 from stead.model.well_known import NULL_SID, OWNER_RIGHTS, PRINCIPAL_SELF
 
-_STRANGER: Final = Sid.from_string("S-1-5-1000")
-"""Nobody's SID: it stands in where an owner or a trustee must be somebody else."""
 _INERT_DACL: Final = AccessAllowedAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
 _INERT_SACL: Final = SystemAuditAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
-_MOST_CAUSES: Final = 64
+_MOST_CAUSES: Final = 12
 
 
-def causes_of(question: AccessQuestion, right: int) -> tuple[Reason, ...]:
+def causes_of(
+    question: AccessQuestion, right: int, budget: Budget | None = None
+) -> tuple[Reason, ...]:
     """Find all causes of the answer about one right.
 
     Args:
         question: what was asked.
         right: one bit.
+        budget: what it may cost; the first cause is found whatever that costs.
 
     Returns:
         one or more, the first to be met first. Undoing all of them turns the answer
-        about this right; undoing fewer does not. A right that more than 64 causes
-        settle is given its first alone.
+        about this right; undoing fewer does not. Where there are more than 12, or the
+        budget is spent, there are the first ones, and the first of all says with
+        `is_complete` that not all were looked for.
     """
-    answer = is_answered(question, right)
-    found: list[Reason] = []
-    now = question
-    while is_answered(now, right) == answer:
+    about, kept = entries_about(question, right)
+    found, is_complete = _search(about, right, budget or Budget())
+    first, *others = (put_back(cause, kept) for cause in found)
+    return (replace(first, is_complete=is_complete), *others)
+
+
+def _search(
+    question: AccessQuestion, right: int, budget: Budget
+) -> tuple[list[Reason], bool]:
+    """Undo one cause after another; tell as well whether these are all of them."""
+    tree, price = build_tree(question.object_types), price_of(question)
+    scene = Scene.of(question, right, tree)
+    answer = scene.is_granted()
+    found = [scene.cause(granted=answer)]
+    budget.spend(2 * price)
+    while True:
+        scene = Scene.of(undone(scene.question, found[-1:]), right, tree)
+        if not budget.spend(2 * price):
+            return found, False
+        if scene.is_granted() != answer:
+            break
         if len(found) == _MOST_CAUSES:
-            return (found[0],)
-        found.append(next_cause(now, right))
-        now = undone(question, found)
+            return found, False
+        found.append(scene.cause(granted=answer))
+    # Which of them are needed is told for all or for none.
+    if len(found) > 1 and not budget.spend(len(found) * price):
+        return found[:1], False
     for cause in reversed(found):
         others = [other for other in found if other is not cause]
-        if is_answered(undone(question, others), right) != answer:
+        fewer = Scene.of(undone(question, others), right, tree)
+        if fewer.is_granted() != answer:
             found = others
-    return tuple(found)
+    return found, True
 
 
 def undone(question: AccessQuestion, causes: Sequence[Reason]) -> AccessQuestion:
@@ -86,7 +117,7 @@ def _with_privilege(question: AccessQuestion, cause: Reason) -> AccessQuestion:
 
 
 def _of_another_owner(question: AccessQuestion, _cause: Reason) -> AccessQuestion:
-    descriptor = replace(question.descriptor, owner=_STRANGER)
+    descriptor = replace(question.descriptor, owner=STRANGER)
     return replace(question, descriptor=descriptor)
 
 
@@ -195,16 +226,16 @@ def _trustee_for(
     if whom is Whom.TOKEN:
         found = _somebody(case.principal)
         if found is None:
-            groups = (*token.groups, TokenGroup(_STRANGER))
+            groups = (*token.groups, TokenGroup(STRANGER))
             token = replace(token, groups=groups)
-        return replace(question, token=token), found or _STRANGER
+        return replace(question, token=token), found or STRANGER
     if case.restricting is None:
         return question, None
     found = _somebody(case.restricting)
     if found is None:
-        sids = (*token.restricting_sids, _STRANGER)
+        sids = (*token.restricting_sids, STRANGER)
         token = replace(token, restricting_sids=sids)
-    return replace(question, token=token), found or _STRANGER
+    return replace(question, token=token), found or STRANGER
 
 
 def _somebody(principal: Principal) -> Sid | None:

@@ -1,13 +1,15 @@
 """Why somebody may or may not: for administrators, never for the one refused.
 
 Who asks is judged first: reading an object's reasons is reading its descriptor, so it
-needs READ_CONTROL on the object or SeBackupPrivilege, and asking is recorded. The
-questions themselves are in `stead.server.questions`.
+needs READ_CONTROL on the object or SeBackupPrivilege, and asking is recorded. An answer
+about somebody else tells memberships and which accounts exist, so it needs READ on the
+account database as well. The questions themselves are in `stead.server.questions`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from stead.authority import tokens
 from stead.authority.identity import (
@@ -16,7 +18,7 @@ from stead.authority.identity import (
     identify_account,
     identify_peer,
 )
-from stead.authority.names import NameTable
+from stead.authority.names import NameTable, name_key
 from stead.authority.ports import AccountStore
 from stead.decision.explain import explain, sentence
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED
@@ -33,6 +35,9 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
+from stead.server.objects import AccountDatabase
+
+_READ_ACCOUNTS: Final = int(AccountDatabase.READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class ExplainedReason:
         for other in self.also:
             lines.append(f"    and without that, {other.sentence}")
             lines += _by_membership(other.path)
+        if not self.reason.is_complete:
+            lines.append("    ... and perhaps more: not all causes were looked for")
         return tuple(lines)
 
 
@@ -134,6 +141,40 @@ class Explainer:
                 f"SeBackupPrivilege; `{asker.principal.name}` has neither"
             )
             raise
+
+    def require_may_ask_about(
+        self, asker: Subject, account: str, accounts: SecurableObject
+    ) -> None:
+        """Demand READ on the account database of who asks about somebody else.
+
+        The name is looked up only then: the refusal is the same whether anybody is
+        called that or not.
+
+        Args:
+            asker: who wants to know.
+            account: whom about: a name, `uid 1000` or a SID.
+            accounts: the account database's object.
+
+        Raises:
+            AccessDeniedError: the asker may not read it.
+        """
+        if self._is_own_name(asker.token.user, account):
+            return
+        try:
+            self.guard.require(asker, accounts, _READ_ACCOUNTS)
+        except AccessDeniedError as error:
+            error.advice = (
+                f"whoever asks about somebody else needs READ on `{accounts.name}`; "
+                f"`{asker.principal.name}` has it not"
+            )
+            raise
+
+    def _is_own_name(self, user: Sid, account: str) -> bool:
+        own = {name_key(self.names(user)), name_key(str(user))}
+        found = self.store.account_by_sid(user)
+        if found is not None and found.uid is not None:
+            own.add(f"uid {found.uid}")
+        return name_key(str(account)) in own
 
     def record(
         self,

@@ -1,8 +1,9 @@
 """What administrators ask: why, which rights, who can, what can - before anybody tries.
 
 Every question is judged and recorded like an act. About one object it takes
-READ_CONTROL on the object, or SeBackupPrivilege. Who can do something with it names
-accounts, so it takes READ on `stead:accounts` as well. What somebody can do is said of
+READ_CONTROL on the object, or SeBackupPrivilege. An answer about somebody else than the
+asker tells of memberships and which accounts exist, and who can do something names
+accounts: both take READ on `stead:accounts` as well. What somebody can do is said of
 those objects whose descriptors the asker may read; others are counted and never named,
 and a name that no object has is counted with them.
 
@@ -71,7 +72,8 @@ class Questions:
             rights: the rights; generic ones are mapped by the object's kind.
 
         Raises:
-            AccessDeniedError: the asker may not read the object's descriptor.
+            AccessDeniedError: the asker may not read the object's descriptor, or asks
+                about somebody else and may not list accounts.
             UnknownAccountError: nobody is called that.
         """
         mapping = securable.kind.mapping
@@ -151,8 +153,9 @@ class Questions:
             names: the objects to look at; None for all.
 
         Raises:
-            UnknownAccountError: nobody is called that; said only to who may read the
-                descriptor of one of the objects.
+            AccessDeniedError: it is somebody else, and the asker may not read the
+                account database.
+            UnknownAccountError: nobody is called that.
             InvalidRequestError: no right is named, or none that any object has that
                 is looked at.
         """
@@ -163,6 +166,8 @@ class Questions:
         visible, hidden = self._visible(names)
         if not visible:
             return Reach(account, asked, (), hidden)
+        accounts = self.objects.find(ACCOUNTS)
+        self.explainer.require_may_ask_about(self.subject, account, accounts)
         identity = self.explainer.identify(account)
         found = _reached(self.explainer.token_of(identity), visible, rights)
         return Reach(identity.name, asked, tuple(found), hidden)
@@ -175,6 +180,8 @@ class Questions:
         """Judge who asks, find whom it is about, and record it."""
         explainer = self.explainer
         explainer.require_may_ask(self.subject, securable, question=question)
+        accounts = self.objects.find(ACCOUNTS)
+        explainer.require_may_ask_about(self.subject, account, accounts)
         identity = explainer.identify(account)
         explainer.record(
             self.subject,
