@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stead.decision.access_check import access_check
+    from stead.decision.changes import smallest_changes
+    from stead.decision.explain import explain
     from stead.decision.fast import is_granted
+    from stead.decision.many import many
     from stead.decision.privilege_check import privilege_check
     from stead.errors import (
         AccessDeniedError,
@@ -31,13 +34,19 @@ if TYPE_CHECKING:
         TokenRights,
     )
     from stead.model.acl import Acl
+    from stead.model.claim import Claim, ClaimType
     from stead.model.explicit_access import allow, audit, deny
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
     from stead.model.secret import Secret
     from stead.model.security_descriptor import SecurityDescriptor
     from stead.model.sid import Sid
-    from stead.model.token import AccessToken, ImpersonationLevel, TokenType
+    from stead.model.token import (
+        AccessToken,
+        ImpersonationLevel,
+        TokenGroup,
+        TokenType,
+    )
     from stead.monitor.context import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
     from stead.server.acting.async_process import AsyncClientProcess
@@ -55,6 +64,8 @@ __all__ = [
     "Acl",
     "AsyncClientProcess",
     "BadImpersonationLevelError",
+    "Claim",
+    "ClaimType",
     "ClientContext",
     "ClientProcess",
     "Enforcement",
@@ -74,6 +85,7 @@ __all__ = [
     "SecurityDescriptor",
     "Sid",
     "SteadError",
+    "TokenGroup",
     "TokenRights",
     "TokenType",
     "WorkerLimits",
@@ -82,17 +94,23 @@ __all__ = [
     "audit",
     "deny",
     "effective_token",
+    "explain",
     "impersonate",
     "is_granted",
+    "many",
     "privilege_check",
     "process_token",
     "revert_to_self",
+    "smallest_changes",
     "thread_token",
 ]
 
 _HOMES = {
     "decision.access_check": ("access_check",),
+    "decision.changes": ("smallest_changes",),
+    "decision.explain": ("explain",),
     "decision.fast": ("is_granted",),
+    "decision.many": ("many",),
     "decision.privilege_check": ("privilege_check",),
     "errors": (
         "AccessDeniedError",
@@ -112,12 +130,13 @@ _HOMES = {
     ),
     "model.explicit_access": ("allow", "audit", "deny"),
     "model.acl": ("Acl",),
+    "model.claim": ("Claim", "ClaimType"),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),
     "model.secret": ("Secret",),
     "model.security_descriptor": ("SecurityDescriptor",),
     "model.sid": ("Sid",),
-    "model.token": ("AccessToken", "ImpersonationLevel", "TokenType"),
+    "model.token": ("AccessToken", "ImpersonationLevel", "TokenGroup", "TokenType"),
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "server.acting.async_process": ("AsyncClientProcess",),

@@ -433,3 +433,21 @@ def test_rights_are_named_or_numbered():
 def test_of_an_unknown_kind_every_bit_may_mean_something():
     assert VALID_MASK == meaningful_rights(RightsKind.NONE)
     assert 0x011F_01FF == meaningful_rights(RightsKind.DS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"user": "BA", "user": "BU"}', "`user` stands twice in one object"),
+        ('{"user": "S-1-5-21-99999999999"}', "`user` is no sid"),
+        ('{"user": "ba"}', "`user` is no sid"),
+        ('{"user": "Everyone"}', "`user` is no sid"),
+    ],
+)
+def test_a_token_that_could_be_meant_otherwise_is_refused(text, said):
+    with pytest.raises(InvalidRequestError, match=said):
+        read_token(text)
+
+
+def test_reasons_take_rights_to_be_about(judge):
+    assert 2 == judge("O:SYG:SYD:", "--explain").exit_code

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests import strategies_full as full
 from typer.testing import CliRunner
 
+from stead.cli import output
 from stead.cli.descriptor_words import (
     ace_in_words,
     data_of_descriptor,
@@ -77,7 +78,10 @@ def test_a_descriptor_is_said_part_by_part_and_entry_by_entry(sddl):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "DACL     absent: everybody may do everything, unless one is inherited"),
+        (
+            "O:BA",
+            "DACL     absent: everybody may do everything, unless one is inherited",
+        ),
         ("D:NO_ACCESS_CONTROL", "DACL     NULL: everybody may do everything"),
         ("D:", "DACL     empty: nobody may do anything but what owners may"),
         ("D:(A;;GA;;;WD)", "DACL     1 entry, in the preferred order"),
@@ -432,3 +436,25 @@ def test_no_control_character_of_a_condition_reaches_a_terminal():
         os.close(theirs)
     assert r"\x1b[2J\u202e" in printed
     assert printed.removesuffix("\r\n").isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_an_empty_text_is_no_descriptor(sddl, text):
+    for ran in (sddl(text), sddl("-", stdin=text)):
+        assert 1 == ran.exit_code
+        assert "empty" in ran.stderr
+
+
+def test_what_never_ends_is_not_read_to_its_end(sddl, monkeypatch):
+    monkeypatch.setattr(output, "LONGEST_INPUT", 8)
+    ran = sddl("-", stdin="D:(A;;GA;;;WD)")
+    assert (1, True) == (ran.exit_code, "longer than 8 bytes" in ran.stderr)
+
+
+def test_bytes_that_are_no_text_are_refused(sddl):
+    ran = sddl("-", stdin=b"\xff\xfe")
+    assert (1, True) == (ran.exit_code, "no text in UTF-8" in ran.stderr)
+
+
+def test_json_goes_with_no_other_form(sddl):
+    assert 2 == sddl("D:", "--to", "hex", "--json").exit_code

@@ -410,7 +410,8 @@ def condition_text(message: Message) -> Message:
 
 def condition(message: Message) -> Message:
     who = token_from(message["token"])
-    context = condition_context(who, claims(message, "resource_attributes"))
+    attributes = claims(message, "resource_attributes")
+    context = condition_context(who, attributes, sids=who.enabled_sids, deny=False)
     try:
         truth = evaluate(read_condition_text(f"({message['expr']})"), context)
     except InvalidSddlError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from tests.decision.making import (
@@ -397,3 +399,19 @@ def test_only_an_attribute_s_data_says_whether_it_may_be_inherited():
     data = CONDITION + (1).to_bytes(4, "little")
     ace = AccessAllowedCallbackAce(ALICE, READ, CI, data)
     assert (ace,) == one(ace, CONTAINER, is_marked=False)
+
+
+def test_an_object_entry_that_names_no_type_stays_one():
+    ace = AccessAllowedObjectAce(ALICE, READ, OI)
+    assert (replace(ace, flags=NONE),) == one(ace, LEAF, is_marked=False)
+
+
+def test_one_entry_for_a_kind_among_others_is_enough():
+    child = replace(CONTAINER, object_types=frozenset({USER}))
+    for_users = AccessAllowedObjectAce(ALICE, READ, CI, inherited_object_type=USER)
+    assert has_entries_for_kind(Acl((allow(ALICE, READ, CI), for_users)), child)
+
+
+def test_an_own_entry_that_nobody_inherits_is_not_split():
+    ace = allow(CREATOR_OWNER, GENERIC_READ, ID)
+    assert [allow(ALICE, MAPPING.read, ID)] == list(settle_aces([ace], CONTAINER))

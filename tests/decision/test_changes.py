@@ -13,6 +13,7 @@ from tests.decision.cases import (
     BOB,
     DELETE,
     EDITORS,
+    INHERIT_ONLY,
     INTERNS,
     MAPPING,
     MAXIMUM,
@@ -33,13 +34,21 @@ from tests.decision.test_central_policies import OTHER, READERS, governed, polic
 from tests.decision.test_containers import PACKAGE, contained
 from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 
+from stead.codec.condition_binary import write_condition
+from stead.codec.condition_text import read_condition_text
 from stead.decision import changes as changes_module
 from stead.decision.access_check import access_check, decide
+from stead.decision.central_policy import RECOVERY_RULE
 from stead.decision.change_candidates import candidate_changes
 from stead.decision.changes import smallest_changes
 from stead.decision.changing import Change, ChangeKind, change_sentence, changed
 from stead.errors import SteadError
-from stead.model.ace import AceFlags, OpaqueAce
+from stead.model.ace import (
+    AccessAllowedCallbackAce,
+    AccessAllowedCallbackObjectAce,
+    AceFlags,
+    OpaqueAce,
+)
 from stead.model.acl import NULL_DACL, Acl
 from stead.model.decision import Intent
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
@@ -215,6 +224,10 @@ def test_an_entry_that_is_added_keeps_the_canonical_order():
     after = changed(question, (Change(ChangeKind.ADD_ENTRY, ALICE, READ),))
     expected = (deny(BOB, READ), allow(ALICE, READ), allow(BOB, READ), inherited)
     assert expected == after.descriptor.dacl.aces
+    denials = (deny(BOB, READ), deny(BOB, WRITE, INHERIT_ONLY))
+    question = access_check(token(), guarded(*denials), READ, MAPPING).question
+    after = changed(question, (Change(ChangeKind.ADD_ENTRY, ALICE, READ),))
+    assert (*denials, allow(ALICE, READ)) == after.descriptor.dacl.aces
 
 
 def test_entries_are_named_by_where_they_stood_before_any_change():
@@ -228,11 +241,15 @@ def test_entries_are_named_by_where_they_stood_before_any_change():
     for order in permutations(chosen):
         after = changed(question, order)
         assert (allow(ALICE, READ), allow(BOB, READ)) == after.descriptor.dacl.aces
+    question = access_check(token(), guarded(allow(BOB, READ)), READ, MAPPING).question
+    after = changed(question, (chosen[0], Change(ChangeKind.REMOVE_ENTRY, position=0)))
+    assert (allow(ALICE, READ),) == after.descriptor.dacl.aces
 
 
 def test_a_change_of_a_token_leaves_the_rest_of_it_alone():
     off = TokenGroup(STAFF, GroupAttributes.MANDATORY)
-    who = token(INTERNS, off, privileges=[Privilege.BACKUP])
+    interns = TokenGroup(INTERNS, GroupAttributes.NONE)
+    who = token(interns, off, privileges=[Privilege.BACKUP])
     question = access_check(who, guarded(), READ, MAPPING).question
     on = GroupAttributes.MANDATORY | GroupAttributes.ENABLED
 
@@ -295,6 +312,15 @@ def test_an_entry_of_an_unknown_kind_is_removed():
     what = guarded(PuzzleAce(BOB, READ), allow(ALICE, READ))
     expected = [[ChangeKind.REMOVE_ENTRY], [ChangeKind.ADD_ENTRY]]
     assert expected == found(token(), what, READ)
+
+
+def test_a_condition_is_made_true():
+    data = write_condition(read_condition_text('(@User.dept == "sales")'))
+    plain = AccessAllowedCallbackAce(ALICE, READ, application_data=data)
+    typed = AccessAllowedCallbackObjectAce(ALICE, READ, application_data=data)
+    for entry in (plain, typed):
+        kinds = found(token(), guarded(entry), READ)
+        assert [[ChangeKind.MEET_CONDITION], [ChangeKind.ADD_ENTRY]] == kinds
 
 
 def test_a_central_rule_is_removed():
@@ -372,6 +398,41 @@ def test_every_change_can_be_said(kind):
     said = change_sentence(change, names=lambda _sid: "staff", rights=RIGHTS)
     assert "{" not in said
     assert said[0].islower()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (Change(JOIN, STAFF), "let the account join staff"),
+        (Change(ADD, STAFF, READ), "add an entry that allows staff READ"),
+        (Change(REMOVE, position=2), "remove entry 3 of the DACL"),
+        (
+            Change(HOLD, privilege=Privilege.BACKUP),
+            "give the account SeBackupPrivilege",
+        ),
+        (
+            Change(ChangeKind.REMOVE_RULE, STAFF, rule=RECOVERY_RULE),
+            "take rule `recovery` out of central access policy staff",
+        ),
+        (Change(REMOVE), "remove entry  of the DACL"),
+        (Change(JOIN), "let the account join "),
+        (Change(HOLD), "give the account "),
+        (
+            Change(ChangeKind.REMOVE_RULE),
+            "take rule `` out of central access policy ",
+        ),
+    ],
+)
+def test_a_change_is_said_in_plain_words(change, expected):
+    assert expected == change_sentence(
+        change, names=lambda _sid: "staff", rights=RIGHTS
+    )
+
+
+def test_there_is_nothing_to_remove_where_there_is_no_list():
+    question = access_check(token(), guarded(dacl=NULL_DACL), 0, MAPPING).question
+    for kind in (REMOVE, ChangeKind.REMOVE_SYSTEM_ENTRY):
+        assert question == changed(question, (Change(kind, position=0),))
 
 
 def test_a_change_that_names_nothing_changes_nothing():

@@ -115,6 +115,9 @@ LISTS = [
     guarded(dacl=NULL_DACL),
     guarded(allow(ALICE, WRITE), sacl=Acl((label(HIGH_LEVEL, 1),))),
     guarded(allow(ALICE, 1 << 28)),
+    guarded(allow(ALICE, SYSTEM_SECURITY | READ)),
+    guarded(deny(ALICE, SYSTEM_SECURITY), allow(ALICE, READ)),
+    guarded(allow(BOB, 1), deny(BOB, 1), allow(BOB, 1), allow(ALICE, READ)),
 ]
 ASKERS = {
     "anybody": token(),

@@ -115,8 +115,9 @@ def test_owner_and_group_come_from_the_parent_if_a_flag_says_so():
 
 @pytest.mark.parametrize("parent", [None, NOBODYS])
 def test_a_parent_without_owner_or_group_has_none_to_give(parent):
-    with pytest.raises(InvalidOwnerError):
-        made(parent, flags=Flag.DEFAULT_OWNER_FROM_PARENT)
+    for flags in (Flag.DEFAULT_OWNER_FROM_PARENT, UNCHECKED):
+        with pytest.raises(InvalidOwnerError, match="no owner to take"):
+            made(parent, flags=flags | Flag.DEFAULT_OWNER_FROM_PARENT)
     with pytest.raises(InvalidSecurityDescriptorError):
         made(parent, flags=Flag.DEFAULT_GROUP_FROM_PARENT)
 
@@ -526,3 +527,30 @@ def test_no_default_opens_an_object(parent, who, flags):
     who = replace(who, default_dacl=NULL_DACL)
     what = made(parent, None, who, flags=flags | BLIND)
     assert isinstance(what.dacl, Acl)
+
+
+@pytest.mark.parametrize("flags", [Flag.NONE, AUTO])
+def test_a_list_that_nobody_protected_is_not_protected(flags):
+    what = made(described(), described(allow(BOB, READ)), flags=flags)
+    assert not what.control & Control.DACL_PROTECTED
+
+
+def test_a_protected_list_gives_way_to_nothing_default_or_not():
+    defaulted = Control.DACL_DEFAULTED | Control.DACL_PROTECTED
+    creator = described(allow(ALICE, READ), control=defaulted)
+    what = made(described(allow(BOB, READ, OI)), creator, flags=AUTO)
+    assert (allow(ALICE, READ),) == what.dacl.aces
+
+
+def test_only_automatic_inheritance_marks_a_sacl_as_its_own():
+    parent = system(audit(BOB, READ, OI | FAILED))
+    for flags, marked in ((BLIND, False), (BLIND | AUTO, True)):
+        what = made(parent, who=AUDITOR, flags=flags)
+        assert marked == bool(what.control & Control.SACL_AUTO_INHERITED)
+
+
+def test_a_protected_sacl_may_be_automatic_too():
+    creator = system(audit(ALICE, READ, FAILED), control=Control.SACL_PROTECTED)
+    what = made(None, creator, AUDITOR, flags=AUTO)
+    assert what.control & Control.SACL_PROTECTED
+    assert what.control & Control.SACL_AUTO_INHERITED

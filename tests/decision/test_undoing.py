@@ -37,6 +37,8 @@ from tests.decision.test_central_policies import (
 from tests.decision.test_containers import PACKAGE, contained
 from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 
+from stead.codec.condition_binary import write_condition
+from stead.codec.condition_text import read_condition_text
 from stead.decision.access_check import access_check, decide
 from stead.decision.causes import is_answered
 from stead.decision.explain import explain, sentence
@@ -324,3 +326,33 @@ def test_a_sentence_is_one_line_whatever_a_condition_holds():
     named = sentence(reason, names=lambda _sid: "a\nb\x9b", rights={"READ": 1})
     assert all(one.isprintable() for one in (*said, named))
     assert named.endswith(r"which names a\nb\x9b")
+
+
+def test_a_condition_that_is_not_true_is_the_cause_where_its_entry_would_grant():
+    entry = unmet()
+    decision = access_check(token(), guarded(entry), READ, MAPPING)
+    (reason,) = explain(decision)
+    assert (Rule.CONDITION_NOT_TRUE, 0, ()) == (
+        reason.rule,
+        reason.position,
+        reason.also,
+    )
+    said = sentence(reason, names=lambda _sid: "alice", rights={"READ": READ})
+    expected = (
+        "READ is not granted by entry 1 of the DACL, "
+        f'(XA;;CC;;;{ALICE};(@USER.dept == "sales")), which names alice: its condition '
+        "is not true"
+    )
+    assert expected == said
+
+
+def unmet():
+    condition = read_condition_text('(@User.dept == "sales")')
+    data = write_condition(condition)
+    return AccessAllowedCallbackAce(ALICE, READ, application_data=data)
+
+
+def test_a_condition_behind_a_deny_is_a_cause_beside_it():
+    what = guarded(deny(STAFF, READ), unmet())
+    expected = [Rule.DENIED_BY_ACE, Rule.CONDITION_NOT_TRUE]
+    assert expected == why(token(STAFF), what, READ)

@@ -97,3 +97,9 @@ def test_a_value_is_of_its_very_type():
 
     with pytest.raises(InvalidClaimError, match="not of type"):
         Claim("Ring", ClaimType.INT64, (Sly(3),))
+
+
+@pytest.mark.parametrize("values", ["sales", b"sales"])
+def test_a_text_is_not_taken_for_a_tuple_of_its_letters(values):
+    with pytest.raises(InvalidClaimError, match="a tuple"):
+        Claim("dept", ClaimType.STRING, values)

@@ -299,3 +299,22 @@ def test_what_is_kept_stays_behind_when_a_token_is_copied(again):
     assert made == copied
     assert None is copied.kept_standing
     assert made.enabled_sids == copied.enabled_sids
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"groups": (EVERYONE,)},
+        {"device_groups": (EVERYONE,)},
+        {"package": Sid.from_string("S-1-15-2-1-2"), "capabilities": (EVERYONE,)},
+    ],
+)
+def test_what_is_no_group_is_none_of_a_token_s(fields):
+    with pytest.raises(SteadError, match="`TokenGroup`"):
+        AccessToken(USERS, **fields)
+
+
+@pytest.mark.parametrize("name", ["user_claims", "device_claims", "local_claims"])
+def test_what_is_no_claim_is_none_of_a_token_s(name):
+    with pytest.raises(SteadError, match="`Claim`"):
+        AccessToken(USERS, **{name: {"dept": "sales"}})

@@ -6,17 +6,15 @@ down, so the answer is what the judge would say of it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from stead.cli.descriptor_words import name_of
 from stead.cli.judging import explained
-from stead.cli.output import REFUSED, JsonFlag, errors_are_lines, show
+from stead.cli.output import REFUSED, JsonFlag, errors_are_lines, read_text, show
 from stead.cli.right_names import (
     RightsKind,
     mapping_of_kind,
@@ -57,7 +55,8 @@ class Purpose(Enum):
 
 def judge(  # noqa: PLR0913 - a question has that many sides
     descriptor: Annotated[
-        str, typer.Argument(help="The object's descriptor: SDDL, hexadecimal, base64.")
+        str,
+        typer.Argument(help="SDDL, hexadecimal or base64; - reads it from stdin."),
     ],
     rights: Annotated[
         list[str] | None,
@@ -107,18 +106,22 @@ def judge(  # noqa: PLR0913 - a question has that many sides
     Policies are an object of lists: a policy's SID, and its rules with `dacl`,
     `applies_to`, `staged_dacl` and `name`.
     """
+    if explain and not rights:
+        raise typer.BadParameter("`--explain` needs the rights to be explained")
     with errors_are_lines():
         try:
             within = None if domain is None else Sid.from_string(domain)
             question = AccessQuestion(
-                read_descriptor(descriptor, within),
-                read_token(_content(token), within),
+                read_descriptor(
+                    read_text(_STDIN) if descriptor == _STDIN else descriptor, within
+                ),
+                read_token(read_text(token), within),
                 mask_of_names(rights or (), kind),
                 mapping_of_kind(kind),
                 tuple(map(_object_type, object_type or ())),
                 None if self_sid is None else read_sid(self_sid, domain=within),
                 _intent(intent or ()),
-                () if policies is None else read_policies(_content(policies), within),
+                () if policies is None else read_policies(read_text(policies), within),
             )
         except InvalidSddlError as error:
             fail_at(error)
@@ -230,16 +233,6 @@ def _staged(
 
 
 # --- what is typed --------------------------------------------------------------------
-
-
-def _content(name: str) -> str:
-    """Return a file's text, or what stands on standard input."""
-    if name == _STDIN:
-        return sys.stdin.read()
-    try:
-        return Path(name).read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidRequestError(f"`{name}` is no text in UTF-8") from None
 
 
 def _object_type(text: str) -> ObjectType:

@@ -9,13 +9,16 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from stead.errors import RemoteError, SteadError
+from stead.errors import InvalidRequestError, RemoteError, SteadError
 
 REFUSED: Final = 1
+LONGEST_INPUT: Final = 4 * 1024 * 1024
+"""Bytes of a file or of standard input that a verb reads; what is longer is none."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DryRunFlag = Annotated[
@@ -74,3 +77,25 @@ def errors_are_lines() -> Iterator[None]:
         yield
     except (SteadError, OSError) as error:
         fail(error)
+
+
+def read_text(name: str) -> str:
+    """Read a file's text, or standard input where the name is `-`.
+
+    Raises:
+        InvalidRequestError: it is empty, longer than any that makes sense, or no text.
+    """
+    shown = "standard input" if name == "-" else f"`{name[:80]}`"
+    if name == "-":
+        binary = sys.stdin.buffer.read(LONGEST_INPUT + 1)
+    else:
+        with Path(name).open("rb") as file:
+            binary = file.read(LONGEST_INPUT + 1)
+    if len(binary) > LONGEST_INPUT:
+        raise InvalidRequestError(f"{shown} is longer than {LONGEST_INPUT} bytes")
+    if not binary.strip():
+        raise InvalidRequestError(f"{shown} is empty")
+    try:
+        return binary.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"{shown} is no text in UTF-8") from None

@@ -23,6 +23,7 @@ from stead.cli.output import (
     JsonFlag,
     errors_are_lines,
     printable,
+    read_text,
     show,
     show_exactly,
 )
@@ -81,8 +82,12 @@ def sddl(
     as_json: JsonFlag = False,
 ) -> None:
     """Say what a security descriptor says, entry by entry, or convert it."""
-    text = sys.stdin.read() if descriptor == _STDIN else descriptor
+    if as_json and to not in (None, Form.JSON):
+        raise typer.BadParameter("`--json` goes with no other form")
     with errors_are_lines():
+        text = read_text(_STDIN) if descriptor == _STDIN else descriptor
+        if not text.strip():
+            raise InvalidRequestError("there is no descriptor in an empty text")
         within = None if domain is None else Sid.from_string(domain)
         try:
             read = read_descriptor(text.rstrip(), within)

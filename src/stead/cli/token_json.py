@@ -7,14 +7,15 @@ A token is an object of which only `user` must be there:
      "privileges": ["SeSecurityPrivilege"], "integrity": "ME",
      "user_claims": [{"name": "Title", "type": "string", "values": ["VP"]}]}
 
-SIDs may be two-letter aliases. A group or privilege that is plain text is enabled.
-Whatever has another name or another form is refused: a misspelled deny-only group must
-not become one that grants.
+SIDs may be two-letter aliases, in capitals. A group or privilege that is plain text is
+enabled. Whatever has another name or another form is refused: a misspelled deny-only
+group must not become one that grants.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,7 @@ _CLAIM_FLAGS: Final = {
     "disabled": ClaimFlags.DISABLED,
     "deny_only": ClaimFlags.USE_FOR_DENY_ONLY,
 }
+_ALIAS: Final = re.compile(r"[A-Z]{2}")
 _ENABLED: Final = GroupAttributes.ENABLED | GroupAttributes.ENABLED_BY_DEFAULT
 
 
@@ -89,10 +91,20 @@ def read_policies(
 
 def _parsed(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         said = str(error).partition("\n")[0]
         raise InvalidRequestError(f"this is no json: {said}") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: which one counts, nobody could see."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequestError(f"`{twice[:80]}` stands twice in one object")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +147,17 @@ class _Reader:
         return AccessToken(**made)
 
     def sid(self, value: object, where: str) -> Sid:
+        text = _text(value, where)
         try:
-            return read_sid(_text(value, where), domain=self.domain)
+            if _ALIAS.fullmatch(text):
+                return read_sid(text, domain=self.domain)
+            return Sid.from_string(text)
         except SteadError as error:
-            raise InvalidRequestError(f"`{where}` is no sid: {error}") from None
+            raise InvalidRequestError(
+                f"`{where}` is no sid: {error}",
+                advice="write a SID such as S-1-1-0, or its alias in capitals, such as "
+                "WD; names are not known here",
+            ) from None
 
     def group(self, value: object, where: str) -> TokenGroup:
         if isinstance(value, str):

@@ -9,7 +9,6 @@ entry does not count and a deny entry does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from stead.codec.claim_binary import read_claim
 from stead.codec.condition_binary import read_condition
@@ -77,9 +76,8 @@ class Callbacks:
         context = self._contexts.get((sids, deny))
         if context is None:
             context = condition_context(
-                self._question.token, self._resource(), deny=deny
+                self._question.token, self._resource(), sids=sids, deny=deny
             )
-            context = replace(context, sids=sids)
             self._contexts[sids, deny] = context
         if self._is_broken and names_source(condition, AttributeSource.RESOURCE):
             raise InvalidClaimError("an attribute of the object cannot be read")
@@ -102,13 +100,18 @@ def names_source(condition: Condition, source: AttributeSource) -> bool:
 
 
 def condition_context(
-    token: AccessToken, resource: Iterable[Claim] = (), *, deny: bool = False
+    token: AccessToken,
+    resource: Iterable[Claim],
+    *,
+    sids: frozenset[Sid],
+    deny: bool,
 ) -> ConditionContext:
     """Return what a condition is about where a token asks ([MS-DTYP] 2.5.3.1.6, .7).
 
     Args:
         token: who asks.
         resource: the attributes of what is asked about.
+        sids: what Member_of asks.
         deny: whether the condition is a deny entry's, which sees deny-only SIDs and
             claims too.
     """
@@ -118,7 +121,7 @@ def condition_context(
         device_claims=token.device_claims,
         local_claims=token.local_claims,
         resource_claims=tuple(resource),
-        sids=token.deny_sids if deny else token.enabled_sids,
+        sids=sids,
         device_sids=present if deny else enabled,
         deny=deny,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from stead.decision.central_policy import policies_of
+from stead.decision.dacl_walk import is_unmet
 from stead.decision.judgement import Case, find_unknown
 from stead.decision.mandatory import (
     closed_filters,
@@ -156,7 +157,23 @@ class Scene:
         for whom, principal in passes:
             is_granted, found = self._walked(dacl, principal, whom)
             if not is_granted:
+                found = found or self._conditional(dacl, principal, whom)
                 return found or self._by(Rule.NOT_GRANTED, whom=whom)
+        return None
+
+    def _conditional(
+        self, dacl: Acl | NoAcl, principal: Principal, whom: Whom
+    ) -> Reason | None:
+        """Find the first entry that would grant the right, were its condition true."""
+        mapping = self.question.mapping
+        for position, ace in enumerate(() if isinstance(dacl, NoAcl) else dacl.aces):
+            if (
+                is_unmet(ace, principal, self.case.callbacks)
+                and self.tree.locate(ace, deny=False) == 0
+                and mapping.map(ace.mask) & self.right
+            ):
+                found = self._entry(position, ace, grants=False, whom=whom)
+                return replace(found, rule=Rule.CONDITION_NOT_TRUE)
         return None
 
     def _is_restricted(self) -> bool:

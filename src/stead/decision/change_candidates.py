@@ -11,7 +11,7 @@ from typing import Final
 
 from stead.decision.central_policy import policies_of
 from stead.decision.changing import Change, ChangeKind
-from stead.decision.dacl_walk import effect_of
+from stead.decision.dacl_walk import effect_of, is_unmet
 from stead.decision.judgement import OWNERS_RIGHTS, Case, find_unknown
 from stead.decision.mandatory import (
     closed_filters,
@@ -83,6 +83,8 @@ def _about_entries(case: Case, needed: int) -> Iterator[Change]:
             if type(ace) in DENY_KINDS and question.token.group(ace.trustee):
                 yield Change(ChangeKind.LEAVE_GROUP, sid=ace.trustee)
         elif type(ace) in ALLOW_KINDS and question.mapping.map(ace.mask) & needed:
+            if any(is_unmet(ace, p, case.callbacks) for p in principals):
+                yield Change(ChangeKind.MEET_CONDITION, position=position)
             yield from _joining(question, ace.trustee)
 
 

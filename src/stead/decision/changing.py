@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Final
 
+from stead.decision.dacl_walk import unconditional
 from stead.model.access_mask import name_rights
 from stead.model.ace import (
     DENY_KINDS,
@@ -31,6 +33,7 @@ class ChangeKind(Enum):
     JOIN_GROUP = "let the account join {who}"
     ENABLE_GROUP = "enable the account's group {who}"
     LEAVE_GROUP = "take the account out of {who}"
+    MEET_CONDITION = "make the condition of entry {entry} of the DACL true"
     ADD_ENTRY = "add an entry that allows {who} {rights}"
     REMOVE_ENTRY = "remove entry {entry} of the DACL"
     REMOVE_SYSTEM_ENTRY = "remove entry {entry} of the SACL"
@@ -74,7 +77,10 @@ def changed(question: AccessQuestion, changes: tuple[Change, ...]) -> AccessQues
 
 
 def change_sentence(
-    change: Change, *, names: Callable[[Sid], str], rights: Mapping[str, int]
+    change: Change,
+    *,
+    names: Callable[[Sid], str] = str,
+    rights: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
     """Say one change in plain words.
 
@@ -165,6 +171,16 @@ def _remove_entry(question: AccessQuestion, change: Change) -> AccessQuestion:
     return replace(question, descriptor=replace(question.descriptor, dacl=dacl))
 
 
+def _meet_condition(question: AccessQuestion, change: Change) -> AccessQuestion:
+    dacl = question.descriptor.dacl
+    if isinstance(dacl, NoAcl) or change.position is None:
+        return question
+    aces = list(dacl.aces)
+    aces[change.position] = unconditional(aces[change.position])
+    met = Acl(tuple(aces))
+    return replace(question, descriptor=replace(question.descriptor, dacl=met))
+
+
 def _remove_system_entry(question: AccessQuestion, change: Change) -> AccessQuestion:
     sacl = _without(question.descriptor.sacl, change.position)
     return replace(question, descriptor=replace(question.descriptor, sacl=sacl))
@@ -185,6 +201,7 @@ _APPLY: Final[dict[ChangeKind, Callable[[AccessQuestion, Change], AccessQuestion
     ChangeKind.ENABLE_GROUP: _enable,
     ChangeKind.LEAVE_GROUP: _leave,
     ChangeKind.ADD_ENTRY: _add_entry,
+    ChangeKind.MEET_CONDITION: _meet_condition,
     ChangeKind.REMOVE_ENTRY: _remove_entry,
     ChangeKind.REMOVE_SYSTEM_ENTRY: _remove_system_entry,
     ChangeKind.BECOME_OWNER: _own,

@@ -16,7 +16,15 @@ from stead.decision.callbacks import Callbacks
 from stead.decision.object_tree import ObjectTree
 from stead.decision.principals import Principal
 from stead.model.access_mask import GenericMapping
-from stead.model.ace import ALLOW_KINDS, DACL_KINDS, Ace, ObjectAce
+from stead.model.ace import (
+    ALLOW_KINDS,
+    CALLBACK_KINDS,
+    DACL_KINDS,
+    AccessAllowedAce,
+    AccessAllowedObjectAce,
+    Ace,
+    ObjectAce,
+)
 from stead.model.acl import Acl
 
 Note: TypeAlias = Callable[[int, Ace, bool, int], None]
@@ -129,3 +137,32 @@ def effect_of(ace: Ace, principal: Principal, callbacks: Callbacks) -> bool | No
     elif ace.trustee in principal.deny:
         return False if callbacks.counts(ace, principal, deny=True) else None
     return None
+
+
+def is_unmet(ace: Ace, principal: Principal, callbacks: Callbacks) -> bool:
+    """Tell whether an entry would grant a principal something, were its condition true.
+
+    The application's own callbacks are conditions here too.
+    """
+    kind = type(ace)
+    return (
+        kind in ALLOW_KINDS
+        and kind in CALLBACK_KINDS
+        and ace.trustee in principal.allow
+        and not ace.is_inherit_only
+        and not (principal.is_package and isinstance(ace, ObjectAce))
+        and not callbacks.counts(ace, principal, deny=False)
+    )
+
+
+def unconditional(ace: Ace) -> Ace:
+    """Return an allow entry that grants what a conditional one would."""
+    if isinstance(ace, ObjectAce):
+        return AccessAllowedObjectAce(
+            ace.trustee,
+            ace.mask,
+            ace.flags,
+            object_type=ace.object_type,
+            inherited_object_type=ace.inherited_object_type,
+        )
+    return AccessAllowedAce(ace.trustee, ace.mask, ace.flags)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from stead.codec.sddl import ace_to_sddl
@@ -47,6 +48,8 @@ _SENTENCES: Final = {
     Rule.DENIED_WITHOUT_PRIVILEGE: "{right} is denied because {privilege} is not held "
     "enabled",
     Rule.NOT_GRANTED: "{right} is granted by no entry of the DACL",
+    Rule.CONDITION_NOT_TRUE: "{right} is not granted by {entry} of the DACL, {ace}, "
+    "which names {who}: its condition is not true",
     Rule.DENIED_BY_TRUST: "{right} is denied by the object's trust label, {ace}, which "
     "is above the token's process trust",
     Rule.DENIED_BY_FILTER: "{right} is denied by an access filter, {ace}, whose "
@@ -101,14 +104,18 @@ def why(question: AccessQuestion, right: int, budget: Budget | None = None) -> R
 
 
 def sentence(
-    reason: Reason, *, names: Callable[[Sid], str], rights: Mapping[str, int]
+    reason: Reason,
+    *,
+    names: Callable[[Sid], str] = str,
+    rights: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
     """Say one reason in one plain sentence.
 
     Args:
         reason: what `explain` returned.
         names: gives a SID's name, or its text.
-        rights: the names of the object's own rights, and their bits.
+        rights: the names of the object's own rights, and their bits; a right without a
+            name is said as a number.
 
     Returns:
         such as `WRITE is denied by entry 2 of the DACL, (D;;DC;;;S-1-5-21-1-2-3-1001),

@@ -22,9 +22,10 @@ STRANGER: Final = Sid.from_string("S-1-5-1000")
 MOST_WORK: Final = 4000
 """What all causes of one answer may cost; see `Budget`."""
 _UNIT: Final = 512
-_IN_DACL: Final = frozenset(
-    {Rule.GRANTED_BY_ACE, Rule.DENIED_BY_ACE, Rule.DENIED_BY_UNKNOWN_ACE}
-)
+_IN_DACL: Final = frozenset({
+    Rule.GRANTED_BY_ACE, Rule.DENIED_BY_ACE, Rule.DENIED_BY_UNKNOWN_ACE,
+    Rule.CONDITION_NOT_TRUE,
+})  # fmt: skip
 
 
 class Budget:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from stead.decision.causes import Scene
+from stead.decision.dacl_walk import unconditional
 from stead.decision.judgement import Case, find_unknown
 from stead.decision.object_tree import build_tree
 from stead.decision.one_right import (
@@ -145,6 +146,13 @@ def _entry_silenced(question: AccessQuestion, cause: Reason) -> AccessQuestion:
     return _with_entry(question, cause, replace(cause.ace, mask=mask))
 
 
+def _condition_met(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Exchange a conditional entry for one that grants the same without asking."""
+    if cause.ace is None:
+        return question
+    return _with_entry(question, cause, unconditional(cause.ace))
+
+
 def _entry_opened(question: AccessQuestion, cause: Reason) -> AccessQuestion:
     """Put the right into a trust label or an access filter, which then leave it."""
     sacl = question.descriptor.sacl
@@ -257,5 +265,6 @@ UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] =
     Rule.DENIED_WITHOUT_PRIVILEGE: _with_privilege,
     Rule.NEVER_TO_PACKAGE: _out_of_container,
     Rule.DENIED_BY_POLICY: _rule_removed,
+    Rule.CONDITION_NOT_TRUE: _condition_met,
     Rule.NOT_GRANTED: _with_grant,
 }

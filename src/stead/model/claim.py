@@ -65,6 +65,9 @@ class Claim:
     flags: ClaimFlags = ClaimFlags.NONE
 
     def __post_init__(self) -> None:
+        given: object = self.values
+        if isinstance(given, str | bytes):
+            raise InvalidClaimError("a claim's values are a tuple, be it of one value")
         object.__setattr__(self, "values", tuple(self.values))
         if not isinstance(self.name, str) or not self.name:
             raise InvalidClaimError("a claim has a name")

@@ -189,6 +189,7 @@ class Rule(Enum):
     DENIED_BY_TRUST = "denied because the object's process trust is higher"
     DENIED_BY_FILTER = "denied because an access filter's condition is not true"
     DENIED_BY_POLICY = "denied by a rule of a central access policy"
+    CONDITION_NOT_TRUE = "not granted because an entry's condition is not true"
     NEVER_TO_PACKAGE = "granted to no appcontainer"
     NOT_GRANTED = "granted by no entry"
     NOTHING_ASKED = "denied because nothing was asked for"

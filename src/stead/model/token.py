@@ -199,6 +199,7 @@ class AccessToken:
     def __post_init__(self) -> None:
         for name in _TUPLES:
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        _require_kinds(self)
         _require_identities(self)
         if self.type is TokenType.PRIMARY and (
             self.level < ImpersonationLevel.IMPERSONATION
@@ -268,6 +269,16 @@ def _require_sid(sid: Sid) -> None:
     # Text in a SID's place would equal no SID: deny entries would never match it.
     if not isinstance(sid, Sid):
         raise SteadError("a token holds each identity as a `Sid`")
+
+
+def _require_kinds(token: AccessToken) -> None:
+    """Refuse what is no group among the groups, and no claim among the claims."""
+    for group in (*token.groups, *token.device_groups, *token.capabilities):
+        if not isinstance(group, TokenGroup):
+            raise SteadError("a token holds each group as a `TokenGroup`")
+    for claim in (*token.user_claims, *token.device_claims, *token.local_claims):
+        if not isinstance(claim, Claim):
+            raise SteadError("a token holds each claim as a `Claim`")
 
 
 def _require_identities(token: AccessToken) -> None:
