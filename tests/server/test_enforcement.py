@@ -90,17 +90,22 @@ def deny_only(group):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda token: {"groups": (off(token.groups[0]), *token.groups[1:])},
         lambda token: {"groups": (deny_only(token.groups[0]), *token.groups[1:])},
         lambda _token: {"integrity": well_known.LOW_LEVEL},
         lambda _token: {"user_is_deny_only": True},
     ],
-    ids=["a group disabled", "a group deny-only", "low integrity", "user deny-only"],
+    ids=["a group deny-only", "low integrity", "user deny-only"],
 )
 def test_a_token_that_says_less_than_its_session_is_refused(enforcer, alice, change):
     lowered = replace(alice.token, **change(alice.token))
     with pytest.raises(ImpersonationRefusedError, match="cannot express"):
         enforcer.identity(lowered)
+
+
+def test_a_token_with_a_mandatory_group_off_has_no_session(enforcer, alice):
+    groups = (off(alice.token.groups[0]), *alice.token.groups[1:])
+    with pytest.raises(LogonSessionEndedError):
+        enforcer.identity(replace(alice.token, groups=groups))
 
 
 def test_a_token_that_says_more_than_its_session_has_no_session(enforcer, alice):

@@ -102,6 +102,7 @@ def test_a_value_cut_short_is_none(value, data):
     [
         math.nan, -0.0, math.inf, Decimal("NaN123"), Decimal("sNaN"), Decimal("-0E+3"),
         Decimal("1E+999999999999999999"), -(2**63), 0, -1, "\udc80\ud800",
+        time(tzinfo=timezone(timedelta(microseconds=-1))),
         datetime.min.replace(tzinfo=UTC, fold=1), datetime.max.replace(tzinfo=UTC),
         {-1: "a", -2: "b"}, {(-1, 0), (-2, 0)}, {2**n for n in range(200)},
     ],

@@ -174,9 +174,9 @@ def test_an_owner_is_told_which_rights_there_are(server, bob, plan):
         server.call(bob, "stead.explain", account="alice", name="plan", rights=["FLY"])
 
 
-def test_an_owner_may_ask_why(server, bob, plan):
+def test_an_owner_who_may_read_the_accounts_may_ask_why(server, inquirer, plan):
     lines = server.call(
-        bob, "stead.explain", account="alice", name="plan", rights=["READ"]
+        inquirer, "stead.explain", account="alice", name="plan", rights=["READ"]
     )
     assert "alice asks plan for READ: granted" == lines[0]
 

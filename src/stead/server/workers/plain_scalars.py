@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import PosixPath, PurePosixPath
 from types import NoneType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 from uuid import UUID
 
 MISFITS: Final = (ValueError, ArithmeticError, struct.error)
@@ -21,6 +21,7 @@ MISFITS: Final = (ValueError, ArithmeticError, struct.error)
 _FLOAT: Final = struct.Struct("!d")
 _COMPLEX: Final = struct.Struct("!dd")
 _SPAN: Final = struct.Struct("!iii")
+_MICROSECOND: Final = timedelta(microseconds=1)
 _LONGEST_FRACTION: Final = 8192  # reducing one takes the square of its length
 _LONGEST_PATH: Final = 4096  # a letter and a slash become a string of their own
 
@@ -118,27 +119,40 @@ def _read_date(body: bytes) -> date:
 
 
 def _write_moment(value: datetime | time) -> bytes:
-    """Write a time, with or without its date; ISO 8601 has no letter for `fold`."""
+    """Write a time, with or without its date; ISO 8601 has no letter for `fold`.
+
+    The offset follows in microseconds: CPython reads an ISO offset of less than a
+    second as UTC.
+    """
     zone = value.tzinfo
-    if zone is not None and not _is_plain_zone(zone):
-        raise ValueError("a time zone that is no fixed offset")
-    return f"{value.fold}{value.isoformat()}".encode("ascii")
+    text = f"{value.fold}{value.replace(tzinfo=None).isoformat()}"
+    if zone is not None:
+        if not _is_plain_zone(zone):
+            raise ValueError("a time zone that is no fixed offset")
+        text += f"@{zone.utcoffset(None) // _MICROSECOND}"
+    return text.encode("ascii")
 
 
-def _is_plain_zone(zone: object) -> bool:
+def _is_plain_zone(zone: object) -> TypeGuard[timezone]:
     if type(zone) is not timezone:
         return False
     return zone.tzname(None) == timezone(zone.utcoffset(None)).tzname(None)
 
 
 def _read_datetime(body: bytes) -> datetime:
-    text = body.decode("ascii")
-    return datetime.fromisoformat(text[1:]).replace(fold=int(text[:1]))
+    text, fold, zone = _read_moment(body)
+    return datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
 def _read_time(body: bytes) -> time:
-    text = body.decode("ascii")
-    return time.fromisoformat(text[1:]).replace(fold=int(text[:1]))
+    text, fold, zone = _read_moment(body)
+    return time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+
+
+def _read_moment(body: bytes) -> tuple[str, int, timezone | None]:
+    text, mark, offset = body.decode("ascii").partition("@")
+    zone = timezone(int(offset) * _MICROSECOND) if mark else None
+    return text[1:], int(text[:1]), zone
 
 
 def _exactly(
