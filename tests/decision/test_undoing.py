@@ -40,7 +40,7 @@ from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 from stead.codec.condition_binary import write_condition
 from stead.codec.condition_text import read_condition_text
 from stead.decision.access_check import access_check, decide
-from stead.decision.causes import is_answered
+from stead.decision.causes import GRANTING, is_answered, next_cause
 from stead.decision.explain import explain, sentence
 from stead.decision.judgement import judge
 from stead.decision.object_tree import build_tree
@@ -77,6 +77,9 @@ def test_undoing_all_causes_turns_the_answer_and_undoing_fewer_does_not(question
         causes = reason.causes
         assert {reason.granted} == {cause.granted for cause in causes}
         assert reason.granted == is_answered(question, reason.right)
+        first = next_cause(question, reason.right)
+        assert (reason.granted, reason.right) == (first.granted, first.right)
+        assert reason.granted == (first.rule in GRANTING)
         turned = undone(question, causes)
         assert reason.granted != is_answered(turned, reason.right)
         for size in range(len(causes)):
