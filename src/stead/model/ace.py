@@ -428,10 +428,10 @@ CALLBACK_KINDS: Final = frozenset({
     SystemAlarmCallbackAce, SystemAlarmCallbackObjectAce,
 })  # fmt: skip
 DACL_KINDS: Final = ALLOW_KINDS | DENY_KINDS
+"""The kinds that the judge knows; entries of others refuse what they could have."""
 SACL_KINDS: Final = frozenset(
     kind for kind in ACE_CLASSES.values() if kind.place is Place.SACL
 )
-"""The kinds that the judge knows; entries of others refuse what they could have."""
 AUDIT_KINDS: Final = frozenset({
     SystemAuditAce, SystemAuditObjectAce,
     SystemAuditCallbackAce, SystemAuditCallbackObjectAce,
