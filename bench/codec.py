@@ -1,19 +1,24 @@
-"""Descriptors of ten entries, read and written: seen before, and never seen."""
+"""Descriptors of ten entries, read and written: seen before, and never seen.
+
+Entries that were read are made when somebody looks at them, so a line is added that
+reads a descriptor and judges it.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import peers
 from bench import Bench
-from judging import DOMAIN, make_descriptor
+from judging import DOMAIN, READ, make_descriptor, make_token
 
-from stead import SecurityDescriptor
+from stead import Acl, SecurityDescriptor
+from stead.decision.fast import is_granted
+from stead.model.access_mask import FILE_MAPPING
 
 _NEW_AT_ONCE = 200
 _random = random.Random(1)
@@ -43,6 +48,14 @@ def measure(bench: Bench) -> None:
         if theirs:
             acts["Samba"] = (_theirs(what), theirs[what])
         bench.compare_new(f"new descriptor {what}", _new_texts, acts)
+    token = make_token()
+    judges = {"Stead": (_mine("read"), lambda binary: is_granted(
+        token, SecurityDescriptor.from_bytes(binary), READ, FILE_MAPPING
+    ))}  # fmt: skip
+    if theirs:
+        judge = peers.samba_judge([token.user, *(one.sid for one in token.groups)])
+        judges["Samba"] = (_mine("read"), partial(judge, READ))
+    bench.compare_new("new descriptor read and judged", _new_texts, judges)
 
 
 def _samba() -> dict[str, Act]:
@@ -65,7 +78,12 @@ def _mine(what: str) -> Act:
         return str
     if what == "read":  # reading bytes shares nothing with reading text
         return lambda text: SecurityDescriptor.from_sddl(text).to_bytes()
-    return lambda text: replace(SecurityDescriptor.from_sddl(text))
+    return lambda text: _looked_at(SecurityDescriptor.from_sddl(text))
+
+
+def _looked_at(read: SecurityDescriptor) -> SecurityDescriptor:
+    """Return one like it, all of which is made and of which nothing was written."""
+    return SecurityDescriptor(Acl(tuple(read.dacl)), read.owner, read.group)
 
 
 def _theirs(what: str) -> Act:

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -77,6 +78,20 @@ def samba_descriptor(text: str) -> Any:
     """Return Samba's descriptor of SDDL."""
     security: Any = samba()
     return security.descriptor.from_sddl(text, security.dom_sid("S-1-5-21-1-2-3"))
+
+
+def samba_judge(sids: Sequence[Sid]) -> Callable[[int, bytes], bool]:
+    """Return what lets Samba read a descriptor and judge it."""
+    read, check = sys.modules["samba.ndr"], sys.modules["samba.security"].access_check
+    kind, token = sys.modules["samba.dcerpc.security"].descriptor, samba_token(sids)
+    refusal = sys.modules["samba"].NTSTATUSError
+
+    def judge(desired: int, binary: bytes) -> bool:
+        with suppress(refusal):
+            return bool(check(read.ndr_unpack(kind, binary), token, desired))
+        return False
+
+    return judge
 
 
 def _samba_check(

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import strategies_full
 
-from stead.codec import ace_binary, binary, sddl, sid_text
+from stead.codec import ace_binary, binary, sddl, sddl_entries, sid_text
+from stead.codec.keeping import Kept
 from stead.errors import InvalidSddlError, SteadError
 from stead.model.sid import Sid
 
@@ -31,12 +32,12 @@ def the_long_way():
     """Read with no short way, and nothing kept."""
     never = re.compile(r"(?!)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sddl, "_SIMPLE", never)
+        patch.setattr(sddl_entries, "_ENTRY", never)
         patch.setattr(sid_text, "_DECIMAL_SID", never)
-        patch.setattr(sddl, "_known_texts", {})
-        patch.setattr(ace_binary, "_read_simple_ace", lambda _: None)
-        patch.setattr(ace_binary, "_known_aces", {})
-        patch.setattr(binary, "_known_descriptors", {})
+        patch.setattr(sddl, "_known_texts", Kept(0))
+        patch.setattr(ace_binary, "_kinds_of_simple", lambda *_: None)
+        patch.setattr(ace_binary, "_known_aces", Kept(0))
+        patch.setattr(binary, "_known_descriptors", Kept(0))
         yield
 
 
@@ -67,8 +68,10 @@ def texts():
 
 
 def answered(read, *given, **named):
+    """Return what is read, all of it looked at, or what is said against it."""
     try:
-        return read(*given, **named)
+        found = read(*given, **named)
+        return found, [getattr(one, "aces", one) for one in (found.dacl, found.sacl)]
     except InvalidSddlError as error:
         return error.position, error.reason
     except SteadError as error:

@@ -1,5 +1,9 @@
 """Lists, and what is not a list."""
 
+import copy
+from dataclasses import replace
+from pickle import dumps, loads
+
 import pytest
 
 from stead.errors import InvalidAclError
@@ -19,6 +23,7 @@ from stead.model.acl import (
     NoAcl,
     checked_acl,
     lowest_revision,
+    unlooked_at_acl,
 )
 from stead.model.explicit_access import allow
 from stead.model.well_known import EVERYONE
@@ -105,3 +110,42 @@ def test_a_list_of_checked_parts_is_the_one_that_checks_them(revision):
     made = checked_acl((ALLOW, OBJECT), revision)
     assert Acl((ALLOW, OBJECT), revision) == made
     assert hash(Acl((ALLOW, OBJECT), revision)) == hash(made)
+
+
+def unlooked_at():
+    """Return a list that nobody has looked at, and what tells how often it is made."""
+    made = []
+
+    def make_aces():
+        made.append(1)
+        return DENY, ALLOW
+
+    kinds = frozenset({type(DENY), type(ALLOW)})
+    return unlooked_at_acl(make_aces, kinds, 2), made
+
+
+def test_entries_are_made_once_and_when_somebody_looks():
+    acl, made = unlooked_at()
+    assert frozenset({type(DENY), type(ALLOW)}) == acl.kinds
+    assert made == []
+    assert [DENY, ALLOW] == [*acl]
+    assert acl.aces is acl.aces
+    assert made == [1]
+
+
+@pytest.mark.parametrize(
+    "through",
+    [copy.copy, copy.deepcopy, replace, lambda acl: loads(dumps(acl))],  # noqa: S301 - our own
+)
+def test_a_list_that_nobody_looked_at_is_like_any_other(through):
+    acl, whole = unlooked_at()[0], Acl((DENY, ALLOW))
+    assert whole == through(acl)
+    assert whole.kinds == through(unlooked_at()[0]).kinds
+    assert hash(whole) == hash(through(unlooked_at()[0]))
+    assert repr(whole) == repr(through(unlooked_at()[0]))
+
+
+def test_a_list_has_no_other_attributes():
+    for acl in (Acl(), unlooked_at()[0]):
+        with pytest.raises(AttributeError, match="entries"):
+            acl.entries  # noqa: B018 - looking is what is tested

@@ -11,8 +11,10 @@ within bounds: a store's descriptors share most of their entries.
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Final
 
+from stead.codec.keeping import Kept
 from stead.errors import (
     InvalidAclError,
     InvalidSidError,
@@ -25,6 +27,7 @@ from stead.model.ace import (
     OpaqueAce,
     checked_ace,
 )
+from stead.model.acl import Acl, checked_acl, unlooked_at_acl
 from stead.model.guid import GUID_SIZE, Guid
 from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid, checked_sid
 
@@ -34,15 +37,18 @@ _ACL_HEADER_SIZE: Final = 8
 _ACE_HEADER: Final = struct.Struct("<BBH")
 _ACE: Final = struct.Struct("<BBHI")
 _OBJECT_ACE: Final = struct.Struct("<BBHII")
-_SIMPLE: Final = struct.Struct("<BBHIBB")  # with the revision and count of its SID
+_SIMPLE: Final = struct.Struct("<BxH4x2s")  # with the revision and count of its SID
 _MASK: Final = struct.Struct("<I")
 _SID_HEADER_SIZE: Final = 8
 _SID_AT: Final = _ACE.size
-_SIZES: Final = {
-    parts: _SID_AT + _SID_HEADER_SIZE + 4 * parts
-    for parts in range(1, MAXIMUM_SUB_AUTHORITIES + 1)
+_SID_SIZES: Final = {
+    bytes((_REVISION, count)): _SID_HEADER_SIZE + 4 * count
+    for count in range(1, MAXIMUM_SUB_AUTHORITIES + 1)
 }
-_SMALLEST_SIMPLE: Final = _SID_AT + _SID_HEADER_SIZE + 4
+"""Bytes of a SID, by the two that it begins with."""
+_SIMPLE_SIZES: Final = {
+    beginning: _SID_AT + size for beginning, size in _SID_SIZES.items()
+}
 _OBJECT_TYPE_PRESENT: Final = 0x1
 _INHERITED_OBJECT_TYPE_PRESENT: Final = 0x2
 _KINDS: Final[dict[int, type[Ace]]] = {
@@ -57,70 +63,94 @@ _OBJECT_KINDS: Final[dict[int, type[ObjectAce]]] = {
 }
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
-# What was read lately, by its bytes. It is emptied when it is full: nobody who sends
-# descriptors can make it grow, and what is in use comes back.
 _KEPT_ACE_SIZE: Final = 128
 _KEPT_ACES: Final = 16_384
-_known_aces: Final[dict[bytes, Ace]] = {}
+_known_aces: Final[Kept[bytes, Ace]] = Kept(_KEPT_ACES)
 
 
-def read_aces(binary: bytes, count: int) -> tuple[Ace, ...]:
+def read_list(binary: bytes, count: int, revision: int) -> Acl:
     """Read the entries of a list whose header says how many there are.
 
     Args:
         binary: the whole list, its header too.
         count: how many.
+        revision: the header's, 2 to 4.
 
     Raises:
         InvalidAclError: an entry lies; it says which.
     """
-    aces: list[Ace] = []
+    kinds = _kinds_of_simple(binary, count)
+    if kinds is not None:
+        return unlooked_at_acl(
+            partial(_read_simple_aces, binary, count), kinds, revision
+        )
+    ones = enumerate(_split(binary, count))
+    return checked_acl(tuple([_read_ace_at(*one) for one in ones]), revision)
+
+
+def _kinds_of_simple(binary: bytes, count: int) -> frozenset[type[Ace]] | None:
+    """Return the classes of a list's entries if each is a header, a mask and a SID.
+
+    That is what nearly all are. None if one is anything else, or lies: then each is
+    looked at by itself.
+    """
+    at, numbers = _ACL_HEADER_SIZE, set()
+    try:
+        for _ in range(count):
+            number, size, beginning = _SIMPLE.unpack_from(binary, at)
+            if size != _SIMPLE_SIZES.get(beginning):
+                return None
+            numbers.add(number)
+            at += size
+    except struct.error:  # it ends inside an entry
+        return None
+    if at > len(binary) or not numbers <= _KINDS.keys():
+        return None
+    return frozenset([_KINDS[number] for number in numbers])
+
+
+def _read_simple_aces(binary: bytes, count: int) -> tuple[Ace, ...]:
+    """Read the entries of a list that `_kinds_of_simple` has looked through."""
+    ones = _split(binary, count)
+    return tuple([_known_aces.get(one) or _read_simple_ace(one) for one in ones])
+
+
+def _split(binary: bytes, count: int) -> list[bytes]:
+    """Return a list's entries, each as long as it says, or as there is."""
+    ones: list[bytes] = []
     at, end = _ACL_HEADER_SIZE, len(binary)
     for index in range(count):
         if at + 4 > end:
             raise InvalidAclError(f"the acl claims {count} aces and holds {index}")
         size = binary[at + 2] | binary[at + 3] << 8
-        one = binary[at : at + size]
-        ace = _known_aces.get(one)
-        if ace is None:
-            ace = _read_simple_ace(one) or _read_ace_at(index, one)
-            _keep_ace(one, ace)
-        aces.append(ace)
+        ones.append(binary[at : at + size])
         at += size
-    return tuple(aces)
+    return ones
 
 
-def _read_simple_ace(binary: bytes) -> Ace | None:
-    """Read an entry that is a header, a mask and a SID; None if it is anything else.
-
-    That is what nearly all are, and reading them is most of what reading costs.
-    """
-    size = len(binary)
-    if size < _SMALLEST_SIMPLE:
-        return None
-    number, flags, claimed, mask, revision, parts = _SIMPLE.unpack_from(binary)
-    kind = _KINDS.get(number)
-    if (
-        not size == claimed == _SIZES.get(parts)
-        or revision != _REVISION
-        or kind is None
-    ):
-        return None
-    return checked_ace(kind, checked_sid(binary[_SID_AT:]), mask, flags)
+def _read_simple_ace(binary: bytes) -> Ace:
+    """Read an entry of which `_kinds_of_simple` knows what it is."""
+    number, flags, _, mask = _ACE.unpack_from(binary)
+    ace = checked_ace(_KINDS[number], checked_sid(binary[_SID_AT:]), mask, flags)
+    _keep_ace(binary, ace)
+    return ace
 
 
 def _read_ace_at(index: int, binary: bytes) -> Ace:
+    known = _known_aces.get(binary)
+    if known is not None:
+        return known
     try:
-        return read_ace(binary)
+        ace = read_ace(binary)
     except InvalidAclError as error:
         raise InvalidAclError(f"ace {index}: {error}") from error
+    _keep_ace(binary, ace)
+    return ace
 
 
 def _keep_ace(binary: bytes, ace: Ace) -> None:
     if len(binary) <= _KEPT_ACE_SIZE:
-        if len(_known_aces) >= _KEPT_ACES:
-            _known_aces.clear()
-        _known_aces[binary] = ace
+        _known_aces.offer(binary, ace)
 
 
 def read_ace(binary: bytes) -> Ace:
@@ -191,15 +221,11 @@ def read_sid_at(binary: bytes, offset: int) -> Sid:
     Raises:
         InvalidSidError: no whole SID stands there.
     """
-    count = binary[offset + 1] if 0 <= offset < len(binary) - 1 else 0
-    part = binary[offset : offset + _SID_HEADER_SIZE + 4 * count]
-    if (
-        0 < count <= MAXIMUM_SUB_AUTHORITIES
-        and len(part) == _SID_HEADER_SIZE + 4 * count
-        and part[0] == _REVISION
-    ):
-        return checked_sid(part)
-    return Sid(part)  # which says what is wrong
+    size = _SID_SIZES.get(binary[offset : offset + 2])
+    if size is None:
+        return Sid(binary[offset : offset + _SID_HEADER_SIZE])  # it says what is wrong
+    part = binary[offset : offset + size]
+    return checked_sid(part) if len(part) == size else Sid(part)
 
 
 # --- writing ----------------------------------------------------------------------

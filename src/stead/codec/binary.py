@@ -13,7 +13,9 @@ Windows produces all four, and none of those bytes is ever judged.
 NULL_ACL
 
 What was read lately is kept by its bytes, within bounds: an object's descriptor is read
-far more often than it changes.
+far more often than it changes. Entries that are no more than a mask and a SID, as
+nearly all are, are looked through when the list is read, and made when somebody looks
+at them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from stead.codec.ace_binary import read_aces, read_sid_at, write_aces
+from stead.codec.ace_binary import read_list, read_sid_at, write_aces
+from stead.codec.keeping import Kept
 from stead.errors import (
     InvalidAclError,
     InvalidSecurityDescriptorError,
@@ -32,7 +35,6 @@ from stead.model.acl import (
     MAXIMUM_ACL_SIZE,
     Acl,
     NoAcl,
-    checked_acl,
 )
 from stead.model.security_descriptor import (
     ControlFlags,
@@ -56,11 +58,9 @@ MAXIMUM_DESCRIPTOR_SIZE: Final = (
 )
 """Bytes: two full lists and two longest SIDs; more cannot all belong to it."""
 
-# What was read lately, by its bytes. It is emptied when it is full: nobody who sends
-# descriptors can make it grow, and what is in use comes back.
 _KEPT_DESCRIPTOR_SIZE: Final = 1024
 _KEPT_DESCRIPTORS: Final = 1024
-_known_descriptors: Final[dict[bytes, SecurityDescriptor]] = {}
+_known_descriptors: Final[Kept[bytes, SecurityDescriptor]] = Kept(_KEPT_DESCRIPTORS)
 
 
 # --- reading ----------------------------------------------------------------------
@@ -80,9 +80,7 @@ def read_security_descriptor(binary: bytes) -> SecurityDescriptor:
         return known
     read = _read_descriptor(binary)
     if len(binary) <= _KEPT_DESCRIPTOR_SIZE:
-        if len(_known_descriptors) >= _KEPT_DESCRIPTORS:
-            _known_descriptors.clear()
-        _known_descriptors[binary] = read
+        _known_descriptors.offer(binary, read)
     return read
 
 
@@ -174,7 +172,7 @@ def read_acl(binary: bytes) -> Acl:
         raise InvalidAclError("the acl's reserved bytes are not zero")
     if size != len(binary) or size % _ALIGNMENT:
         raise InvalidAclError(f"the acl claims {size} bytes of {len(binary)}")
-    return checked_acl(read_aces(binary, count), revision)
+    return read_list(binary, count, revision)
 
 
 # --- writing ----------------------------------------------------------------------

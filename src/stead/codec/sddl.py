@@ -20,21 +20,19 @@ from stead.codec.claim_text import claim_to_sddl, read_claim_here
 from stead.codec.condition_binary import read_condition, write_condition
 from stead.codec.condition_text import condition_to_sddl, read_condition_here
 from stead.codec.cursor import Cursor
+from stead.codec.keeping import Kept
 from stead.codec.rights_text import mask_to_sddl, read_mask_here
-from stead.codec.sid_aliases import ALIASES, sid_to_sddl
-from stead.codec.sid_text import read_sid_here, sid_of_numbers
+from stead.codec.sddl_entries import keep_head, read_plain_entries, read_plain_entry
+from stead.codec.sid_aliases import sid_to_sddl
+from stead.codec.sid_text import read_sid_here
 from stead.errors import InvalidAclError, InvalidClaimError, InvalidConditionError
 from stead.model.ace import (
-    AccessAllowedAce,
-    AccessDeniedAce,
     Ace,
     AceFlags,
     ObjectAce,
     Place,
-    SystemAuditAce,
-    checked_ace,
 )
-from stead.model.acl import ACL_REVISION, Acl, NoAcl, checked_acl
+from stead.model.acl import ACL_REVISION, Acl, NoAcl, unlooked_at_acl
 from stead.model.guid import Guid
 from stead.model.security_descriptor import (
     ControlFlags,
@@ -77,26 +75,11 @@ _PAIR: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
 _GUID: Final = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
 )
-_SIMPLE: Final = re.compile(
-    r"\(([A-Z]{1,2}+);([A-Z]{0,16}+);([0-9A-Za-z]{1,34}+);;;"
-    r"(?:S-1-([0-9]{1,10}+)((?:-[0-9]{1,10}+){1,15}+)|([A-Z]{2}))\)"
-)
-"""Most entries, in the spelling that everybody prints."""
-_SIMPLE_KINDS: Final[dict[Place, dict[str, type[Ace]]]] = {
-    Place.DACL: {"A": AccessAllowedAce, "D": AccessDeniedAce},
-    Place.SACL: {"AU": SystemAuditAce},
-}
-_SIMPLE_ACES: Final = frozenset({AccessAllowedAce, AccessDeniedAce, SystemAuditAce})
-_SURELY_FIT: Final = 800  # entries of 76 bytes, which is the longest of these kinds
-# Spellings of flags and masks that were read lately, and what they mean in the kinds
-# above; emptied when they are full.
-_KEPT_WORDS: Final = 1024
-_LONGEST_WORDS: Final = 34  # every letter pair of a mask once
-_known_flags: Final[dict[str, int]] = {}
-_known_masks: Final[dict[str, int]] = {}
 _KEPT_TEXT_SIZE: Final = 1024
 _KEPT_TEXTS: Final = 1024
-_known_texts: Final[dict[tuple[str, Sid | None], SecurityDescriptor]] = {}
+_known_texts: Final[Kept[tuple[str, Sid | None], SecurityDescriptor]] = Kept(
+    _KEPT_TEXTS
+)
 
 
 @dataclass(slots=True)
@@ -128,9 +111,7 @@ def read_sddl(text: str, *, domain: Sid | None = None) -> SecurityDescriptor:
         return known
     read = _read_descriptor(text, domain)
     if len(text) <= _KEPT_TEXT_SIZE:
-        if len(_known_texts) >= _KEPT_TEXTS:
-            _known_texts.clear()
-        _known_texts[text, domain] = read
+        _known_texts.offer((text, domain), read)
     return read
 
 
@@ -170,16 +151,17 @@ def _read_list(cursor: Cursor, parts: _Parts, part: str) -> Acl | NoAcl:
     )
     if cursor.take(_NO_ACCESS_CONTROL):
         return NoAcl.NULL
-    aces: list[Ace] = []
     cursor.skip_spaces()
     place = Place.DACL if part == "D" else Place.SACL
-    _read_simple_aces(cursor, place, aces)
-    while cursor.take("("):
-        aces.append(_read_ace(cursor, place, parts.domain))
+    plain = read_plain_entries(cursor, place)
+    if plain is not None:
+        return unlooked_at_acl(plain, plain.kinds, ACL_REVISION)
+    aces: list[Ace] = []
+    while cursor.text.startswith("(", cursor.position):
+        aces.append(
+            read_plain_entry(cursor, place) or _read_ace(cursor, place, parts.domain)
+        )
         cursor.skip_spaces()
-        _read_simple_aces(cursor, place, aces)
-    if len(aces) <= _SURELY_FIT and _SIMPLE_ACES.issuperset(map(type, aces)):
-        return checked_acl(tuple(aces), ACL_REVISION)
     try:
         return Acl(tuple(aces))
     except InvalidAclError as error:
@@ -188,51 +170,28 @@ def _read_list(cursor: Cursor, parts: _Parts, part: str) -> Acl | NoAcl:
 
 def _read_control(cursor: Cursor, names: dict[str, int]) -> int:
     control = 0
-    while True:
+    while not cursor.text.startswith("(", cursor.position):
         cursor.skip_spaces()
         name = next((name for name in names if cursor.take(name)), None)
         if name is None:
             return control
         control |= names[name]
-
-
-def _read_simple_aces(cursor: Cursor, place: Place, aces: list[Ace]) -> None:
-    """Read entries for as long as they are in the spelling that everybody prints.
-
-    That is what nearly all are: a kind without further fields, flags and a mask whose
-    words were read before, and a SID of decimal numbers or an alias. What is read here
-    `_read_ace` would read alike, and what is not is left to it.
-    """
-    text, at, kinds = cursor.text, cursor.position, _SIMPLE_KINDS[place]
-    while (found := _SIMPLE.match(text, at)) is not None:
-        letters, flag_words, mask_words, authority, numbers, alias = found.groups()
-        kind, flags = kinds.get(letters), _known_flags.get(flag_words)
-        mask = _known_masks.get(mask_words)
-        sid = ALIASES.get(alias) if alias else sid_of_numbers(authority, numbers)
-        if mask is None or flags is None or kind is None or sid is None:
-            break
-        aces.append(checked_ace(kind, sid, mask, flags))
-        at = found.end()
-    cursor.position = at
-    cursor.skip_spaces()
+    return control
 
 
 def _read_ace(cursor: Cursor, place: Place, domain: Sid | None) -> Ace:
-    """Read one ACE after its opening parenthesis ([MS-DTYP] 2.5.1.1).
+    """Read one ACE with its parentheses ([MS-DTYP] 2.5.1.1).
 
     Six fields, and a seventh for conditions and resource attributes.
     """
+    cursor.take("(")
+    begins = cursor.position
     letters = _read_type(cursor, place)
     kind = KINDS[letters]
-    start = cursor.position
     flags = _read_flags(cursor)
-    if letters in _SIMPLE_KINDS[place]:
-        _keep(_known_flags, cursor.text[start : cursor.position - 1], int(flags))
     cursor.skip_spaces()
-    start = cursor.position
     mask = read_mask_here(cursor, kind.type)
-    if letters in _SIMPLE_KINDS[place]:
-        _keep(_known_masks, cursor.text[start : cursor.position], mask)
+    head = cursor.text[begins : cursor.position]
     cursor.expect(";", "expected `;` after the rights")
     guids = {
         name: guid
@@ -245,16 +204,11 @@ def _read_ace(cursor: Cursor, place: Place, domain: Sid | None) -> Ace:
     start = cursor.position
     cursor.expect(")", "expected `)` after the last field")
     try:
-        return kind(trustee, mask, flags, data, **guids)
+        ace = kind(trustee, mask, flags, data, **guids)
     except InvalidAclError as error:
         raise cursor.error(str(error), at=start) from error
-
-
-def _keep(known: dict[str, int], words: str, meaning: int) -> None:
-    if len(words) <= _LONGEST_WORDS:
-        if len(known) >= _KEPT_WORDS:
-            known.clear()
-        known[words] = meaning
+    keep_head(head, place, ace)
+    return ace
 
 
 def _read_type(cursor: Cursor, place: Place) -> str:

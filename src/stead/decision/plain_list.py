@@ -175,7 +175,7 @@ def is_plain(descriptor: SecurityDescriptor) -> bool:
     dacl = descriptor.dacl
     return (
         isinstance(dacl, Acl)
-        and all(type(ace) in _PLAIN for ace in dacl.aces)
+        and dacl.kinds <= _PLAIN
         and _is_harmless(descriptor.sacl)
         and descriptor.owner is not None
         and descriptor.group is not None
@@ -220,4 +220,4 @@ def _about(index: Index, sids: frozenset[Sid]) -> list[Entry]:
 
 def _is_harmless(sacl: Acl | NoAcl) -> bool:
     """Tell whether a SACL has nothing to say about who may do what."""
-    return not isinstance(sacl, Acl) or all(type(ace) in _HARMLESS for ace in sacl.aces)
+    return not isinstance(sacl, Acl) or sacl.kinds <= _HARMLESS

@@ -12,10 +12,10 @@ None of them is ever spelled ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stead.errors import InvalidAclError
 from stead.model.ace import Ace, ObjectAce
@@ -54,10 +54,16 @@ class Acl:
         aces: in the order in which they are judged.
         revision: 2 to 4; the lowest that its entries allow, if not given: 4 where
             there are object entries, 3 for compound ones.
+        kinds: the classes of its entries.
     """
 
     aces: tuple[Ace, ...] = ()
     revision: int = 0
+    kinds: frozenset[type[Ace]] = field(init=False, repr=False, compare=False)
+    make_aces: Callable[[], tuple[Ace, ...]] = field(
+        init=False, repr=False, compare=False
+    )
+    """Makes the entries of a list that was read and not looked at yet."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aces", tuple(self.aces))
@@ -72,6 +78,20 @@ class Acl:
             raise InvalidAclError(f"acl revision `{self.revision}` is unknown")
         if size > MAXIMUM_ACL_SIZE:
             raise InvalidAclError(f"an acl of {size} bytes does not fit 64 KiB")
+        object.__setattr__(self, "kinds", frozenset(map(type, self.aces)))
+
+    if not TYPE_CHECKING:  # pragma: no branch - it would take any name for one
+
+        def __getattr__(self, name: str) -> tuple[Ace, ...]:
+            # Only an attribute that is not set leads here.
+            if name != "aces":
+                raise AttributeError(name, name=name, obj=self)
+            aces = self.make_aces()
+            _set_aces(self, aces)
+            return aces
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.aces, self.revision)
 
     def __len__(self) -> int:
         return len(self.aces)
@@ -95,7 +115,9 @@ def lowest_revision(aces: Iterable[Ace]) -> int:
     return revision
 
 
-_set_aces, _set_revision = (vars(Acl)[name].__set__ for name in ("aces", "revision"))
+_set_aces, _set_revision, _set_kinds, _set_make_aces = (
+    vars(Acl)[name].__set__ for name in ("aces", "revision", "kinds", "make_aces")
+)
 
 
 def checked_acl(aces: tuple[Ace, ...], revision: int) -> Acl:
@@ -108,4 +130,25 @@ def checked_acl(aces: tuple[Ace, ...], revision: int) -> Acl:
     made = object.__new__(Acl)
     _set_aces(made, aces)
     _set_revision(made, revision)
+    _set_kinds(made, frozenset(map(type, aces)))
+    return made
+
+
+def unlooked_at_acl(
+    make_aces: Callable[[], tuple[Ace, ...]],
+    kinds: frozenset[type[Ace]],
+    revision: int,
+) -> Acl:
+    """Make a list whose entries are made when somebody looks; for the codec.
+
+    Args:
+        make_aces: makes them of what the caller has checked already: it cannot fail,
+            and makes equal entries each time.
+        kinds: their classes.
+        revision: 2 to 4.
+    """
+    made = object.__new__(Acl)
+    _set_make_aces(made, make_aces)
+    _set_revision(made, revision)
+    _set_kinds(made, kinds)
     return made

@@ -157,9 +157,7 @@ def _require_list(part: Acl | NoAcl, place: Place) -> None:
         raise InvalidSecurityDescriptorError(
             f"a {place.value} is an `Acl`, or NULL or ABSENT by name"
         )
-    if (_DACL_KINDS if place is Place.DACL else _SACL_KINDS).issuperset(
-        map(type, part.aces)
-    ):
+    if part.kinds <= (_DACL_KINDS if place is Place.DACL else _SACL_KINDS):
         return
     for ace in part.aces:
         # In the other list an entry would decide nothing, and look as if it did.
@@ -175,11 +173,13 @@ _controls: Final[dict[int, ControlFlags]] = {}
 
 def _true_control(control: int, dacl: Acl | NoAcl, sacl: Acl | NoAcl) -> ControlFlags:
     """Return control bits that say of the parts what is true."""
-    control = control & ~_DERIVED | _SELF_RELATIVE
-    if dacl is not NoAcl.ABSENT:
-        control |= _DACL_PRESENT
-    if sacl is not NoAcl.ABSENT:
-        control |= _SACL_PRESENT
+    # In one expression: reading descriptors is a hot path.
+    control = (
+        control & ~_DERIVED
+        | _SELF_RELATIVE
+        | (dacl is not NoAcl.ABSENT and _DACL_PRESENT)
+        | (sacl is not NoAcl.ABSENT and _SACL_PRESENT)
+    )
     found = _controls.get(control)
     if found is None:
         found = _controls[control] = ControlFlags(control)
@@ -192,7 +192,7 @@ _set_dacl, _set_owner, _set_group, _set_sacl, _set_control, _set_byte = (
         "dacl", "owner", "group", "sacl", "control", "resource_manager_control",
     )
 )  # fmt: skip
-_set_kept: Final = tuple(
+_set_kept_binary, _set_kept_sddl, _set_kept_index = (
     vars(SecurityDescriptor)[name].__set__
     for name in ("kept_binary", "kept_sddl", "kept_index")
 )
@@ -226,6 +226,7 @@ def checked_descriptor(
     _set_sacl(made, sacl)
     _set_control(made, _true_control(control, dacl, sacl))
     _set_byte(made, byte)
-    for set_kept in _set_kept:
-        set_kept(made, None)
+    _set_kept_binary(made, None)
+    _set_kept_sddl(made, None)
+    _set_kept_index(made, None)
     return made
