@@ -255,6 +255,9 @@ def test_a_file_that_is_no_text_is_refused(judge, tmp_path):
     binary.write_bytes(b"\xff\xfe")
 
     assert "is no text in UTF-8" in judge(HEAD, "--policies", binary).stderr
+    missing = judge(HEAD, "--policies", str(tmp_path / "missing")).stderr
+    assert "cannot be read: No such file" in missing
+    assert "Errno" not in missing
 
 
 # --- tokens ---------------------------------------------------------------------------

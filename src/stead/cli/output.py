@@ -83,14 +83,21 @@ def read_text(name: str) -> str:
     """Read a file's text, or standard input where the name is `-`.
 
     Raises:
-        InvalidRequestError: it is empty, longer than any that makes sense, or no text.
+        InvalidRequestError: it cannot be read, is empty, longer than any that makes
+            sense, or no text.
     """
     shown = "standard input" if name == "-" else f"`{name[:80]}`"
     if name == "-":
         binary = sys.stdin.buffer.read(LONGEST_INPUT + 1)
     else:
-        with Path(name).open("rb") as file:
-            binary = file.read(LONGEST_INPUT + 1)
+        try:
+            with Path(name).open("rb") as file:
+                binary = file.read(LONGEST_INPUT + 1)
+        except OSError as error:
+            advice = "name a file, or - for standard input"
+            raise InvalidRequestError(
+                f"{shown} cannot be read: {error.strerror}; {advice}"
+            ) from error
     if len(binary) > LONGEST_INPUT:
         raise InvalidRequestError(f"{shown} is longer than {LONGEST_INPUT} bytes")
     if not binary.strip():
