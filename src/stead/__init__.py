@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from stead.monitor.context import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
+    from stead.monitor.own_token import enable_privileges, impersonate_self
     from stead.server.acting.async_process import AsyncClientProcess
     from stead.server.acting.processes import ClientProcess
     from stead.server.client_context import ClientContext
@@ -94,8 +95,10 @@ __all__ = [
     "audit",
     "deny",
     "effective_token",
+    "enable_privileges",
     "explain",
     "impersonate",
+    "impersonate_self",
     "is_granted",
     "many",
     "privilege_check",
@@ -139,6 +142,7 @@ _HOMES = {
     "model.token": ("AccessToken", "ImpersonationLevel", "TokenGroup", "TokenType"),
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
+    "monitor.own_token": ("enable_privileges", "impersonate_self"),
     "server.acting.async_process": ("AsyncClientProcess",),
     "server.client_context": ("ClientContext",),
     "server.enforcement": ("Enforcement",),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -351,9 +351,37 @@ def test_a_server_without_the_privilege_impersonates_nobody(open_server):
     server = open_server(privileges=(Privilege.TCB,))
     server.accounts.add("alice")
     alice = server.client_for("alice", authenticated_by="test")
-    with pytest.raises(PrivilegeNotHeldError) as refused, alice.impersonate():
+    assert ImpersonationLevel.IDENTIFICATION is alice.level
+    with pytest.raises(BadImpersonationLevelError) as refused, alice.impersonate():
         pytest.fail("the block ran")
-    assert "stead privilege grant notes" in refused.value.advice
+    assert "give it SeImpersonatePrivilege" in refused.value.advice
+
+
+def test_a_token_that_was_raised_again_is_refused(open_server):
+    server = open_server(privileges=(Privilege.TCB,))
+    server.accounts.add("alice")
+    alice = server.client_for("alice", authenticated_by="test")
+    raised = replace(alice.token, level=ImpersonationLevel.IMPERSONATION)
+    guard = server._house.guard
+    with pytest.raises(LogonSessionEndedError), impersonate(raised):
+        pytest.fail("the block ran")
+    made = replace(alice.subject, token=raised)
+    believing = replace(guard, liveness=Believing(guard.liveness))
+    with pytest.raises(PrivilegeNotHeldError):
+        believing.announce(FrameKind.CLIENT, made)
+
+
+@dataclass
+class Believing:
+    """Believes that every session lives; the rest is the real one's."""
+
+    sessions: object
+
+    def require_live(self, token):
+        assert token is not None
+
+    def __getattr__(self, name):
+        return getattr(self.sessions, name)
 
 
 def test_nobody_is_impersonated_on_the_thread_of_an_event_loop(server, alice, trail):

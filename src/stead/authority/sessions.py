@@ -30,7 +30,7 @@ from stead.errors import (
     UnknownAccountError,
 )
 from stead.model.logon_record import LogonRecord, LogonType
-from stead.model.luid import Luid
+from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
@@ -113,10 +113,18 @@ class Sessions:
         level: ImpersonationLevel,
         package: str,
         authenticated_by: str,
+        origin: Luid = NO_LUID,
     ) -> Session:
         """Open a session for somebody who was authenticated, and build its token.
 
         Whoever opens it holds it.
+
+        Args:
+            identity: who.
+            level: how far the client lets the server go.
+            package: what authenticated the client.
+            authenticated_by: who vouches for it.
+            origin: the session that had its credentials.
         """
         logon_id = self._store.allocate_luid()
         token = tokens.client_token(
@@ -124,6 +132,7 @@ class Sessions:
             level=level,
             logon_id=logon_id,
             token_id=self._store.allocate_luid(),
+            origin=origin,
         )
         is_known = token.user == identity.user  # a client may come as nobody
         record = LogonRecord(
@@ -136,6 +145,18 @@ class Sessions:
             opened_at=self._clock(),
         )
         return self._keep(record, token, identity if is_known else None)
+
+    def open_anonymous(self) -> Session:
+        """Open a session of nobody's (Win32: the anonymous logon session)."""
+        logon_id = self._store.allocate_luid()
+        token = tokens.nobodys_token(
+            logon_id=logon_id, token_id=self._store.allocate_luid()
+        )
+        record = LogonRecord(
+            logon_id, token.user, "ANONYMOUS LOGON", LogonType.NETWORK, "none", "",
+            self._clock(),
+        )  # fmt: skip
+        return self._keep(record, token, None)
 
     def open_server(self, name: str, privileges: tuple[Privilege, ...]) -> Session:
         """Open the session of the server itself: its primary token."""
@@ -376,6 +397,7 @@ def _is_within(token: AccessToken, begun: AccessToken) -> bool:
     """
     return token is begun or (
         token.user == begun.user
+        and token.origin == begun.origin
         and token.level <= begun.level
         and integrity_level(token.integrity) <= integrity_level(begun.integrity)
         and not begun.mandatory_policy & ~token.mandatory_policy

@@ -16,7 +16,7 @@ from stead.model.access_mask import AccessMask
 from stead.model.ace import AccessAllowedAce
 from stead.model.acl import Acl
 from stead.model.logon_record import LogonType
-from stead.model.luid import Luid
+from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import (
     ENABLED_PRIVILEGE,
     Privilege,
@@ -58,10 +58,18 @@ def client_token(
     level: ImpersonationLevel,
     logon_id: Luid,
     token_id: Luid,
+    origin: Luid = NO_LUID,
 ) -> AccessToken:
     """Return the token of a client that was just logged on.
 
     It is an impersonation token for a logon from the network, else a primary one.
+
+    Args:
+        identity: who the client is.
+        level: how far it lets the server go.
+        logon_id: its session.
+        token_id: the token's own number.
+        origin: the session that logged it on with credentials, if one did.
     """
     if level is ImpersonationLevel.ANONYMOUS:
         return anonymous_token(logon_id=logon_id, token_id=token_id)
@@ -80,6 +88,7 @@ def client_token(
         logon_id=logon_id,
         token_id=token_id,
         source=TokenSource("Stead"),
+        origin=origin,
         primary_group=_primary_group(identity),
         default_dacl=default_dacl(identity.user),
         integrity=well_known.HIGH_LEVEL if is_admin else well_known.MEDIUM_LEVEL,
@@ -92,6 +101,22 @@ def anonymous_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:
         user=well_known.ANONYMOUS_LOGON,
         groups=(TokenGroup(well_known.EVERYONE), TokenGroup(well_known.NETWORK)),
         level=ImpersonationLevel.ANONYMOUS,
+        logon_id=logon_id,
+        token_id=token_id,
+        source=TokenSource("Stead"),
+        integrity=well_known.UNTRUSTED_LEVEL,
+    )
+
+
+def nobodys_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:
+    """Return the token of whoever acts as nobody (Win32: ImpersonateAnonymousToken).
+
+    As on Windows unless it is told otherwise, Everyone does not include nobody.
+    """
+    return AccessToken(
+        user=well_known.ANONYMOUS_LOGON,
+        groups=(TokenGroup(well_known.NETWORK),),
+        level=ImpersonationLevel.IMPERSONATION,
         logon_id=logon_id,
         token_id=token_id,
         source=TokenSource("Stead"),

@@ -140,6 +140,8 @@ class AccessToken:
         logon_id: the logon session it belongs to.
         token_id: this token's own number.
         source: who made it.
+        origin: the logon session that logged the user on with credentials; 0 for none
+            (Win32: TokenOrigin).
         owner: the default owner of what it creates; the user if not given.
         primary_group: the default group of what it creates; the user if not given.
         default_dacl: the DACL of what it creates where nothing else says.
@@ -170,6 +172,7 @@ class AccessToken:
     logon_id: Luid = NO_LUID
     token_id: Luid = NO_LUID
     source: TokenSource = STEAD_SOURCE
+    origin: Luid = NO_LUID
     owner: Sid | None = None
     primary_group: Sid | None = None
     default_dacl: Acl | NoAcl = ABSENT_DACL

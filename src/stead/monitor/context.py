@@ -24,7 +24,7 @@ from stead.errors import (
     NoThreadTokenError,
     StrangerIdentityError,
 )
-from stead.model.token import AccessToken
+from stead.model.token import AccessToken, ImpersonationLevel
 
 if TYPE_CHECKING:
     from stead.monitor.guard import Guard
@@ -45,7 +45,8 @@ class Frame:
 
     Attributes:
         kind: what it makes of the thread.
-        subject: the client, for a CLIENT frame.
+        subject: the client, for a CLIENT frame; for a SERVER one its own token's copy,
+            or None for the token itself.
         guard: the server's guard, or None for a bare token outside any server.
         outer: the frame around this one.
         where: file and line that entered it.
@@ -72,6 +73,13 @@ class Frame:
     def is_mine(self) -> bool:
         """Tell whether this very thread and task entered the frame."""
         return self.thread is threading.current_thread() and self.task is running_task()
+
+    @property
+    def may_act(self) -> bool:
+        """Whether its token does more than identify."""
+        if self.subject is None:
+            return True
+        return self.subject.token.level >= ImpersonationLevel.IMPERSONATION
 
     def is_judged_here(self) -> bool:
         """Tell whether the kernel judges this thread as the frame's identity.
@@ -234,7 +242,7 @@ def effective_token() -> AccessToken:
         StrangerIdentityError: what it found is not its own.
     """
     frame = current_frame()
-    if frame is None or frame.kind is FrameKind.SERVER:
+    if frame is None or (frame.kind is FrameKind.SERVER and frame.subject is None):
         return process_token()
     if frame.subject is None:
         raise NoThreadTokenError(
@@ -256,7 +264,7 @@ def watched_frame() -> Frame | None:
     frame = _current.get()
     if frame is None:
         return _here.clients[-1] if _here.clients else None
-    return None if frame.kind is FrameKind.SERVER else frame
+    return None if frame.kind is FrameKind.SERVER and frame.may_act else frame
 
 
 def client_frame() -> Frame | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from functools import partial
+from typing import Final, NoReturn
 
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import audit_check
@@ -18,12 +19,12 @@ from stead.decision.explain import explain, sentence
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
     AccessDeniedError,
-    BadImpersonationLevelError,
     PrivilegeNotHeldError,
     SteadError,
 )
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.decision import AccessDecision
+from stead.model.impersonation_policy import AS_WINDOWS, Act, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -40,6 +41,9 @@ from stead.monitor.ports import (
 from stead.monitor.process_acts import ProcessActs
 from stead.monitor.recorder import Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
+from stead.monitor.who_may import WhoMay
+
+_EVERYBODY_HOLDS: Final = frozenset({Privilege.CHANGE_NOTIFY})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +59,7 @@ class Guard:
         names: prints SIDs.
         clock: nanoseconds since the epoch, UTC.
         verbs: what this server offers inside blocks, for the texts of refusals.
+        policy: who may be acted as, for what.
     """
 
     process_token: AccessToken
@@ -65,6 +70,7 @@ class Guard:
     names: Names
     clock: Callable[[], int]
     verbs: frozenset[str] = field(default_factory=frozenset)
+    policy: ImpersonationPolicy = AS_WINDOWS
 
     @property
     def recorder(self) -> Recorder:
@@ -258,21 +264,23 @@ class Guard:
     @property
     def files(self) -> FileActs:
         """What is recorded about files."""
-        return FileActs(self.recorder, self._require_ready)
+        ready = partial(self.who_may.require_ready, act=Act.OPEN)
+        return FileActs(self.recorder, ready)
 
     @property
     def processes(self) -> ProcessActs:
         """What is recorded about clients' processes, and demanded before they start."""
-        return ProcessActs(
-            self.recorder,
-            self.process_token,
-            self.liveness.require_live,
-            self._require_ready,
-        )
+        return ProcessActs(self.recorder, self.who_may)
 
-    def _require_ready(self, subject: Subject) -> None:
-        self.liveness.require_live(subject.token)
-        self._require_may_impersonate()
+    @property
+    def who_may(self) -> WhoMay:
+        """Whom this server may act as."""
+        return WhoMay(
+            self.process_token,
+            self.server.name,
+            self.policy,
+            self.liveness.require_live,
+        )
 
     # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
 
@@ -287,11 +295,12 @@ class Guard:
         if kind is FrameKind.HANDLER:
             return
         where = {"where": context.caller()}
-        if subject is None:
-            self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where)
+        if kind is FrameKind.SERVER or subject is None:
+            how = {} if subject is None else _how(subject.token)
+            self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where | how)
             return
         try:
-            self._require_ready(subject)
+            self.who_may.require_ready(subject, Act.IMPERSONATE)
         except SteadError as error:
             self.recorder.record(
                 AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
@@ -300,16 +309,8 @@ class Guard:
         self.recorder.record(
             AuditEvent.IMPERSONATION_ENTERED,
             subject,
-            detail=where | {"level": subject.token.level.name.lower()},
+            detail=where | _how(subject.token),
         )
-
-    def _require_may_impersonate(self) -> None:
-        if not self.process_token.has_privilege(Privilege.IMPERSONATE):
-            raise PrivilegeNotHeldError(
-                (Privilege.IMPERSONATE,),
-                advice="give it to the server's account: "
-                f"`stead privilege grant {self.server.name} SeImpersonatePrivilege`",
-            )
 
     def require_level(
         self, subject: Subject, needed: ImpersonationLevel, *, act: str
@@ -318,12 +319,12 @@ class Guard:
 
         Raises:
             BadImpersonationLevelError: the client, or whoever lowered its token,
-                allows less.
+                allows less; or the server may not impersonate, and so was given a token
+                that only identifies.
         """
-        level = subject.token.level
-        if level >= needed:
+        if subject.token.level >= needed:
             return
-        error = BadImpersonationLevelError(level, needed, act=act)
+        error = self.who_may.level_error(subject.token, needed, act=act)
         self.recorder.record(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
         raise error
 
@@ -361,3 +362,12 @@ class Guard:
         subject's own.
         """
         self.recorder.queue(event, subject, None)
+
+
+def _how(token: AccessToken) -> dict[str, str]:
+    """Say with what a thread acts."""
+    enabled = sorted(
+        privilege.value for privilege in token.enabled_privileges - _EVERYBODY_HOLDS
+    )
+    shown = {"enabled": " ".join(enabled)} if enabled else {}
+    return {"level": token.level.name.lower()} | shown

@@ -87,7 +87,8 @@ class Block:
             self._hold(self._guard)
             try:
                 self._guard.announce(self._kind, self._subject)
-                self._entered = self._guard.enter(self._subject)
+                is_client = self._kind is FrameKind.CLIENT
+                self._entered = self._guard.enter(self._subject if is_client else None)
             except BaseException:
                 self._release()
                 raise

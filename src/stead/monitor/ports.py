@@ -94,6 +94,8 @@ class Subject:
         peer: what the gate knows of the other end.
         correlation: what ties the records of one request together.
         authenticated_by: who vouches for them, in words.
+        effective_only: whether nothing of the token may be enabled that is not (Win32:
+            SECURITY_QUALITY_OF_SERVICE.EffectiveOnly).
     """
 
     token: AccessToken
@@ -102,6 +104,7 @@ class Subject:
     peer: str = ""
     correlation: str = ""
     authenticated_by: str = ""
+    effective_only: bool = False
 
     def __post_init__(self) -> None:
         if self.principal.sid != self.token.user:

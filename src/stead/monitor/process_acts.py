@@ -8,7 +8,6 @@ unless a policy asks for it.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +22,7 @@ from stead.model.privilege import Privilege, PrivilegeAttributes
 from stead.model.token import AccessToken, TokenType
 from stead.monitor.ports import Subject
 from stead.monitor.recorder import Parts, Recorder
+from stead.monitor.who_may import WhoMay
 
 TO_START: Final = (Privilege.ASSIGN_PRIMARY_TOKEN, Privilege.INCREASE_QUOTA)
 """What a server's token holds that starts processes as others."""
@@ -49,15 +49,11 @@ class ProcessActs:
 
     Attributes:
         recorder: the server's pen.
-        process_token: the server's own token.
-        require_live: raises unless the subject's session lives.
-        require_ready: raises unless, in addition, the server may act for it.
+        who_may: whom the server may act as.
     """
 
     recorder: Recorder
-    process_token: AccessToken
-    require_live: Callable[[AccessToken], None]
-    require_ready: Callable[[Subject], None]
+    who_may: WhoMay
 
     # --- programs -------------------------------------------------------------------
 
@@ -75,12 +71,12 @@ class ProcessActs:
                 "a process needs a primary token",
                 advice="duplicate it: `duplicate_token(token, type=TokenType.PRIMARY)`",
             )
-        if token.logon_id == self.process_token.logon_id:
+        if token.logon_id == self.who_may.process_token.logon_id:
             raise ImpersonationRefusedError(
                 "the server's own token starts no client's process",
                 advice="start the server's own programs with `subprocess`",
             )
-        self.require_live(token)
+        self.who_may.require_live(token)
 
     def require_may_start(self) -> None:
         """Return if the server may start processes as others.
@@ -93,7 +89,7 @@ class ProcessActs:
         """
         held = {
             entry.privilege
-            for entry in self.process_token.privileges
+            for entry in self.who_may.process_token.privileges
             if not entry.attributes & PrivilegeAttributes.REMOVED
         }
         missing = tuple(privilege for privilege in TO_START if privilege not in held)

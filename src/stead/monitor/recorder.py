@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, TypedDict, Unpack
 
 from stead.errors import SteadError
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.monitor import context
-from stead.monitor.context import Frame
+from stead.monitor.context import Frame, FrameKind
 from stead.monitor.ports import AuditSink, Subject
 
 LONGEST_TEXT: Final = 2048
@@ -142,13 +143,15 @@ class Recorder:
         between: list[Principal] = []
         frame = context.live_outer(frame)
         while frame is not None:
-            if frame.subject is not None and frame.is_mine():
+            is_other = frame.kind is FrameKind.CLIENT and frame.is_mine()
+            if frame.subject is not None and is_other:
                 between.append(frame.subject.principal)
             frame = context.live_outer(frame.outer)
         chain = [self.server, *reversed(between)]
-        if subject is not None and chain[-1] != subject.principal:
+        if subject is not None:
             chain.append(subject.principal)
-        return tuple(chain)
+        # A block inside one of the same somebody has another token, and no other link.
+        return tuple(link for link, _ in groupby(chain))
 
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:

@@ -105,6 +105,12 @@ def _refusal(frame: Frame, event: str) -> AccessDeniedError:
             "be done as the server",
             advice=_advice(frame, event, "say who acts"),
         )
+    if frame.kind is FrameKind.SERVER:
+        return AccessDeniedError(
+            f"`{event}` is refused: the server's token entered at {frame.where} is of "
+            "a level that only identifies",
+            advice="enter `impersonate_self()` at level impersonation",
+        )
     if frame.is_closed or not frame.is_mine():
         # Code that was begun in the block and runs elsewhere, or after it, believes
         # to be the client; done now it would be done as the server.

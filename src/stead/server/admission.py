@@ -25,6 +25,7 @@ from stead.authority.identity import (
 from stead.authority.logon import Logon, LogonAttempt
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
+from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
     EnforcementUnavailableError,
@@ -36,7 +37,7 @@ from stead.errors import (
 from stead.model import well_known
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.logon_record import LogonType, sub_status
-from stead.model.luid import Luid
+from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import SENSITIVE, Privilege
 from stead.model.secret import Secret
@@ -243,6 +244,7 @@ class Admission:
                     attempt.require(),
                     level=ImpersonationLevel.IMPERSONATION,
                     arrival=arrival,
+                    origin=self.guard.process_token.logon_id,
                 )
                 return LogonSession(
                     client,
@@ -280,23 +282,33 @@ class Admission:
             )
 
     def _admit(
-        self, identity: Identity, *, level: ImpersonationLevel, arrival: Arrival
+        self,
+        identity: Identity,
+        *,
+        level: ImpersonationLevel,
+        arrival: Arrival,
+        origin: Luid = NO_LUID,
     ) -> tuple[Session, ClientContext]:
         """Open a session for whoever may log on this way, and record it durably.
 
-        Its end is recorded too, once, whoever lets go of it last.
+        A server that may not act as the client gets a token that only identifies it.
+        The session's end is recorded too, once, whoever lets go of it last.
         """
         require_logon_right(identity)
+        granted = granted_level(
+            level, self.guard.process_token, user=identity.user, origin=origin
+        )
         session = self.sessions.open(
             identity,
-            level=level,
+            level=granted,
             package=arrival.package,
             authenticated_by=arrival.authenticated_by,
+            origin=origin,
         )
         logon_id, subject = session.record.logon_id, _subject(session, arrival)
         try:
             self.guard.recorder.record(
-                AuditEvent.LOGON, subject, detail=_logon_detail(session, level)
+                AuditEvent.LOGON, subject, detail=_logon_detail(session, granted, level)
             )
             self.sessions.on_end(
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
@@ -363,9 +375,12 @@ def _subject(session: Session, arrival: Arrival) -> Subject:
     )
 
 
-def _logon_detail(session: Session, level: ImpersonationLevel) -> dict[str, str]:
+def _logon_detail(
+    session: Session, level: ImpersonationLevel, stated: ImpersonationLevel
+) -> dict[str, str]:
     record = session.record
-    return {
+    lowered = {} if level is stated else {"stated level": stated.name.lower()}
+    return lowered | {
         "logon type": record.logon_type.name.lower(),
         "package": record.package,
         "level": level.name.lower(),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Final
 
@@ -21,6 +22,7 @@ from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
@@ -43,6 +45,7 @@ from stead.server.enforcement import (
     choose,
 )
 from stead.server.explaining import Explainer
+from stead.server.impersonation_rules import read_policy
 from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
 from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
@@ -64,6 +67,7 @@ class House:
         guard: checks, records, refuses.
         own: the server's own session.
         subject: the server as a subject of its own checks.
+        nobody: returns whoever acts anonymously.
         objects: the securable objects.
         admission: the door.
         explainer: says why.
@@ -82,6 +86,7 @@ class House:
     guard: Guard
     own: Session
     subject: Subject
+    nobody: Callable[[], Subject]
     objects: ObjectDirectory
     admission: Admission
     explainer: Explainer
@@ -214,12 +219,21 @@ def _ground(
         names=names,
         clock=time.time_ns,
         verbs=_VERBS if is_kernel else frozenset(),
+        policy=_policy(settings, names),
     )
     subject = Subject(own.token, principal)
     logon = _logon(settings, store, service, undo)
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, threads, logon
     )
+
+
+def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
+    """Return the rules of who may be acted as; raises `InvalidRequestError`."""
+    given = settings.impersonation
+    if isinstance(given, ImpersonationPolicy):
+        return given
+    return read_policy(given, names.find)
 
 
 def _logon(
@@ -289,6 +303,7 @@ def _furnish(
         guard=guard,
         own=ground.own,
         subject=subject,
+        nobody=cache(partial(_nobodys_subject, sessions)),
         objects=objects,
         admission=admission,
         explainer=Explainer(guard, accounts, names, host_identity),
@@ -316,6 +331,12 @@ def _furnish(
         acting=work.acting,
         stack=undo.pop_all(),
     )
+
+
+def _nobodys_subject(sessions: Sessions) -> Subject:
+    session = sessions.open_anonymous()
+    record = session.record
+    return Subject(session.token, Principal(record.user, record.name, record.logon_id))
 
 
 def _turns(settings: Settings) -> int:

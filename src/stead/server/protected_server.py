@@ -27,6 +27,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
+from stead.monitor.own_token import impersonate_self
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
 from stead.server.administration import Administration
@@ -324,6 +325,25 @@ class ProtectedServer:
     def as_server(self) -> Block:
         """Return a block in which this thread acts as the server, written down."""
         return Block(FrameKind.SERVER, None, self._open.guard)
+
+    def impersonate_self(
+        self, level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION
+    ) -> Block:
+        """Return a block in which this thread holds a copy of the server's own token.
+
+        See `stead.impersonate_self`.
+        """
+        return impersonate_self(level, guard=self._open.guard)
+
+    def anonymous(self) -> Block:
+        """Return a block in which this thread is nobody in particular.
+
+        Win32: ImpersonateAnonymousToken. It is judged as ANONYMOUS LOGON, which is not
+        in Everyone. The kernel knows no such user: on a thread of `executor()` entering
+        it raises `ImpersonationRefusedError`; elsewhere raw acts are refused inside.
+        """
+        house = self._open
+        return Block(FrameKind.CLIENT, house.nobody(), house.guard)
 
     def executor(self) -> Executor:
         """Return the threads on which the kernel judges a client's blocks.

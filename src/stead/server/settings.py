@@ -10,6 +10,7 @@ from typing import Final, TypedDict
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
+from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.enforcement import Enforcement
@@ -32,6 +33,7 @@ class ServerOptions(TypedDict, total=False):
     worker_limits: WorkerLimits
     processes_per_client: int
     lockout: LockoutPolicy
+    impersonation: ImpersonationPolicy | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Settings:
         worker_limits: how much clients' workers may cost.
         processes_per_client: how many processes one client may have at once.
         lockout: when wrong passwords lock an account, and for how long.
+        impersonation: who may be acted as, for what; rules, or a file of them
+            (`stead.server.impersonation_rules`), which is read once.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Settings:
     worker_limits: WorkerLimits = field(default_factory=WorkerLimits)
     processes_per_client: int = PROCESSES_PER_CLIENT
     lockout: LockoutPolicy = field(default_factory=LockoutPolicy)
+    impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.

@@ -20,6 +20,7 @@ from stead.errors import (
     LedgerUnavailableError,
     SteadError,
 )
+from stead.model.impersonation_policy import Act
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -161,7 +162,7 @@ class Acting:
         deed = Deed("Function", _shown(function), len(arguments))
         means = self._require(subject, "running a function")
         try:
-            acts.require_ready(subject)
+            acts.who_may.require_ready(subject, Act.RUN)
             self._identity(token)
             number = acts.calling(subject, deed)
             run = partial(means.workers.run, token, function, arguments)

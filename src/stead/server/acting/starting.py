@@ -19,6 +19,7 @@ from stead.errors import (
     QuotaExceededError,
     SteadError,
 )
+from stead.model.impersonation_policy import Act
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken, TokenType
 from stead.monitor.guard import Guard
@@ -59,12 +60,13 @@ class Starts:
 
         1. The client's token is made primary, if it is not.
         2. Its session lives.
-        3. The kernel can be asked as this client: a uid, not the system's, and a token
+        3. The policy allows it.
+        4. The kernel can be asked as this client: a uid, not the system's, and a token
            that uid and groups express.
-        4. The server's token holds what CreateProcessAsUser demands.
-        5. The client has not as many processes as it may have.
-        6. What is about to be started is recorded durably.
-        7. The session is held, and the order sent.
+        5. The server's token holds what CreateProcessAsUser demands.
+        6. The client has not as many processes as it may have.
+        7. What is about to be started is recorded durably.
+        8. The session is held, and the order sent.
 
         Returns:
             the process to be, and the number of its record.
@@ -82,6 +84,7 @@ class Starts:
             with self._refusing(subject, plan.deed, None):
                 token = duplicate_token(subject.token, type=TokenType.PRIMARY)
                 acts.require_primary(token)
+                acts.who_may.require_policy(subject, Act.START)
                 identity = self._identity(token)
                 acts.require_may_start()
                 self._take_place(identity.uid, means.processes_per_client)
