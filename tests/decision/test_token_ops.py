@@ -14,6 +14,7 @@ from stead.decision.token_ops import (
     adjust_groups,
     adjust_privileges,
     duplicate_token,
+    effective_part,
 )
 from stead.errors import (
     BadImpersonationLevelError,
@@ -199,3 +200,29 @@ def test_adjusting_groups_never_adds_a_sid(who, enable):
             continue
         assert after.enabled_sids <= present
         assert not after.enabled_sids & {g.sid for g in who.groups if g.is_deny_only}
+
+
+# --- what is effective ------------------------------------------------------------
+
+
+def test_what_is_disabled_is_left_out_and_deny_only_stays():
+    off = TokenGroup(INTERNS, GroupAttributes.NONE)
+    who = replace(
+        token(TokenGroup(STAFF), off, TokenGroup(EDITORS, DENY_ONLY)),
+        privileges=(
+            TokenPrivilege(BACKUP, PrivilegeAttributes.ENABLED),
+            TokenPrivilege(DEBUG, PrivilegeAttributes.NONE),
+        ),
+    )
+    part = effective_part(who)
+    assert who.groups[:1] + who.groups[2:] == part.groups
+    assert [BACKUP] == [entry.privilege for entry in part.privileges]
+
+
+@given(tokens())
+def test_the_effective_part_matches_what_the_token_matches(who):
+    part = effective_part(who)
+    assert who.enabled_sids == part.enabled_sids
+    assert who.deny_sids == part.deny_sids
+    assert who.enabled_privileges == part.enabled_privileges
+    assert part == effective_part(part)

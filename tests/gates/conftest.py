@@ -17,7 +17,7 @@ from stead.errors import AccessDeniedError, LogonFailureError, OperationFailedEr
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.server import PipeGate
-from stead.model.token import ImpersonationLevel
+from stead.model.quality_of_service import QualityOfService
 
 
 def pytest_runtest_setup(item):
@@ -28,10 +28,10 @@ def pytest_runtest_setup(item):
 class Desk:
     """A conversation that answers a few operations and remembers what it did."""
 
-    def __init__(self, house, evidence, level, correlation):
+    def __init__(self, house, evidence, quality, correlation):
         self.house = house
         self.evidence = evidence
-        self.level = level
+        self.quality = quality
         self.correlation = correlation
         self.is_closed = False
 
@@ -112,7 +112,7 @@ class House:
     async def admit(
         self,
         evidence: PeerEvidence,
-        level: ImpersonationLevel,
+        quality: QualityOfService,
         correlation: str | None,
     ) -> Desk:
         if evidence.uid in self.slow:
@@ -122,7 +122,7 @@ class House:
             raise LogonFailureError
         if self.admit_error is not None:
             raise self.admit_error
-        desk = Desk(self, evidence, level, correlation)
+        desk = Desk(self, evidence, quality, correlation)
         self.desks.append(desk)
         return desk
 

@@ -137,6 +137,23 @@ def test_a_raised_level_is_refused_at_both_ends():
         client.receive_data(frame(WELCOME))
 
 
+@pytest.mark.parametrize(
+    ("stated", "granted"),
+    [
+        (Hello(version=1), {"tracking": "dynamic"}),
+        (Hello(version=1, effective_only=True), {"effective_only": False}),
+    ],
+)
+def test_a_server_takes_no_more_than_the_client_gave(stated, granted):
+    client = PipeProtocol(Role.CLIENT)
+    client.send(stated)
+    welcome = Welcome(
+        version=1, server="s", account="a", level="impersonation", **granted
+    )
+    with pytest.raises(RemoteProtocolError, match="takes more"):
+        client.receive_data(frame(welcome))
+
+
 def test_reading_in_steps_is_what_receiving_at_once_is():
     server = talking(Role.SERVER)
     ask = Request(id=1, operation="x")

@@ -20,6 +20,7 @@ from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.frames import FrameReader, write_frame
 from stead.gates.pipe.messages import SERVER_MESSAGES
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 HELLO = write_frame(b'{"type":"hello","version":1}', 4096)
@@ -82,21 +83,26 @@ def running(scenario):
 
 
 def test_a_client_states_its_level_and_correlation_and_is_told_who_it_is(opened):
+    stated = QualityOfService(ImpersonationLevel.IDENTIFICATION, Tracking.DYNAMIC)
+
     async def scenario():
         async with opened() as (gate, house):
             server = await AsyncPipeClient.connect(
                 gate.path,
                 level=ImpersonationLevel.IDENTIFICATION,
+                tracking=Tracking.DYNAMIC,
+                effective_only=True,
                 correlation="job-7",
             )
             async with server:
                 assert "desk" == server.server
                 assert f"uid-{os.geteuid()}" == server.account
                 assert ImpersonationLevel.IDENTIFICATION is server.level
+                assert stated == server.quality_of_service
                 assert {"a": [1, "é"]} == await server.call("echo", a=[1, "é"])
                 assert b"\x00\xff content" == await server.call("file")
             (desk,) = house.desks
-            assert "job-7" == desk.correlation
+            assert ("job-7", stated) == (desk.correlation, desk.quality)
             await house.until(lambda: desk.is_closed and gate.clients == 0)
 
     running(scenario)

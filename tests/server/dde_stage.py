@@ -4,10 +4,11 @@ import asyncio
 import threading
 from contextlib import contextmanager, suppress
 
-from stead.gates.dde.ports import AdviseKind, QualityOfService
+from stead.gates.dde.ports import AdviseKind
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.explicit_access import allow
+from stead.model.quality_of_service import QualityOfService
 from stead.server.dde import DdeDesk, DdeRights
 
 ALICE, BOB, STRANGER = 70001, 70002, 70999

@@ -23,12 +23,13 @@ from stead.errors import (
     PrivilegeNotHeldError,
     SteadError,
 )
-from stead.gates.dde.ports import DdeData, QualityOfService, Tracking
+from stead.gates.dde.ports import DdeData
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.ports import public_refusal
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import allow, deny
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
 from stead.model.well_known import ADMINISTRATORS, SYSTEM_LEVEL
 from stead.monitor import context

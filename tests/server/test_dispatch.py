@@ -19,6 +19,7 @@ from stead.errors import (
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.privilege import Privilege
+from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.monitor.context import effective_token
@@ -260,10 +261,10 @@ def test_a_conversation_runs_calls_on_handlers_threads_and_ties_their_records(
 
     async def talk():
         conversation = await server.reception.admit(
-            evidence, ImpersonationLevel.IMPERSONATION, "mine"
+            evidence, QualityOfService(effective_only=False), "mine"
         )
         answers = [await conversation.call("act", {}) for _ in range(2)]
-        about = conversation.account, conversation.level
+        about = conversation.account, conversation.quality.level
         await conversation.close()
         return answers, about
 

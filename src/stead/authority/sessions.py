@@ -21,6 +21,7 @@ from stead.authority import tokens
 from stead.authority.identity import Identity, identify_again, require_logon_right
 from stead.authority.ports import AccountStore
 from stead.decision.principals import sids_of
+from stead.decision.token_ops import effective_part
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
@@ -63,6 +64,7 @@ class Session:
         identity: who its client was when it was opened; None for the server's own and
             for a client that came as nobody, who can lose nothing.
         generation: the store's when the account was looked at last.
+        same_at: the store's when the account was last seen to have gained nothing.
         lease_ends: monotonic nanoseconds.
         epoch: how often leases had been expired when this one was given.
         holds: how many hold it.
@@ -76,6 +78,7 @@ class Session:
     generation: int
     lease_ends: int
     epoch: int
+    same_at: int
     holds: int = 1
     endings: list[Ending] = field(default_factory=list)
 
@@ -114,6 +117,7 @@ class Sessions:
         package: str,
         authenticated_by: str,
         origin: Luid = NO_LUID,
+        effective_only: bool = False,
     ) -> Session:
         """Open a session for somebody who was authenticated, and build its token.
 
@@ -125,6 +129,7 @@ class Sessions:
             package: what authenticated the client.
             authenticated_by: who vouches for it.
             origin: the session that had its credentials.
+            effective_only: whether the token holds what is enabled and nothing else.
         """
         logon_id = self._store.allocate_luid()
         token = tokens.client_token(
@@ -134,6 +139,8 @@ class Sessions:
             token_id=self._store.allocate_luid(),
             origin=origin,
         )
+        if effective_only:
+            token = effective_part(token)
         is_known = token.user == identity.user  # a client may come as nobody
         record = LogonRecord(
             logon_id=logon_id,
@@ -184,6 +191,7 @@ class Sessions:
             generation=0 if identity is None else identity.generation,
             lease_ends=self._monotonic() + LEASE,
             epoch=self._epoch,
+            same_at=0 if identity is None else identity.generation,
         )
         with self._locked():
             self._live[record.logon_id] = session
@@ -208,6 +216,37 @@ class Sessions:
         if self._monotonic() >= session.lease_ends or session.epoch != self._epoch:
             self._renew(session)
         return session
+
+    def is_up_to_date(self, token: AccessToken) -> bool:
+        """Tell whether a new logon would give the client what its session has.
+
+        A session that has ended counts as such: whoever ended it meant it.
+
+        Raises:
+            StoreUnavailableError: the store cannot say.
+        """
+        session = self._live.get(token.logon_id)
+        if session is None or session.identity is None:
+            return True
+        generation = self._store.generation()
+        if generation == session.same_at:
+            return True
+        try:
+            by_now = identify_again(self._store, session.identity)
+        except (AccountDisabledError, UnknownAccountError, TooManyGroupsError):
+            return True  # and whoever acts in it is told
+        begun = session.token
+        made = tokens.client_token(
+            by_now,
+            level=begun.level,
+            logon_id=begun.logon_id,
+            token_id=begun.token_id,
+            origin=begun.origin,
+        )
+        is_same = begun in (made, effective_part(made))
+        if is_same:
+            session.same_at = generation
+        return is_same
 
     def require_live(self, token: AccessToken) -> None:
         """Return if the token's session lives; raises as `of` does."""

@@ -16,7 +16,8 @@ from stead.cli.asking import Level
 from stead.cli.output import JsonFlag, errors_are_lines, show
 from stead.errors import InvalidRequestError
 from stead.gates.dde.client import ClientConversation, DdeClient
-from stead.gates.dde.ports import AdviseKind, DdeData, QualityOfService
+from stead.gates.dde.ports import AdviseKind, DdeData
+from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
 
 # What only reads needs no more than to be known; what acts may have to be the client.

@@ -126,6 +126,21 @@ def adjust_groups(token: AccessToken, changes: Mapping[Sid, bool]) -> AccessToke
     )
 
 
+def effective_part(token: AccessToken) -> AccessToken:
+    """Return the token with what is enabled and nothing else.
+
+    What a client gives "effective only" (Win32: SECURITY_QUALITY_OF_SERVICE,
+    DuplicateToken's EffectiveOnly). Groups that are held for deny entries alone stay:
+    without them an entry that denies would not match.
+    """
+    return replace(
+        token,
+        groups=tuple(g for g in token.groups if g.is_enabled or g.is_deny_only),
+        privileges=tuple(p for p in token.privileges if p.is_enabled),
+        security=None,
+    )
+
+
 def _is_removed(entry: TokenPrivilege) -> bool:
     return bool(entry.attributes & PrivilegeAttributes.REMOVED)
 

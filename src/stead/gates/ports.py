@@ -18,7 +18,7 @@ from stead.errors import (
     ServerUnavailableError,
     SteadError,
 )
-from stead.model.token import ImpersonationLevel
+from stead.model.quality_of_service import QualityOfService
 
 EvidenceT_contra = TypeVar("EvidenceT_contra", contravariant=True)
 
@@ -32,8 +32,8 @@ class Conversation(Protocol):
         ...
 
     @property
-    def level(self) -> ImpersonationLevel:
-        """The level granted; never above the one that the client stated."""
+    def quality(self) -> QualityOfService:
+        """What was granted; never more than the client stated."""
         ...
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
@@ -53,14 +53,14 @@ class Admit(Protocol[EvidenceT_contra]):
     def __call__(
         self,
         evidence: EvidenceT_contra,
-        level: ImpersonationLevel,
+        quality: QualityOfService,
         correlation: str | None,
     ) -> Awaitable[Conversation]:
         """Admit a client.
 
         Args:
             evidence: what the gate saw for itself about the peer.
-            level: the level that the client states.
+            quality: what the client lets be done with its identity.
             correlation: the client's own name for this conversation, unverified.
 
         Raises:

@@ -40,6 +40,7 @@ from stead.model.logon_record import LogonType, sub_status
 from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import SENSITIVE, Privilege
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.secret import Secret
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -101,7 +102,7 @@ class Admission:
     sleep: Callable[[float], None]
 
     def admit_peer(
-        self, peer: PosixIdentity, *, level: ImpersonationLevel, arrival: Arrival
+        self, peer: PosixIdentity, *, quality: QualityOfService, arrival: Arrival
     ) -> ClientContext:
         """Admit a local peer, whose ids the kernel vouches for.
 
@@ -112,7 +113,7 @@ class Admission:
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
             identity = identify_peer(self.store, peer)
-            return self._admit(identity, level=level, arrival=arrival)[1]
+            return self._admit(identity, quality, arrival)[1]
         except SteadError as error:
             number = self._refused(principal, arrival, error)
             failure = LogonFailureError()
@@ -137,7 +138,7 @@ class Admission:
         try:
             self._require_tcb()
             identity = identify_account(self.store, name, host=self.host)
-            return self._admit(identity, level=level, arrival=arrival)[1]
+            return self._admit(identity, _at(level), arrival)[1]
         except SteadError as error:
             self._refused(principal, arrival, error)
             raise
@@ -242,8 +243,8 @@ class Admission:
             try:
                 session, client = self._admit(
                     attempt.require(),
-                    level=ImpersonationLevel.IMPERSONATION,
-                    arrival=arrival,
+                    _at(ImpersonationLevel.IMPERSONATION),
+                    arrival,
                     origin=self.guard.process_token.logon_id,
                 )
                 return LogonSession(
@@ -284,8 +285,7 @@ class Admission:
     def _admit(
         self,
         identity: Identity,
-        *,
-        level: ImpersonationLevel,
+        quality: QualityOfService,
         arrival: Arrival,
         origin: Luid = NO_LUID,
     ) -> tuple[Session, ClientContext]:
@@ -296,7 +296,7 @@ class Admission:
         """
         require_logon_right(identity)
         granted = granted_level(
-            level, self.guard.process_token, user=identity.user, origin=origin
+            quality.level, self.guard.process_token, user=identity.user, origin=origin
         )
         session = self.sessions.open(
             identity,
@@ -304,11 +304,15 @@ class Admission:
             package=arrival.package,
             authenticated_by=arrival.authenticated_by,
             origin=origin,
+            effective_only=quality.effective_only,
         )
-        logon_id, subject = session.record.logon_id, _subject(session, arrival)
+        logon_id = session.record.logon_id
+        subject = _subject(session, arrival, effective_only=quality.effective_only)
         try:
             self.guard.recorder.record(
-                AuditEvent.LOGON, subject, detail=_logon_detail(session, granted, level)
+                AuditEvent.LOGON,
+                subject,
+                detail=_logon_detail(session, granted, quality),
             )
             self.sessions.on_end(
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
@@ -363,7 +367,11 @@ def _nobody(principal: Principal, arrival: Arrival) -> Subject:
     )
 
 
-def _subject(session: Session, arrival: Arrival) -> Subject:
+def _at(level: ImpersonationLevel) -> QualityOfService:
+    return QualityOfService(level, effective_only=False)
+
+
+def _subject(session: Session, arrival: Arrival, *, effective_only: bool) -> Subject:
     record = session.record
     return Subject(
         session.token,
@@ -372,15 +380,19 @@ def _subject(session: Session, arrival: Arrival) -> Subject:
         peer=arrival.peer,
         correlation=arrival.correlation,
         authenticated_by=arrival.authenticated_by,
+        effective_only=effective_only,
     )
 
 
 def _logon_detail(
-    session: Session, level: ImpersonationLevel, stated: ImpersonationLevel
+    session: Session, level: ImpersonationLevel, stated: QualityOfService
 ) -> dict[str, str]:
-    record = session.record
-    lowered = {} if level is stated else {"stated level": stated.name.lower()}
-    return lowered | {
+    record, more = session.record, {}
+    if level is not stated.level:
+        more["stated level"] = stated.level.name.lower()
+    if stated.tracking is Tracking.DYNAMIC:
+        more["tracking"] = stated.tracking.value
+    return more | {
         "logon type": record.logon_type.name.lower(),
         "package": record.package,
         "level": level.name.lower(),

@@ -19,14 +19,15 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.audit_record import AuditEvent
+from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.sid import Sid
-from stead.model.token import ImpersonationLevel
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.server.client_context import ClientContext
 from stead.server.operations import Operation, Operations
+from stead.server.visitor import Visitor
 
 _log: Final = logging.getLogger("stead.server")
 
@@ -174,12 +175,12 @@ class ServerConversation:
 
     def __init__(
         self,
-        client: ClientContext,
+        visitor: Visitor,
         dispatcher: Dispatcher,
         handlers: Executor,
         turns: asyncio.Semaphore,
     ) -> None:
-        self._client = client
+        self._visitor = visitor
         self._dispatcher = dispatcher
         self._handlers = handlers
         self._turns = turns
@@ -188,24 +189,27 @@ class ServerConversation:
     @property
     def account(self) -> str:
         """The client's account, as the server names it."""
-        return self._client.name
+        return self._visitor.account
 
     @property
-    def level(self) -> ImpersonationLevel:
-        """The level granted."""
-        return self._client.level
+    def quality(self) -> QualityOfService:
+        """What was granted."""
+        return self._visitor.quality
 
     async def call(self, operation: str, arguments: Mapping[str, Any]) -> Any:
         """Run one operation on a handler's thread; raises as `Dispatcher.run` does."""
-        subject = self._client.subject
-        correlation = f"{subject.correlation}.{next(self._requests)}"
-        client = self._client.with_correlation(correlation)
-        loop = asyncio.get_running_loop()
+        loop, number = asyncio.get_running_loop(), next(self._requests)
         async with self._turns:
             return await loop.run_in_executor(
-                self._handlers, self._dispatcher.run, client, operation, arguments
+                self._handlers, self._run, number, operation, arguments
             )
+
+    def _run(self, number: int, operation: str, arguments: Mapping[str, Any]) -> Any:
+        client = self._visitor.now()
+        correlation = f"{client.subject.correlation}.{number}"
+        request = client.with_correlation(correlation)
+        return self._dispatcher.run(request, operation, arguments)
 
     async def close(self) -> None:
         """End the client's session."""
-        self._client.close()
+        self._visitor.leave()

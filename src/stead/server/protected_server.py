@@ -21,6 +21,7 @@ from stead.model.decision import AccessDecision
 from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
+from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -289,7 +290,8 @@ class ProtectedServer:
             LogonFailureError: it is not admitted; the trail says why.
         """
         arrival = Arrival(gate, description, new_correlation(), "peer", "kernel")
-        return self._open.admission.admit_peer(peer, level=level, arrival=arrival)
+        quality = QualityOfService(level, effective_only=False)
+        return self._open.admission.admit_peer(peer, quality=quality, arrival=arrival)
 
     def log_on(
         self,

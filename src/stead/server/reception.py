@@ -10,10 +10,11 @@ from functools import partial
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import PosixIdentity
-from stead.model.token import ImpersonationLevel
+from stead.model.quality_of_service import QualityOfService
 from stead.monitor.recorder import Recorder
 from stead.server.admission import Admission, Arrival, new_correlation
 from stead.server.dispatch import Dispatcher, ServerConversation, Turns
+from stead.server.visitor import Visitor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Reception:
     recorder: Recorder
 
     async def admit(
-        self, evidence: PeerEvidence, level: ImpersonationLevel, correlation: str | None
+        self, evidence: PeerEvidence, quality: QualityOfService, correlation: str | None
     ) -> ServerConversation:
         """Admit a pipe's peer (`stead.gates.ports.Admit`).
 
@@ -50,11 +51,14 @@ class Reception:
             "kernel",
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
-        door = partial(self.admission.admit_peer, peer, level=level, arrival=arrival)
+        door = partial(
+            self.admission.admit_peer, peer, quality=quality, arrival=arrival
+        )
         loop = asyncio.get_running_loop()
         client = await loop.run_in_executor(self.handlers, door)
         turns = self.turns.of(client.sid)
-        return ServerConversation(client, self.dispatcher, self.handlers, turns)
+        visitor = Visitor(client, quality, door, self.admission.sessions)
+        return ServerConversation(visitor, self.dispatcher, self.handlers, turns)
 
     def turned_away(self, count: int, last: str) -> None:
         """Record in aggregate whom a gate did not let in (`stead.gates.ports`).

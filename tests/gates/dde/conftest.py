@@ -15,10 +15,11 @@ from stead.errors import (
 )
 from stead.gates.dde.limits import DdeLimits
 from stead.gates.dde.messages import SERVER_MESSAGES, write_message
-from stead.gates.dde.ports import DdeData, QualityOfService, Tracking
+from stead.gates.dde.ports import DdeData
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.frames import FrameReader, write_frame
 from stead.gates.pipe.limits import PipeLimits
+from stead.model.quality_of_service import QualityOfService, Tracking
 
 
 class Side:

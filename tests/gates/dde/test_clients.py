@@ -26,8 +26,9 @@ from stead.errors import (
 from stead.gates.dde.async_client import AsyncDdeClient
 from stead.gates.dde.client import DdeClient
 from stead.gates.dde.messages import Goodbye, Hello, Welcome, write_message
-from stead.gates.dde.ports import AdviseKind, QualityOfService
+from stead.gates.dde.ports import AdviseKind
 from stead.gates.pipe.frames import write_frame
+from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
 
 MODEST = QualityOfService(level=ImpersonationLevel.IDENTIFICATION)

@@ -35,8 +35,8 @@ from stead.gates.dde.messages import (
     Unadvise,
     Value,
 )
-from stead.gates.dde.ports import QualityOfService, Tracking
 from stead.gates.pipe.protocol import Role
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 VALUE = Value(plain="12")

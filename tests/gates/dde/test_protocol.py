@@ -40,11 +40,11 @@ from stead.gates.dde.messages import (
     Welcome,
     write_message,
 )
-from stead.gates.dde.ports import QualityOfService
 from stead.gates.dde.protocol import LINKS, DdeProtocol, LinkState
 from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.protocol import Role
+from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
 
 HELLO = Hello(version=1)

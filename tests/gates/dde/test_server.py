@@ -37,7 +37,8 @@ from stead.gates.dde.messages import (
     Unadvise,
     Value,
 )
-from stead.gates.dde.ports import AdviseKind, DdeData, QualityOfService, Tracking
+from stead.gates.dde.ports import AdviseKind, DdeData
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 HELLO = Hello(version=1)

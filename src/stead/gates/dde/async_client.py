@@ -34,8 +34,9 @@ from stead.gates.dde.messages import (
     qos_of,
     value_of,
 )
-from stead.gates.dde.ports import AdviseKind, DdeData, QualityOfService
+from stead.gates.dde.ports import AdviseKind, DdeData
 from stead.gates.pipe.calling import ServerUid, attempt, refuse_wrong_server
+from stead.model.quality_of_service import QualityOfService
 
 _RETRY_SECONDS: Final = 0.01
 _TIMED_OUT: Final = "the server did not answer in time"

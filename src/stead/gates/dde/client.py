@@ -37,9 +37,10 @@ from stead.gates.dde.messages import (
     qos_of,
     value_of,
 )
-from stead.gates.dde.ports import AdviseKind, DdeData, QualityOfService
+from stead.gates.dde.ports import AdviseKind, DdeData
 from stead.gates.dde.wire import Wire
 from stead.gates.pipe.calling import ServerUid, attempt, refuse_wrong_server
+from stead.model.quality_of_service import QualityOfService
 
 _TIMEVAL: Final = struct.Struct("@ll")
 

@@ -35,12 +35,13 @@ from stead.gates.dde.messages import (
     qos_fields,
     qos_of,
 )
-from stead.gates.dde.ports import DdeHost, QualityOfService
+from stead.gates.dde.ports import DdeHost
 from stead.gates.dde.protocol import DdeProtocol, LinkState
 from stead.gates.dde.talk import Talk
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import Role
 from stead.gates.pipe.shares import Share
+from stead.model.quality_of_service import QualityOfService
 
 logger = logging.getLogger(__name__)
 

@@ -44,8 +44,8 @@ from stead.gates.dde.messages import (
     Unadvise,
     qos_of,
 )
-from stead.gates.dde.ports import QualityOfService, Tracking
 from stead.gates.pipe.protocol import Role
+from stead.model.quality_of_service import QualityOfService
 
 
 class Event(Enum):
@@ -307,12 +307,7 @@ class Conversation:
 
     def _fault_of_grant(self, granted: QualityOfService) -> str:
         # The client sets these; a server may take less and never more.
-        is_more = (
-            granted.level > self.qos.level
-            or (granted.tracking, self.qos.tracking)
-            == (Tracking.DYNAMIC, Tracking.STATIC)
-            or (self.qos.effective_only and not granted.effective_only)
-        )
+        is_more = granted.exceeds(self.qos)
         return "the quality of service was raised" if is_more else ""
 
     def _fault_of_asking(self, message: Asking, event: Event) -> str:

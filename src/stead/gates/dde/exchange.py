@@ -44,9 +44,10 @@ from stead.gates.dde.messages import (
     qos_fields,
     write_message,
 )
-from stead.gates.dde.ports import AdviseKind, QualityOfService
+from stead.gates.dde.ports import AdviseKind
 from stead.gates.dde.protocol import DdeProtocol, LinkState
 from stead.gates.pipe.protocol import Role
+from stead.model.quality_of_service import QualityOfService
 
 _SILENT: Final = frozenset({LinkState.BROKEN, LinkState.CLOSED})
 _STANDING: Final = frozenset({ConversationState.CONNECTING, ConversationState.TALKING})

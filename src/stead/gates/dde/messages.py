@@ -15,11 +15,17 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 
 from stead.errors import InvalidMessageError, InvalidRequestError, RemoteProtocolError
-from stead.gates.dde.ports import DdeData, QualityOfService, Tracking
+from stead.gates.dde.ports import DdeData
 from stead.gates.dde.values import plain_copy
 from stead.gates.pipe.limits import PipeLimits
-from stead.gates.pipe.messages import Correlation, LevelName, level_name
+from stead.gates.pipe.messages import (
+    Correlation,
+    LevelName,
+    TrackingName,
+    level_name,
+)
 from stead.gates.pipe.messages import read_message as read_bounded
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 VERSION: Final = 1
@@ -35,7 +41,6 @@ Format: TypeAlias = Annotated[
 ]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
 KindName: TypeAlias = Literal["hot", "warm"]
-TrackingName: TypeAlias = Literal["static", "dynamic"]
 AckName: TypeAlias = Literal["ack", "busy", "nack"]
 
 

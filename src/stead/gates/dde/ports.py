@@ -18,18 +18,11 @@ from typing import Any, Final, Protocol, Self
 
 from stead.gates.dde.values import plain_copy
 from stead.gates.pipe.peer import PeerEvidence
-from stead.model.token import ImpersonationLevel
+from stead.model.quality_of_service import QualityOfService
 
 TEXT: Final = "text"
 BYTES: Final = "bytes"
 JSON: Final = "json"
-
-
-class Tracking(Enum):
-    """Whether the server knows the client as it was, or as it is by now."""
-
-    STATIC = "static"
-    DYNAMIC = "dynamic"
 
 
 class AdviseKind(Enum):
@@ -37,21 +30,6 @@ class AdviseKind(Enum):
 
     HOT = "hot"
     WARM = "warm"
-
-
-@dataclass(frozen=True, slots=True)
-class QualityOfService:
-    """What a server may do with a client's identity; the defaults are Windows's.
-
-    Attributes:
-        level: how far it may use it.
-        tracking: as it was when the conversation began, or as it is by now.
-        effective_only: whether groups and privileges that are disabled stay so.
-    """
-
-    level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION
-    tracking: Tracking = Tracking.STATIC
-    effective_only: bool = True
 
 
 @dataclass(frozen=True, slots=True)

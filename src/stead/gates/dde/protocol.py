@@ -35,9 +35,9 @@ from stead.gates.dde.messages import (
     read_message,
     write_message,
 )
-from stead.gates.dde.ports import QualityOfService
 from stead.gates.pipe.frames import FrameReader, write_frame
 from stead.gates.pipe.protocol import Role
+from stead.model.quality_of_service import QualityOfService
 
 
 class LinkState(Enum):

@@ -37,8 +37,10 @@ from stead.gates.pipe.messages import (
     Welcome,
     level_of,
     plain,
+    quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 _READ_SIZE: Final = 1 << 16
@@ -74,6 +76,8 @@ class AsyncPipeClient:
         path: str | os.PathLike[str],
         *,
         level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
+        tracking: Tracking = Tracking.STATIC,
+        effective_only: bool = False,
         server_uid: ServerUid = None,
         timeout: float | None = 30.0,  # noqa: ASYNC109 - kept for every later call
         correlation: str | None = None,
@@ -82,6 +86,7 @@ class AsyncPipeClient:
 
         Arguments and errors are those of `PipeClient.connect`.
         """
+        quality = QualityOfService(level, tracking, effective_only)
         connected = socket.socket(socket.AF_UNIX)
         try:
             connected.settimeout(0.0)
@@ -91,7 +96,7 @@ class AsyncPipeClient:
                     await asyncio.sleep(_RETRY_SECONDS)
                 refuse_wrong_server(connected, server_uid)
                 client = cls(connected, timeout)
-                await client._greet(hello(level, correlation))
+                await client._greet(hello(quality, correlation))
         except TimeoutError as error:
             connected.close()
             raise RequestTimeoutError("the server did not answer in time") from error
@@ -114,6 +119,11 @@ class AsyncPipeClient:
     def level(self) -> ImpersonationLevel:
         """The level that the server granted; never above the one stated."""
         return level_of(self._admitted)
+
+    @property
+    def quality_of_service(self) -> QualityOfService:
+        """What the server was given; never more than was stated."""
+        return quality_of(self._admitted)
 
     async def call(self, operation: str, /, **arguments: Any) -> Any:
         """Ask for one operation and wait for its value.

@@ -27,7 +27,7 @@ from stead.gates.pipe.messages import (
     level_name,
 )
 from stead.gates.pipe.peer import peer_credentials
-from stead.model.token import ImpersonationLevel
+from stead.model.quality_of_service import QualityOfService
 
 ServerUid: TypeAlias = int | Collection[int] | None
 
@@ -93,9 +93,15 @@ def refuse_wrong_server(connected: socket.socket, server_uid: ServerUid) -> None
         )
 
 
-def hello(level: ImpersonationLevel, correlation: str | None) -> Hello:
+def hello(quality: QualityOfService, correlation: str | None) -> Hello:
     """Return a client's first message."""
-    return Hello(version=VERSION, level=level_name(level), correlation=correlation)
+    return Hello(
+        version=VERSION,
+        level=level_name(quality.level),
+        tracking=quality.tracking.value,
+        effective_only=quality.effective_only,
+        correlation=correlation,
+    )
 
 
 def welcome_of(message: Message) -> Welcome:

@@ -39,8 +39,10 @@ from stead.gates.pipe.messages import (
     Welcome,
     level_of,
     plain,
+    quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 _READ_SIZE: Final = 1 << 16
@@ -71,6 +73,8 @@ class PipeClient:
         path: str | os.PathLike[str],
         *,
         level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
+        tracking: Tracking = Tracking.STATIC,
+        effective_only: bool = False,
         server_uid: ServerUid = None,
         timeout: float | None = 30.0,
         correlation: str | None = None,
@@ -80,6 +84,9 @@ class PipeClient:
         Args:
             path: the pipe.
             level: what the server may do with the client's identity.
+            tracking: whether the server knows the client as it is at this moment, or
+                as it is by then, at each call: what its account gains counts.
+            effective_only: whether groups and privileges that are disabled stay so.
             server_uid: the uid or uids that may listen; root and our own if None.
             timeout: seconds for connecting, and for each call later.
             correlation: a name for this conversation in the server's trail.
@@ -91,6 +98,7 @@ class PipeClient:
             ServerClosedError: the server says goodbye instead.
             RequestTimeoutError: the server does not answer in time.
         """
+        quality = QualityOfService(level, tracking, effective_only)
         connected = socket.socket(socket.AF_UNIX)
         try:
             # A timeout of Python's own would make the socket non-blocking, and a
@@ -101,7 +109,7 @@ class PipeClient:
             _connect(connected, path)
             refuse_wrong_server(connected, server_uid)
             client = cls(connected, timeout)
-            client._greet(hello(level, correlation))
+            client._greet(hello(quality, correlation))
         except BaseException:
             connected.close()
             raise
@@ -121,6 +129,11 @@ class PipeClient:
     def level(self) -> ImpersonationLevel:
         """The level that the server granted; never above the one stated."""
         return level_of(self._admitted)
+
+    @property
+    def quality_of_service(self) -> QualityOfService:
+        """What the server was given; never more than was stated."""
+        return quality_of(self._admitted)
 
     def call(self, operation: str, /, **arguments: Any) -> Any:
         """Ask for one operation and wait for its value.

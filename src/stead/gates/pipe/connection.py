@@ -35,7 +35,7 @@ from stead.gates.pipe.messages import (
     Welcome,
     is_small,
     level_name,
-    level_of,
+    quality_of,
 )
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
@@ -175,7 +175,7 @@ class Connection:
                 if self._is_stopping:
                     return None
                 self._admitting = asyncio.ensure_future(
-                    admit(self.evidence, level_of(hello), hello.correlation)
+                    admit(self.evidence, quality_of(hello), hello.correlation)
                 )
                 return await self._admitting
         except Exception as error:  # noqa: BLE001 - the outermost loop of a client
@@ -188,7 +188,9 @@ class Connection:
             version=VERSION,
             server=self._name,
             account=conversation.account,
-            level=level_name(conversation.level),
+            level=level_name(conversation.quality.level),
+            tracking=conversation.quality.tracking.value,
+            effective_only=conversation.quality.effective_only,
         )
         await self._send(welcome)
 

@@ -19,6 +19,7 @@ import msgspec
 
 from stead.errors import InvalidMessageError, RemoteProtocolError
 from stead.gates.pipe.limits import PipeLimits
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 VERSION: Final = 1
@@ -41,6 +42,8 @@ LevelName: TypeAlias = Literal[
     "anonymous", "identification", "impersonation", "delegation"
 ]
 
+TrackingName: TypeAlias = Literal["static", "dynamic"]
+
 
 class _Message(
     msgspec.Struct,
@@ -53,10 +56,12 @@ class _Message(
 
 
 class Hello(_Message, tag="hello", frozen=True, kw_only=True):
-    """The client's first word: the protocol's version and the level it grants."""
+    """The client's first word: the protocol's version, and what it lets be done."""
 
     version: Id
     level: LevelName = "impersonation"
+    tracking: TrackingName = "static"
+    effective_only: bool = False
     correlation: Correlation | None = None
 
 
@@ -77,6 +82,8 @@ class Welcome(_Message, tag="welcome", frozen=True, kw_only=True):
     server: Name
     account: Name
     level: LevelName
+    tracking: TrackingName = "static"
+    effective_only: bool = False
 
 
 class Result(_Message, tag="result", frozen=True, kw_only=True):
@@ -132,6 +139,13 @@ def level_name(level: ImpersonationLevel) -> LevelName:
 def level_of(message: Hello | Welcome) -> ImpersonationLevel:
     """Return the level that a message names."""
     return ImpersonationLevel[message.level.upper()]
+
+
+def quality_of(message: Hello | Welcome) -> QualityOfService:
+    """Return what a message lets be done with the client's identity."""
+    return QualityOfService(
+        level_of(message), Tracking(message.tracking), message.effective_only
+    )
 
 
 def result(number: int, value: object) -> Result:

@@ -32,6 +32,7 @@ from stead.gates.pipe.messages import (
     Result,
     Welcome,
     level_of,
+    quality_of,
     read_message,
     write_message,
 )
@@ -252,6 +253,8 @@ class PipeProtocol:
         # The client sets the level; a server may take less and never more.
         if self._hello is None or level_of(welcome) > level_of(self._hello):
             return "the level was raised"
+        if quality_of(welcome).exceeds(quality_of(self._hello)):
+            return "the server takes more than the client gave"
         return ""
 
     def _is_awaited(self, answer: Result | Refusal) -> bool:

@@ -16,8 +16,9 @@ from stead.errors import (
     NoConversationError,
     SteadError,
 )
-from stead.gates.dde.ports import AdviseKind, DdeData, QualityOfService
+from stead.gates.dde.ports import AdviseKind, DdeData
 from stead.model.audit_record import AuditEvent
+from stead.model.quality_of_service import QualityOfService
 from stead.monitor.guard import Guard
 from stead.monitor.recorder import Parts
 from stead.server.dde.advises import Advise, Bell, Rounds

@@ -31,13 +31,13 @@ from stead.errors import (
     NoConversationError,
     UnknownObjectError,
 )
-from stead.gates.dde.ports import QualityOfService, Tracking
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.posix_identity import PosixIdentity
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
@@ -190,7 +190,7 @@ class DdeDesk:
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
         admit = partial(
-            reception.admission.admit_peer, peer, level=qos.level, arrival=arrival
+            reception.admission.admit_peer, peer, quality=qos, arrival=arrival
         )
         begin = partial(self._begin, admit, qos, service, topic)
         begun = loop.run_in_executor(reception.handlers, begin)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from stead.gates.dde.ports import DdeData, QualityOfService
+from stead.gates.dde.ports import DdeData
+from stead.model.quality_of_service import QualityOfService
 from stead.monitor.recorder import Parts
 from stead.monitor.securable_object import SecurableObject
 from stead.server.client_context import ClientContext
