@@ -54,7 +54,9 @@ venv: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 # The two stamps: an installation is repeated only when what it depends on changes.
-$(VENV)/.installed: pyproject.toml setup.py src/stead/decision/_fast.c .ci/install
+TWINS := src/stead/decision/_fast.c src/stead/privileged/_switch.c
+
+$(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	.ci/install '$(PYTHON)' $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import trees
+from stead.privileged import credentials, trees
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.launching import Launcher
 from stead.privileged.orders import Order
@@ -38,6 +38,13 @@ def world():
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["native", "pure"])
+def switching(request, monkeypatch):
+    """Switch by the twin in C, where it was built, and by one call after another."""
+    if request.param == "pure":
+        monkeypatch.setattr(credentials, "TWIN", None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from stead.privileged import credentials
 from stead.privileged.credentials import ServerIdentity, ThreadCredentials
 from stead.privileged.syscalls import call
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("switching")]
 
 GUARD = 65530
 ALICE = PosixIdentity(70001, 70002, (70010, 70020))
@@ -183,3 +184,46 @@ def test_leaving_as_the_server_proves_it_and_changes_nothing(on_thread):
         return credentials.read() == server.credentials
 
     assert on_thread(act)
+
+
+# --- the twin -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        bytes(35),
+        bytes(37),
+        bytes(32) + (1).to_bytes(4, "little"),
+        bytes(32) + b"\xff\xff\xff\xff" + bytes(8),
+    ],
+)
+def test_what_is_no_packed_credentials_is_refused(packed):
+    twin = credentials.load()
+    assert twin is not None
+    whole = credentials.read().packed
+    for one in (lambda: twin.is_now(packed), lambda: twin.enter(packed, whole, 0)):
+        with pytest.raises(ValueError, match="no packed credentials"):
+            one()
+    with pytest.raises(ValueError, match="no packed credentials"):
+        twin.leave(whole, packed, 0)
+
+
+def test_the_twin_reads_what_is_read_one_after_another(on_thread):
+    def act(server):
+        twin, own = credentials.load(), server.credentials
+        others = [
+            replace(own, uids=(0, 0, 1)),
+            replace(own, gids=(1, 0, 0)),
+            replace(own, groups=(*own.groups, 70010)),
+            replace(own, effective=own.effective ^ (1 << 40)),
+            replace(own, effective=own.effective ^ 1),
+        ]
+        return twin.is_now(own.packed), [twin.is_now(one.packed) for one in others]
+
+    assert (True, [False] * 5) == on_thread(act)
+
+
+def test_without_a_twin_none_is_loaded():
+    assert credentials.load("stead.privileged._not_built") is None

@@ -55,4 +55,5 @@ def test_a_deep_stack_stops_the_naive_server_only(case, came, run_program, outco
     naive = run_program("deep.py", "naive", case)
     assert -signal.SIGABRT == naive.returncode
     assert "" == naive.stdout
-    assert [came, [[0, 0, 0]]] == outcome_of("deep.py", "ours", case)
+    for ours in ("ours", "pure"):
+        assert [came, [[0, 0, 0]]] == outcome_of("deep.py", ours, case)

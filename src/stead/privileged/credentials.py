@@ -16,6 +16,9 @@ server and refuses: nothing ran. Failing to leave ends the process: a thread tha
 neither is never let run on. Nested stays are composed in ``hardened_thread``; at
 this level entering twice is refused. Callers prove beforehand that the stack has room
 (``headroom``): a RecursionError in the middle would end the process too.
+
+What stands here is the reference. Where the twin in C was built, a switch is one call
+of it: the same system calls in the same order, with nothing in between.
 """
 
 from __future__ import annotations
@@ -23,8 +26,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from stead.errors import ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
@@ -35,6 +41,42 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _CAPABILITY_VERSION_3 = 0x2008_0522
+_FIXED: Final = struct.Struct("3I3IQI")
+_NOT_THE_SERVER: Final = "the thread is not the server now"
+_NOT_BACK: Final = "a thread could not become the server again"
+_SWITCHED: Final = "a thread was switched behind the back of its block"
+# As in the C.
+_NOT_WHO_WAS_EXPECTED: Final = -1
+_NOT_THE_SERVER_AGAIN: Final = -2
+_READS_BACK_OTHERWISE: Final = -3
+
+
+class Twin(Protocol):
+    """Switches in C, each of them whole (``_switch.c``)."""
+
+    def enter(self, client: bytes, server: bytes, seal: int, /) -> int:
+        """Become a client, or stay the server: 0, an errno, or a code above."""
+        ...
+
+    def leave(self, client: bytes, server: bytes, seal: int, /) -> int:
+        """Be the server again after a client: 0, or a code above."""
+        ...
+
+    def is_now(self, who: bytes, /) -> bool:
+        """Tell whether the kernel holds just this of the calling thread."""
+        ...
+
+
+def load(name: str = "stead.privileged._switch") -> Twin | None:
+    """Return the twin, or None if it was not built."""
+    try:
+        twin: Any = import_module(name)
+    except ImportError:
+        return None
+    return cast("Twin", twin)
+
+
+TWIN: Final = load()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +96,12 @@ class ThreadCredentials:
     groups: tuple[int, ...]
     effective: int
 
+    @property
+    def packed(self) -> bytes:
+        """All of it as the twin in C reads it."""
+        fixed = _FIXED.pack(*self.uids, *self.gids, self.effective, len(self.groups))
+        return fixed + struct.pack(f"{len(self.groups)}I", *self.groups)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
@@ -64,11 +112,17 @@ class ServerIdentity:
         guard: the uid and gid that stand as the real ones meanwhile.
         seal: the fourth argument of every switching call. The thread's filter denies
             those calls without it, so libc's and Python's own never pass.
+        packed: the credentials, as the twin reads them.
     """
 
     credentials: ThreadCredentials
     guard: int
     seal: int = field(repr=False)
+    packed: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Pack what the twin compares each time."""
+        object.__setattr__(self, "packed", self.credentials.packed)
 
 
 def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
@@ -88,16 +142,16 @@ def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
             f"no thread becomes uid {identity.uid}",
             advice="act as the server itself, in a block that says so",
         )
+    if TWIN is not None:
+        _enter_natively(identity, server, TWIN)
+        return
     if _three("getresuid") != server.credentials.uids:
-        raise ImpersonationRefusedError("the thread is not the server now")
+        raise ImpersonationRefusedError(_NOT_THE_SERVER)
     try:
         _become(identity, server)
     except OSError as error:
         restore(server)
-        raise ImpersonationRefusedError(
-            f"the kernel would not make this thread uid {identity.uid}: "
-            f"{words_of(error)}",
-        ) from error
+        raise _refusal(identity, error) from error
     except BaseException:
         restore(server)
         raise
@@ -117,14 +171,16 @@ def leave(identity: PosixIdentity | None, server: ServerIdentity) -> None:
         MemoryError, RecursionError: who the thread is could not be asked, and nothing
             is changed. Once the switch has begun these end the process like any other.
     """
-    if identity is None:
-        expected = server.credentials
-    else:
+    if TWIN is not None:
+        _leave_natively(identity, server, TWIN)
+        return
+    expected = server.credentials
+    if identity is not None:
         expected = client_credentials(identity, server)
     try:
         _require(expected)
     except OSError:  # pragma: no cover  # the process ends here
-        stop("a thread was switched behind the back of its block")
+        stop(_SWITCHED)
     if identity is not None:
         restore(server)
 
@@ -149,7 +205,18 @@ def restore(server: ServerIdentity) -> None:
         _switch_back(server)
         _require(server.credentials)
 
-    _prove(the_server_again, "a thread could not become the server again")
+    _prove(the_server_again, _NOT_BACK)
+
+
+def is_now(expected: ThreadCredentials) -> bool:
+    """Ask the kernel whether the calling thread is just this.
+
+    Raises:
+        OSError: the kernel did not say.
+    """
+    if TWIN is not None:
+        return TWIN.is_now(expected.packed)
+    return read() == expected
 
 
 def read() -> ThreadCredentials:
@@ -170,9 +237,13 @@ def client_credentials(
     identity: PosixIdentity, server: ServerIdentity
 ) -> ThreadCredentials:
     """Return what the kernel must read back while a thread is the client."""
+    return _client(identity, server.guard)
+
+
+def _client(identity: PosixIdentity, guard: int) -> ThreadCredentials:
     return ThreadCredentials(
-        uids=(server.guard, identity.uid, 0),
-        gids=(server.guard, identity.gid, 0),
+        uids=(guard, identity.uid, 0),
+        gids=(guard, identity.gid, 0),
         groups=identity.groups,
         effective=0,
     )
@@ -187,9 +258,57 @@ def stop(reason: str) -> NoReturn:  # pragma: no cover  # the process ends here
         os.abort()
 
 
+# --- natively: each switch is one call, in which nothing of Python's runs -----------
+
+
+@lru_cache(maxsize=256)
+def _packed_client(identity: PosixIdentity, guard: int) -> bytes:
+    return _client(identity, guard).packed
+
+
+def _enter_natively(
+    identity: PosixIdentity, server: ServerIdentity, twin: Twin
+) -> None:
+    client = _packed_client(identity, server.guard)
+    outcome = twin.enter(client, server.packed, server.seal)
+    if outcome == _NOT_WHO_WAS_EXPECTED:
+        raise ImpersonationRefusedError(_NOT_THE_SERVER)
+    if outcome == _NOT_THE_SERVER_AGAIN:  # pragma: no cover  # the process ends here
+        stop(_NOT_BACK)
+    if outcome:
+        is_errno = outcome != _READS_BACK_OTHERWISE
+        error = OSError(outcome, os.strerror(outcome)) if is_errno else _otherwise()
+        raise _refusal(identity, error) from error
+
+
+def _leave_natively(
+    identity: PosixIdentity | None, server: ServerIdentity, twin: Twin
+) -> None:
+    if identity is None:
+        outcome = 0 if twin.is_now(server.packed) else _NOT_WHO_WAS_EXPECTED
+    else:
+        client = _packed_client(identity, server.guard)
+        outcome = twin.leave(client, server.packed, server.seal)
+    if outcome:  # pragma: no cover  # the process ends here
+        stop(_SWITCHED if outcome == _NOT_WHO_WAS_EXPECTED else _NOT_BACK)
+
+
+# --- one call after another ---------------------------------------------------------
+
+
+def _refusal(identity: PosixIdentity, error: OSError) -> ImpersonationRefusedError:
+    return ImpersonationRefusedError(
+        f"the kernel would not make this thread uid {identity.uid}: {words_of(error)}"
+    )
+
+
 def _require(expected: ThreadCredentials) -> None:
     if read() != expected:
-        raise OSError(errno.EPERM, "the kernel reads back something else")
+        raise _otherwise()
+
+
+def _otherwise() -> OSError:
+    return OSError(errno.EPERM, "the kernel reads back something else")
 
 
 def _prove(act: Callable[[], None], reason: str) -> None:

@@ -103,7 +103,7 @@ class HardenedThread(threading.Thread):
         if self._disordered:
             raise RevertOrderError("blocks were left out of order in this work before")
         headroom.require(headroom.ROOM_TO_ENTER)
-        self._switch(lambda: self._begin(block))
+        self._switch(self._begin, block)
 
     def close(self, block: KernelBlock) -> None:
         """End the block: whoever is open below it is the thread's identity again.
@@ -117,7 +117,7 @@ class HardenedThread(threading.Thread):
         if block not in self._blocks:
             raise RevertOrderError("the block is not open: it was left before")
         headroom.require(headroom.ROOM_TO_LEAVE)
-        self._switch(lambda: self._end(block))
+        self._switch(self._end, block)
 
     def settle(self) -> bool:
         """End every block that is still open; the thread is the server, proved.
@@ -128,7 +128,7 @@ class HardenedThread(threading.Thread):
         """
         self._is_switching = True  # a finalizer opens or closes nothing meanwhile
         clean = not self._blocks and not self._disordered
-        clean = clean and credentials.read() == self.server.credentials
+        clean = clean and credentials.is_now(self.server.credentials)
         if not clean:
             credentials.restore(self.server)
         self._blocks.clear()
@@ -137,7 +137,7 @@ class HardenedThread(threading.Thread):
         os.umask(self._umask)
         return clean
 
-    def _switch(self, act: Callable[[], None]) -> None:
+    def _switch(self, act: Callable[[KernelBlock], None], block: KernelBlock) -> None:
         """Run one switch; nobody else's runs in the middle of it.
 
         Raises:
@@ -151,7 +151,7 @@ class HardenedThread(threading.Thread):
             )
         self._is_switching = True
         try:
-            act()
+            act(block)
         finally:
             self._is_switching = False
             if self._disordered:

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 from typing import Final
 
-ROOM_TO_LEAVE: Final = 50
-"""Frames. No switch needs more than 14; a debugger's trace function needs some too."""
+from stead.privileged.credentials import TWIN
+
+ROOM_TO_LEAVE: Final = 50 if TWIN is None else 20
+"""Frames. No switch needs more than 14; a debugger's trace function needs some too.
+
+With the twin in C a switch needs no more than 8, and 14 to say that it was refused.
+"""
 
 ROOM_TO_ENTER: Final = 2 * ROOM_TO_LEAVE
 """More than leaving, which what is around the block may do from further down."""
 
-_CALLS_THROUGH_C: Final = 8
+_CALLS_THROUGH_C: Final = 8 if TWIN is None else 2
 
 
 def require(frames: int) -> None:

@@ -57,8 +57,10 @@ def outcome(executor, calls):
 
 
 def main():
+    if sys.argv[1] != "ours":
+        credentials.TWIN = None  # one call after another
     if sys.argv[1] == "naive":
-        HardenedThread._switch = lambda _thread, act: act()
+        HardenedThread._switch = lambda _thread, act, block: act(block)
     sys.unraisablehook = lambda _: None
     seen, uids = set(), set()
     with KernelExecutor(1) as executor:
