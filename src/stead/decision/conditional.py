@@ -234,7 +234,7 @@ def _compare(operator: Operator, left: Found, right: Found | Literal) -> Truth:
     else:
         kinds, theirs = _literal_keys(right, case_sensitive=case_sensitive)
     if not kinds <= {left.kind}:
-        _require_truth_values(operator, kinds | {left.kind}, ours | theirs)
+        _require_truth_values(operator, ours | theirs)
     if operator is Operator.EQUAL:
         return _truth(ours == theirs)
     if operator is Operator.CONTAINS:
@@ -249,15 +249,10 @@ def _compare(operator: Operator, left: Found, right: Found | Literal) -> Truth:
     return _truth(_ORDERINGS[operator](our, their))
 
 
-def _require_truth_values(
-    operator: Operator, kinds: frozenset[Kind], keys: frozenset[Key]
-) -> None:
+def _require_truth_values(operator: Operator, keys: frozenset[Key]) -> None:
     """Refuse to compare different kinds, but for equality of booleans with 0 and 1."""
-    if (
-        operator is not Operator.EQUAL
-        or kinds != {Kind.BOOLEAN, Kind.NUMBER}
-        or not keys <= {0, 1}
-    ):
+    # Only booleans and numbers have such keys.
+    if operator is not Operator.EQUAL or not keys <= {0, 1}:
         raise _UnusableError
 
 

@@ -128,7 +128,7 @@ def plain_mask(
         index, standing = index_of(descriptor), standing_of(token)
     if not (standing.is_ordinary and index.is_plain):
         return None
-    settled, granted = NEVER_BY_ENTRY, standing.by_privilege
+    withheld, granted = NEVER_BY_ENTRY, standing.by_privilege
     if index.owner in token.deny_sids:
         if index.owner_speaks:
             return None
@@ -138,10 +138,9 @@ def plain_mask(
         if mask > _LARGEST_SPECIFIC:
             mask = mapping.map(mask)  # noqa: PLW2901 - what it means here
         if not grants:
-            settled |= mask
+            withheld |= mask
         elif trustee in token.enabled_sids:
-            granted |= mask & ~settled
-            settled |= mask
+            granted |= mask & ~withheld
     return granted
 
 

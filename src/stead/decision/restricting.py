@@ -133,10 +133,8 @@ def _narrowed_sids(token: AccessToken, added: tuple[Sid, ...]) -> tuple[Sid, ...
 
 
 def _owner_after(token: AccessToken, sids: frozenset[Sid]) -> Sid | None:
-    """Return the default owner: one that is deny-only now owns nothing new."""
-    if token.owner is not None and token.owner in sids and token.owner != token.user:
-        return None
-    return token.owner
+    """Return the default owner: the user, where the group named is deny-only now."""
+    return None if token.owner in sids else token.owner
 
 
 def _deny_only(group: TokenGroup) -> TokenGroup:
