@@ -43,15 +43,27 @@ from stead.errors import (
     InvalidSecurityDescriptorError,
     PrivilegeNotHeldError,
 )
-from stead.model.ace import AccessAllowedAce, MandatoryLabelAce
+from stead.model.ace import AccessAllowedAce, MandatoryLabelAce, SystemAuditAce
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import ControlFlags
-from stead.model.well_known import CREATOR_OWNER, EVERYONE, HIGH_LEVEL, MEDIUM_LEVEL
+from stead.model.well_known import (
+    CREATOR_GROUP,
+    CREATOR_OWNER,
+    EVERYONE,
+    HIGH_LEVEL,
+    MEDIUM_LEVEL,
+)
 
 Part, Flag, Control = SecurityInformation, AutoInheritFlags, ControlFlags
 AUTO = Flag.DACL_AUTO_INHERIT | Flag.SACL_AUTO_INHERIT
 UNCHECKED = Flag.AVOID_OWNER_CHECK | Flag.AVOID_PRIVILEGE_CHECK
+SAID_OF_LISTS = (
+    Control.DACL_PROTECTED | Control.DACL_AUTO_INHERITED
+    | Control.DACL_AUTO_INHERIT_REQ | Control.DACL_DEFAULTED
+    | Control.SACL_PROTECTED | Control.SACL_AUTO_INHERITED
+    | Control.SACL_AUTO_INHERIT_REQ | Control.SACL_DEFAULTED
+)  # fmt: skip
 AUDITOR = token(privileges=[Privilege.SECURITY])
 ROOT = token(
     privileges=[Privilege.SECURITY, Privilege.RELABEL, Privilege.RESTORE],
@@ -79,8 +91,9 @@ def test_only_the_parts_asked_about_change():
 
 def test_an_owner_has_to_be_one_that_the_token_may_assign():
     current, wanted = described(), described(owner=BOB)
-    with pytest.raises(InvalidOwnerError):
-        changed(Part.OWNER, wanted, current, token())
+    for flags in (Flag.NONE, AUTO):
+        with pytest.raises(InvalidOwnerError):
+            changed(Part.OWNER, wanted, current, token(), flags=flags)
     for flag in (Flag.AVOID_OWNER_CHECK, Flag.AVOID_PRIVILEGE_CHECK):
         what = changed(Part.OWNER, wanted, current, token(), flags=flag)
         assert BOB == what.owner
@@ -175,9 +188,26 @@ def test_a_null_dacl_leaves_what_was_inherited():
 
 
 def test_the_servers_own_creator_sids_mean_its_token():
-    wanted = described(allow(EVERYONE.from_string("S-1-3-2"), READ))
-    what = changed(Part.DACL, wanted, OLD, flags=AUTO, server=token(user=BOB))
-    assert allow(BOB, READ) == what.dacl.aces[0]
+    wanted = described(
+        allow(CREATOR_GROUP, READ),
+        allow(EVERYONE.from_string("S-1-3-2"), READ),
+        allow(EVERYONE.from_string("S-1-3-3"), READ),
+    )
+    server = token(user=BOB, primary_group=ADMINS)
+    what = changed(Part.DACL, wanted, OLD, flags=AUTO, server=server)
+    assert [STAFF, BOB, ADMINS] == [ace.trustee for ace in what.dacl.aces[:3]]
+
+
+def test_each_list_is_automatic_by_its_own_flag():
+    claimed = Acl((audit(BOB, READ, FAILED | ID), audit(EVERYONE, READ)))
+    wanted = described(allow(STAFF, WRITE, ID), sacl=claimed)
+    both = Part.DACL | Part.SACL
+    what = changed(both, wanted, described(), flags=Flag.DACL_AUTO_INHERIT)
+    assert (Acl(), wanted.sacl) == (what.dacl, what.sacl)
+    assert Control.DACL_AUTO_INHERITED == what.control & SAID_OF_LISTS
+    what = changed(both, wanted, described(), flags=Flag.SACL_AUTO_INHERIT)
+    assert (wanted.dacl, wanted.sacl.aces[1:]) == (what.dacl, what.sacl.aces)
+    assert Control.SACL_AUTO_INHERITED == what.control & SAID_OF_LISTS
 
 
 # --- the DACL, as it is --------------------------------------------------------------
@@ -215,12 +245,30 @@ def test_a_list_made_by_hand_says_that_it_inherited_by_two_bits(asked, kept):
     assert kept == what.control & bits
 
 
+def test_a_sacl_made_by_hand_says_so_by_its_own_two_bits():
+    asked = Control.SACL_AUTO_INHERIT_REQ | Control.SACL_AUTO_INHERITED
+    what = changed(Part.SACL, described(control=asked), described())
+    assert Control.SACL_AUTO_INHERITED == what.control & SAID_OF_LISTS
+
+
+def test_what_is_said_of_a_list_changes_when_it_is_set():
+    current = described(control=SAID_OF_LISTS | Control.DACL_TRUSTED)
+    assert current == changed(Part.OWNER, described(), current)
+    what = changed(Part.DACL | Part.SACL, described(), current)
+    assert Control.DACL_TRUSTED == what.control & (SAID_OF_LISTS | Control.DACL_TRUSTED)
+
+
 def test_a_made_up_kind_is_refused():
     class PuzzleAce(AccessAllowedAce):
         __slots__ = ()
 
+    class PuzzleAudit(SystemAuditAce):
+        __slots__ = ()
+
     with pytest.raises(InvalidAclError, match="PuzzleAce"):
         changed(Part.DACL, described(PuzzleAce(BOB, READ)), OLD)
+    with pytest.raises(InvalidAclError, match="PuzzleAudit"):
+        changed(Part.SACL, system(PuzzleAudit(BOB, READ)), OLD)
 
 
 # --- the parts of the SACL -----------------------------------------------------------
@@ -249,6 +297,17 @@ def test_each_part_of_a_sacl_is_replaced_alone():
         audit(EVERYONE, READ), label(),
         audit(BOB, READ, FAILED | ID), attribute(ID), policy(ID),
     ) == what.sacl.aces  # fmt: skip
+
+
+def test_a_sacl_that_is_not_asked_about_keeps_its_order():
+    current = system(audit(BOB, READ, FAILED | ID), audit(EVERYONE, READ))
+    assert current.sacl == changed(Part.DACL, described(), current, flags=AUTO).sacl
+
+
+def test_a_label_that_was_inherited_stays_behind_the_one_that_is_set():
+    current = system(label(flags=ID), control=Control.SACL_AUTO_INHERITED)
+    what = changed(Part.LABEL, system(label(MEDIUM_LEVEL)), current, flags=AUTO)
+    assert (label(MEDIUM_LEVEL), label(flags=ID)) == what.sacl.aces
 
 
 def test_protection_does_not_reach_attributes_and_policies():
@@ -304,9 +363,10 @@ def test_an_emptied_sacl_is_what_was_asked_for(parts, wanted, current, left):
 
 @pytest.mark.parametrize("part", [Part.SACL, Part.SCOPE, Part.ACCESS_FILTER])
 def test_taking_system_entries_away_takes_the_privilege_as_well(part):
-    with pytest.raises(PrivilegeNotHeldError) as caught:
-        changed(part, described(sacl=Acl()), SYSTEM, token())
-    assert (Privilege.SECURITY,) == caught.value.privileges
+    for flags in (Flag.NONE, AUTO):
+        with pytest.raises(PrivilegeNotHeldError) as caught:
+            changed(part, described(sacl=Acl()), SYSTEM, token(), flags=flags)
+        assert (Privilege.SECURITY,) == caught.value.privileges
     changed(part, described(sacl=Acl()), SYSTEM, token(), flags=UNCHECKED)
 
 
@@ -324,6 +384,9 @@ def test_a_label_of_the_tokens_integrity_stands_for_the_one_given():
     assert (MandatoryLabelAce(MEDIUM_LEVEL, 2),) == what.sacl.aces
     what = changed(Part.ATTRIBUTE, wanted, described(), token(), flags=flags)
     assert (attribute(),) == what.sacl.aces
+    both = Part.LABEL | Part.ATTRIBUTE
+    what = changed(both, wanted, described(), token(), flags=flags)
+    assert (MandatoryLabelAce(MEDIUM_LEVEL, 2), attribute()) == what.sacl.aces
 
 
 # --- laws ----------------------------------------------------------------------------

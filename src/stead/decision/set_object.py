@@ -293,7 +293,7 @@ def _sacl(change: _Change, token: AccessToken) -> Acl | NoAcl:
     require_kinds(wanted)
     old = current.aces if isinstance(current, Acl) else ()
     given = tuple(wanted) if isinstance(wanted, Acl) else ()
-    label = token_label(token, change.flags) if parts & _I.LABEL else None
+    label = token_label(token, change.flags)
     if label is not None:
         given = (label, *(ace for ace in given if part_of(ace) != _I.LABEL))
     new = Acl(tuple(ace for ace in given if part_of(ace) & parts))
