@@ -180,6 +180,17 @@ def test_an_entry_that_only_claims_to_be_inherited_is_the_objects_own():
     )
 
 
+def test_a_creator_that_counts_is_nobody_and_not_the_owner():
+    parent = described(allow(CREATOR_OWNER, READ, OI | CI))
+    for flags in (NONE, ID, OI | CI):
+        current = described(allow(CREATOR_OWNER, READ, flags))
+        aces, is_protected = dacl_of(parent, current, is_container=True)
+        assert ((allow(CREATOR_OWNER, READ, flags & ~ID),), True) == (
+            aces,
+            is_protected,
+        )
+
+
 def test_object_entries_are_compared_with_their_types():
     for_users = AccessAllowedObjectAce(
         BOB, READ, OI, object_type=PHONE, inherited_object_type=USER

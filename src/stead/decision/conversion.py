@@ -23,9 +23,9 @@ from stead.decision.ace_inheritance import (
     CROSSING_KINDS,
     Child,
     as_explicit,
-    concrete,
     effective_only,
     inherit_acl,
+    map_aces,
     rebuild,
 )
 from stead.model.access_mask import GenericMapping
@@ -111,7 +111,7 @@ def _dacl(
     if isinstance(old, Acl):
         own = None
         if inherited and not current.control & _C.DACL_PROTECTED:
-            own = _own(old.aces, inherited, child)
+            own = _own(old.aces, inherited, child.mapping)
         if own is not None:
             # One that claims to be inherited and is not due would be taken for the
             # parent's when that changes, and vanish.
@@ -140,7 +140,7 @@ def _sacl(
         due = [ace for ace in inherited if isinstance(ace, CROSSING_KINDS) is crosses]
         own = None
         if due and (crosses or not was_protected):
-            own = _own(mine, due, child)
+            own = _own(mine, due, child.mapping)
         if own is not None:
             found.add(crosses)
         elif not crosses and (was_protected or mine or due):
@@ -154,24 +154,26 @@ def _sacl(
 
 
 def _own(
-    old: Sequence[Ace], inherited: Sequence[Ace], child: Child
+    old: Sequence[Ace], inherited: Sequence[Ace], mapping: GenericMapping
 ) -> list[Ace] | None:
     """Return the entries of a list that were not inherited; None if it cannot be."""
-    due = _masks(inherited, child)
+    due = _masks(inherited, mapping)
     own: list[Ace] = []
     came: list[Ace] = []
     for ace in old:
-        said = list(_atoms(ace, child))
+        said = list(_atoms(ace, mapping))
         is_due = all(not mask & ~due.get(key, 0) for key, mask in said)
         (came if said and is_due else own).append(ace)
-    if _masks(came, child) != due:
+    if _masks(came, mapping) != due:
         return None
-    if _meaning(old, child) != _meaning((*own, *inherited), child):
+    if _meaning(old, mapping) != _meaning((*own, *inherited), mapping):
         return None
     return own
 
 
-def _meaning(aces: Sequence[Ace], child: Child) -> list[tuple[object, _Masks]]:
+def _meaning(
+    aces: Sequence[Ace], mapping: GenericMapping
+) -> list[tuple[object, _Masks]]:
     """Return what a list says, in an order that only differs where it matters.
 
     Entries that allow are of one run until one denies, and so on. Labels, trust labels
@@ -185,7 +187,7 @@ def _meaning(aces: Sequence[Ace], child: Child) -> list[tuple[object, _Masks]]:
         kind = _order(ace)
         if not runs or runs[-1][0] != kind:
             runs.append((kind, {}))
-        _add(runs[-1][1], ace, child)
+        _add(runs[-1][1], ace, mapping)
     return runs
 
 
@@ -203,23 +205,28 @@ def _order(ace: Ace) -> object:
     return "system"
 
 
-def _masks(aces: Iterable[Ace], child: Child) -> _Masks:
+def _masks(aces: Iterable[Ace], mapping: GenericMapping) -> _Masks:
     made: _Masks = {}
     for ace in aces:
-        _add(made, ace, child)
+        _add(made, ace, mapping)
     return made
 
 
-def _add(masks: _Masks, ace: Ace, child: Child) -> None:
-    for key, mask in _atoms(ace, child):
+def _add(masks: _Masks, ace: Ace, mapping: GenericMapping) -> None:
+    for key, mask in _atoms(ace, mapping):
         masks[key] = masks.get(key, 0) | mask
 
 
-def _atoms(ace: Ace, child: Child) -> Iterator[tuple[_Key, int]]:
-    """Yield what an entry says here, and to each form of child, one by one."""
+def _atoms(ace: Ace, mapping: GenericMapping) -> Iterator[tuple[_Key, int]]:
+    """Yield what an entry says here, and to each form of child, one by one.
+
+    One that names a creator and counts here says so of nobody: what is inherited
+    names the owner.
+    """
     rest = ace.flags & ~(INHERITANCE | AceFlags.INHERITED)
     if not ace.is_inherit_only:
-        here = effective_only(concrete(ace, child), rest)
+        (mapped,) = map_aces((ace,), mapping)
+        here = effective_only(mapped, rest)
         yield _key(here, _HERE), here.mask | _MENTIONED
     for form in _PASSED_ON:
         if ace.flags & form:
