@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decision.making import (
+    ADMINS,
     ALICE,
     BOB,
     CI,
@@ -48,17 +49,25 @@ from stead.decision.new_object import create_object_descriptor
 from stead.decision.propagation import TreeNode, propagate
 from stead.model.access_mask import AccessMask
 from stead.model.ace import (
+    AccessAllowedAce,
     AccessAllowedCallbackAce,
     AccessAllowedObjectAce,
+    AceFlags,
     OpaqueAce,
     ProcessTrustLabelAce,
     ResourceAttributeAce,
+    SystemAlarmAce,
 )
 from stead.model.acl import ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
 from stead.model.claim import Claim, ClaimType
 from stead.model.security_descriptor import ControlFlags
 from stead.model.sid import Sid
-from stead.model.well_known import CREATOR_OWNER, EVERYONE, MEDIUM_LEVEL
+from stead.model.well_known import (
+    CREATOR_GROUP,
+    CREATOR_OWNER,
+    EVERYONE,
+    MEDIUM_LEVEL,
+)
 
 Control = ControlFlags
 DACL = Control.DACL_PROTECTED | Control.DACL_AUTO_INHERITED
@@ -139,6 +148,47 @@ def test_one_that_goes_a_single_level_down_is_not_one_that_goes_all_the_way():
     assert (current.dacl.aces, True) == dacl_of(parent, current, is_container=True)
 
 
+@pytest.mark.parametrize(
+    ("above", "current"),
+    [
+        (allow(STAFF, READ | WRITE, CI), allow(STAFF, WRITE, CI)),
+        (allow(STAFF, READ | WRITE, OI), allow(STAFF, WRITE, OI | IO)),
+        (allow(STAFF, GENERIC_READ, OI), allow(STAFF, 0, OI | IO)),
+        (allow(STAFF, READ, CI), allow(STAFF, READ, CI | IO)),
+    ],
+)
+def test_a_part_of_what_would_be_inherited_is_not_it(above, current):
+    aces, is_protected = dacl_of(
+        described(above), described(current), is_container=True
+    )
+    assert ((current,), True) == (aces, is_protected)
+
+
+def test_an_entry_that_says_more_than_is_inherited_is_the_objects_own():
+    parent = described(allow(STAFF, READ, CI))
+    for more in (allow(STAFF, READ, OI | CI), allow(BOB, 0, OI | IO)):
+        current = described(allow(STAFF, READ, CI), more)
+        aces, is_protected = dacl_of(parent, current, is_container=True)
+        assert ((more, allow(STAFF, READ, CI | ID)), False) == (aces, is_protected)
+
+
+def test_entries_that_deny_may_pass_one_another():
+    parent = described(deny(BOB, READ, OI))
+    current = described(allow(ALICE, READ), deny(BOB, READ), deny(STAFF, READ))
+    assert (
+        (allow(ALICE, READ), deny(STAFF, READ), deny(BOB, READ, ID)),
+        False,
+    ) == dacl_of(parent, current)
+
+
+def test_what_others_are_denied_between_does_not_change_places():
+    parent = described(allow(STAFF, READ, OI), deny(BOB, READ, OI))
+    current = described(
+        allow(STAFF, READ), deny(BOB, READ), allow(BOB, READ), deny(STAFF, READ)
+    )
+    assert (current.dacl.aces, True) == dacl_of(parent, current)
+
+
 def test_nothing_that_allows_is_moved_past_anything_that_denies():
     parent = described(allow(STAFF, READ, OI), deny(BOB, READ, OI))
     for current, is_convertible in (
@@ -164,6 +214,18 @@ def test_an_entry_of_an_unknown_kind_keeps_its_place():
         False,
     ) == dacl_of(parent, current)
     current = described(here, allow(BOB, READ), allow(STAFF, READ))
+    assert (current.dacl.aces, True) == dacl_of(parent, current)
+    other = replace(here, body=b"1235")
+    current = described(other, allow(STAFF, READ))
+    assert (current.dacl.aces, True) == dacl_of(parent, current)
+
+
+def test_an_entry_of_a_made_up_kind_keeps_its_place():
+    class PuzzleAce(AccessAllowedAce):
+        __slots__ = ()
+
+    parent = described(allow(STAFF, READ, OI))
+    current = described(allow(STAFF, READ), PuzzleAce(BOB, READ))
     assert (current.dacl.aces, True) == dacl_of(parent, current)
 
 
@@ -205,6 +267,10 @@ def test_object_entries_are_compared_with_their_types():
         assert ((found,), False) == (aces, is_protected)
     other = AccessAllowedObjectAce(BOB, READ, object_type=USER)
     assert dacl_of(parent, described(other), object_types=[USER])[1]
+    for_phones = AccessAllowedObjectAce(BOB, READ, CI, inherited_object_type=PHONE)
+    for_users = AccessAllowedObjectAce(BOB, READ, CI | IO, inherited_object_type=USER)
+    current = described(for_users)
+    assert dacl_of(described(for_phones), current, is_container=True)[1]
 
 
 def test_an_entry_that_says_nothing_is_the_objects_own():
@@ -224,10 +290,25 @@ def test_a_list_in_which_nothing_is_inherited_is_protected(parent):
 
 
 def test_the_servers_own_creator_sids_mean_its_token():
-    parent = described(allow(EVERYONE.from_string("S-1-3-2"), READ, OI))
-    how = {"server": token(user=BOB)}
-    assert not dacl_of(parent, described(allow(BOB, READ)), **how)[1]
-    assert dacl_of(parent, described(allow(BOB, READ)))[1]
+    parent = described(
+        allow(EVERYONE.from_string("S-1-3-2"), READ, OI),
+        allow(EVERYONE.from_string("S-1-3-3"), READ, OI),
+    )
+    current = described(allow(BOB, READ), allow(ADMINS, READ))
+    server = token(user=BOB, primary_group=ADMINS)
+    assert not dacl_of(parent, current, server=server)[1]
+    assert dacl_of(parent, current)[1]
+
+
+def test_the_creator_group_is_the_objects_own_group():
+    parent = described(allow(CREATOR_GROUP, READ, OI))
+    assert not dacl_of(parent, described(allow(STAFF, READ)))[1]
+    assert dacl_of(parent, described(allow(STAFF, READ), group=ADMINS))[1]
+
+
+def test_what_else_a_descriptor_says_stays():
+    current = described(allow(STAFF, READ), control=Control.DACL_TRUSTED)
+    assert converted(None, current).control & Control.DACL_TRUSTED
 
 
 def test_a_list_that_was_protected_stays_so():
@@ -252,8 +333,39 @@ def test_a_sacl_is_converted_likewise():
     what = converted(parent, system(audit(EVERYONE, READ), audit(BOB, READ)))
     assert (audit(BOB, READ), audit(EVERYONE, READ, FAILED | ID)) == what.sacl.aces
     assert Control.SACL_AUTO_INHERITED == what.control & SACL
-    what = converted(parent, system(audit(BOB, READ)))
+    for above in (parent, None):
+        what = converted(above, system(audit(BOB, READ)))
+        assert SACL == what.control & SACL
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        audit(EVERYONE, READ, AceFlags.SUCCESSFUL_ACCESS),
+        SystemAlarmAce(EVERYONE, READ, FAILED),
+    ],
+)
+def test_system_entries_are_compared_with_their_kind_and_what_they_note(other):
+    what = converted(system(audit(EVERYONE, READ, OI | FAILED)), system(other))
+    assert (other,) == what.sacl.aces
     assert SACL == what.control & SACL
+
+
+def test_a_system_entry_of_an_unknown_kind_keeps_its_place():
+    unknown = OpaqueAce(type_number=0x20)
+    parent = system(replace(unknown, flags=OI))
+    current = system(unknown, audit(BOB, READ))
+    what = converted(parent, current)
+    assert current.sacl == what.sacl
+    assert SACL == what.control & SACL
+
+
+def test_a_label_that_counts_and_is_passed_on_is_two():
+    parent = system(label(flags=CI))
+    current = system(label(flags=CI | IO), label())
+    what = converted(parent, current, is_container=True)
+    assert (label(flags=CI | ID),) == what.sacl.aces
+    assert Control.SACL_AUTO_INHERITED == what.control & SACL
 
 
 def test_the_label_that_counts_stays_the_first():

@@ -143,7 +143,7 @@ def _sacl(
             own = _own(mine, due, child.mapping)
         if own is not None:
             found.add(crosses)
-        elif not crosses and (was_protected or mine or due):
+        elif not crosses and (mine or due):
             control |= _C.SACL_PROTECTED
         left |= {id(ace) for ace in (mine if own is None else own)}
     kept = tuple(as_explicit(ace) for ace in old if id(ace) in left)
@@ -200,8 +200,7 @@ def _order(ace: Ace) -> object:
     if isinstance(ace, OpaqueAce):
         return "unknown"
     if isinstance(ace, _FIRST_COUNTS):
-        about = (ace.trustee, ace.mask, ace.application_data)
-        return (ace.number, *about, ace.is_inherit_only)
+        return (ace.trustee, ace.mask, ace.application_data)
     return "system"
 
 
