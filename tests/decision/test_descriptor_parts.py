@@ -89,6 +89,7 @@ def test_a_part_that_there_is_not_is_refused(parts):
     [
         Part.PROTECTED_DACL | Part.UNPROTECTED_DACL,
         Part.PROTECTED_SACL | Part.UNPROTECTED_SACL,
+        Part.DACL | Part.PROTECTED_DACL | Part.UNPROTECTED_DACL,
     ],
 )
 def test_a_list_cannot_be_protected_and_not(parts):

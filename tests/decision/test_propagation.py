@@ -123,11 +123,38 @@ def test_creators_are_each_objects_own_owner():
 
 def test_the_servers_own_creator_sids_mean_its_token():
     changed = spread(
-        described(allow(EVERYONE.from_string("S-1-3-2"), READ, CI | NP)),
+        described(
+            allow(EVERYONE.from_string("S-1-3-2"), READ, CI | NP),
+            allow(EVERYONE.from_string("S-1-3-3"), READ, CI | NP),
+        ),
         node("folder", "root", described()),
-        server=token(user=BOB),
+        server=token(user=BOB, primary_group=STAFF),
     )
-    assert (allow(BOB, READ, ID),) == changed["folder"].dacl.aces
+    assert (allow(BOB, READ, ID), allow(STAFF, READ, ID)) == changed["folder"].dacl.aces
+
+
+def test_an_object_holds_nothing_unless_it_is_said_to():
+    changed = spread(
+        described(allow(STAFF, READ, OI | CI)), TreeNode("file", "root", described())
+    )
+    assert (allow(STAFF, READ, ID),) == changed["file"].dacl.aces
+
+
+@pytest.mark.parametrize(
+    ("above", "said"),
+    [
+        (described(allow(STAFF, READ, CI)), Control.DACL_AUTO_INHERITED),
+        (system(audit(EVERYONE, READ, CI | FAILED)), Control.SACL_AUTO_INHERITED),
+        (
+            described(allow(STAFF, READ, CI), sacl=Acl((label(flags=CI),))),
+            Control.DACL_AUTO_INHERITED | Control.SACL_AUTO_INHERITED,
+        ),
+    ],
+)
+def test_each_list_that_inherits_something_new_says_so(above, said):
+    changed = spread(above, node("x", "root", described()))
+    both = Control.DACL_AUTO_INHERITED | Control.SACL_AUTO_INHERITED
+    assert said == changed["x"].control & both
 
 
 def test_an_entry_for_a_kind_of_object_passes_the_folders_by():

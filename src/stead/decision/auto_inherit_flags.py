@@ -39,7 +39,7 @@ def require_flags(flags: int) -> AutoInheritFlags:
     Raises:
         SteadError: one is unknown.
     """
-    if flags < 0 or flags & ~_KNOWN:
+    if flags & ~_KNOWN:
         raise SteadError(f"`{flags:#x}` holds unknown flags of inheritance")
     return AutoInheritFlags(flags)
 

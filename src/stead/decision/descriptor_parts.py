@@ -108,7 +108,7 @@ def expand_parts(parts: int) -> SecurityInformation:
         SteadError: a bit names no part, or a list is to be protected and not.
     """
     asked = SecurityInformation(parts)
-    if parts < 0 or parts & ~_KNOWN:
+    if parts & ~_KNOWN:
         raise SteadError(f"`{parts:#x}` names parts that no descriptor has")
     for both in (
         _I.PROTECTED_DACL | _I.UNPROTECTED_DACL,
