@@ -147,9 +147,10 @@ def test_without_any_list_the_object_is_its_owners_alone(default, flags):
 @pytest.mark.parametrize("parent", [None, described(allow(BOB, READ)), described()])
 def test_where_nothing_is_inherited_the_tokens_default_is_taken(parent):
     who = token(default_dacl=DEFAULT)
-    assert (allow(BOB, MAPPING.read), allow(CREATOR_OWNER, READ)) == (
-        made(parent, who=who).dacl.aces
-    )
+    for flags in (Flag.NONE, Flag.SACL_AUTO_INHERIT):
+        assert (allow(BOB, MAPPING.read), allow(CREATOR_OWNER, READ)) == (
+            made(parent, who=who, flags=flags).dacl.aces
+        )
     assert (allow(BOB, MAPPING.read), allow(ALICE, READ)) == (
         made(parent, who=who, flags=AUTO).dacl.aces
     )
@@ -261,6 +262,9 @@ def test_a_default_descriptor_gives_way_to_entries_for_the_kind_of_object():
     assert (allow(BOB, WRITE), allow(BOB, WRITE)) == what.dacl.aces
     what = made(described(for_users), creator, flags=flags)
     assert (allow(ALICE, READ),) == what.dacl.aces
+    given["flags"] = Flag.SACL_AUTO_INHERIT
+    what = made(described(for_users), creator, **given)
+    assert (allow(ALICE, READ),) == what.dacl.aces
 
 
 def test_the_servers_own_creator_sids_mean_its_token():
@@ -288,8 +292,9 @@ def test_entries_of_unknown_kinds_are_kept_and_made_up_ones_refused():
 
 def test_owners_whose_rights_the_parent_limits_cannot_name_another_dacl():
     parent = described(allow(OWNER_RIGHTS, READ, OI), allow(BOB, READ, OI))
-    with pytest.raises(AccessDeniedError) as caught:
-        made(parent, described(allow(ALICE, READ)))
+    for flags in (Flag.NONE, AUTO):
+        with pytest.raises(AccessDeniedError) as caught:
+            made(parent, described(allow(ALICE, READ)), flags=flags)
     assert WRITE_DAC == caught.value.decision.question.desired
     assert 2 == len(made(parent).dacl)
     flags = Flag.AVOID_OWNER_RESTRICTION
@@ -315,6 +320,7 @@ def test_entries_for_the_owners_of_its_children_do_not_bind_a_container():
     assert BOB == made(parent, creator, restorer, is_container=True).owner
     with pytest.raises(AccessDeniedError):
         made(parent, creator, restorer)
+    assert BOB == made(described(allow(STAFF, READ, OI)), creator, restorer).owner
 
 
 # --- the SACL ------------------------------------------------------------------------
@@ -324,6 +330,8 @@ def test_without_any_entries_there_is_no_sacl():
     assert ABSENT_SACL is made(system(audit(EVERYONE, READ))).sacl
     assert NULL_SACL is made(None, described(sacl=NULL_SACL)).sacl
     assert Acl() == made(None, described(sacl=Acl())).sacl
+    claimed = system(audit(BOB, READ, FAILED | ID))
+    assert Acl() == made(None, claimed, AUDITOR).sacl
 
 
 def test_inherited_audit_entries_take_no_privilege():
@@ -336,8 +344,9 @@ def test_inherited_audit_entries_take_no_privilege():
 
 def test_a_makers_audit_entries_take_security_privilege():
     creator = system(audit(EVERYONE, GENERIC_READ))
-    with pytest.raises(PrivilegeNotHeldError):
-        made(None, creator)
+    for flags in (Flag.NONE, AUTO):
+        with pytest.raises(PrivilegeNotHeldError):
+            made(None, creator, flags=flags)
     for who, flags in ((AUDITOR, 0), (token(), Flag.AVOID_PRIVILEGE_CHECK)):
         what = made(None, creator, who, flags=flags)
         assert (audit(EVERYONE, MAPPING.read),) == what.sacl.aces
@@ -383,6 +392,10 @@ def test_a_default_sacl_gives_way_too():
     parent = system(audit(BOB, READ, OI | FAILED))
     creator = system(audit(ALICE, READ), control=Control.SACL_DEFAULTED)
     assert (audit(BOB, READ),) == made(parent, creator, AUDITOR).sacl.aces
+    above = system(audit(BOB, READ))
+    assert (audit(ALICE, READ),) == made(above, creator, AUDITOR).sacl.aces
+    protected = replace(creator, control=creator.control | Control.SACL_PROTECTED)
+    assert (audit(ALICE, READ),) == made(parent, protected, AUDITOR).sacl.aces
 
 
 BINDING = system(
@@ -491,6 +504,7 @@ def test_the_resource_managers_byte_goes_with_the_makers_descriptor():
     creator = replace(described(control=control), resource_manager_control=7)
     what = made(None, creator)
     assert 7 == what.resource_manager_control
+    assert not made().control & Control.RM_CONTROL_VALID
     assert what.control & Control.RM_CONTROL_VALID
     assert not what.control & Control.DACL_TRUSTED
 
