@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -10,6 +11,7 @@ from tests import strategies_full
 from tests.decision.cases import (
     ALICE,
     BOB,
+    DENY_ONLY,
     INTERNS,
     MAPPING,
     MAXIMUM,
@@ -34,7 +36,7 @@ from tests.decision.test_central_policies import (
     policy,
     rule,
 )
-from tests.decision.test_containers import PACKAGE, contained
+from tests.decision.test_containers import CAMERA, PACKAGE, contained
 from tests.decision.test_mandatory_labels import FULL, filtered, trusting
 
 from stead.codec.condition_binary import write_condition
@@ -58,7 +60,8 @@ from stead.model.acl import NULL_DACL, Acl
 from stead.model.decision import Reason, Rule, Whom
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
-from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, OWNER_RIGHTS
+from stead.model.token import MandatoryPolicy, TokenGroup
+from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, NULL_SID, OWNER_RIGHTS
 
 
 @settings(max_examples=250, deadline=None)
@@ -260,6 +263,15 @@ def test_causes_that_cannot_be_told_apart_within_the_budget_are_given_as_one():
     assert [False, False, True] == [causes[0].is_complete for causes in found]
 
 
+def test_a_single_cause_costs_no_telling_apart():
+    question = access_check(
+        token(), guarded(allow(ALICE, READ)), READ, MAPPING
+    ).question
+    found = [causes_of(question, READ, Budget(units)) for units in (3, 4)]
+    assert [1, 1] == [len(causes) for causes in found]
+    assert [False, True] == [causes[0].is_complete for causes in found]
+
+
 def test_entries_about_others_and_other_rights_cost_nothing():
     others = [AccessAllowedAce(BOB, READ), AccessAllowedAce(ALICE, WRITE)] * 600
     what = guarded(*others, allow(ALICE, READ), allow(STAFF, READ))
@@ -308,8 +320,108 @@ def test_a_cause_that_names_nothing_is_undone_without_harm(cause_rule):
     question = access_check(token(), guarded(dacl=NULL_DACL), READ, MAPPING).question
     after = undone(question, [Reason(READ, granted=False, rule=cause_rule)])
     assert question.desired == after.desired
-    if cause_rule in (Rule.GRANTED_BY_ACE, Rule.DENIED_BY_ACE, Rule.DENIED_BY_TRUST):
+    if cause_rule in ABOUT_SOMETHING:
         assert question == after
+
+
+ABOUT_SOMETHING = {
+    Rule.GRANTED_BY_ACE, Rule.DENIED_BY_ACE, Rule.DENIED_BY_UNKNOWN_ACE,
+    Rule.CONDITION_NOT_TRUE, Rule.GRANTED_BY_PRIVILEGE, Rule.DENIED_WITHOUT_PRIVILEGE,
+    Rule.DENIED_BY_TRUST, Rule.DENIED_BY_FILTER, Rule.DENIED_BY_POLICY,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "cause_rule",
+    [
+        Rule.GRANTED_BY_ACE,
+        Rule.CONDITION_NOT_TRUE,
+        Rule.DENIED_BY_UNKNOWN_ACE,
+        Rule.DENIED_BY_TRUST,
+    ],
+)
+def test_an_entry_that_is_not_there_is_undone_without_harm(cause_rule):
+    listed = guarded(allow(ALICE, READ), sacl=Acl((label(LOW_LEVEL, 1),)))
+    for what, position in ((listed, None), (guarded(dacl=NULL_DACL), 0)):
+        question = access_check(token(), what, READ, MAPPING).question
+        cause = Reason(READ, False, cause_rule, unmet(), position)
+        assert question == undone(question, [cause])
+
+
+def test_a_place_without_an_entry_is_undone_without_harm():
+    what = guarded(allow(ALICE, READ), sacl=Acl((label(LOW_LEVEL, 1),)))
+    question = access_check(token(), what, READ, MAPPING).question
+    for cause_rule in (Rule.GRANTED_BY_ACE, Rule.DENIED_BY_TRUST):
+        cause = Reason(READ, granted=False, rule=cause_rule, position=0)
+        assert question == undone(question, [cause])
+
+
+def test_an_entry_is_added_for_somebody_who_is_there():
+    who = token(restricting_sids=(INTERNS,))
+    question = access_check(who, guarded(), READ, MAPPING).question
+    causes = causes_of(question, READ)
+    assert [Whom.TOKEN, Whom.RESTRICTING] == [cause.whom for cause in causes]
+    after = undone(question, causes)
+    assert who == after.token
+    assert (allow(ALICE, READ), allow(INTERNS, READ)) == after.descriptor.dacl.aces
+
+
+def test_what_is_undone_of_a_token_leaves_the_rest_of_it():
+    who = token(privileges=[Privilege.RELABEL])
+    richer = without_causes(who, guarded(), SYSTEM_SECURITY).token
+    held = (Privilege.RELABEL, Privilege.SECURITY)
+    assert token(privileges=held) == richer
+    unbound = replace(who, mandatory_policy=MandatoryPolicy(0))
+    above = guarded(allow(ALICE, WRITE), sacl=Acl((label(HIGH_LEVEL, 1),)))
+    assert unbound == without_causes(who, above, WRITE).token
+    inside = contained(capabilities=(CAMERA,), privileges=[Privilege.SECURITY])
+    outside = without_causes(inside, guarded(), SYSTEM_SECURITY).token
+    assert (None, ()) == (outside.package, outside.capabilities)
+
+
+def test_a_token_that_is_given_a_sid_still_has_those_that_it_is_denied_by():
+    who = token(TokenGroup(STAFF, DENY_ONLY), user_is_deny_only=True)
+    expected = [Rule.DENIED_BY_ACE, Rule.NOT_GRANTED]
+    assert expected == why(who, guarded(deny(STAFF, READ)), READ)
+
+
+def test_a_trust_label_that_is_opened_for_one_right_stays_open_for_others():
+    (entry,) = without_causes(token(), trusting(FULL), WRITE).descriptor.sacl
+    (before,) = trusting(FULL).sacl
+    assert before.mask
+    assert before.mask | WRITE == entry.mask
+
+
+def without_causes(who, what, right):
+    question = access_check(who, what, right, MAPPING).question
+    return undone(question, causes_of(question, right))
+
+
+def test_a_rule_that_is_undone_leaves_its_policy_and_all_others():
+    strict, generous = rule(allow(ALICE, READ)), rule(allow(ALICE, WRITE))
+    policies = (policy(strict, generous), policy(strict, sid=OTHER))
+    what = governed(allow(ALICE, WRITE), by=(FINANCE, OTHER))
+    question = access_check(token(), what, WRITE, MAPPING, policies=policies).question
+    causes = causes_of(question, WRITE)
+    assert [FINANCE, OTHER] == [cause.policy for cause in causes]
+    after = undone(question, causes[:1])
+    assert (policy(generous), policies[1]) == after.policies
+
+
+def test_unknown_entries_of_both_lists_are_undone_apart():
+    sacl = Acl((OpaqueAce(type_number=0x20),))
+    what = guarded(PuzzleAce(BOB, READ), allow(ALICE, READ), sacl=sacl)
+    question = access_check(token(), what, READ, MAPPING).question
+    causes = causes_of(question, READ)
+    assert [Rule.DENIED_BY_UNKNOWN_ACE] * 2 == [cause.rule for cause in causes]
+    assert sacl == undone(question, causes[1:]).descriptor.sacl
+
+
+def test_an_unknown_entry_that_is_undone_says_nothing_to_anybody():
+    what = guarded(PuzzleAce(BOB, READ))
+    expected = [Rule.DENIED_BY_UNKNOWN_ACE, Rule.NOT_GRANTED]
+    for bit in range(16):
+        assert expected == why(token(NULL_SID), what, 1 << bit)
 
 
 def test_an_entry_that_sddl_cannot_spell_is_named_by_its_number():

@@ -36,7 +36,7 @@ from stead.model.policy import CentralAccessPolicy
 from stead.model.privilege import TokenPrivilege
 from stead.model.sid import Sid
 from stead.model.token import MandatoryPolicy, TokenGroup
-from stead.model.well_known import NULL_SID, OWNER_RIGHTS, PRINCIPAL_SELF
+from stead.model.well_known import NULL_SID
 
 _INERT_DACL: Final = AccessAllowedAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
 _INERT_SACL: Final = SystemAuditAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
@@ -241,14 +241,12 @@ def _trustee_for(
         return question, None
     found = _somebody(case.restricting)
     if found is None:
-        sids = (*token.restricting_sids, STRANGER)
-        token = replace(token, restricting_sids=sids)
+        token = replace(token, restricting_sids=(STRANGER,))
     return replace(question, token=token), found or STRANGER
 
 
 def _somebody(principal: Principal) -> Sid | None:
-    stand_ins = {OWNER_RIGHTS, PRINCIPAL_SELF}
-    return min((principal.members & principal.allow) - stand_ins, default=None)
+    return min(principal.members, default=None)
 
 
 UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] = {
