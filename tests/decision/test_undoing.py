@@ -20,6 +20,7 @@ from tests.decision.cases import (
     STAFF,
     SYSTEM_SECURITY,
     WRITE,
+    WRITE_DAC,
     WRITE_OWNER,
     PuzzleAce,
     allow,
@@ -46,22 +47,37 @@ from stead.decision.causes import GRANTING, is_answered, next_cause
 from stead.decision.explain import explain, sentence
 from stead.decision.judgement import judge
 from stead.decision.object_tree import build_tree
-from stead.decision.one_right import MOST_WORK, Budget, entries_about, price_of
+from stead.decision.one_right import (
+    MOST_WORK,
+    STRANGER,
+    Budget,
+    entries_about,
+    price_of,
+)
 from stead.decision.undoing import UNDOING, causes_of, undone
 from stead.errors import SteadError
 from stead.model.access_mask import FILE_MAPPING
 from stead.model.ace import (
     AccessAllowedAce,
     AccessAllowedCallbackAce,
+    AccessAllowedCallbackObjectAce,
     AccessDeniedCallbackObjectAce,
+    AccessDeniedObjectAce,
     OpaqueAce,
 )
 from stead.model.acl import NULL_DACL, Acl
-from stead.model.decision import Reason, Rule, Whom
+from stead.model.decision import ObjectType, Reason, Rule, Whom
+from stead.model.guid import Guid
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.token import MandatoryPolicy, TokenGroup
-from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL, NULL_SID, OWNER_RIGHTS
+from stead.model.well_known import (
+    HIGH_LEVEL,
+    LOW_LEVEL,
+    NULL_SID,
+    OWNER_RIGHTS,
+    PRINCIPAL_SELF,
+)
 
 
 @settings(max_examples=250, deadline=None)
@@ -130,6 +146,8 @@ def test_ownership_and_an_entry_are_two_causes():
 def test_an_owner_rights_entry_is_the_cause_where_one_speaks():
     what = guarded(allow(OWNER_RIGHTS, READ_CONTROL), owner=ALICE)
     assert [Rule.GRANTED_BY_ACE] == why(token(), what, READ_CONTROL)
+    about_reading = guarded(allow(OWNER_RIGHTS, READ), owner=ALICE)
+    assert [Rule.NOT_GRANTED] == why(token(), about_reading, READ_CONTROL)
 
 
 def test_a_label_and_a_missing_entry_are_two_causes():
@@ -263,6 +281,33 @@ def test_causes_that_cannot_be_told_apart_within_the_budget_are_given_as_one():
     assert [False, False, True] == [causes[0].is_complete for causes in found]
 
 
+def test_entries_about_whomever_the_list_is_asked_for_are_looked_at():
+    who = contained(restricting_sids=(INTERNS,))
+    what = guarded(allow(BOB, READ), allow(INTERNS, READ), allow(PACKAGE, READ))
+    question = access_check(who, what, READ, MAPPING).question
+    assert [1, 2] == entries_about(question, READ)[1]
+
+
+@pytest.mark.parametrize("trustee", [STRANGER, PRINCIPAL_SELF])
+def test_an_entry_about_the_stranger_is_looked_at(trustee):
+    who = token(user_is_deny_only=True)
+    expected = [Rule.NOT_GRANTED, Rule.DENIED_BY_ACE]
+    found = why(who, guarded(deny(trustee, READ)), READ, self_sid=STRANGER)
+    assert expected == found
+
+
+def test_a_budget_that_was_overspent_is_spent():
+    budget = Budget(2)
+    assert not budget.spend(3)
+    assert not budget.spend(1)
+    assert 0 == budget.left
+
+
+def test_an_object_without_a_list_costs_one_unit():
+    what = guarded(dacl=NULL_DACL)
+    assert 1 == price_of(access_check(token(), what, READ, MAPPING).question)
+
+
 def test_a_single_cause_costs_no_telling_apart():
     question = access_check(
         token(), guarded(allow(ALICE, READ)), READ, MAPPING
@@ -304,6 +349,11 @@ def test_an_unknown_entry_of_the_sacl_is_a_cause():
     (cause,) = causes_of(question, READ)
     assert (Rule.DENIED_BY_UNKNOWN_ACE, 0) == (cause.rule, cause.position)
     assert is_answered(undone(question, [cause]), READ)
+    second = Acl((label(LOW_LEVEL, 1), *what.sacl))
+    for dacl in (Acl(), NULL_DACL):
+        shut = guarded(dacl=dacl, sacl=second)
+        cause = causes_of(replace(question, descriptor=shut), READ)[0]
+        assert (Rule.DENIED_BY_UNKNOWN_ACE, 1) == (cause.rule, cause.position)
 
 
 def test_the_rule_that_refuses_is_the_cause_among_those_that_grant():
@@ -447,6 +497,7 @@ def test_a_condition_that_is_not_true_is_the_cause_where_its_entry_would_grant()
     entry = unmet()
     decision = access_check(token(), guarded(entry), READ, MAPPING)
     (reason,) = explain(decision)
+    assert not reason.granted
     assert (Rule.CONDITION_NOT_TRUE, 0, ()) == (
         reason.rule,
         reason.position,
@@ -467,7 +518,134 @@ def unmet():
     return AccessAllowedCallbackAce(ALICE, READ, application_data=data)
 
 
+def test_a_condition_behind_entries_about_others_has_its_own_place():
+    what = guarded(allow(BOB, READ), unmet())
+    (reason,) = explain(access_check(token(), what, READ, MAPPING))
+    assert (Rule.CONDITION_NOT_TRUE, 1) == (reason.rule, reason.position)
+
+
 def test_a_condition_behind_a_deny_is_a_cause_beside_it():
     what = guarded(deny(STAFF, READ), unmet())
     expected = [Rule.DENIED_BY_ACE, Rule.CONDITION_NOT_TRUE]
     assert expected == why(token(STAFF), what, READ)
+
+
+# --- the first cause of several ------------------------------------------------------
+
+
+def first(who, what, right, *, also=0, **sides):
+    """Find the first cause of the answer about one of the rights that are asked for."""
+    decision = access_check(who, what, right | also, MAPPING, **sides)
+    return next_cause(decision.question, right)
+
+
+def writer(*sids, **fields):
+    """A container's token whose restricting SIDs are asked about writing only."""
+    return contained(STAFF, restricting_sids=sids, is_write_restricted=True, **fields)
+
+
+def test_what_an_owner_is_granted_by_an_entry_is_no_ownership():
+    found = first(token(), guarded(allow(ALICE, READ), owner=ALICE), READ)
+    assert Rule.GRANTED_BY_ACE is found.rule
+
+
+def test_reading_beside_writing_is_asked_of_the_restricting_sids_too():
+    who = token(restricting_sids=(INTERNS,), is_write_restricted=True)
+    what = guarded(allow(ALICE, READ | WRITE), allow(INTERNS, WRITE))
+    assert Whom.RESTRICTING is first(who, what, READ, also=WRITE).whom
+    assert first(who, what, READ).granted
+    question = access_check(who, what, READ | WRITE, MAPPING).question
+    assert not is_answered(question, READ)
+
+
+@pytest.mark.parametrize(
+    ("owner", "privileges", "also"),
+    [
+        (STAFF, (), 0),
+        (STAFF, (), WRITE_DAC),
+        (BOB, (Privilege.TAKE_OWNERSHIP,), WRITE_OWNER),
+    ],
+)
+def test_what_is_held_without_an_entry_does_not_ask_the_restricting_sids(
+    owner, privileges, also
+):
+    who = writer(STAFF, integrity=HIGH_LEVEL, privileges=privileges)
+    what = guarded(allow(ALICE, READ), owner=owner)
+    assert Whom.PACKAGE is first(who, what, READ, also=also).whom
+
+
+def test_writing_that_a_label_refuses_does_not_ask_the_restricting_sids():
+    above = Acl((label(HIGH_LEVEL, 1),))
+    what = guarded(allow(ALICE, READ), owner=BOB, sacl=above)
+    assert Whom.PACKAGE is first(writer(STAFF), what, READ, also=WRITE).whom
+
+
+def test_a_rule_that_grants_what_is_asked_beside_the_right_refuses_the_right():
+    who = token(restricting_sids=(ALICE,), is_write_restricted=True)
+    what = governed(allow(ALICE, READ | WRITE))
+    found = first(who, what, WRITE, also=READ, policies=(READERS,))
+    assert Rule.DENIED_BY_POLICY is found.rule
+
+
+def test_what_is_granted_for_a_part_is_not_granted_for_the_whole():
+    types = [ObjectType(bool(at), Guid(bytes((at,)) * 16)) for at in range(3)]
+    of_part = AccessDeniedObjectAce(ALICE, READ, object_type=types[1].guid)
+    found = first(
+        token(), guarded(of_part, allow(ALICE, READ)), READ, object_types=tuple(types)
+    )
+    assert (Rule.DENIED_BY_ACE, 0) == (found.rule, found.position)
+
+
+def test_what_only_the_package_lacks_is_refused_to_the_package():
+    who = contained(integrity=HIGH_LEVEL, privileges=[Privilege.TAKE_OWNERSHIP])
+    assert Whom.PACKAGE is first(who, guarded(), WRITE_OWNER).whom
+    owned = guarded(owner=ALICE)
+    assert Whom.PACKAGE is first(contained(), owned, READ_CONTROL).whom
+    assert Whom.TOKEN is first(contained(), owned, READ).whom
+
+
+def test_an_entry_that_denies_says_for_whom_the_list_was_asked():
+    who = token(restricting_sids=(INTERNS,))
+    found = first(who, guarded(allow(ALICE, READ), deny(INTERNS, READ)), READ)
+    assert (Rule.DENIED_BY_ACE, Whom.RESTRICTING) == (found.rule, found.whom)
+    found = first(contained(), guarded(allow(ALICE, READ), deny(PACKAGE, READ)), READ)
+    assert (Rule.DENIED_BY_ACE, Whom.PACKAGE) == (found.rule, found.whom)
+    found = first(who, guarded(allow(ALICE, READ), PuzzleAce(BOB, READ)), READ)
+    assert (Rule.DENIED_BY_UNKNOWN_ACE, Whom.RESTRICTING) == (found.rule, found.whom)
+
+
+def test_a_condition_is_no_cause_where_its_entry_would_not_grant_the_right():
+    assert Rule.NOT_GRANTED is first(token(), guarded(unmet()), WRITE).rule
+    whole, part = (Guid(bytes((number,)) * 16) for number in (1, 2))
+    entry = AccessAllowedCallbackObjectAce(
+        ALICE, READ, application_data=unmet().application_data, object_type=part
+    )
+    types = (ObjectType(0, whole), ObjectType(1, part), ObjectType(1, Guid(bytes(16))))
+    for asked in (types, ()):
+        found = first(token(), guarded(entry), READ, object_types=asked)
+        assert Rule.NOT_GRANTED is found.rule
+    of_whole = replace(entry, object_type=whole)
+    found = first(token(), guarded(of_whole), READ, object_types=types)
+    assert Rule.CONDITION_NOT_TRUE is found.rule
+
+
+def test_a_central_rule_that_grants_the_right_is_no_cause():
+    generous, strict = rule(allow(ALICE, WRITE)), rule(allow(ALICE, READ))
+    what, policies = governed(allow(ALICE, WRITE)), (policy(generous, strict),)
+    assert strict is first(token(), what, WRITE, policies=policies).central_rule
+
+
+def test_whom_a_stand_in_meant_is_said():
+    what = guarded(allow(PRINCIPAL_SELF, READ))
+    assert ALICE == first(token(), what, READ, self_sid=ALICE).matched
+
+
+def test_a_filter_that_leaves_the_right_open_is_no_cause():
+    shut, ajar = filtered("(Exists Ring)"), filtered("(Exists Ring)", READ | WRITE)
+    both = guarded(allow(ALICE, WRITE), sacl=Acl((*ajar.sacl, *shut.sacl)))
+    found = first(token(), both, WRITE)
+    assert (Rule.DENIED_BY_FILTER, 1) == (found.rule, found.position)
+    missing = guarded(sacl=shut.sacl)
+    assert Rule.NOT_GRANTED is first(token(), missing, READ).rule
+    found = first(token(), missing, SYSTEM_SECURITY)
+    assert Rule.DENIED_WITHOUT_PRIVILEGE is found.rule

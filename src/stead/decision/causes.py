@@ -84,7 +84,7 @@ class Scene:
     def is_granted(self) -> bool:
         """Judge the right, as `stead.decision.judgement.judge` does."""
         question = self.question
-        if not question.desired or find_unknown(question.descriptor.sacl) is not None:
+        if find_unknown(question.descriptor.sacl) is not None:
             return False
         own = self.case.judge_list(question.descriptor.dacl, self.left, self.tree)
         return bool(self.case.narrowed(own, self.left).granted[0] & self.right)

@@ -59,23 +59,23 @@ def price_of(question: AccessQuestion) -> int:
 
 def entries_about(
     question: AccessQuestion, right: int
-) -> tuple[AccessQuestion, list[int]]:
+) -> tuple[AccessQuestion, list[int] | None]:
     """Leave out the entries of the DACL that can say nothing about a right.
 
     Whatever causes are undone, they would say nothing still: undoing gives nobody a SID
     but the stranger's.
 
     Returns:
-        the question, and where the entries that are left stood. A list that is judged
-        by nobody, for an unknown entry of the SACL, stays as it is.
+        the question, and where the entries that are left stood; None where all are. A
+        list that is judged by nobody, for an unknown entry of the SACL, stays as it is.
     """
     dacl = question.descriptor.dacl
     if not isinstance(dacl, Acl) or find_unknown(question.descriptor.sacl) is not None:
-        return question, list(range(0 if not isinstance(dacl, Acl) else len(dacl)))
+        return question, None
     case, heard = Case.of(question), {PRINCIPAL_SELF, STRANGER}
     for principal in (case.principal, case.restricting, case.package):
         if principal is not None:
-            heard |= principal.allow | principal.deny
+            heard |= principal.deny
     kept = [
         position
         for position, ace in enumerate(dacl.aces)
@@ -89,8 +89,8 @@ def entries_about(
     return replace(question, descriptor=descriptor), kept
 
 
-def put_back(cause: Reason, kept: list[int]) -> Reason:
+def put_back(cause: Reason, kept: list[int] | None) -> Reason:
     """Return a cause with the place of its entry in the whole list."""
-    if cause.rule not in _IN_DACL or cause.position is None:
+    if kept is None or cause.rule not in _IN_DACL or cause.position is None:
         return cause
     return replace(cause, position=kept[cause.position])
