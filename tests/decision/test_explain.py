@@ -197,6 +197,15 @@ def test_a_maximum_is_explained_for_every_right_of_the_kind():
     assert READ | 0x100 == sum(reason.right for reason in found if reason.granted)
 
 
+def test_beside_a_maximum_what_was_named_is_explained_and_no_more():
+    what = guarded(allow(ALICE, READ))
+    found = reasons(token(), what, MAXIMUM | 0x100)
+    assert MAPPING.all | 0x100 == sum(reason.right for reason in found)
+    wide = replace(MAPPING, all=MAPPING.all | SYSTEM_SECURITY)
+    found = explain(access_check(token(), what, MAXIMUM, wide))
+    assert MAPPING.all == sum(reason.right for reason in found)
+
+
 def test_an_unknown_entry_of_the_dacl_is_named():
     puzzle = PuzzleAce(BOB, RUN)
     reason = Reason(READ, False, Rule.DENIED_BY_UNKNOWN_ACE, puzzle, 0)
@@ -211,8 +220,11 @@ def test_an_unknown_entry_of_the_sacl_refuses_as_a_whole():
     class PuzzleLabel(MandatoryLabelAce):
         __slots__ = ()
 
-    what = guarded(allow(ALICE, READ), sacl=Acl((PuzzleLabel(LOW_LEVEL, 1),)))
-    assert ["access is denied because entry 1 is of a kind that is not judged"] == said(
+    puzzle = PuzzleLabel(LOW_LEVEL, 1)
+    what = guarded(allow(ALICE, READ), sacl=Acl((label(LOW_LEVEL, 1), puzzle)))
+    reason = Reason(0, False, Rule.DENIED_BY_UNKNOWN_ACE, puzzle, 1)
+    assert (reason,) == reasons(token(), what, READ)
+    assert ["access is denied because entry 2 is of a kind that is not judged"] == said(
         token(), what, READ
     )
 

@@ -183,6 +183,10 @@ def test_for_whom_a_list_was_asked_is_said():
     said = sentence(reason, names=str, rights={"READ": READ})
     expected = "READ is granted by no entry of the DACL to the token's restricting SIDs"
     assert expected == said
+    what = guarded(allow(ALICE, READ), deny(PACKAGE, READ))
+    (reason,) = explain(access_check(contained(), what, READ, MAPPING))
+    said = sentence(reason, names=lambda _sid: "notes", rights={"READ": READ})
+    assert said.endswith("which names notes, for the token's package")
 
 
 def test_a_token_without_any_sid_left_can_still_be_granted():
@@ -214,6 +218,9 @@ def test_a_central_rule_is_a_cause_and_named():
         "`readers only`)"
     )
     assert expected == said
+    decision = access_check(token(), what, WRITE, MAPPING, policies=(READERS,))
+    said = sentence(explain(decision)[0], names=str, rights={"WRITE": WRITE})
+    assert said.endswith(f"of the central access policy {FINANCE}")
 
 
 def test_an_unknown_policy_is_undone_by_knowing_it():
@@ -488,9 +495,9 @@ def test_a_sentence_is_one_line_whatever_a_condition_holds():
     )
     (reason,) = explain(access_check(token(), what, READ, MAPPING))
     said = [sentence(one, names=str, rights={"READ": 1}) for one in reason.causes]
-    named = sentence(reason, names=lambda _sid: "a\nb\x9b", rights={"READ": 1})
+    named = sentence(reason, names=lambda _sid: "ü\nb\x9b", rights={"READ": 1})
     assert all(one.isprintable() for one in (*said, named))
-    assert named.endswith(r"which names a\nb\x9b")
+    assert named.endswith(r"which names ü\nb\x9b")
 
 
 def test_a_condition_that_is_not_true_is_the_cause_where_its_entry_would_grant():

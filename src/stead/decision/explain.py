@@ -158,7 +158,7 @@ def _explained(decision: AccessDecision) -> int:
 
 
 def _policy(reason: Reason) -> str:
-    if reason.policy is None or reason.central_rule is None:
+    if reason.central_rule is None:
         return ""
     name = reason.central_rule.name
     return f"{reason.policy} (rule `{name}`)" if name else str(reason.policy)
