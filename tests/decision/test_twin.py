@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import pickle
 import sys
 from array import array
@@ -193,6 +194,13 @@ def test_what_somebody_else_keeps_is_left_to_python():
     twin.prepare(fresh)
     object.__setattr__(who, "kept_standing", fresh.kept_index)
     assert is_granted(who, fresh, READ, MAPPING)
+
+
+@native
+def test_importing_it_makes_the_twin_ready():
+    TWIN.connect(None)
+    importlib.reload(twin)
+    assert READ == twin.plain_mask(token(), guarded(allow(ALICE, READ)), MAPPING)
 
 
 @native
