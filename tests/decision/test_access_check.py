@@ -79,6 +79,13 @@ def test_an_earlier_allow_beats_a_later_deny():
     assert check(token(), guarded(allow(ALICE, WRITE), deny(ALICE, WRITE)), WRITE)
 
 
+def test_denials_accumulate_over_entries():
+    many = READ | WRITE | SYSTEM_SECURITY
+    what = guarded(deny(ALICE, READ), deny(ALICE, WRITE), allow(ALICE, many))
+    for right in (READ, WRITE, SYSTEM_SECURITY):
+        assert not check(token(), what, right)
+
+
 def test_a_deny_of_another_right_does_not_matter():
     what = guarded(deny(ALICE, WRITE), allow(ALICE, READ | WRITE))
     assert READ == check(token(), what, READ).granted
