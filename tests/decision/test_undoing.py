@@ -195,6 +195,7 @@ def test_a_token_without_any_sid_left_can_still_be_granted():
     who = token(restricting_sids=(OWNER_RIGHTS,))
     what = guarded(allow(ALICE, READ))
     assert [Rule.NOT_GRANTED] == why(who, what, READ)
+    assert (STRANGER,) == without_causes(who, what, READ).token.restricting_sids
 
 
 def test_a_package_s_causes_are_its_own():
