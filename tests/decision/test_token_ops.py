@@ -219,6 +219,11 @@ def test_what_is_disabled_is_left_out_and_deny_only_stays():
     assert [BACKUP] == [entry.privilege for entry in part.privileges]
 
 
+def test_the_effective_part_has_the_default_descriptor():
+    own = SecurityDescriptor(dacl=Acl(), owner=ALICE, group=ALICE)
+    assert effective_part(token(security=own)).security is None
+
+
 @given(tokens())
 def test_the_effective_part_matches_what_the_token_matches(who):
     part = effective_part(who)
