@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stead.errors import (
         AccessDeniedError,
         BadImpersonationLevelError,
+        ImpersonationRefusedError,
         KernelRefusedError,
         LogonFailureError,
         PrivilegeNotHeldError,
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from stead.model.acl import Acl
     from stead.model.claim import Claim, ClaimType
     from stead.model.explicit_access import allow, audit, deny
+    from stead.model.impersonation_policy import (
+        Act,
+        ImpersonationPolicy,
+        ImpersonationRule,
+    )
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
     from stead.model.secret import Secret
@@ -63,6 +69,7 @@ __all__ = [
     "AccessMask",
     "AccessToken",
     "Acl",
+    "Act",
     "AsyncClientProcess",
     "BadImpersonationLevelError",
     "Claim",
@@ -73,6 +80,9 @@ __all__ = [
     "FileRights",
     "GenericMapping",
     "ImpersonationLevel",
+    "ImpersonationPolicy",
+    "ImpersonationRefusedError",
+    "ImpersonationRule",
     "KernelRefusedError",
     "LogonFailureError",
     "LogonSession",
@@ -118,6 +128,7 @@ _HOMES = {
     "errors": (
         "AccessDeniedError",
         "BadImpersonationLevelError",
+        "ImpersonationRefusedError",
         "KernelRefusedError",
         "LogonFailureError",
         "PrivilegeNotHeldError",
@@ -134,6 +145,7 @@ _HOMES = {
     "model.explicit_access": ("allow", "audit", "deny"),
     "model.acl": ("Acl",),
     "model.claim": ("Claim", "ClaimType"),
+    "model.impersonation_policy": ("Act", "ImpersonationPolicy", "ImpersonationRule"),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),
     "model.secret": ("Secret",),

@@ -113,6 +113,17 @@ def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
     assert not pipe.exists()
 
 
+def test_a_server_takes_rules_of_who_may_be_acted_as(process, private):
+    rules = private / "rules.toml"
+    rules.write_text('[[rule]]\nname = "a"\nallow = "everything"\n')
+    serve = ("serve", "--store", private / "a.db", "--pipe", private / "p", "--dry-run")
+
+    assert 0 == process(*serve, "--rules", rules).status
+    rules.write_text('[[rule]]\nname = "a"\nallow = "everything"\nclients = ["eve"]')
+    ran = process(*serve, "--rules", rules)
+    assert (1, True) == (ran.status, "no account or group is called `eve`" in ran.err)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -126,6 +137,8 @@ def test_a_dry_run_says_what_is_enforced_and_opens_nothing(process, private):
         (("program:make", "--dde", "/tmp/p"), "no desk is named"),
         (("program:make", "--dde", "/tmp/p", "--desk", "program:make"), "no DdeDesk"),
         (("program:make", "--dde", "/tmp/p", "--desk", "builtins:repr"), "no DdeDesk"),
+        (("program:make", "--rules", "rules"), "brings its own rules"),
+        (("--store", "a.db", "--rules", "rules"), "it cannot be read: No such file"),
         (("--store", "a.db", "--pipe", "missing/pipe"), "missing"),
         (("--store", "missing/a.db", "--pipe", "pipe"), "missing"),
     ],

@@ -37,6 +37,10 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     dde: Annotated[
         Path | None, typer.Option(help="Path of the local socket for DDE.")
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Who may be acted as: a file of rules. Without a target."),
+    ] = None,
     desk: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +56,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), _server(target, name, store) as server:
+    with errors_are_lines(), _server(target, name, store, rules) as server:
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -94,11 +98,20 @@ def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
     )
 
 
-def _server(target: str | None, name: str, store: str | None) -> ProtectedServer:
+def _server(
+    target: str | None, name: str, store: str | None, rules: Path | None
+) -> ProtectedServer:
     if target is None:
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
-        return ProtectedServer(name, store=store)
+        if rules is None:
+            return ProtectedServer(name, store=store)
+        return ProtectedServer(name, store=store, impersonation=rules)
+    if rules is not None:
+        raise InvalidRequestError(
+            f"`{target}` brings its own rules",
+            advice="give them there: `ProtectedServer(..., impersonation=path)`",
+        )
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)
     if not isinstance(made, ProtectedServer):
