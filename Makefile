@@ -25,6 +25,8 @@ ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60
 SOAK_REQUESTS ?= 20000
+SOAK_PAIRS ?= 100000
+SOAK_ACTS ?= 10000
 # How many random questions are put to Samba's judge too, where it is installed.
 SAMBA_CASES ?= 200000
 
@@ -48,6 +50,7 @@ help:
 	@echo 'make fuzz-guided  the same guided by coverage, of one TARGET'
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
+	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed
@@ -126,6 +129,7 @@ fuzz-guided: dev
 
 soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
+	$(BIN)/python tests/soak/identities.py --pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS)
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
