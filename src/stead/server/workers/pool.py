@@ -183,6 +183,7 @@ class WorkerPool:
                         environment=worker.environment,
                         no_new_privileges=True,
                         body=worker.key.kind,
+                        confinement=worker.key.confinement,
                     ),
                     (null, null, null),
                     extra=[theirs.fileno()],
