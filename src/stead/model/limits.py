@@ -171,7 +171,9 @@ class Host:
 
     def __post_init__(self) -> None:
         """Refuse what is no address; raises `InvalidRequestError`."""
-        is_name = self.name.isascii() and self.name.isprintable() and " " not in self.name
+        is_name = (
+            self.name.isascii() and self.name.isprintable() and " " not in self.name
+        )
         if not (self.name and is_name and 0 < self.port <= _HIGHEST_PORT):
             raise InvalidRequestError(f"`{self.name[:80]!a}:{self.port}` is no host")
         object.__setattr__(self, "name", self.name.lower())

@@ -102,7 +102,9 @@ def confine(confinement: Confinement, abi: int | None = None) -> None:
     """
     abi = landlock_abi() if abi is None else abi
     if abi < LEAST_ABI:
-        raise OSError(errno.ENOSYS, f"Landlock's version is {abi}, {LEAST_ABI} is needed")
+        raise OSError(
+            errno.ENOSYS, f"Landlock's version is {abi}, {LEAST_ABI} is needed"
+        )
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1)
     ruleset = _ruleset(abi)
     try:

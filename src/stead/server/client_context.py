@@ -299,7 +299,9 @@ class LimitedClient(ClientContext):
             grant.subject, lender._guard, acting=lender._acting, end=grant.revoke
         )
         self._grant = grant
-        self._parent = lender._parent  # only the session matters, and the grant holds it
+        self._parent = (
+            lender._parent
+        )  # only the session matters, and the grant holds it
 
     @property
     def limits(self) -> TokenLimits:

@@ -44,13 +44,7 @@ class Operation:
 
 
 Target: TypeAlias = (
-    str
-    | NamePattern
-    | SecurableObject
-    | Operation
-    | Host
-    | FileRoot
-    | os.PathLike[str]
+    str | NamePattern | SecurableObject | Operation | Host | FileRoot | os.PathLike[str]
 )
 _NANOSECONDS: Final = 1_000
 _FOREVER: Final = 86_400.0 * 365

@@ -73,9 +73,7 @@ def root_for(token: AccessToken, path: str, flags: int) -> str:
     missing = _needed(flags) & ~limits.rights_at(path)
     if missing:
         raise AccessDeniedError(object_name=path, advice=_why(limits, path))
-    return max(
-        (root.path for root in limits.file_roots() if root.holds(path)), key=len
-    )
+    return max((root.path for root in limits.file_roots() if root.holds(path)), key=len)
 
 
 def _needed(flags: int) -> int:
