@@ -24,14 +24,14 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from stead.model.access_mask import AccessMask, FileRights
 from stead.privileged import seccomp
 from stead.privileged.seccomp import Rule
-from stead.privileged.syscalls import architecture, call, call_waiting
+from stead.privileged.syscalls import Architecture, architecture, call, call_waiting
 
 LEAST_ABI: Final = 3
 """Linux 6.2. Before it, truncating a file is outside Landlock's reach."""
@@ -110,12 +110,13 @@ def confine(confinement: Confinement, abi: int | None = None) -> None:
     try:
         for path, rights in confinement.roots:
             _allow(ruleset, _opened(path, _RESOLVE_NO_LINKS), accesses(rights))
-        for path, access in runtime(runs_programs=confinement.runs_programs):
-            _allow_if_there(ruleset, path, access)
+        for needed, access in runtime(runs_programs=confinement.runs_programs):
+            _allow_if_there(ruleset, needed, access)
         call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
-    seccomp.install(program(abi))
+    machine = architecture(os.uname().machine)
+    seccomp.install(program(abi, machine=machine, process=os.getpid()))
     _prove()
 
 
@@ -307,10 +308,9 @@ def rules(abi: int, process: int) -> tuple[Rule, ...]:
     return tuple(table)
 
 
-def program(abi: int) -> bytes:
-    """Return the filter's program for this machine and process."""
-    machine = architecture(os.uname().machine)
-    table = rules(abi, os.getpid())
+def program(abi: int, *, machine: Architecture, process: int) -> bytes:
+    """Return the filter's program for a machine and process; see `rules`."""
+    table = rules(abi, process)
     clone, clone3 = machine.numbers[_CLONE], machine.numbers[_CLONE3]
     before = (
         # Its flags lie in memory that a filter cannot read: libc then takes `clone`.
@@ -354,7 +354,3 @@ def _read_root() -> None:
 def _make_socket() -> None:
     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
 
-
-def roots_of(roots: Iterable[tuple[str, int]]) -> tuple[tuple[bytes, int], ...]:
-    """Return roots as a `Confinement` holds them."""
-    return tuple((os.fsencode(path), rights) for path, rights in roots)
