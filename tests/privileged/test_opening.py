@@ -19,6 +19,7 @@ from stead.errors import (
 )
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.hardened_thread import KernelBlock
+from stead.privileged import opening
 from stead.privileged.opening import look, open_as
 
 pytestmark = pytest.mark.root
@@ -177,7 +178,6 @@ def test_a_special_file_that_appears_between_the_looks_is_closed(
     open_alice, home, monkeypatch
 ):
     """The client replaces the file after the first look, and gains nothing."""
-    from stead.privileged import opening
 
     path = home / "swapped"
     path.write_text("a file at first")

@@ -25,7 +25,7 @@ read as a pattern.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -81,10 +81,12 @@ class KindRights:
     Attributes:
         kind: the kind's name; `EVERY_KIND` for all, `FILES` for files.
         mask: the rights; generic ones mean what each object's kind says.
+        words: how records print them; by their bits if not given.
     """
 
     kind: str
     mask: int
+    words: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what means nothing: MAXIMUM_ALLOWED is a request, not a right."""
@@ -144,8 +146,8 @@ class FileRoot:
             InvalidRequestError: it does not.
         """
         parts = self.path.split("/")
-        is_plain = self.path != "/" and not {"", ".", ".."}.intersection(parts[1:])
-        if parts[0] or not is_plain or "\0" in self.path:
+        is_plain = not {"", ".", ".."}.intersection(parts[1:])
+        if not self.path.startswith("/") or not is_plain or "\0" in self.path:
             raise InvalidRequestError(
                 f"`{self.path[:80]!a}` is no file root",
                 advice="name an absolute path other than `/`, without `.` and `..`",
@@ -367,7 +369,7 @@ def _spelled(entry: KindRights) -> str:
     if entry.kind == FILES:
         names = {m.name: int(m) for m in FileRights if m.name}
     kind = entry.kind or "every kind"
-    return f"{kind}: {name_rights(entry.mask, names)}"
+    return f"{kind}: {entry.words or name_rights(entry.mask, names)}"
 
 
 def _root_spelled(root: FileRoot) -> str:

@@ -353,4 +353,3 @@ def _read_root() -> None:
 
 def _make_socket() -> None:
     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
-

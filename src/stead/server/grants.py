@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from stead.authority.sessions import Sessions
 from stead.errors import InvalidRequestError
-from stead.model.access_mask import AccessMask, FileRights, Rights
+from stead.model.access_mask import AccessMask, FileRights, Rights, name_rights
 from stead.model.audit_record import AuditEvent
 from stead.model.limits import (
     EVERY_KIND,
@@ -283,11 +283,15 @@ def _moment(now: int, expires: datetime | timedelta) -> int:
 
 def _by_kind(rights: Iterable[int]) -> tuple[KindRights, ...]:
     """Return rights by the kind that their class says."""
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, dict[str, int]]] = {}
     for right in rights:
         kind = _kind_of(right)
-        found[kind] = found.get(kind, 0) | int(right)
-    return tuple(KindRights(kind, mask) for kind, mask in found.items())
+        names = {n: int(member) for n, member in type(right).__members__.items()}
+        found[kind] = (found.get(kind, (0, {}))[0] | int(right), names)
+    return tuple(
+        KindRights(kind, mask, name_rights(mask, names))
+        for kind, (mask, names) in found.items()
+    )
 
 
 def _kind_of(right: int) -> str:

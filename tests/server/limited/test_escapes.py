@@ -121,9 +121,7 @@ def test_it_inherits_three_null_devices_and_its_channel(limited, stage, escapes)
     assert [0, 1, 2, 3] == found
 
 
-def test_a_descriptor_that_it_sends_the_server_goes_nowhere(
-    limited, stage, escapes
-):
+def test_a_descriptor_that_it_sends_the_server_goes_nowhere(limited, stage, escapes):
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(WorkerLostError):
         limited.run(escapes.pass_a_descriptor_to_the_server, stage.told)
@@ -227,9 +225,7 @@ def test_a_program_that_no_root_holds_is_not_executed(limited, alice):
         limited.start(["/bin/true"])
 
 
-def test_a_set_uid_program_gives_a_limited_program_nothing(
-    alice, home, world, stage
-):
+def test_a_set_uid_program_gives_a_limited_program_nothing(alice, home, world, stage):
     program = world / "id"
     shutil.copy("/usr/bin/id", program)
     os.chown(program, 0, 0)
@@ -331,7 +327,9 @@ def test_whatever_it_does_names_the_grant(notes, limited, home, escapes, stage):
 
     def named():
         records = [record for _, record in notes.trail.find(Query())]
-        mine = [r for r in records if r.client and r.client.logon_id == limited.limits.grant]
+        mine = [
+            r for r in records if r.client and r.client.logon_id == limited.limits.grant
+        ]
         assert all(name == r.detail["grant"] for r in mine)
         return {r.event for r in mine} >= wanted
 
