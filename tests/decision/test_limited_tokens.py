@@ -200,7 +200,7 @@ def _grant_itself(who, draw):
 
 
 def _travel(who, _draw):
-    return pickle.loads(pickle.dumps(who))
+    return pickle.loads(pickle.dumps(who))  # noqa: S301 - our own
 
 
 STEPS = (_duplicate, _restrict, _enable, _groups, _again, _grant_itself, _travel)

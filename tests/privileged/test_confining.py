@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ from stead.privileged.confining import (
     runtime,
 )
 from stead.privileged.probe import confining_warnings
-from stead.privileged.syscalls import AUDIT_ARCHITECTURES, architecture
+from stead.privileged.syscalls import AUDIT_ARCHITECTURES, architecture, call
 
 ALLOWED, PROCESS = 0x7FFF_0000, 4711
 REFUSED, NO_SUCH_CALL = 0x0005_0000 | errno.EPERM, 0x0005_0000 | errno.ENOSYS
@@ -173,7 +174,7 @@ def test_what_is_needed_to_run_is_read_only():
     assert set() == running
     programs = {path for path, access in runtime(runs_programs=True) if access & 1}
     assert sys.executable in programs
-    assert os.path.dirname(os.__file__) in dict(runtime(runs_programs=False))
+    assert str(Path(os.__file__).parent) in dict(runtime(runs_programs=False))
 
 
 # --- tried for real -----------------------------------------------------------------
@@ -198,7 +199,7 @@ def confined(act, *arguments, abi=None, roots=(), before=None):
             os.write(writing, json.dumps(told).encode())
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as file:
+    with os.fdopen(reading, "rb") as file:
         told = json.load(file)
     os.waitpid(pid, 0)
     return told
@@ -268,8 +269,6 @@ def test_where_the_kernel_refuses_landlock_nothing_runs(name, world):
     world.chmod(0o777)
 
     def refuse():
-        from stead.privileged.syscalls import call  # noqa: PLC0415
-
         call("prctl", 38, 1)
         machine = architecture(os.uname().machine)
         seccomp.install(seccomp.assemble((seccomp.Rule(name),), machine))
@@ -283,7 +282,7 @@ def test_where_the_kernel_refuses_landlock_nothing_runs(name, world):
 @pytest.mark.root
 @pytest.mark.parametrize("abi", [LEAST_ABI, None])
 def test_a_root_holds_what_its_rights_say(world, abi):
-    for name, rights in (("read", 1), ("write", 2)):
+    for name in ("read", "write"):
         (world / name).mkdir()
         (world / name / "file").write_text(name)
         os.chown(world / name, ALICE, ALICE)
@@ -296,7 +295,7 @@ def test_a_root_holds_what_its_rights_say(world, abi):
             refusal_of((world / "write" / "file").read_text),
             refusal_of((world / "write" / "file").write_text, "x"),
             refusal_of((world / "write" / "file").unlink),
-            refusal_of(lambda: os.listdir(world)),
+            refusal_of(lambda: list(world.iterdir())),
         ]
 
     roots = ((bytes(world / "read"), 1), (bytes(world / "write"), 2))

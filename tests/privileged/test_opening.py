@@ -18,8 +18,8 @@ from stead.errors import (
     NotARegularFileError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged import opening
+from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged.opening import look, open_as
 
 pytestmark = pytest.mark.root
@@ -328,7 +328,7 @@ def test_beneath_a_root_no_link_leads_out(world):
 
     def read(name):
         descriptor = opening.open_beneath(root, root + name, os.O_RDONLY)
-        with open(descriptor) as file:
+        with os.fdopen(descriptor) as file:
             return file.read()
 
     assert "in" == read(b"/in/file") == read(b"/inside")

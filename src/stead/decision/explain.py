@@ -58,10 +58,10 @@ _SENTENCES: Final = {
     Rule.DENIED_BY_POLICY: "{right} is denied by a rule of the central access policy "
     "{policy}",
     Rule.NEVER_TO_PACKAGE: "{right} is granted to no appcontainer",
-    Rule.GRANT_NOT_ASKED_ABOUT: "{right} is denied because the token is limited by grant "
-    "{grant}, and nobody said what is asked about and when",
-    Rule.GRANT_EXPIRED: "{right} is denied because the token is limited by grant {grant}, "
-    "which expired at {expired}",
+    Rule.GRANT_NOT_ASKED_ABOUT: "{right} is denied because the token is limited by "
+    "grant {grant}, and nobody said what is asked about and when",
+    Rule.GRANT_EXPIRED: "{right} is denied because the token is limited by grant "
+    "{grant}, which expired at {expired}",
     Rule.OUTSIDE_TARGETS: "{right} is denied because the token is limited by grant "
     "{grant}: the object is not among its targets",
     Rule.OUTSIDE_RIGHTS: "{right} is denied because the token is limited by grant "

@@ -11,7 +11,8 @@
    (`stead.decision.dacl_walk`); what all of them grant is granted;
 6. central access policies (`stead.decision.central_policy`): steps 3 to 5 again for
    each rule's list; what a rule does not grant is not granted;
-7. the token's limits (`stead.decision.limiting`): what they do not leave is not granted.
+7. the token's limits (`stead.decision.limiting`): what they do not leave is not
+   granted.
 """
 
 from __future__ import annotations

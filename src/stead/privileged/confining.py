@@ -26,6 +26,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from stead.model.access_mask import AccessMask, FileRights
@@ -157,10 +158,9 @@ def runtime(*, runs_programs: bool) -> Iterator[tuple[str, int]]:
     Modules of an application are not among them: they are loaded beforehand, or lie
     beneath a root.
     """
-    library = os.path.dirname(os.__file__)
-    yield library, _READ
+    yield str(Path(os.__file__).parent), _READ
     for entry in sys.path:
-        if os.path.basename(entry) == "lib-dynload":
+        if entry.endswith("/lib-dynload"):
             yield entry, _READ
     for folder in _library_folders(os.uname().machine):
         yield folder, _READ
@@ -186,8 +186,7 @@ def _of_programs(machine: str) -> Iterator[tuple[str, int]]:
     for loader in loaders.get(machine, ()):
         yield loader, _READ_FILE | _EXECUTE
     yield sys.executable, _READ_FILE | _EXECUTE
-    above = os.path.dirname(os.path.dirname(sys.executable))
-    yield f"{above}/pyvenv.cfg", _READ_FILE
+    yield f"{Path(sys.executable).parents[1]}/pyvenv.cfg", _READ_FILE
     major, minor = sys.version_info[:2]
     for name in (f"libpython{major}.{minor}.so.1.0", f"libpython{major}.so"):
         yield f"{sys.base_prefix}/lib/{name}", _READ_FILE
@@ -265,13 +264,17 @@ DENIED: Final = (
 _SENDS_SIGNALS: Final = (
     *("kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
 )
-# What terminals, pipes and copies need: nothing that acts on devices or on files' flags.
+# What terminals, pipes and copies need: nothing that acts on devices or flags of files.
 _IOCTLS: Final = (
     *(0x5401, 0x5402, 0x5403, 0x5404, 0x540F, 0x5410, 0x5413, 0x5414, 0x541B),
     *(0x5421, 0x5429, 0x5450, 0x5451, 0x802C_542A, 0x4004_9409),
 )
 # All but those by which descriptors send signals, lease and watch.
 _FCNTLS: Final = (*range(8), *range(36, 39), *range(1030, 1035))
+_OF_ONE_PROCESS: Final = (
+    *("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam"),
+    "sched_setattr",
+)
 _CLONE_NEW: Final = 0x7E02_0080  # every namespace
 _CLONE, _CLONE3 = "clone", "clone3"
 # Instructions of the kernel's packet filter: load, compare, test bits, return.
@@ -297,10 +300,7 @@ def rules(abi: int, process: int) -> tuple[Rule, ...]:
         Rule("setpriority", ((*_word(0, 0), *_word(1, 0)),)),
         Rule("ioprio_set", ((*_word(0, 1), *_word(1, 0)),)),
     ]
-    for name in ("prlimit64", "sched_setaffinity", "sched_setscheduler"):
-        table.append(Rule(name, (myself,)))
-    for name in ("sched_setparam", "sched_setattr"):
-        table.append(Rule(name, (myself,)))
+    table += [Rule(name, (myself,)) for name in _OF_ONE_PROCESS]
     if abi < _SCOPES_SIGNALS:
         table += map(Rule, _SENDS_SIGNALS)
         table.append(Rule("tgkill", (_word(0, process),)))

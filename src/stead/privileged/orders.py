@@ -124,9 +124,13 @@ class Order:
             yield "its other directory is not absolute"
         if self.umask & ~_PERMISSION_BITS:
             yield f"`{self.umask}` is no umask"
-        if self.confinement is not None and not self.no_new_privileges:
+        if self.confinement is not None:
+            yield from self._problems_of_confinement()
+
+    def _problems_of_confinement(self) -> Iterable[str]:
+        if not self.no_new_privileges:
             yield "a confined process gains no new privileges"
-        if self.confinement is not None and self.pam_user:
+        if self.pam_user:
             yield "a session of PAM is opened for no confined process"
 
 

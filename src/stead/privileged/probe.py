@@ -143,8 +143,9 @@ def confining_warnings(abi: int) -> Iterator[str]:
     """
     if abi < LEAST_ABI:
         yield (
-            f"Landlock is of version {abi} here: limited clients can open, run and start "
-            f"nothing; version {LEAST_ABI} comes with Linux 6.2, where `lsm=` names it"
+            f"Landlock is of version {abi} here, so limited clients open, run and "
+            f"start nothing: run Linux 6.2 or newer, which has version {LEAST_ABI}, with "
+            "`landlock` among the kernel's `lsm=`"
         )
 
 

@@ -238,7 +238,8 @@ class ClientContext:
         limits = limits_of(
             self._guard.clock(), expires, rights, targets, privileges, purpose
         )
-        return LimitedClient(self, self._acting.grants.make(self.subject, limits))
+        grant = self._acting.grants.make(self.subject, limits)
+        return LimitedClient(grant, self._guard, acting=self._acting)
 
     # --- its life ---------------------------------------------------------------------
 
@@ -294,14 +295,10 @@ class LimitedClient(ClientContext):
 
     __slots__ = ("_grant",)
 
-    def __init__(self, lender: ClientContext, grant: Grant) -> None:
-        super().__init__(
-            grant.subject, lender._guard, acting=lender._acting, end=grant.revoke
-        )
+    def __init__(self, grant: Grant, guard: Guard, *, acting: Acting) -> None:
+        # The grant holds the lender's session: the lender may be forgotten.
+        super().__init__(grant.subject, guard, acting=acting, end=grant.revoke)
         self._grant = grant
-        self._parent = (
-            lender._parent
-        )  # only the session matters, and the grant holds it
 
     @property
     def limits(self) -> TokenLimits:

@@ -1,8 +1,8 @@
 """Grants: a client's token lent with limits (`client.limited`).
 
 A grant is a logon session within the client's own, whose ceiling is the limited token
-(docs/adr/0050). So whatever acts in it is keyed by it, ends with it, and is named by its
-number in the trail; and a token that somebody takes the limits off belongs to no
+(docs/adr/0050). So whatever acts in it is keyed by it, ends with it, and is named by
+its number in the trail; and a token that somebody takes the limits off belongs to no
 session.
 """
 
@@ -63,7 +63,7 @@ def prefix(text: str) -> NamePattern:
     return NamePattern(text, is_prefix=True)
 
 
-def limits_of(  # noqa: PLR0913, PLR0917 - what `client.limited` is told, in its order
+def limits_of(
     now: int,
     expires: datetime | timedelta,
     rights: Iterable[int] | int,
@@ -285,8 +285,7 @@ def _by_kind(rights: Iterable[int]) -> tuple[KindRights, ...]:
     """Return rights by the kind that their class says."""
     found: dict[str, tuple[int, dict[str, int]]] = {}
     for right in rights:
-        kind = _kind_of(right)
-        names = {n: int(member) for n, member in type(right).__members__.items()}
+        kind, names = _kind_of(right)
         found[kind] = (found.get(kind, (0, {}))[0] | int(right), names)
     return tuple(
         KindRights(kind, mask, name_rights(mask, names))
@@ -294,14 +293,16 @@ def _by_kind(rights: Iterable[int]) -> tuple[KindRights, ...]:
     )
 
 
-def _kind_of(right: int) -> str:
+def _kind_of(right: int) -> tuple[str, dict[str, int]]:
+    """Return the kind that a right's class is about, and the names of its rights."""
     match right:
         case AccessMask():
-            return EVERY_KIND
+            return EVERY_KIND, {}
         case FileRights():
-            return FILES
+            return FILES, {m.name: int(m) for m in FileRights if m.name}
         case Rights():
-            return type(right).__name__
+            members = type(right).__members__
+            return type(right).__name__, {n: int(m) for n, m in members.items()}
         case _:
             raise InvalidRequestError(
                 f"`{right!r}` does not say which kind of object it is a right to",

@@ -290,7 +290,7 @@ def _require_may_make(frame: Frame | None, name: str) -> None:
     if limits is not None:
         raise AccessDeniedError(
             object_name=name,
-            advice=f"grant {limits} makes no objects: `protect` it as the server, first",
+            advice=f"grant {limits} makes no objects: the server makes it, beforehand",
         )
 
 

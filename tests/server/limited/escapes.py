@@ -4,6 +4,7 @@ They are loaded before a worker is the client, and run in it. Each returns what 
 there, or raises. `told` is where things are: see `World` in `test_escapes`.
 """
 
+# ruff: noqa: PTH101, PTH104, PTH115, PTH116, PTH123, PTH211 - the calls are tried
 import array
 import ctypes
 import fcntl

@@ -28,6 +28,7 @@ from stead.errors import (
     InvalidRequestError,
     KernelRefusedError,
     LogonSessionEndedError,
+    ProcessTimeoutError,
     SteadError,
     WorkerLostError,
 )
@@ -109,7 +110,7 @@ def test_a_limited_worker_does_one_thing_and_nobody_else_s(
 
 def test_it_inherits_three_null_devices_and_its_channel(limited, stage, escapes):
     # What an ordinary child of this process would have beside them.
-    with open(__file__, "rb") as file:
+    with Path(__file__).open("rb") as file:
         os.set_inheritable(file.fileno(), True)
         seen = subprocess.run(
             [sys.executable, "-c", f"import os; print(os.fstat({file.fileno()}))"],
@@ -122,10 +123,10 @@ def test_it_inherits_three_null_devices_and_its_channel(limited, stage, escapes)
 
 
 def test_a_descriptor_that_it_sends_the_server_goes_nowhere(limited, stage, escapes):
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(WorkerLostError):
         limited.run(escapes.pass_a_descriptor_to_the_server, stage.told)
-    assert until(lambda: set(os.listdir("/proc/self/fd")) <= before)
+    assert until(lambda: descriptors() <= before)
 
 
 def test_a_daemon_ends_with_the_call_that_left_it(limited, stage, home, escapes):
@@ -158,11 +159,12 @@ if not os.fork():
 
 def test_nothing_outlives_the_grant(alice, stage, home, escapes):
     brief = lend(alice, home, expires=timedelta(seconds=2))
-    ordinary = threading.Thread(
-        target=lambda: pytest.raises(
-            SteadError, alice.run, escapes.beat, stage.told, "ordinary", timeout=8
-        )
-    )
+
+    def go_on():
+        with pytest.raises(ProcessTimeoutError):
+            alice.run(escapes.beat, stage.told, "ordinary", timeout=8)
+
+    ordinary = threading.Thread(target=go_on)
     ordinary.start()
     with pytest.raises(LogonSessionEndedError):
         brief.run(escapes.beat, stage.told)
@@ -353,6 +355,10 @@ def is_still(path):
     before = path.read_text()
     time.sleep(0.5)
     return before == path.read_text()
+
+
+def descriptors():
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
 def is_alive(pid):
