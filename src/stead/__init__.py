@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stead.model.acl import Acl
     from stead.model.claim import Claim, ClaimType
     from stead.model.explicit_access import allow, audit, deny
+    from stead.model.limits import ANY_NAME, FileRoot, Host
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
     from stead.model.secret import Secret
@@ -51,13 +52,15 @@ if TYPE_CHECKING:
     from stead.monitor.impersonation import impersonate, revert_to_self
     from stead.server.acting.async_process import AsyncClientProcess
     from stead.server.acting.processes import ClientProcess
-    from stead.server.client_context import ClientContext
+    from stead.server.client_context import ClientContext, LimitedClient
     from stead.server.enforcement import Enforcement
+    from stead.server.grants import OperationName, prefix
     from stead.server.logon_session import LogonSession
     from stead.server.protected_server import ProtectedServer
     from stead.server.workers.workers import WorkerLimits
 
 __all__ = [
+    "ANY_NAME",
     "AccessDeniedError",
     "AccessMask",
     "AccessToken",
@@ -70,12 +73,16 @@ __all__ = [
     "ClientProcess",
     "Enforcement",
     "FileRights",
+    "FileRoot",
     "GenericMapping",
+    "Host",
     "ImpersonationLevel",
     "KernelRefusedError",
+    "LimitedClient",
     "LogonFailureError",
     "LogonSession",
     "LogonType",
+    "OperationName",
     "Privilege",
     "PrivilegeNotHeldError",
     "ProcessTimeoutError",
@@ -98,6 +105,7 @@ __all__ = [
     "impersonate",
     "is_granted",
     "many",
+    "prefix",
     "privilege_check",
     "process_token",
     "revert_to_self",
@@ -131,6 +139,7 @@ _HOMES = {
     "model.explicit_access": ("allow", "audit", "deny"),
     "model.acl": ("Acl",),
     "model.claim": ("Claim", "ClaimType"),
+    "model.limits": ("ANY_NAME", "FileRoot", "Host"),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),
     "model.secret": ("Secret",),
@@ -140,8 +149,9 @@ _HOMES = {
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "server.acting.async_process": ("AsyncClientProcess",),
-    "server.client_context": ("ClientContext",),
+    "server.client_context": ("ClientContext", "LimitedClient"),
     "server.enforcement": ("Enforcement",),
+    "server.grants": ("OperationName", "prefix"),
     "server.logon_session": ("LogonSession",),
     "server.acting.processes": ("ClientProcess",),
     "server.protected_server": ("ProtectedServer",),

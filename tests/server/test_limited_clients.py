@@ -26,7 +26,7 @@ from stead.model.explicit_access import allow
 from stead.model.limits import ANY_NAME, FileRoot, Host
 from stead.model.privilege import Privilege
 from stead.monitor.impersonation import impersonate
-from stead.server.grants import Operation, prefix
+from stead.server.grants import OperationName, prefix
 from stead.server.workers import bounds
 
 SECONDS = 20
@@ -154,7 +154,13 @@ def test_it_says_what_it_reaches(alice):
     lent = alice.limited(
         expires=moment,
         rights=[FileRights.READ_DATA],
-        targets=[Path("/a"), FileRoot("/b", 1), Operation("get"), Host("c", 1), "d"],
+        targets=[
+            Path("/a"),
+            FileRoot("/b", 1),
+            OperationName("get"),
+            Host("c", 1),
+            "d",
+        ],
     )
     said = lent.limits.in_words()
     assert ("/a, /b (READ_DATA)", "get", "c:1", "d") == (
@@ -216,7 +222,7 @@ def test_privileges_are_left_by_name(server, client_of, rights, pay):
 def test_operations_are_asked_for_by_name(server, alice):
     server.operation("get")(lambda client: client.name)
     server.operation("put")(lambda client: client.name)
-    lent = alice.limited(expires=SOON, targets=[Operation("get")])
+    lent = alice.limited(expires=SOON, targets=[OperationName("get")])
     assert ["alice"] * 3 == [
         server.call(alice, "get"), server.call(alice, "put"), server.call(lent, "get"),
     ]  # fmt: skip

@@ -225,7 +225,7 @@ class ClientContext:
                 every kind. Kinds that are not named are not reached.
             targets: what they may be used on: objects, or their exact names; what
                 `prefix` and `ANY_NAME` mean; directories and files as `pathlib.Path`
-                or `FileRoot`; `Operation`s of the server's; `Host`s.
+                or `FileRoot`; `OperationName`s of the server's; `Host`s.
             privileges: which ones stay.
             purpose: what for, for the records.
 

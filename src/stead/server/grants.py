@@ -37,14 +37,20 @@ from stead.server.acting.deadlines import Deadlines
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class OperationName:
     """One of the server's operations, as a target; `name` is exact."""
 
     name: str
 
 
 Target: TypeAlias = (
-    str | NamePattern | SecurableObject | Operation | Host | FileRoot | os.PathLike[str]
+    str
+    | NamePattern
+    | SecurableObject
+    | OperationName
+    | Host
+    | FileRoot
+    | os.PathLike[str]
 )
 _NANOSECONDS: Final = 1_000
 _FOREVER: Final = 86_400.0 * 365
@@ -242,7 +248,7 @@ class _Targets:
                 self.objects.append(target)
             case SecurableObject():
                 self.objects.append(NamePattern(target.name))
-            case Operation():
+            case OperationName():
                 self.operations.append(NamePattern(target.name))
             case Host():
                 self.hosts.append(target)
@@ -252,7 +258,7 @@ class _Targets:
                 self.files.append(FileRoot(_path(target)))
             case _:
                 raise InvalidRequestError(
-                    "a target is an object or its name, a path, an `Operation` or a "
+                    "a target is an object or its name, a path, an `OperationName` or a "
                     "`Host`"
                 )
 
