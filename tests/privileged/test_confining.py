@@ -21,16 +21,10 @@ from pathlib import Path
 import pytest
 
 from stead.model.access_mask import AccessMask, FileRights
-from stead.privileged import confining, seccomp
-from stead.privileged.confining import (
-    DENIED,
-    LEAST_ABI,
-    Confinement,
-    accesses,
-    confine,
-    landlock_abi,
-    runtime,
-)
+from stead.privileged import confinement_filter, confining, seccomp
+from stead.privileged.confinement import Confinement, accesses, runtime
+from stead.privileged.confinement_filter import DENIED
+from stead.privileged.confining import LEAST_ABI, confine, landlock_abi
 from stead.privileged.probe import confining_warnings
 from stead.privileged.syscalls import AUDIT_ARCHITECTURES, architecture, call
 
@@ -72,7 +66,7 @@ def verdict(machine):
     """Give what judges a call beside some version of Landlock."""
 
     def judge(name, *arguments, abi=7):
-        program = confining.program(abi, machine=machine, process=PROCESS)
+        program = confinement_filter.program(abi, machine=machine, process=PROCESS)
         words = (*arguments, *(0,) * (6 - len(arguments)))
         number = machine.numbers[name]
         data = struct.pack("<IIQ6Q", number, machine.audit_arch, 0, *words)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from stead.errors import InvalidRequestError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.confining import Confinement
+from stead.privileged.confinement import Confinement
 
 if sys.platform == "linux":  # nobody sends an order elsewhere
     import fcntl

@@ -144,8 +144,8 @@ def confining_warnings(abi: int) -> Iterator[str]:
     if abi < LEAST_ABI:
         yield (
             f"Landlock is of version {abi} here, so limited clients open, run and "
-            f"start nothing: run Linux 6.2 or newer (version {LEAST_ABI}) with `landlock` "
-            "among the kernel's `lsm=`"
+            f"start nothing: run Linux 6.2 or newer (version {LEAST_ABI}) with "
+            "`landlock` among the kernel's `lsm=`"
         )
 
 

@@ -258,8 +258,8 @@ class _Targets:
                 self.files.append(FileRoot(_path(target)))
             case _:
                 raise InvalidRequestError(
-                    "a target is an object or its name, a path, an `OperationName` or a "
-                    "`Host`"
+                    "a target is an object or its name, a path, a host, or the name of "
+                    "an operation"
                 )
 
 

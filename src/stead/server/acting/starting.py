@@ -25,7 +25,7 @@ from stead.model.token import AccessToken, TokenType
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.process_acts import Deed
-from stead.privileged.confining import Confinement
+from stead.privileged.confinement import Confinement
 from stead.privileged.launching import Launcher
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import household_of

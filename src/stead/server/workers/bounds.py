@@ -1,4 +1,4 @@
-"""What a limited token's processes are confined to (`stead.privileged.confining`)."""
+"""What a limited token's processes are confined to (`stead.privileged.confinement`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from stead.errors import (
 from stead.model.access_mask import FileRights
 from stead.model.limits import FileRoot, TokenLimits
 from stead.model.token import AccessToken
-from stead.privileged.confining import LEAST_ABI, Confinement, landlock_abi
+from stead.privileged.confinement import Confinement
+from stead.privileged.confining import LEAST_ABI, landlock_abi
 
 _CHANGING: Final = os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.confining import Confinement
+from stead.privileged.confinement import Confinement
 from stead.privileged.launching import Child
 from stead.server.workers.answers import ReceivedDescriptor, Reply
 from stead.server.workers.channel import WorkerChannel
