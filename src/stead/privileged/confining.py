@@ -26,6 +26,7 @@ import struct
 import sys
 from typing import Final
 
+from stead.errors import KernelRefusedError
 from stead.privileged import seccomp
 from stead.privileged.confinement import (
     EXECUTE,
@@ -37,7 +38,7 @@ from stead.privileged.confinement import (
     runtime,
 )
 from stead.privileged.confinement_filter import SCOPES_SIGNALS, program
-from stead.privileged.syscalls import architecture, call, call_waiting
+from stead.privileged.syscalls import architecture, call, call_waiting, words_of
 
 LEAST_ABI: Final = 3
 """Linux 6.2. Before it, truncating a file is outside Landlock's reach."""
@@ -81,7 +82,8 @@ def confine(confinement: Confinement, abi: int | None = None) -> None:
         abi: the version of Landlock to use; the kernel's own if not given.
 
     Raises:
-        OSError: something could not be done; the process must end.
+        KernelRefusedError: a root is not there, or lies behind a link.
+        OSError: something could not be done. In each case the process must end.
     """
     abi = landlock_abi() if abi is None else abi
     if abi < LEAST_ABI:
@@ -92,7 +94,7 @@ def confine(confinement: Confinement, abi: int | None = None) -> None:
     ruleset = _ruleset(abi)
     try:
         for path, rights in confinement.roots:
-            _allow(ruleset, _opened(path, _RESOLVE_NO_LINKS), accesses(rights))
+            _allow(ruleset, _root(path), accesses(rights))
         for needed, access in runtime(runs_programs=confinement.runs_programs):
             _allow_if_there(ruleset, needed, access)
         call("landlock_restrict_self", ruleset, 0)
@@ -114,6 +116,19 @@ def _ruleset(abi: int) -> int:
     if abi >= SCOPES_SIGNALS:
         attributes += struct.pack("=Q", _EVERY_SCOPE)
     return call("landlock_create_ruleset", attributes, len(attributes), 0)
+
+
+def _root(path: bytes) -> int:
+    """Open a root through no link, and say which one if that fails."""
+    try:
+        return _opened(path, _RESOLVE_NO_LINKS)
+    except OSError as error:
+        shown = os.fsdecode(path)
+        raise KernelRefusedError(
+            f"file root `{shown}` cannot be opened: {words_of(error)}",
+            errno=error.errno or 0,
+            object_name=shown,
+        ) from error
 
 
 def _opened(path: bytes, resolve: int = 0) -> int:

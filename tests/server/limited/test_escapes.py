@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -38,6 +39,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.limits import FileRoot
 
 SECONDS = 60
+FIVE_MINUTES = timedelta(minutes=5)
 READ = int(FileRights.GENERIC_READ)
 RUN = int(FileRights.GENERIC_EXECUTE | FileRights.GENERIC_READ)
 
@@ -50,7 +52,7 @@ NAMES = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(NAMES)
 
 
-def lend(client, home, *, expires=timedelta(minutes=5), more=(), execute=False):
+def lend(client, home, *, expires=FIVE_MINUTES, more=(), execute=False):
     """Limit a client to its work, and to reading what it is shown."""
     return client.limited(
         expires=expires,
@@ -179,7 +181,7 @@ def test_nothing_outlives_the_grant(alice, stage, home, escapes):
 def test_a_revoked_grant_takes_what_acts_in_it_with_it(
     alice, limited, stage, home, escapes, end
 ):
-    program = limited_program(alice, home)
+    other = limited_program(alice, home)
     refused = []
 
     def work():
@@ -195,9 +197,32 @@ def test_a_revoked_grant_takes_what_acts_in_it_with_it(
     assert refused
     assert until(lambda: is_still(home / "work" / "beat"))
     # Another grant of the same client goes on.
-    assert program.poll() is None
-    program.kill()
-    program.wait()
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_program_ends_with_its_grant(alice, home, world):
+    more = [FileRoot("/usr/bin", RUN)]
+    told = {}
+    for name, expires in (("brief", timedelta(seconds=2)), ("revoked", FIVE_MINUTES)):
+        lent = lend(alice, home, more=more, execute=True, expires=expires)
+        told[name] = (lent, lent.start(["/usr/bin/sleep", "600"]))
+    ordinary = alice.start(["/usr/bin/sleep", "600"])
+    told["revoked"][0].revoke()
+    for _, process in told.values():
+        assert -signal.SIGKILL == process.wait(SECONDS)
+    assert ordinary.poll() is None
+    ordinary.kill()
+    ordinary.wait()
+
+
+def test_on_a_plain_thread_a_block_judges_objects_and_opens_nothing(limited, home):
+    with (
+        pytest.raises(AccessDeniedError, match="refused inside"),
+        limited.impersonate(),
+    ):
+        (home / "work" / "own.txt").read_text()
 
 
 def limited_program(client, home):
@@ -271,7 +296,7 @@ def test_a_file_is_opened_beneath_a_root_and_nowhere_else(alice, limited, home):
 def test_a_root_that_became_a_link_is_no_root(alice, limited, home, escapes, stage):
     (home / "work").rename(home / "gone")
     (home / "work").symlink_to(home)
-    with pytest.raises(ImpersonationRefusedError, match="confinement"):
+    with pytest.raises(ImpersonationRefusedError, match=r"root .*alice/work. cannot"):
         limited.run(escapes.read_another_file, stage.told)
     with pytest.raises(ImpersonationRefusedError, match="confinement"):
         limited.open(home / "work" / "secret.txt")
