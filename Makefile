@@ -20,7 +20,7 @@ ELSEWHERE := */stead/privileged/launcher.py,*/stead/privileged/keeper.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/becoming.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/pam_session.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/bootstrap.py,*/stead/privileged/trees.py
-ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py
+ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py,*/stead/privileged/confining.py
 
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         ImpersonationPolicy,
         ImpersonationRule,
     )
+    from stead.model.limits import ANY_NAME, FileRoot, Host
     from stead.model.logon_record import LogonType
     from stead.model.privilege import Privilege
     from stead.model.secret import Secret
@@ -58,13 +59,15 @@ if TYPE_CHECKING:
     from stead.monitor.own_token import enable_privileges, impersonate_self
     from stead.server.acting.async_process import AsyncClientProcess
     from stead.server.acting.processes import ClientProcess
-    from stead.server.client_context import ClientContext
+    from stead.server.client_context import ClientContext, LimitedClient
     from stead.server.enforcement import Enforcement
+    from stead.server.grants import OperationName, prefix
     from stead.server.logon_session import LogonSession
     from stead.server.protected_server import ProtectedServer
     from stead.server.workers.workers import WorkerLimits
 
 __all__ = [
+    "ANY_NAME",
     "AccessDeniedError",
     "AccessMask",
     "AccessToken",
@@ -78,15 +81,19 @@ __all__ = [
     "ClientProcess",
     "Enforcement",
     "FileRights",
+    "FileRoot",
     "GenericMapping",
+    "Host",
     "ImpersonationLevel",
     "ImpersonationPolicy",
     "ImpersonationRefusedError",
     "ImpersonationRule",
     "KernelRefusedError",
+    "LimitedClient",
     "LogonFailureError",
     "LogonSession",
     "LogonType",
+    "OperationName",
     "Privilege",
     "PrivilegeNotHeldError",
     "ProcessTimeoutError",
@@ -111,6 +118,7 @@ __all__ = [
     "impersonate_self",
     "is_granted",
     "many",
+    "prefix",
     "privilege_check",
     "process_token",
     "revert_to_self",
@@ -146,6 +154,7 @@ _HOMES = {
     "model.acl": ("Acl",),
     "model.claim": ("Claim", "ClaimType"),
     "model.impersonation_policy": ("Act", "ImpersonationPolicy", "ImpersonationRule"),
+    "model.limits": ("ANY_NAME", "FileRoot", "Host"),
     "model.logon_record": ("LogonType",),
     "model.privilege": ("Privilege",),
     "model.secret": ("Secret",),
@@ -156,8 +165,9 @@ _HOMES = {
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "monitor.own_token": ("enable_privileges", "impersonate_self"),
     "server.acting.async_process": ("AsyncClientProcess",),
-    "server.client_context": ("ClientContext",),
+    "server.client_context": ("ClientContext", "LimitedClient"),
     "server.enforcement": ("Enforcement",),
+    "server.grants": ("OperationName", "prefix"),
     "server.logon_session": ("LogonSession",),
     "server.acting.processes": ("ClientProcess",),
     "server.protected_server": ("ProtectedServer",),

@@ -18,6 +18,7 @@ from stead.errors import (
     NotARegularFileError,
 )
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged import opening
 from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged.opening import look, open_as
 
@@ -177,15 +178,14 @@ def test_a_special_file_that_appears_between_the_looks_is_closed(
     open_alice, home, monkeypatch
 ):
     """The client replaces the file after the first look, and gains nothing."""
-    from stead.privileged import opening
 
     path = home / "swapped"
     path.write_text("a file at first")
     os.chown(path, 70001, 70001)
     look = opening._look
 
-    def swap(name, flags):
-        look(name, flags)
+    def swap(name, flags, way):
+        look(name, flags, way)
         path.unlink()
         os.mkfifo(path)
 
@@ -310,3 +310,49 @@ def test_a_look_refuses_a_procfs_that_came_later_and_its_magic_links(world, outc
     place = world / "proc"
     place.mkdir()
     assert ["NotARegularFileError"] * 3 == outcome_of("look_at_procfs.py", place)
+
+
+# --- beneath a root -------------------------------------------------------------------
+
+
+@pytest.mark.root
+def test_beneath_a_root_no_link_leads_out(world):
+    (world / "root" / "in").mkdir(parents=True)
+    (world / "root" / "in" / "file").write_text("in")
+    (world / "secret").write_text("secret")
+    (world / "root" / "out").symlink_to(world / "secret")
+    (world / "root" / "up").symlink_to("../secret")
+    (world / "root" / "absolute").symlink_to(world / "root" / "in" / "file")
+    (world / "root" / "inside").symlink_to("in/file")
+    root = bytes(world / "root")
+
+    def read(name):
+        descriptor = opening.open_beneath(root, root + name, os.O_RDONLY)
+        with os.fdopen(descriptor) as file:
+            return file.read()
+
+    assert "in" == read(b"/in/file") == read(b"/inside")
+    for name in (b"/out", b"/up", b"/absolute", b"/missing", b"/../secret"):
+        plain = opening.openat2(root + name, os.O_PATH, 0) if b"m" not in name else -1
+        if plain >= 0:
+            os.close(plain)  # where links are followed, it opens
+        with pytest.raises(KernelRefusedError):
+            read(name)
+    with pytest.raises(KernelRefusedError):
+        opening.open_beneath(root + b"/out", root + b"/out/x", os.O_RDONLY)
+
+
+@pytest.mark.root
+def test_a_root_that_is_a_file_is_opened_through_no_link(world):
+    (world / "file").write_text("text")
+    (world / "link").symlink_to(world / "file")
+    (world / "fifo").touch()
+    (world / "fifo").unlink()
+    os.mkfifo(world / "fifo")
+    name = bytes(world / "file")
+    os.close(opening.open_beneath(name, name, os.O_RDONLY))
+    name = bytes(world / "link")
+    with pytest.raises(KernelRefusedError):
+        opening.open_beneath(name, name, os.O_RDONLY)
+    with pytest.raises(NotARegularFileError):
+        opening.open_beneath(bytes(world), bytes(world / "fifo"), os.O_RDONLY)

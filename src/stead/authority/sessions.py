@@ -14,12 +14,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from stead.authority import tokens
 from stead.authority.identity import Identity, identify_again, require_logon_right
 from stead.authority.ports import AccountStore
+from stead.decision.limiting import is_over as grant_is_over
+from stead.decision.limiting import limit_token
 from stead.decision.principals import sids_of
 from stead.decision.token_ops import effective_part
 from stead.errors import (
@@ -30,6 +33,7 @@ from stead.errors import (
     TooManyGroupsError,
     UnknownAccountError,
 )
+from stead.model.limits import TokenLimits
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
@@ -49,7 +53,7 @@ LEASE: Final = 1_000_000_000
 """Nanoseconds for which a session is believed without asking the store again."""
 
 
-Ending = Callable[[], None]
+Ending = Callable[[], object]
 """What is called, once, when a session has ended."""
 
 
@@ -67,6 +71,8 @@ class Session:
         same_at: the store's when the account was last seen to have gained nothing.
         lease_ends: monotonic nanoseconds.
         epoch: how often leases had been expired when this one was given.
+        outer: the session that it lies within: that of whoever's token was limited.
+        over: monotonic nanoseconds at which it ends by itself; None for never.
         holds: how many hold it.
         endings: what is to be called when it ends.
     """
@@ -79,6 +85,8 @@ class Session:
     lease_ends: int
     epoch: int
     same_at: int
+    outer: Session | None = None
+    over: int | None = None
     holds: int = 1
     endings: list[Ending] = field(default_factory=list)
 
@@ -165,6 +173,39 @@ class Sessions:
         )  # fmt: skip
         return self._keep(record, token, None)
 
+    def open_limited(self, token: AccessToken, limits: TokenLimits) -> Session:
+        """Open a session within a token's own, whose ceiling is the token limited.
+
+        Whatever ends the outer session ends it, and so does the time at which the
+        limits expire. It holds the outer one as long as it lives. Its number is the
+        grant's.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+            InvalidRequestError: the limits cannot be put on the token.
+        """
+        outer, logon_id = self.of(token), self._store.allocate_luid()
+        lent = limit_token(
+            replace(token, logon_id=logon_id),
+            replace(limits, grant=logon_id),
+            token_id=self._store.allocate_luid(),
+        )
+        self.hold(token)
+        record = replace(outer.record, logon_id=logon_id, opened_at=self._clock())
+        try:
+            session = self._keep(record, lent, None)
+        except BaseException:
+            self.release(token.logon_id)
+            raise
+        session.outer, session.posix = outer, outer.posix
+        left = limits.expires - self._clock()
+        session.over = self._monotonic() + left
+        # In either order of ends, each is told of the other's and does it once.
+        self.on_end(logon_id, partial(self.release, token.logon_id))
+        forget = self.on_end(token.logon_id, partial(self.end, logon_id))
+        self.on_end(logon_id, forget)
+        return session
+
     def open_server(self, name: str, privileges: tuple[Privilege, ...]) -> Session:
         """Open the session of the server itself: its primary token."""
         logon_id = self._store.allocate_luid()
@@ -213,6 +254,10 @@ class Sessions:
         session = self._live.get(token.logon_id)
         if session is None or not _is_within(token, session.token):
             raise _ended(token)
+        if token.limits is not None:
+            self._require_time_left(token, session)
+        if session.outer is not None:
+            self.of(session.outer.token)
         if self._monotonic() >= session.lease_ends or session.epoch != self._epoch:
             self._renew(session)
         return session
@@ -247,6 +292,18 @@ class Sessions:
         if is_same:
             session.same_at = generation
         return is_same
+
+    def _require_time_left(self, token: AccessToken, session: Session) -> None:
+        """End a session that has had its time, by either clock: one can be set back."""
+        now = self._clock()
+        is_over = session.over is not None and self._monotonic() >= session.over
+        if is_over or grant_is_over(session.token, now):
+            self.end(session.record.logon_id)
+        elif not grant_is_over(token, now):
+            return
+        raise LogonSessionEndedError(
+            f"grant {token.limits} has expired", advice="limit the client's token anew"
+        )
 
     def require_live(self, token: AccessToken) -> None:
         """Return if the token's session lives; raises as `of` does."""
@@ -467,7 +524,15 @@ def _limits_are_kept(token: AccessToken, begun: AccessToken) -> bool:
         and _are_within(token.capabilities, begun.capabilities)
         and token.user_is_deny_only >= begun.user_is_deny_only
         and token.trust in (None, begun.trust)
+        and _grant_is_kept(token, begun)
     )
+
+
+def _grant_is_kept(token: AccessToken, begun: AccessToken) -> bool:
+    """Tell whether a token has all the limits that it began with, and maybe more."""
+    if begun.limits is None:
+        return True
+    return token.limits is not None and begun.limits in token.limits.layers()
 
 
 def _has_the_same_attributes(token: AccessToken, begun: AccessToken) -> bool:

@@ -193,6 +193,7 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     lines += [f"  note: {warning}" for warning in support["warnings"]]
     lines += [
         f"guard uid: {support['guard']}",
+        f"landlock, for limited clients: version {support['landlock'] or 'none'}",
         f"peers held by pidfd: {'yes' if support['has_peer_pidfd'] else 'no'}",
         f"plain questions judged in c: {'yes' if data['judged_in_c'] else 'no'}",
         "a server's own privileges: " + ", ".join(data["server_privileges"]),

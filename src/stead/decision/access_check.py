@@ -50,6 +50,7 @@ from stead.model.decision import (
     ObjectResult,
     ObjectType,
 )
+from stead.model.limits import Circumstances
 from stead.model.policy import CentralAccessPolicy
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
@@ -75,6 +76,7 @@ def access_check(  # noqa: PLR0913 - a question has that many sides; four are po
     intent: Intent = Intent.NONE,
     policies: Sequence[CentralAccessPolicy] = (),
     callback: AceCallback | None = None,
+    circumstances: Circumstances | None = None,
 ) -> AccessDecision:
     """Judge whether a token may have rights to what a descriptor guards.
 
@@ -91,6 +93,8 @@ def access_check(  # noqa: PLR0913 - a question has that many sides; four are po
         policies: the central access policies that are configured.
         callback: judges callback entries whose data is not a condition; what it raises
             passes through.
+        circumstances: what the object is called, and what time it is; a token with
+            limits is granted nothing without.
 
     Returns:
         the decision; false when refused. With object types, also one answer for each.
@@ -113,6 +117,7 @@ def access_check(  # noqa: PLR0913 - a question has that many sides; four are po
         intent,
         tuple(policies),
         callback,
+        circumstances,
     )
     if not object_types and self_sid is None and intent is _NO_INTENT:
         granted = _by_plain_list(token, descriptor, desired, mapping)

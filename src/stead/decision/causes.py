@@ -13,6 +13,7 @@ from typing import Final
 from stead.decision.central_policy import policies_of
 from stead.decision.dacl_walk import is_unmet
 from stead.decision.judgement import Case, find_unknown
+from stead.decision.limiting import find_limiting, rights_within
 from stead.decision.mandatory import (
     closed_filters,
     find_label,
@@ -87,14 +88,19 @@ class Scene:
         if find_unknown(question.descriptor.sacl) is not None:
             return False
         own = self.case.judge_list(question.descriptor.dacl, self.left, self.tree)
-        return bool(self.case.narrowed(own, self.left).granted[0] & self.right)
+        granted = self.case.narrowed(own, self.left).granted[0] & self.right
+        return bool(granted & self._within_limits())
+
+    def _within_limits(self) -> int:
+        question = self.question
+        return rights_within(question.token, question.mapping, question.circumstances)
 
     def cause(self, *, granted: bool) -> Reason:
         """Find what settles the right, which `is_granted` has judged."""
         if granted:
             return self.granted()
-        found = self.before_lists() or self.refused_by_list()
-        return found or self.refused_by_policy()
+        found = self.refused_by_grant() or self.before_lists()
+        return found or self.refused_by_list() or self.refused_by_policy()
 
     # --- what grants ----------------------------------------------------------------
 
@@ -113,6 +119,15 @@ class Scene:
         return found or self._by(Rule.NOT_GRANTED)
 
     # --- what refuses ---------------------------------------------------------------
+
+    def refused_by_grant(self) -> Reason | None:
+        """Find the limits of the token that do not leave the right.
+
+        They are asked last and named first: whoever holds a limited token is told what
+        it was lent for, and not what its user may.
+        """
+        found = find_limiting(self.question, self.right)
+        return None if found is None else replace(self._by(found[1]), grant=found[0])
 
     def before_lists(self) -> Reason | None:
         """Find what refuses the right before any list is asked."""

@@ -19,7 +19,7 @@ be granted two rights and not both together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -30,6 +30,7 @@ from stead.decision.privilege_rights import bits_of
 from stead.model.access_mask import GenericMapping
 from stead.model.ace import require_mask
 from stead.model.decision import AccessQuestion
+from stead.model.limits import Circumstances
 from stead.model.policy import CentralAccessPolicy
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
@@ -58,6 +59,7 @@ def effective_rights(
     *,
     policies: Sequence[CentralAccessPolicy] = (),
     self_sid: Sid | None = None,
+    circumstances: Circumstances | None = None,
 ) -> int:
     """Return every right that a token is granted if it alone is asked for.
 
@@ -69,6 +71,8 @@ def effective_rights(
         mapping: what generic rights mean on this kind of object.
         policies: the central access policies that are configured.
         self_sid: whom PRINCIPAL_SELF stands for, if the object is somebody.
+        circumstances: what the object is called, and what time it is; a token with
+            limits has no rights without.
 
     Raises:
         BadImpersonationLevelError: the token's level is anonymous.
@@ -82,6 +86,7 @@ def effective_rights(
             mapping,
             self_sid=self_sid,
             policies=tuple(policies),
+            circumstances=circumstances,
         )
     )
 
@@ -94,6 +99,7 @@ def who_can(
     *,
     policies: Sequence[CentralAccessPolicy] = (),
     self_sid: Sid | None = None,
+    circumstances: Circumstances | None = None,
 ) -> Iterator[Access[K]]:
     """Yield who of many would be granted all of some rights to one object.
 
@@ -104,6 +110,7 @@ def who_can(
         mapping: see `effective_rights`.
         policies: see `effective_rights`.
         self_sid: see `effective_rights`.
+        circumstances: see `effective_rights`.
 
     Raises:
         GenericNotMappedError: `desired` holds generic bits.
@@ -114,7 +121,13 @@ def who_can(
     wanted, known = require_mask(desired), tuple(policies)
     for key, token in subjects:
         question = AccessQuestion(
-            descriptor, token, wanted, mapping, self_sid=self_sid, policies=known
+            descriptor,
+            token,
+            wanted,
+            mapping,
+            self_sid=self_sid,
+            policies=known,
+            circumstances=circumstances,
         )
         if _is_granted(question):
             yield Access(key, _rights(question))
@@ -127,6 +140,7 @@ def what_can(
     mapping: GenericMapping,
     *,
     policies: Sequence[CentralAccessPolicy] = (),
+    circumstances: Callable[[K], Circumstances] | None = None,
 ) -> Iterator[Access[K]]:
     """Yield to which of many objects of one kind a token would be granted rights.
 
@@ -136,13 +150,22 @@ def what_can(
         desired: the rights, without generic bits.
         mapping: what generic rights mean on their kind.
         policies: the central access policies that are configured.
+        circumstances: says of each key what the object is called, and what time it is;
+            see `effective_rights`.
 
     Raises:
         SteadError: as `who_can` says.
     """
     wanted, known = require_mask(desired), tuple(policies)
     for key, descriptor in objects:
-        question = AccessQuestion(descriptor, token, wanted, mapping, policies=known)
+        question = AccessQuestion(
+            descriptor,
+            token,
+            wanted,
+            mapping,
+            policies=known,
+            circumstances=None if circumstances is None else circumstances(key),
+        )
         if _is_granted(question):
             yield Access(key, _rights(question))
 
@@ -152,10 +175,19 @@ def what_can(
 
 def _is_granted(question: AccessQuestion) -> bool:
     """Answer one question, by the fast way where it has no more sides."""
-    if question.policies or question.self_sid is not None:
+    if _has_more_sides(question):
         return decide(question).allowed
     return is_granted(
         question.token, question.descriptor, question.desired, question.mapping
+    )
+
+
+def _has_more_sides(question: AccessQuestion) -> bool:
+    """Tell whether the fast way does not see all of a question."""
+    return bool(
+        question.policies
+        or question.self_sid is not None
+        or question.token.limits is not None
     )
 
 
@@ -163,7 +195,7 @@ def _rights(question: AccessQuestion) -> int:
     """Return every right that is granted if it alone is asked for."""
     if question.token.is_write_restricted:
         return sum(_granted(question, right) for right in bits_of(EVERY_NAMED_RIGHT))
-    if question.policies or question.self_sid is not None:
+    if _has_more_sides(question):
         return _granted(question, EVERY_NAMED_RIGHT)
     return granted_mask(question.token, question.descriptor, question.mapping)
 

@@ -29,6 +29,7 @@ from stead.errors import SteadError
 from stead.model.access_mask import name_rights
 from stead.model.ace import Ace
 from stead.model.decision import AccessDecision, AccessQuestion, Reason, Rule, Whom
+from stead.model.limits import when
 from stead.model.sid import Sid
 from stead.model.well_known import OWNER_RIGHTS
 
@@ -57,6 +58,14 @@ _SENTENCES: Final = {
     Rule.DENIED_BY_POLICY: "{right} is denied by a rule of the central access policy "
     "{policy}",
     Rule.NEVER_TO_PACKAGE: "{right} is granted to no appcontainer",
+    Rule.GRANT_NOT_ASKED_ABOUT: "{right} is denied because the token is limited by "
+    "grant {grant}, and nobody said what is asked about and when",
+    Rule.GRANT_EXPIRED: "{right} is denied because the token is limited by grant "
+    "{grant}, which expired at {expired}",
+    Rule.OUTSIDE_TARGETS: "{right} is denied because the token is limited by grant "
+    "{grant}: the object is not among its targets",
+    Rule.OUTSIDE_RIGHTS: "{right} is denied because the token is limited by grant "
+    "{grant}: it is not among its rights",
     Rule.NOTHING_ASKED: "{right} is denied because nothing was asked for",
     Rule.NOTHING_GRANTED: "{right} is denied because nothing could be granted",
 }
@@ -132,6 +141,8 @@ def sentence(
         who=_who(reason, names),
         privilege="" if reason.privilege is None else reason.privilege.value,
         policy=_policy(reason),
+        grant=reason.grant,
+        expired="" if reason.grant is None else when(reason.grant.expires),
     )
     if reason.whom is not Whom.TOKEN:
         how = " to " if reason.rule is Rule.NOT_GRANTED else ", for "

@@ -50,7 +50,8 @@ def pure_is_granted(
     """Answer `access_check`'s question with a bool, as fast as Python can.
 
     Args and Raises are those of `access_check`. Where a question has more sides
-    (object types, policies, intent), ask that.
+    (object types, policies, intent, the circumstances that a limited token is asked
+    about), ask that: a limited token is granted nothing here.
     """
     index = descriptor.kept_index
     if type(index) is Index and type(desired) is int and desired > 0:
@@ -78,7 +79,8 @@ def granted_mask(
     """Return all rights that a token is granted if it names them.
 
     Args:
-        token: who would ask; not a write-restricted one.
+        token: who would ask; not a write-restricted one. One with limits is granted
+            nothing: they are about an object and a time.
         descriptor: the object's descriptor.
         mapping: what generic rights mean on this kind of object.
 

@@ -10,7 +10,9 @@
 5. the DACL, once for the token, once for its restricting SIDs and once for its package
    (`stead.decision.dacl_walk`); what all of them grant is granted;
 6. central access policies (`stead.decision.central_policy`): steps 3 to 5 again for
-   each rule's list; what a rule does not grant is not granted.
+   each rule's list; what a rule does not grant is not granted;
+7. the token's limits (`stead.decision.limiting`): what they do not leave is not
+   granted.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from stead.decision.callbacks import Callbacks
 from stead.decision.central_policy import policies_of
 from stead.decision.conditional import Truth
 from stead.decision.dacl_walk import Note, walk_dacl
+from stead.decision.limiting import rights_within
 from stead.decision.mandatory import (
     EVERY_RIGHT,
     rights_past_filters,
@@ -86,7 +89,8 @@ def judge(question: AccessQuestion, tree: ObjectTree = WHOLE_OBJECT) -> Judgemen
     case = Case.of(question)
     left = case.rights_left()
     own = case.judge_list(question.descriptor.dacl, left, tree)
-    return case.narrowed(own, left)
+    found = case.narrowed(own, left)
+    return found if question.token.limits is None else case.limited(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,18 @@ class Case:
     def judge_rule(self, dacl: Acl | NoAcl, left: int) -> int:
         """Return what a rule's list grants, object types aside."""
         return self.judge_list(dacl, left, WHOLE_OBJECT).granted[0]
+
+    # --- step 7 -------------------------------------------------------------------
+
+    def limited(self, found: Judgement) -> Judgement:
+        """Return what the token's limits leave of what was found."""
+        question = self.question
+        left = rights_within(question.token, question.mapping, question.circumstances)
+        return replace(
+            found,
+            granted=tuple(node & left for node in found.granted),
+            privileges={r: p for r, p in found.privileges.items() if r & left},
+        )
 
     def _staged(
         self,

@@ -23,13 +23,14 @@ hides itself, and not its neighbors.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from stead.decision import twin
-from stead.decision.access_check import require_mapped, require_token
+from stead.decision.access_check import decide, require_mapped, require_token
 from stead.decision.fast import is_granted
 from stead.decision.judgement import NEVER_BY_ENTRY, OWNERS_RIGHTS
+from stead.decision.limiting import rights_within
 from stead.decision.plain_list import (
     EVERY_NAMED_RIGHT,
     is_plain,
@@ -37,9 +38,11 @@ from stead.decision.plain_list import (
     work_out_standing,
 )
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED
-from stead.errors import InvalidSecurityDescriptorError
+from stead.errors import InvalidRequestError, InvalidSecurityDescriptorError
 from stead.model.access_mask import GenericMapping
 from stead.model.ace import AccessAllowedAce, require_mask
+from stead.model.decision import AccessQuestion
+from stead.model.limits import Circumstances
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
@@ -55,6 +58,8 @@ def many(
     descriptors: Iterable[SecurityDescriptor],
     desired: int,
     mapping: GenericMapping,
+    *,
+    circumstances: Sequence[Circumstances] = (),
 ) -> list[bool]:
     """Tell of each descriptor whether it grants a token all of some rights.
 
@@ -64,13 +69,18 @@ def many(
             judged once.
         desired: the rights asked for, without generic bits.
         mapping: what generic rights mean on this kind of object.
+        circumstances: of each descriptor what its object is called, and what time it
+            is. A token with limits is granted nothing without.
 
     Raises:
         InvalidAccessMaskError: `desired` is not 32 bits.
+        InvalidRequestError: there are not as many circumstances as descriptors.
         GenericNotMappedError: `desired` holds generic bits.
         BadImpersonationLevelError: the token's level is anonymous.
     """
     desired = _require_question(token, desired)
+    if token.limits is not None:
+        return _many_within(token, tuple(descriptors), desired, mapping, circumstances)
     known: dict[int, bool] = {}
     # The list keeps each descriptor, and so its id, for as long as `known` is used.
     asked = list(descriptors)
@@ -112,7 +122,13 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._descriptors)
 
-    def granted(self, token: AccessToken, desired: int) -> list[bool]:
+    def granted(
+        self,
+        token: AccessToken,
+        desired: int,
+        *,
+        circumstances: Sequence[Circumstances] = (),
+    ) -> list[bool]:
         """Tell of each descriptor whether it grants a token all of some rights.
 
         Args and Raises are those of `many`.
@@ -122,7 +138,13 @@ class Shelf:
         if not (standing.is_ordinary and 0 < desired <= EVERY_NAMED_RIGHT) or (
             desired & MAXIMUM_ALLOWED
         ):
-            return many(token, self._descriptors, desired, self._mapping)
+            return many(
+                token,
+                self._descriptors,
+                desired,
+                self._mapping,
+                circumstances=circumstances,
+            )
         missing = array(_NUMBER, [desired & ~standing.by_privilege]) * len(self)
         for owner in token.enabled_sids & self._owned.keys():
             settle(missing, self._owned[owner], OWNERS_RIGHTS, True)  # noqa: FBT003
@@ -209,6 +231,37 @@ def _require_question(token: AccessToken, desired: int) -> int:
     require_mapped(desired)
     require_token(token)
     return desired
+
+
+def _many_within(
+    token: AccessToken,
+    descriptors: Sequence[SecurityDescriptor],
+    desired: int,
+    mapping: GenericMapping,
+    circumstances: Sequence[Circumstances],
+) -> list[bool]:
+    """Answer `many` for a token with limits: the whole judge asks what they leave."""
+    if not circumstances:
+        return [False] * len(descriptors)
+    if len(circumstances) != len(descriptors):
+        raise InvalidRequestError("each descriptor has circumstances of its own")
+    required = desired & ~MAXIMUM_ALLOWED
+    found = []
+    for descriptor, about in zip(descriptors, circumstances, strict=True):
+        # Most of a list lies outside the limits, and that is told without judging.
+        is_within = not required & ~rights_within(token, mapping, about)
+        question = AccessQuestion(
+            descriptor, token, desired, mapping, circumstances=about
+        )
+        found.append(is_within and _decided(question))
+    return found
+
+
+def _decided(question: AccessQuestion) -> bool:
+    try:
+        return decide(question).allowed
+    except InvalidSecurityDescriptorError:
+        return False
 
 
 def _judged(

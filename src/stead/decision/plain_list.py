@@ -193,6 +193,7 @@ def work_out_standing(token: AccessToken) -> Standing:
     bound = int(token.mandatory_policy) & int(MandatoryPolicy.NO_WRITE_UP)
     return Standing(
         is_ordinary=token.level >= ImpersonationLevel.IDENTIFICATION
+        and token.limits is None
         and not token.restricting_sids
         and token.package is None
         and token.deny_sids.isdisjoint((OWNER_RIGHTS, PRINCIPAL_SELF))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stead.decision.limiting import is_over
 from stead.errors import BadImpersonationLevelError
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -33,7 +34,11 @@ class PrivilegeDecision:
 
 
 def privilege_check(
-    token: AccessToken, privileges: Iterable[Privilege], *, any_of: bool = False
+    token: AccessToken,
+    privileges: Iterable[Privilege],
+    *,
+    any_of: bool = False,
+    time: int | None = None,
 ) -> PrivilegeDecision:
     """Check whether a token holds privileges, and holds them enabled.
 
@@ -41,6 +46,8 @@ def privilege_check(
         token: whose privileges.
         privileges: which ones; a question about none is refused.
         any_of: whether one of them is enough.
+        time: nanoseconds since the epoch, UTC; a token with limits holds nothing where
+            nobody says it, or it has expired.
 
     Raises:
         BadImpersonationLevelError: the token's level is anonymous.
@@ -50,7 +57,8 @@ def privilege_check(
             token.level, ImpersonationLevel.IDENTIFICATION, act="a privilege check"
         )
     asked = tuple(privileges)
-    used = tuple(p for p in asked if token.has_privilege(p))
+    held_now = () if is_over(token, time) else asked
+    used = tuple(p for p in held_now if token.has_privilege(p))
     missing = tuple(p for p in asked if p not in used)
     held = bool(used) and (any_of or not missing)
     return PrivilegeDecision(held, used, missing)

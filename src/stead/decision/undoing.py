@@ -41,6 +41,10 @@ from stead.model.well_known import NULL_SID
 _INERT_DACL: Final = AccessAllowedAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
 _INERT_SACL: Final = SystemAuditAce(NULL_SID, 0, AceFlags.INHERIT_ONLY)
 _MOST_CAUSES: Final = 12
+_OF_GRANTS: Final = (
+    Rule.GRANT_NOT_ASKED_ABOUT, Rule.GRANT_EXPIRED, Rule.OUTSIDE_TARGETS,
+    Rule.OUTSIDE_RIGHTS,
+)  # fmt: skip
 
 
 def causes_of(
@@ -114,7 +118,10 @@ def _with_privilege(question: AccessQuestion, cause: Reason) -> AccessQuestion:
         return question
     poorer = _without_privilege(question, cause).token
     held = (*poorer.privileges, TokenPrivilege(cause.privilege))
-    return replace(question, token=replace(poorer, privileges=held))
+    # Limits that do not leave it would take it away again.
+    limits = poorer.limits and poorer.limits.keeping(cause.privilege)
+    richer = replace(poorer, privileges=held, limits=limits)
+    return replace(question, token=richer)
 
 
 def _of_another_owner(question: AccessQuestion, _cause: Reason) -> AccessQuestion:
@@ -205,6 +212,15 @@ def _rule_removed(question: AccessQuestion, cause: Reason) -> AccessQuestion:
     return replace(question, policies=tuple(kept))
 
 
+def _grant_lifted(question: AccessQuestion, cause: Reason) -> AccessQuestion:
+    """Take one layer of limits from the token."""
+    limits = question.token.limits
+    if limits is None or cause.grant is None:
+        return question
+    freed = replace(question.token, limits=limits.without(cause.grant))
+    return replace(question, token=freed)
+
+
 # --- an entry where none grants -----------------------------------------------------
 
 
@@ -265,4 +281,5 @@ UNDOING: Final[dict[Rule, Callable[[AccessQuestion, Reason], AccessQuestion]]] =
     Rule.DENIED_BY_POLICY: _rule_removed,
     Rule.CONDITION_NOT_TRUE: _condition_met,
     Rule.NOT_GRANTED: _with_grant,
+    **dict.fromkeys(_OF_GRANTS, _grant_lifted),
 }

@@ -63,6 +63,8 @@ class AuditEvent(IntEnum):
     CONVERSATION_STARTED = 100_017
     CONVERSATION_ENDED = 100_018
     ADVISE_ENDED = 100_019
+    GRANT_MADE = 100_030
+    GRANT_ENDED = 100_031
 
 
 class Outcome(Enum):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from stead.model.access_mask import GenericMapping
 from stead.model.ace import Ace
 from stead.model.guid import Guid
+from stead.model.limits import Circumstances, TokenLimits
 from stead.model.policy import CentralAccessPolicy, CentralAccessRule
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
@@ -66,6 +67,8 @@ class AccessQuestion:
         policies: the central access policies that are configured; where there are none,
             scoped policy entries mean nothing.
         callback: judges callback entries whose data is not a condition.
+        circumstances: what and when, for tokens with limits; without, they are granted
+            nothing.
     """
 
     descriptor: SecurityDescriptor
@@ -77,6 +80,7 @@ class AccessQuestion:
     intent: Intent = Intent.NONE
     policies: tuple[CentralAccessPolicy, ...] = ()
     callback: AceCallback | None = None
+    circumstances: Circumstances | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,10 @@ class Rule(Enum):
     CONDITION_NOT_TRUE = "not granted because an entry's condition is not true"
     NEVER_TO_PACKAGE = "granted to no appcontainer"
     NOT_GRANTED = "granted by no entry"
+    GRANT_NOT_ASKED_ABOUT = "denied because a limited token is asked about no object"
+    GRANT_EXPIRED = "denied because the token's grant has expired"
+    OUTSIDE_TARGETS = "denied because the object is not among a grant's targets"
+    OUTSIDE_RIGHTS = "denied because the right is not among a grant's rights"
     NOTHING_ASKED = "denied because nothing was asked for"
     NOTHING_GRANTED = "denied because nothing could be granted"
 
@@ -224,6 +232,7 @@ class Reason:
         whom: for whom the DACL was asked.
         policy: the central access policy whose rule refused.
         central_rule: that rule.
+        grant: the limits that refused, of those that the token has.
         also: what else made it so; these have none of their own.
         is_complete: whether all causes were looked for; there may be more if not, and
             the ones found may not all be needed.
@@ -239,6 +248,7 @@ class Reason:
     whom: Whom = Whom.TOKEN
     policy: Sid | None = None
     central_rule: CentralAccessRule | None = None
+    grant: TokenLimits | None = None
     also: tuple[Reason, ...] = ()
     is_complete: bool = True
 

@@ -14,6 +14,7 @@ from typing import Final
 from stead.errors import SteadError
 from stead.model.acl import ABSENT_DACL, Acl, NoAcl
 from stead.model.claim import Claim
+from stead.model.limits import TokenLimits
 from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import Privilege, TokenPrivilege
 from stead.model.security_descriptor import SecurityDescriptor
@@ -161,6 +162,8 @@ class AccessToken:
         elevation: whether it is one of a linked pair.
         is_sandbox_inert: made with SANDBOX_INERT; the judge does not ask.
         security: who may do what with the token itself; None where nobody has said.
+        limits: what it may reach at most; None for no limits. It holds no privilege
+            beyond them.
         kept_standing: what the judge worked out about it; no part of the value.
     """
 
@@ -191,6 +194,7 @@ class AccessToken:
     elevation: ElevationType = ElevationType.DEFAULT
     is_sandbox_inert: bool = False
     security: SecurityDescriptor | None = None
+    limits: TokenLimits | None = None
     # What the judge asks by the million, worked out once.
     enabled_sids: frozenset[Sid] = field(init=False, repr=False, compare=False)
     deny_sids: frozenset[Sid] = field(init=False, repr=False, compare=False)
@@ -203,6 +207,8 @@ class AccessToken:
         for name in _TUPLES:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _require_kinds(self)
+        if self.limits is not None:
+            object.__setattr__(self, "privileges", _left(self.privileges, self.limits))
         _require_identities(self)
         if self.type is TokenType.PRIMARY and (
             self.level < ImpersonationLevel.IMPERSONATION
@@ -266,6 +272,14 @@ def _sids(token: AccessToken) -> tuple[frozenset[Sid], frozenset[Sid]]:
         allow.add(token.user)
     allow -= deny_only
     return frozenset(allow), frozenset(allow | deny_only)
+
+
+def _left(
+    held: tuple[TokenPrivilege, ...], limits: TokenLimits
+) -> tuple[TokenPrivilege, ...]:
+    """Return the privileges that limits leave: the others are gone for good."""
+    kept = limits.kept_privileges
+    return tuple(entry for entry in held if entry.privilege in kept)
 
 
 def _require_sid(sid: Sid) -> None:

@@ -25,6 +25,7 @@ from stead.errors import (
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.decision import AccessDecision
 from stead.model.impersonation_policy import AS_WINDOWS, Act, ImpersonationPolicy
+from stead.model.limits import Circumstances
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -151,7 +152,11 @@ class Guard:
             self.liveness.require_live(subject.token)
             mapping = securable.kind.mapping
             return access_check(
-                subject.token, securable.in_force(), mapping.map(int(desired)), mapping
+                subject.token,
+                securable.in_force(),
+                mapping.map(int(desired)),
+                mapping,
+                circumstances=self.circumstances(subject.token, securable),
             )
         except SteadError as error:
             self.recorder.record(
@@ -163,6 +168,14 @@ class Guard:
                 desired=int(desired),
             )
             raise
+
+    def circumstances(
+        self, token: AccessToken, securable: SecurableObject
+    ) -> Circumstances | None:
+        """Return what a limited token is asked about, now; None for any other token."""
+        if token.limits is None:
+            return None
+        return Circumstances(securable.kind.name, securable.name, self.clock())
 
     def _record(
         self,
@@ -254,7 +267,7 @@ class Guard:
         """Return why the subject may not use the privileges, or None."""
         try:
             self.liveness.require_live(subject.token)
-            decision = privilege_check(subject.token, privileges)
+            decision = privilege_check(subject.token, privileges, time=self.clock())
         except SteadError as error:
             return error
         return None if decision else PrivilegeNotHeldError(decision.missing)

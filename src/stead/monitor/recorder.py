@@ -156,6 +156,9 @@ class Recorder:
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
     said = {name: _cut(text) for name, text in detail.items()}
+    if subject is not None and subject.token.limits is not None:
+        # Beside whose it is: under which grant, and what that is for.
+        said["grant"] = str(subject.token.limits)
     if subject is not None and subject.authenticated_by:
         said.setdefault("authenticated by", subject.authenticated_by)
     return said

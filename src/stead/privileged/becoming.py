@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from stead.errors import SteadError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import credentials, orders
+from stead.privileged.confining import confine
 from stead.privileged.orders import Order, Parcel
 from stead.privileged.syscalls import call
 from stead.privileged.system_uids import refuse_system_uid
@@ -112,7 +113,8 @@ def wait_and_become(cradle: Cradle) -> NoReturn:
     14. No new privileges, if ordered.
     15. End with the keeper: a change of ids has taken that away.
     16. The directory, entered as the client, and the umask.
-    17. Say so, and execute the program or call the function.
+    17. Confine it, if ordered.
+    18. Say so, and execute the program or call the function.
     """
     report = [cradle.report]
     _go_through(_before_the_order(cradle, report), report)
@@ -155,6 +157,7 @@ def _with_the_order(
         ("privileges", lambda: _stay() if order.no_new_privileges else None),
         ("parent", lambda: _end_with(keeper)),
         ("directory", lambda: _enter(order)),
+        ("confinement", lambda: _confine(order)),
     )
 
 
@@ -317,6 +320,11 @@ def _enter(order: Order) -> None:
         if not order.fallback_directory:
             raise
         os.chdir(order.fallback_directory)
+
+
+def _confine(order: Order) -> None:
+    if order.confinement is not None:
+        confine(order.confinement)
 
 
 def _execute(argv: Sequence[bytes], environment: dict[bytes, bytes]) -> None:

@@ -22,6 +22,7 @@ import errno
 import os
 import stat
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import (
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 
 _AT_FDCWD: Final = 2**64 - 100
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_LINKS: Final = 0x04 | _RESOLVE_NO_MAGICLINKS
+_RESOLVE_BENEATH: Final = 0x08 | _RESOLVE_NO_MAGICLINKS
 _MODE_BITS: Final = 0o7777
+_OWN_FILE: Final = 0o600
 
 
 def open_as(
@@ -104,8 +108,41 @@ def open_here(name: bytes, flags: int, *, mode: int = 0o600) -> int:
         KernelRefusedError: the kernel refused; holds its `errno`.
         NotARegularFileError: the path names something else.
     """
-    _look(name, flags)
-    return _open(name, flags, mode)
+    way = _Way()
+    _look(name, flags, way)
+    return _open(name, flags, mode, way)
+
+
+def open_beneath(root: bytes, name: bytes, flags: int) -> int:
+    """Take steps 3 and 4 of `open_as` without ever leaving a root.
+
+    Whatever links the path holds, they are followed beneath the root only. The root
+    itself is reached through none: somebody may have put it there.
+
+    Args:
+        root: absolute; a directory, or the one file itself.
+        name: the root, or a path beneath it, as it is spelled.
+        flags: as of `open_as`.
+
+    Raises:
+        KernelRefusedError: the kernel refused, or a link leads outside.
+        NotARegularFileError: the path names something else.
+    """
+    if name == root:
+        way = _Way(resolve=_RESOLVE_NO_LINKS)
+        _look(name, flags, way)
+        return _open(name, flags, _OWN_FILE, way)
+    try:
+        own = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
+        place = openat2(root, own, 0, resolve=_RESOLVE_NO_LINKS)
+    except OSError as error:
+        raise _refusal(root, error) from error
+    try:
+        way = _Way(place, name[len(root) + 1 :], _RESOLVE_BENEATH)
+        _look(name, flags, way)
+        return _open(name, flags, _OWN_FILE, way)
+    finally:
+        os.close(place)
 
 
 def look(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> None:
@@ -184,10 +221,25 @@ def _require_flags(flags: int, mode: int) -> None:
         raise InvalidRequestError(f"`{mode:#o}` is not a file mode")
 
 
-def _look(name: bytes, flags: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From where a path is followed, which part of it, and how."""
+
+    at: int = _AT_FDCWD
+    rest: bytes = b""
+    resolve: int = _RESOLVE_NO_MAGICLINKS
+
+    def open(self, name: bytes, flags: int, mode: int) -> int:
+        """Open a path this way; raises `OSError` if the kernel refuses."""
+        path = self.rest or name
+        return openat2(path, flags, mode, resolve=self.resolve, at=self.at)
+
+
+def _look(name: bytes, flags: int, way: _Way) -> None:
     """Refuse a special file before it is touched; leave what is missing to `_open`."""
+    kept = flags & (os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
-        descriptor = _place_of(name, flags & (os.O_NOFOLLOW | os.O_DIRECTORY))
+        descriptor = way.open(name, os.O_PATH | os.O_CLOEXEC | kept, 0)
     except FileNotFoundError:
         return  # it may be about to be created
     except OSError as error:
@@ -198,10 +250,10 @@ def _look(name: bytes, flags: int) -> None:
         os.close(descriptor)
 
 
-def _open(name: bytes, flags: int, mode: int) -> int:
+def _open(name: bytes, flags: int, mode: int, way: _Way) -> int:
     own = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     try:
-        descriptor = openat2(name, own, mode if flags & os.O_CREAT else 0)
+        descriptor = way.open(name, own, mode if flags & os.O_CREAT else 0)
     except OSError as error:
         raise _refusal(name, error) from error
     try:
@@ -245,7 +297,12 @@ def _refusal(name: bytes, error: OSError) -> KernelRefusedError:
 
 
 def openat2(
-    name: bytes, flags: int, mode: int, *, resolve: int = _RESOLVE_NO_MAGICLINKS
+    name: bytes,
+    flags: int,
+    mode: int,
+    *,
+    resolve: int = _RESOLVE_NO_MAGICLINKS,
+    at: int = _AT_FDCWD,
 ) -> int:
     """Open a path as whoever the thread is, following no magic link unless told so.
 
@@ -253,4 +310,4 @@ def openat2(
         OSError: the kernel refused.
     """
     how = struct.pack("=QQQ", flags, mode, resolve)
-    return call_waiting("openat2", _AT_FDCWD, name, how, len(how))
+    return call_waiting("openat2", at, name, how, len(how))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from stead.errors import InvalidRequestError
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged.confinement import Confinement
 
 if sys.platform == "linux":  # nobody sends an order elsewhere
     import fcntl
@@ -61,6 +62,7 @@ class Order:
         terminal: whether its stdin is a terminal that becomes its controlling one.
         pam_user: for whom a PAM session is opened around it; empty for none.
         body: ``module:function``, to be called instead of executing a program.
+        confinement: what it reaches at most; None for whatever the client may.
     """
 
     identity: PosixIdentity
@@ -74,6 +76,7 @@ class Order:
     terminal: bool = False
     pam_user: str = ""
     body: str = ""
+    confinement: Confinement | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no kernel could take literally.
@@ -121,6 +124,14 @@ class Order:
             yield "its other directory is not absolute"
         if self.umask & ~_PERMISSION_BITS:
             yield f"`{self.umask}` is no umask"
+        if self.confinement is not None:
+            yield from self._problems_of_confinement()
+
+    def _problems_of_confinement(self) -> Iterable[str]:
+        if not self.no_new_privileges:
+            yield "a confined process gains no new privileges"
+        if self.pam_user:
+            yield "a session of PAM is opened for no confined process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +275,9 @@ def _seals() -> int:
     return content | fcntl.F_SEAL_SEAL
 
 
-def _plain(value: bytes | PosixIdentity) -> object:
+def _plain(value: bytes | PosixIdentity | Confinement) -> object:
+    if isinstance(value, Confinement):
+        return value.roots, value.runs_programs
     if isinstance(value, PosixIdentity):
         return value.uid, value.gid, value.groups
     return value.decode("latin-1")
@@ -277,6 +290,12 @@ def _fields_of(document: dict[str, Any]) -> dict[str, Any]:
     fields = dict(document)
     uid, gid, groups = fields["identity"]
     fields["identity"] = PosixIdentity(uid, gid, tuple(groups))
+    if fields["confinement"] is not None:
+        roots, runs_programs = fields["confinement"]
+        fields["confinement"] = Confinement(
+            tuple((path.encode("latin-1"), rights) for path, rights in roots),
+            runs_programs,
+        )
     for name in ("directory", "fallback_directory"):
         fields[name] = fields[name].encode("latin-1")
     fields["argv"] = tuple(text.encode("latin-1") for text in fields["argv"])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from stead.errors import SteadError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import credentials, seccomp
+from stead.privileged.confining import LEAST_ABI, landlock_abi
 from stead.privileged.hardened_thread import HardenedThread
 from stead.privileged.hardening import missing_capabilities
 from stead.privileged.opening import open_as, openat2
@@ -52,6 +53,7 @@ class KernelSupport:
         reasons: why kernel enforcement is not available; each one line that says what
             to do. Empty if it is.
         warnings: what works, but not for everything that a client may ask.
+        landlock: the version of Landlock; 0 for none.
     """
 
     guard: int
@@ -60,6 +62,7 @@ class KernelSupport:
     has_peer_pidfd: bool
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    landlock: int = 0
 
     @property
     def is_available(self) -> bool:
@@ -132,6 +135,20 @@ def import_warnings(paths: Iterable[Path]) -> Iterator[str]:
             )
 
 
+def confining_warnings(abi: int) -> Iterator[str]:
+    """Say what this kernel keeps from limited clients.
+
+    Args:
+        abi: the version of Landlock; 0 for none.
+    """
+    if abi < LEAST_ABI:
+        yield (
+            f"Landlock is of version {abi} here, so limited clients open, run and "
+            f"start nothing: run Linux 6.2 or newer (version {LEAST_ABI}) with "
+            "`landlock` among the kernel's `lsm=`"
+        )
+
+
 def _is_closed(folder: Path) -> bool:
     try:
         return not folder.stat().st_mode & stat.S_IXOTH
@@ -163,7 +180,8 @@ def _probe_linux(guard: int, machine: str, release: str) -> KernelSupport:
         has_seccomp=_has_seccomp(),
         has_peer_pidfd=_has_peer_pidfd(),
         reasons=reasons,
-        warnings=tuple(import_warnings(_code())),
+        warnings=(*import_warnings(_code()), *confining_warnings(landlock_abi())),
+        landlock=landlock_abi(),
     )
 
 

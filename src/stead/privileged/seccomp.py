@@ -115,7 +115,12 @@ def rules(guard: int, seal: int, process: int) -> tuple[Rule, ...]:
     )
 
 
-def assemble(table: tuple[Rule, ...], architecture: Architecture) -> bytes:
+def assemble(
+    table: tuple[Rule, ...],
+    architecture: Architecture,
+    *,
+    before: tuple[Instruction, ...] = (),
+) -> bytes:
     """Turn a table of rules into a program for the kernel.
 
     1. Deny another architecture's calls: their numbers mean something else.
@@ -123,6 +128,12 @@ def assemble(table: tuple[Rule, ...], architecture: Architecture) -> bytes:
        against, which covers the x32 numbers too.
     3. Judge the calls that the table names.
     4. Allow the rest.
+
+    Args:
+        table: the rules.
+        architecture: whose numbers they become.
+        before: what is done before step 3, with the call's number loaded; it must be
+            loaded still where that ends.
 
     Raises:
         ValueError: a rule is longer than a jump can reach.
@@ -134,6 +145,7 @@ def assemble(table: tuple[Rule, ...], architecture: Architecture) -> bytes:
         (_LOAD, 0, 0, _NUMBER),
         (_GREATER, 0, 1, LAST_KNOWN),
         _deny(errno.ENOSYS),
+        *before,
     ]
     for rule in table:
         number = architecture.numbers.get(rule.name)

@@ -7,12 +7,15 @@ ambient: a thread becomes the client only inside ``with client.impersonate():``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar, Unpack
 
 from stead.errors import LoopThreadError
+from stead.model.limits import TokenLimits
+from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
@@ -25,6 +28,7 @@ from stead.server.acting.aio import ClientAio
 from stead.server.acting.file_request import FileRequest
 from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import ClientProcess
+from stead.server.grants import Grant, Target, limits_of
 
 _T = TypeVar("_T")
 
@@ -195,6 +199,48 @@ class ClientContext:
         """`open`, `run` and `start` for asyncio; none of them blocks the loop."""
         return ClientAio(self.subject, self._acting, keep=self)
 
+    # --- lending it -------------------------------------------------------------------
+
+    def limited(
+        self,
+        *,
+        expires: datetime | timedelta,
+        rights: Iterable[int] | int = (),
+        targets: Iterable[Target] = (),
+        privileges: Iterable[Privilege] = (),
+        purpose: str = "",
+    ) -> LimitedClient:
+        """Return this client with a token that reaches nothing outside limits.
+
+        For an agent, a job or a plug-in. The limits are judged with every question,
+        and with what this client may do by itself: both must agree. They hold for
+        `open`, `run` and `start`, which the kernel confines, and end with a time. A
+        limited client can be limited again, and never widened. It is recorded durably
+        before it is handed out.
+
+        Args:
+            expires: when it ends: a time with a time zone, or from now on.
+            rights: such as `Doc.READ`, for objects of that class's kind;
+                `FileRights` for what lies beneath file roots; `AccessMask` for
+                every kind. Kinds that are not named are not reached.
+            targets: what they may be used on: objects, or their exact names; what
+                `prefix` and `ANY_NAME` mean; directories and files as `pathlib.Path`
+                or `FileRoot`; `OperationName`s of the server's; `Host`s.
+            privileges: which ones stay.
+            purpose: what for, for the records.
+
+        Raises:
+            InvalidRequestError: that cannot be meant: such as a time that is over, a
+                time without a zone, or a plain number as a right.
+            LogonSessionEndedError: the session has ended.
+            LedgerUnavailableError: it could not be recorded, so it is not made.
+        """
+        limits = limits_of(
+            self._guard.clock(), expires, rights, targets, privileges, purpose
+        )
+        grant = self._acting.grants.make(self.subject, limits)
+        return LimitedClient(grant, self._guard, acting=self._acting)
+
     # --- its life ---------------------------------------------------------------------
 
     def with_correlation(self, correlation: str) -> ClientContext:
@@ -237,6 +283,40 @@ class ClientContext:
 
     def __repr__(self) -> str:
         return f"ClientContext({self.name!r}, {self.level.name.lower()})"
+
+
+class LimitedClient(ClientContext):
+    """A client that reaches nothing outside its limits, for some time.
+
+    Leaving its `with` block, closing it and revoking it are one thing: it ends at once,
+    with every function and program that acts in it. One that is forgotten ends when
+    nothing acts in it any more, or its time is over.
+    """
+
+    __slots__ = ("_grant",)
+
+    def __init__(self, grant: Grant, guard: Guard, *, acting: Acting) -> None:
+        # The grant holds the lender's session: the lender may be forgotten.
+        super().__init__(grant.subject, guard, acting=acting, end=grant.revoke)
+        self._grant = grant
+
+    @property
+    def limits(self) -> TokenLimits:
+        """What it reaches at most."""
+        return self._grant.limits
+
+    def revoke(self) -> None:
+        """End it at once, with whatever acts in it; again does nothing."""
+        self.close()
+
+    def __del__(self) -> None:
+        # Forgotten, not revoked: what it has started may go on, within its time.
+        if getattr(self, "_end", None) is not None:
+            self._end = self._grant.let_go
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"LimitedClient({self.name!r}, grant {self.limits})"
 
 
 def _require_may_wait(verb: str, arguments: str) -> None:

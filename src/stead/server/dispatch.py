@@ -74,6 +74,14 @@ class Dispatcher:
         # Also for what asks nothing else of the guard: no lease, no access.
         self.guard.liveness.require_live(client.subject.token)
         operation = self.operations.find(name)
+        limits = client.subject.token.limits
+        if limits is not None and not limits.may_ask_for(operation.name):
+            # What a handler does with a client's name is its own matter: whoever lends
+            # a token says which handlers are meant.
+            raise AccessDeniedError(
+                object_name=operation.name,
+                advice=f"grant {limits} does not name the operation",
+            )
         act = f"operation `{operation.name}`"
         self.guard.require_level(client.subject, operation.level, act=act)
         if operation.privileges:

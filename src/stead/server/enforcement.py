@@ -88,6 +88,12 @@ class ThreadEnforcer:
             return Entered(is_kernel=False, leave=_nothing)
         if token is None and not current_hardened_thread().is_client:
             return Entered(is_kernel=False, leave=_nothing)
+        if token is not None and token.limits is not None:
+            raise ImpersonationRefusedError(
+                f"the kernel knows nothing of grant {token.limits} on a thread",
+                advice="use `client.open`, `client.run` or `client.start`: there the "
+                "kernel confines it",
+            )
         block = KernelBlock(None if token is None else self.identity(token))
         block.enter()
         if token is None:

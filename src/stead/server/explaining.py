@@ -128,7 +128,8 @@ class Explainer:
         Raises:
             AccessDeniedError: the asker has neither.
         """
-        if asker.token.has_privilege(Privilege.BACKUP):
+        # A limited token reads what its targets are, whatever privilege it kept.
+        if asker.token.has_privilege(Privilege.BACKUP) and asker.token.limits is None:
             self.guard.require_privilege(
                 asker, (Privilege.BACKUP,), operation=f"{question} {securable.name}"
             )

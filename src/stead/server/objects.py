@@ -13,6 +13,7 @@ from stead.codec.sddl import spelled
 from stead.decision.inheritance import new_object_descriptor, rights_to_set
 from stead.decision.mandatory import dominates
 from stead.errors import (
+    AccessDeniedError,
     InvalidNameError,
     InvalidRequestError,
     UnknownObjectError,
@@ -33,6 +34,7 @@ from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor import context
+from stead.monitor.context import Frame
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import ObjectKind, SecurableObject
@@ -143,6 +145,7 @@ class ObjectDirectory:
     def _add(self, guard: Guard, stored: StoredObject, sddl: str) -> StoredObject:
         """Record that an object is made, and make it."""
         frame = context.live_outer(context.raw_frame())
+        _require_may_make(frame, stored.name)
         with guard.recorder.changing(
             AuditEvent.OBJECT_CREATED,
             None if frame is None else frame.subject,
@@ -276,6 +279,18 @@ def built_in(directory: ObjectDirectory, guard: Guard) -> None:
                 audit(well_known.EVERYONE, everything),
             ],
             owner=well_known.ADMINISTRATORS,
+        )
+
+
+def _require_may_make(frame: Frame | None, name: str) -> None:
+    """Refuse to make an object for a limited client: nobody could have named it."""
+    limits = None
+    if frame is not None and frame.subject is not None:
+        limits = frame.subject.token.limits
+    if limits is not None:
+        raise AccessDeniedError(
+            object_name=name,
+            advice=f"grant {limits} makes no objects: the server makes it, beforehand",
         )
 
 

@@ -226,7 +226,8 @@ class Questions:
     ) -> tuple[list[SecurableObject], int]:
         """Return the objects whose descriptors the asker may read; count the others."""
         guard, subject = self.explainer.guard, self.subject
-        reads_any = subject.token.has_privilege(Privilege.BACKUP)
+        token = subject.token
+        reads_any = token.has_privilege(Privilege.BACKUP) and token.limits is None
         if reads_any:
             guard.require_privilege(subject, (Privilege.BACKUP,), operation="what can")
         visible, hidden = list[SecurableObject](), 0

@@ -119,7 +119,7 @@ def test_files_are_opened_and_refused(begin, tmp_path):
     (tmp_path / "note").write_text("secret")
 
     def opened(number, path):
-        body = write_plain((os.fsencode(path), os.O_RDONLY))
+        body = write_plain((os.fsencode(path), os.O_RDONLY, b""))
         return opened_file(str(path), os.O_RDONLY, ask(number, body))
 
     with os.fdopen(opened(1, tmp_path / "note")) as file:

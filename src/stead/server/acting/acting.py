@@ -33,6 +33,8 @@ from stead.server.acting.means import Means
 from stead.server.acting.process_plan import Plan
 from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START, Starts
+from stead.server.grants import Grants
+from stead.server.workers.bounds import require_confinable
 from stead.server.workers.workers import Workers
 
 _T = TypeVar("_T")
@@ -97,6 +99,12 @@ class Acting:
         """End every worker and process, with its tree; bounded, as each of them is."""
         if self._means is not None:
             self._means.close()
+
+    @property
+    def grants(self) -> Grants:
+        """Makes limited clients."""
+        deadlines = None if self._means is None else self._means.deadlines
+        return Grants(self._guard, self._sessions, deadlines)
 
     # --- programs -------------------------------------------------------------------
 
@@ -163,6 +171,7 @@ class Acting:
         means = self._require(subject, "running a function")
         try:
             acts.who_may.require_ready(subject, Act.RUN)
+            require_confinable(token)
             self._identity(token)
             number = acts.calling(subject, deed)
             run = partial(means.workers.run, token, function, arguments)
@@ -188,6 +197,7 @@ class Acting:
         files.ask(subject, path, flags)
         answer = partial(files.answer, subject, path, flags)
         try:
+            require_confinable(subject.token)
             opening = partial(means.workers.open, subject.token, path, flags)
             future = self._submit(means, subject.token, opening, seconds)
         except SteadError as error:

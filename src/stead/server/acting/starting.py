@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -25,6 +26,7 @@ from stead.model.token import AccessToken, TokenType
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.process_acts import Deed
+from stead.privileged.confinement import Confinement
 from stead.privileged.launching import Launcher
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import household_of
@@ -32,6 +34,7 @@ from stead.server.acting.means import Means
 from stead.server.acting.process_pipes import open_ends
 from stead.server.acting.process_plan import Plan
 from stead.server.acting.processes import Life
+from stead.server.workers.bounds import confinement_of, require_confinable
 
 _log: Final = logging.getLogger("stead.server")
 
@@ -85,6 +88,7 @@ class Starts:
                 token = duplicate_token(subject.token, type=TokenType.PRIMARY)
                 acts.require_primary(token)
                 acts.who_may.require_policy(subject, Act.START)
+                require_confinable(token)
                 identity = self._identity(token)
                 acts.require_may_start()
                 self._take_place(identity.uid, means.processes_per_client)
@@ -152,7 +156,9 @@ class Starts:
         logon_id = subject.token.logon_id
         self._sessions.hold(subject.token)
         try:
-            life = means.errands.run(partial(_ordered, means.programs, plan, identity))
+            confinement = confinement_of(subject.token, runs_programs=True)
+            ordered = partial(_ordered, means.programs, plan, identity, confinement)
+            life = means.errands.run(ordered)
         except BaseException:
             self._sessions.release(logon_id)
             raise
@@ -210,9 +216,16 @@ class Starts:
                 self._at_work[uid] = left
 
 
-def _ordered(launcher: Launcher, plan: Plan, identity: PosixIdentity) -> Life:
+def _ordered(
+    launcher: Launcher,
+    plan: Plan,
+    identity: PosixIdentity,
+    confinement: Confinement | None,
+) -> Life:
     """Open the pipes and send the order, as the server."""
     order = plan.order(identity, household_of(identity))
+    if confinement is not None:
+        order = replace(order, confinement=confinement, no_new_privileges=True)
     try:
         ends = open_ends(plan, identity)
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged.confinement import Confinement
 from stead.privileged.launching import Child
 from stead.server.workers.answers import ReceivedDescriptor, Reply
 from stead.server.workers.channel import WorkerChannel
@@ -58,10 +59,12 @@ class Key(NamedTuple):
     Attributes:
         logon_id: the only session that it ever serves.
         kind: the one thing it does; see ``wire``.
+        confinement: what it reaches at most. A confined worker does one thing once.
     """
 
     logon_id: Luid
     kind: str
+    confinement: Confinement | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -148,7 +148,8 @@ class Places:
             worker.call.is_settled = True
         worker.call = None
         worker.idle_since = time.monotonic()
-        worker.is_ending |= not may_go_on
+        # What one call left in a confined worker, no other call finds there.
+        worker.is_ending |= not may_go_on or worker.key.confinement is not None
         if self.count < self._limits.total:
             return self.advance(uid)
         if self._is_needed_more(uid):

@@ -183,6 +183,7 @@ class WorkerPool:
                         environment=worker.environment,
                         no_new_privileges=True,
                         body=worker.key.kind,
+                        confinement=worker.key.confinement,
                     ),
                     (null, null, null),
                     extra=[theirs.fileno()],
@@ -203,7 +204,11 @@ class WorkerPool:
         try:
             channel.ask(worker.asked, call.body)
         except WorkerLostError as error:
-            self._distrust(worker, error)
+            if isinstance(error.__cause__, ConnectionError):
+                # It has hung up already: whoever buries it knows why.
+                self._end_soon(worker)
+            else:
+                self._distrust(worker, error)
 
     # --- hearing: the watch's thread ----------------------------------------------
 

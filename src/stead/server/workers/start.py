@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stead.errors import KernelRefusedError, NotARegularFileError, NotPlainDataError
-from stead.privileged.opening import open_here
+from stead.privileged.opening import open_beneath, open_here
 from stead.server.workers.importable import resolve
 from stead.server.workers.plain_data import read_plain, write_plain
 from stead.server.workers.wire import ANSWER, ONE_DESCRIPTOR, RAISABLE, REQUEST, Kind
@@ -184,8 +184,15 @@ def _is_alone() -> bool:
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208 - names only
+        return _count_threads() == 1
     return False
+
+
+def _count_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
+    except PermissionError:
+        return 0  # nobody knows: it is confined, and so used once
 
 
 def _tidy() -> None:
@@ -202,9 +209,12 @@ def _open(channel: socket.socket, number: int, request: bytes) -> None:
 
     The descriptor is closed here as soon as it is sent: the server's is the only one.
     """
-    name, flags = read_plain(request)
+    name, flags, root = read_plain(request)
     try:
-        opened = open_here(name, flags | os.O_NONBLOCK)
+        if root:
+            opened = open_beneath(root, name, flags | os.O_NONBLOCK)
+        else:
+            opened = open_here(name, flags | os.O_NONBLOCK)
     except KernelRefusedError as error:
         answer = _Answer(Kind.REFUSED, write_plain(error.errno))
         _send(channel, number, answer, may_go_on=True)

@@ -10,6 +10,7 @@ a line of its own; a place that becomes free goes round among those who wait.
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from stead.privileged.launching import Launcher
 from stead.privileged.opening import openable
 from stead.privileged.watch import Watch
 from stead.server.workers.answers import Reply, function_outcome, opened_file
+from stead.server.workers.bounds import confinement_of, root_for
 from stead.server.workers.calls import Call, Environment, Key, WorkerLimits
 from stead.server.workers.future import WorkerFuture
 from stead.server.workers.importable import name_of
@@ -119,9 +121,11 @@ class Workers:
 
         Raises:
             InvalidNameError, InvalidRequestError: the path or the flags mean nothing.
+        AccessDeniedError: the token's limits do not leave it.
             QuotaExceededError, ServerClosedError, SteadError: as in `run`.
         """
-        body = write_plain((openable(path, flags), flags))
+        root = root_for(token, path, flags)
+        body = write_plain((openable(path, flags), flags, os.fsencode(root)))
         return self._submit(
             token, OPEN, body, partial(opened_file, path, flags), seconds
         )
@@ -144,7 +148,7 @@ class Workers:
     ) -> WorkerFuture[_T]:
         identity = self._identity(token)
         call = Call(
-            key=Key(token.logon_id, kind),
+            key=Key(token.logon_id, kind, confinement_of(token)),
             identity=identity,
             environment=self._environment_of(identity),
             body=body,
