@@ -33,6 +33,7 @@ from tests.strategies_limits import circumstances, limits
 from stead.decision.access_check import access_check, decide
 from stead.decision.audit_check import audit_check
 from stead.decision.causes import is_answered
+from stead.decision.changes import Changes, smallest_changes
 from stead.decision.effective import effective_rights, what_can, who_can
 from stead.decision.explain import explain, sentence
 from stead.decision.fast import granted_mask, is_granted, pure_is_granted
@@ -294,6 +295,17 @@ def test_limits_and_list_are_causes_together():
     lifted = undone(found.question, reason.causes[:1])
     assert None is lifted.token.limits
     assert lifted == undone(lifted, reason.causes[:1])  # nothing is left to lift
+
+
+def test_no_change_of_lists_or_groups_turns_what_limits_refuse():
+    who = limited()
+    for right, about in ((WRITE, NOW), (READ, None), (MAXIMUM, None)):
+        refused = access_check(who, guarded(), right, MAPPING, circumstances=about)
+        assert Changes(()) == smallest_changes(refused)
+    within = access_check(who, guarded(), READ, MAPPING, circumstances=NOW)
+    assert smallest_changes(within).sets
+    free = access_check(token(STAFF), guarded(), WRITE, MAPPING)
+    assert smallest_changes(free).sets
 
 
 def test_each_layer_that_refuses_is_a_cause():

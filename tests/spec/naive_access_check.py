@@ -10,7 +10,8 @@ differ, it holds what docs/adr says was chosen.
 3. Of each bit: is it left open by process trust, access filters and integrity; does a
    privilege grant it; does ownership; does the DACL, to each of the askers that a
    restricted or AppContainer token is; and does each central rule say so too?
-4. Of each node: is all that was named granted?
+4. Of what is granted: do the token's limits leave it?
+5. Of each node: is all that was named granted?
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tests.spec.naive_entries import (
     resource_claims,
     type_of,
 )
+from tests.spec.naive_limits import limits_leave
 from tests.spec.naive_masks import (
     DELETE,
     GENERIC_ALL,
@@ -138,7 +140,11 @@ class _Case:
     def node_answer(self, node: int) -> tuple[bool, frozenset[int]]:
         named = self.asked - {MAXIMUM}
         tried = EVERY_BIT if MAXIMUM in self.asked else named
-        granted = frozenset(n for n in tried if node in self.granted_by_all(n))
+        granted = frozenset(
+            n
+            for n in tried
+            if node in self.granted_by_all(n) and limits_leave(self.question, n)
+        )
         if not self.may_be_granted_anything() or not granted or not named <= granted:
             return False, frozenset()
         return True, granted

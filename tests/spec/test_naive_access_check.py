@@ -17,9 +17,11 @@ from tests.strategies import (
     sacls,
     tokens,
 )
+from tests.strategies_limits import circumstances, limits
 
 from stead.decision.access_check import decide
 from stead.decision.fast import is_granted
+from stead.decision.limiting import limit_token
 from stead.errors import SteadError
 from stead.model.access_mask import GenericMapping
 from stead.model.ace import (
@@ -122,6 +124,20 @@ def test_a_question_without_an_answer_is_refused_alike(
         group=descriptor.group if has_group else None,
     )
     agree(token, bare, desired, SMALL_MAPPING)
+
+
+@settings(max_examples=300, deadline=None)
+@given(strategies_full.questions(), st.lists(limits(), max_size=3),
+       circumstances() | st.none())  # fmt: skip
+def test_a_limited_question_is_answered_as_the_specification(question, layers, about):
+    if isinstance(question.callback, strategies_full.MaskCallback):
+        callback = replace(question.callback, fails_at=0)
+        question = replace(question, callback=callback)
+    token = question.token
+    for layer in layers:
+        token = limit_token(token, layer)
+    question = replace(question, token=token, circumstances=about)
+    assert naive_access_check(question) == judged(question)
 
 
 @settings(max_examples=400, deadline=None)

@@ -27,7 +27,9 @@ from typing import Final
 from stead.decision.access_check import decide
 from stead.decision.change_candidates import candidate_changes
 from stead.decision.changing import Change, changed
-from stead.model.decision import AccessDecision
+from stead.decision.limiting import rights_within
+from stead.decision.privilege_rights import MAXIMUM_ALLOWED
+from stead.model.decision import AccessDecision, AccessQuestion
 
 MOST_CHANGES: Final = 4
 MOST_CANDIDATES: Final = 48
@@ -55,12 +57,15 @@ def smallest_changes(decision: AccessDecision, *, most: int = MOST_CHANGES) -> C
         most: how many changes a set may have.
 
     Returns:
-        the sets, each judged; none where nothing so small grants. Not complete where
-        too many changes would have to be tried.
+        the sets, each judged; none where nothing so small grants, and none where it is
+        the token's limits that refuse, which nothing turns. Not complete where too many
+        changes would have to be tried.
     """
     question = decision.question
     if decision:
         return Changes(((),))
+    if question.token.limits is not None and _is_limited(question):
+        return Changes(())
     candidates = tuple(dict.fromkeys(candidate_changes(question)))
     is_complete = len(candidates) <= MOST_CANDIDATES
     candidates, judged = candidates[:MOST_CANDIDATES], 0
@@ -75,3 +80,9 @@ def smallest_changes(decision: AccessDecision, *, most: int = MOST_CHANGES) -> C
         if found:
             return Changes(tuple(found), is_complete)
     return Changes((), is_complete)
+
+
+def _is_limited(question: AccessQuestion) -> bool:
+    """Tell whether the token's limits refuse by themselves."""
+    left = rights_within(question.token, question.mapping, question.circumstances)
+    return not left or bool(question.desired & ~MAXIMUM_ALLOWED & ~left)
