@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         TokenGroup,
         TokenType,
     )
+    from stead.monitor.carrying import carry
     from stead.monitor.context import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
     from stead.server.acting.async_process import AsyncClientProcess
@@ -92,6 +93,7 @@ __all__ = [
     "access_check",
     "allow",
     "audit",
+    "carry",
     "deny",
     "effective_token",
     "explain",
@@ -137,6 +139,7 @@ _HOMES = {
     "model.security_descriptor": ("SecurityDescriptor",),
     "model.sid": ("Sid",),
     "model.token": ("AccessToken", "ImpersonationLevel", "TokenGroup", "TokenType"),
+    "monitor.carrying": ("carry",),
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "server.acting.async_process": ("AsyncClientProcess",),

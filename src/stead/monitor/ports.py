@@ -67,11 +67,23 @@ class SessionLiveness(Protocol):
             LogonSessionEndedError: it has ended, or never was.
         """
 
-    def hold(self, token: AccessToken) -> None:
-        """Keep the token's session alive until `release`; raises as above."""
+    def hold(self, token: AccessToken, by: object = None) -> None:
+        """Keep the token's session alive until `release` by the same; raises as above.
 
-    def release(self, logon_id: Luid) -> bool:
-        """Give up a hold; return whether that ended the session. Waits for nothing."""
+        Whoever names itself holds it once, however often it says so.
+        """
+
+    def retain(self, token: AccessToken, by: object) -> None:
+        """Hold as above, on what is known: the store is not asked, nor waited for.
+
+        Whether the session is still fit is asked when it is acted in.
+        """
+
+    def release(self, logon_id: Luid, by: object = None) -> bool:
+        """Give up a hold; return whether that ended the session. Waits for nothing.
+
+        Giving up again what has a name does nothing.
+        """
         ...
 
 
@@ -94,6 +106,8 @@ class Subject:
         peer: what the gate knows of the other end.
         correlation: what ties the records of one request together.
         authenticated_by: who vouches for them, in words.
+        through: in whose blocks, the outermost first, the identity was carried away
+            (`stead.monitor.carrying`).
     """
 
     token: AccessToken
@@ -102,6 +116,7 @@ class Subject:
     peer: str = ""
     correlation: str = ""
     authenticated_by: str = ""
+    through: tuple[Principal, ...] = ()
 
     def __post_init__(self) -> None:
         if self.principal.sid != self.token.user:

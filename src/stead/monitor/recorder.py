@@ -144,11 +144,20 @@ class Recorder:
         while frame is not None:
             if frame.subject is not None and frame.is_mine():
                 between.append(frame.subject.principal)
+                between.extend(reversed(frame.subject.through))
             frame = context.live_outer(frame.outer)
-        chain = [self.server, *reversed(between)]
-        if subject is not None and chain[-1] != subject.principal:
-            chain.append(subject.principal)
-        return tuple(chain)
+        chain = (self.server, *reversed(between))
+        return chain if subject is None else _extended(chain, subject)
+
+
+def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal, ...]:
+    """Add whom a subject came through, and itself, unless the chain ends with them."""
+    whole = (*subject.through, subject.principal)
+    if chain[-len(whole) :] == whole:
+        return chain
+    if subject.through and chain[-len(subject.through) :] == subject.through:
+        return (*chain, subject.principal)
+    return chain + whole
 
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:

@@ -105,7 +105,7 @@ def _refusal(frame: Frame, event: str) -> AccessDeniedError:
             "be done as the server",
             advice=_advice(frame, event, "say who acts"),
         )
-    if frame.is_closed or not frame.is_mine():
+    if frame.has_ended() or not frame.is_mine():
         # Code that was begun in the block and runs elsewhere, or after it, believes
         # to be the client; done now it would be done as the server.
         return AccessDeniedError(
