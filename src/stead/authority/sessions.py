@@ -326,7 +326,7 @@ class Sessions:
                 _call(ending)
 
     def _run_locked(self, act: Callable[[], _T]) -> _T:
-        """Do the same without a generator, which an interrupt leaves with the lock held.
+        """Do the same without a generator, which keeps the lock if interrupted.
 
         Blocks hold and release sessions on a program's main thread, where it arrives.
         """
