@@ -8,7 +8,7 @@ somebody.
 
 A frame that a `with` statement entered is in force only as long as that statement is at
 work: an interrupt can keep Python from running the first line of `__exit__`, and then
-nobody is inside the block any more although nobody left it (docs/adr/0061).
+nobody is inside the block any more although nobody left it (docs/adr/0051).
 
 This module and the bounded intern tables are the only mutable module state of Stead.
 """
@@ -150,7 +150,8 @@ _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default
 _here: Final = _Here()
 _guards: Final[list[Guard]] = []
 _watches: Final[list[FrameWatch]] = []
-_PACKAGE: Final = __name__.partition(".")[0]
+_OURS: Final = __name__.partition(".")[0] + "."
+_NOBODYS: Final = frozenset({"contextlib", _OURS[:-1]})
 
 
 def this_process() -> int:
@@ -395,8 +396,8 @@ def caller() -> str:
     """Return file and line of the nearest code outside Stead, for error texts."""
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to name the caller cheaply
     while frame.f_back is not None and (
-        frame.f_globals.get("__name__", "").partition(".")[0]
-        in (_PACKAGE, "contextlib")
+        (name := frame.f_globals.get("__name__", "")).startswith(_OURS)
+        or name in _NOBODYS
     ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

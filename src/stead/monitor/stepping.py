@@ -4,7 +4,7 @@ An event loop's thread cannot be the client from one `await` to the next: other 
 and callbacks run there meanwhile. So the identity is put in force when the loop resumes
 the coroutine, and taken away when it awaits. It is a token's alone, whatever the
 server's enforcement: the kernel knows threads, and this one is everybody's. Raw acts in
-a step are refused on every machine alike (docs/adr/0060).
+a step are refused on every machine alike (docs/adr/0050).
 
 INVARIANT: between two steps nothing of the client is in force on the loop's thread. A
 task, callback or thread that a step begins finds a copy, and is a stranger.

@@ -65,10 +65,13 @@ class _ImportGuard(MetaPathFinder):
 
 def install() -> None:
     """Put the tripwire up, once for this process."""
+    if sys.meta_path and isinstance(sys.meta_path[0], _ImportGuard):
+        return
     with _put_up:
         if not any(isinstance(finder, _ImportGuard) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _ImportGuard())
+            # The hook first: an interrupt between the two must not leave it out.
             sys.addaudithook(_on_event)
+            sys.meta_path.insert(0, _ImportGuard())
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
