@@ -33,7 +33,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
-	fuzz-guided twin-sanitized clean
+	fuzz-guided twin-sanitized foreign clean
 
 help:
 	@echo 'make demo         set up .venv and show a server acting as its clients'
@@ -48,6 +48,7 @@ help:
 	@echo 'make fuzz-guided  the same guided by coverage, of one TARGET'
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
+	@echo "make foreign      wsgidav's and Starlette's own tests, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed
@@ -124,6 +125,9 @@ fuzz-guided: dev
 
 soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
+
+foreign: dev
+	$(BIN)/python tests/foreign/run.py
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

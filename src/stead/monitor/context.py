@@ -373,6 +373,9 @@ def watched_frame() -> Frame | None:
     where nobody is anybody, and where the server acts on purpose.
     """
     frame = _innermost()
+    if frame is not None and frame.kind is FrameKind.SERVER and frame.is_closed:
+        # Left elsewhere, or in a fork: what runs here believes to be outside of it.
+        frame = live_outer(frame)
     if frame is None:
         return _open_here()
     return None if frame.kind is FrameKind.SERVER else frame
