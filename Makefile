@@ -35,7 +35,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
-	fuzz-guided twin-sanitized clean
+	fuzz-guided twin-sanitized foreign clean
 
 help:
 	@echo 'make demo         set up .venv and show a server acting as its clients'
@@ -51,6 +51,7 @@ help:
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
+	@echo "make foreign      wsgidav's and Starlette's own tests, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed
@@ -130,6 +131,9 @@ fuzz-guided: dev
 soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
 	$(BIN)/python tests/soak/identities.py --pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS)
+
+foreign: dev
+	$(BIN)/python tests/foreign/run.py
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

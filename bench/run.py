@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import identities
 import judging
 import ledgers
 import listing
@@ -43,12 +44,12 @@ def private_folder() -> Iterator[Path]:
 def main(arguments: list[str]) -> int:
     """Measure everything and print the table."""
     bench = Bench(3 if "--quick" in arguments else ROUNDS)
+    identities.measure(bench)
     judging.measure(bench)
     codec.measure(bench)
     listing.measure(bench)
     with private_folder() as folder:
         ledgers.measure(bench, folder)
-        threads.measure_tokens(bench)
         serving.measure(bench, folder)
         if os.geteuid() == 0:
             threads.measure_kernel(bench, folder)

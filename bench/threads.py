@@ -1,4 +1,4 @@
-"""Becoming somebody and back: tokens alone, on a hardened thread, to open a file."""
+"""Becoming somebody and back: on a hardened thread, and to open a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 
 from bench import Bench
 
-from stead import AccessToken, Enforcement, ProtectedServer, Sid, impersonate
+from stead import Enforcement, ProtectedServer
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import KernelBlock
@@ -21,21 +20,6 @@ from stead.privileged.system_uids import DEFAULT_GUARD_UID
 _UID = 70_001
 _KEEP = 0xFFFF_FFFF
 _AT_ONCE = 200
-_variable: ContextVar[object] = ContextVar("bench", default=None)
-
-
-def measure_tokens(bench: Bench) -> None:
-    """Measure a block outside any server: what a context variable costs, and more."""
-    token = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
-
-    def block() -> None:
-        with impersonate(token):
-            pass
-
-    def bare() -> None:
-        _variable.reset(_variable.set(token))
-
-    bench.compare("token block, no server", block, to=("ContextVar set, reset", bare))
 
 
 def measure_kernel(bench: Bench, folder: Path) -> None:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         TokenGroup,
         TokenType,
     )
+    from stead.monitor.carrying import carry
     from stead.monitor.context import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
     from stead.monitor.own_token import enable_privileges, impersonate_self
@@ -110,6 +111,7 @@ __all__ = [
     "access_check",
     "allow",
     "audit",
+    "carry",
     "deny",
     "effective_token",
     "enable_privileges",
@@ -161,6 +163,7 @@ _HOMES = {
     "model.security_descriptor": ("SecurityDescriptor",),
     "model.sid": ("Sid",),
     "model.token": ("AccessToken", "ImpersonationLevel", "TokenGroup", "TokenType"),
+    "monitor.carrying": ("carry",),
     "monitor.context": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "monitor.own_token": ("enable_privileges", "impersonate_self"),

@@ -254,6 +254,7 @@ def test_where_the_kernel_does_not_judge_its_refusals_pass_unchanged(alice):
     assert error is raised.value
 
 
+@pytest.mark.leaks_identity
 def test_an_enforcer_that_finds_disorder_is_heard_and_recorded(
     server, guard, alice, trail
 ):

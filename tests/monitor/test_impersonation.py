@@ -155,6 +155,7 @@ def test_revert_to_self_inside_as_server_reverts_nobody(server, alice):
         revert_to_self()
 
 
+@pytest.mark.leaks_identity
 def test_a_token_set_by_hand_inside_a_block_is_an_error_when_the_block_ends(
     server, alice, bob
 ):
@@ -174,6 +175,7 @@ def test_a_token_that_is_refused_by_hand_changes_nothing(server):
 # --- out of order -----------------------------------------------------------------
 
 
+@pytest.mark.leaks_identity
 def test_an_outer_block_left_first_leaves_the_inner_client_in_force(server, alice, bob):
     outer, inner = alice.impersonate(), bob.impersonate()
     outer.__enter__()
@@ -208,6 +210,7 @@ def test_a_block_is_entered_once(alice):
         block.__enter__()
 
 
+@pytest.mark.leaks_identity
 def test_a_block_left_on_another_thread_makes_nobody_anybody(server, alice):
     block = alice.impersonate().__enter__()
     left = on_a_thread(lambda: block.__exit__(None, None, None))
@@ -221,6 +224,7 @@ def test_a_block_left_on_another_thread_makes_nobody_anybody(server, alice):
     assert server.token == effective_token()
 
 
+@pytest.mark.leaks_identity
 def test_a_leaked_block_is_in_the_trail_under_its_own_chain(
     alice, bob, trail, chain_of
 ):
@@ -237,6 +241,7 @@ def test_a_leaked_block_is_in_the_trail_under_its_own_chain(
     assert "another thread" in leaked.reasons[0]
 
 
+@pytest.mark.leaks_identity
 def test_a_block_left_in_another_context_is_an_error(server, alice):
     block = copy_context().run(alice.impersonate().__enter__)
     with pytest.raises(RevertOrderError, match="another context"):
@@ -244,6 +249,7 @@ def test_a_block_left_in_another_context_is_an_error(server, alice):
     assert server.token == effective_token()
 
 
+@pytest.mark.leaks_identity
 def test_an_abandoned_generator_leaves_nobody_in_the_clients_place(server, alice):
     def notes():
         with alice.impersonate():
@@ -257,6 +263,7 @@ def test_an_abandoned_generator_leaves_nobody_in_the_clients_place(server, alice
         effective_token()
 
 
+@pytest.mark.leaks_identity
 def test_a_block_after_a_leaked_one_heals_the_context(server, alice, bob):
     block = alice.impersonate().__enter__()
     on_a_thread(lambda: block.__exit__(None, None, None))
@@ -265,6 +272,7 @@ def test_a_block_after_a_leaked_one_heals_the_context(server, alice, bob):
     assert server.token == effective_token()
 
 
+@pytest.mark.leaks_identity
 def test_enter_and_exit_in_different_to_thread_calls_end_the_request(server, alice):
     block = alice.impersonate()
 
@@ -423,6 +431,7 @@ def test_without_a_server_the_level_counts_all_the_same():
         pytest.fail("the block ran")
 
 
+@pytest.mark.leaks_identity
 def test_without_a_server_a_block_left_elsewhere_is_an_error_too():
     block = impersonate(NOBODYS).__enter__()
     left = on_a_thread(lambda: block.__exit__(None, None, None))

@@ -129,6 +129,7 @@ def test_an_executor_does_not_copy_the_context_and_is_the_server(server, alice):
         assert server.token == pool.submit(effective_token).result()
 
 
+@pytest.mark.leaks_identity
 def test_a_thread_with_the_number_of_one_that_ended_is_a_stranger(alice):
     found: list[tuple[int, object]] = []
 

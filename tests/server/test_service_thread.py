@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from pathlib import Path
 
 import pytest
 
-from stead.errors import AccessDeniedError
+from stead.errors import AccessDeniedError, ServerClosedError
 from stead.server.service_thread import ServiceThread, carried
 
 
@@ -38,7 +39,19 @@ def shelf(service):
 
 
 def test_outside_blocks_calls_stay_where_they_are(shelf, tmp_path):
-    assert threading.get_ident() == shelf.put(tmp_path / "a")
+    with ThreadPoolExecutor(1) as pool:
+        here = pool.submit(threading.get_ident).result()
+        assert here == pool.submit(shelf.put, tmp_path / "a").result()
+
+
+def test_an_interrupt_of_the_main_thread_ends_nothing_in_the_middle(shelf, tmp_path):
+    assert threading.get_ident() != shelf.put(tmp_path / "a")
+
+
+def test_a_thread_that_has_ended_is_an_error_and_no_waiting(service):
+    service.close()
+    with pytest.raises(ServerClosedError):
+        service.run(threading.get_ident)
 
 
 def test_inside_a_clients_block_calls_are_made_as_the_server(shelf, alice, tmp_path):
@@ -50,8 +63,12 @@ def test_inside_a_clients_block_calls_are_made_as_the_server(shelf, alice, tmp_p
 
 
 def test_inside_as_server_calls_stay_where_they_are(shelf, server, alice, tmp_path):
-    with alice.impersonate(), server.as_server():
-        assert threading.get_ident() == shelf.put(tmp_path / "a")
+    def work():
+        with alice.impersonate(), server.as_server():
+            return threading.get_ident() == shelf.put(tmp_path / "a")
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result()
 
 
 def test_a_strangers_calls_are_made_as_the_server(shelf, alice, tmp_path):

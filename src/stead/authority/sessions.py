@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from stead.authority import tokens
 from stead.authority.identity import Identity, identify_again, require_logon_right
@@ -49,6 +49,8 @@ from stead.model.well_known import NULL_SID, integrity_level
 
 _log: Final = logging.getLogger("stead.authority")
 
+_T = TypeVar("_T")
+
 LEASE: Final = 1_000_000_000
 """Nanoseconds for which a session is believed without asking the store again."""
 
@@ -74,6 +76,7 @@ class Session:
         outer: the session that it lies within: that of whoever's token was limited.
         over: monotonic nanoseconds at which it ends by itself; None for never.
         holds: how many hold it.
+        holders: who else holds it, each once however often it says so.
         endings: what is to be called when it ends.
     """
 
@@ -88,6 +91,7 @@ class Session:
     outer: Session | None = None
     over: int | None = None
     holds: int = 1
+    holders: set[object] = field(default_factory=set)
     endings: list[Ending] = field(default_factory=list)
 
 
@@ -311,26 +315,58 @@ class Sessions:
 
     # --- who holds it -----------------------------------------------------------------
 
-    def hold(self, token: AccessToken) -> None:
+    def hold(self, token: AccessToken, by: object = None) -> None:
         """Keep the token's session alive until `release`.
+
+        Args:
+            token: whose session.
+            by: who holds it, by which an interrupted hold can be undone; None for
+                somebody who counts by itself.
 
         Raises:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
         """
         session = self.of(token)
-        with self._locked():
+
+        def add() -> None:
             if self._live.get(token.logon_id) is not session:
                 raise _ended(token)
-            session.holds += 1
+            _add_hold(session, by)
 
-    def release(self, logon_id: Luid) -> bool:
-        """Give up one hold; return whether that ended the session."""
-        with self._locked():
+        self._run_locked(add)
+
+    def retain(self, token: AccessToken, by: object) -> None:
+        """Hold a session as it is known here: nothing is asked of the store.
+
+        Raises:
+            LogonSessionEndedError: it has ended, or never made such a token.
+        """
+
+        def add() -> None:
+            session = self._live.get(token.logon_id)
+            if session is None or not _is_within(token, session.token):
+                raise _ended(token)
+            _add_hold(session, by)
+
+        self._run_locked(add)
+
+    def release(self, logon_id: Luid, by: object = None) -> bool:
+        """Give up one hold; return whether that ended the session.
+
+        Giving up a hold by name again does nothing.
+        """
+
+        def drop() -> bool:
             session = self._live.get(logon_id)
             if session is None:
                 return False
-            session.holds -= 1
-            return session.holds == 0 and self._take(session)
+            if by is None:
+                session.holds -= 1
+            else:
+                session.holders.discard(by)
+            return session.holds <= 0 and not session.holders and self._take(session)
+
+        return self._run_locked(drop)
 
     def on_end(self, logon_id: Luid, ending: Ending) -> Callable[[], None]:
         """Call `ending` when the session ends; now, if it has ended.
@@ -393,13 +429,34 @@ class Sessions:
         due: list[Ending] = []
         try:
             with self._lock:
-                self._depth += 1
+                depth = self._depth
                 try:
+                    self._depth = depth + 1
                     yield
                 finally:
-                    self._depth -= 1
+                    self._depth = depth
                     # A finalizer inside another call leaves it to that one.
-                    if not self._depth:
+                    if not depth:
+                        due, self._due = self._due, due
+        finally:
+            for ending in due:
+                _call(ending)
+
+    def _run_locked(self, act: Callable[[], _T]) -> _T:
+        """Do the same without a generator, which keeps the lock if interrupted.
+
+        Blocks hold and release sessions on a program's main thread, where it arrives.
+        """
+        due: list[Ending] = []
+        try:
+            with self._lock:
+                depth = self._depth
+                try:
+                    self._depth = depth + 1
+                    return act()
+                finally:
+                    self._depth = depth
+                    if not depth:
                         due, self._due = self._due, due
         finally:
             for ending in due:
@@ -473,6 +530,13 @@ def _ended(token: AccessToken) -> LogonSessionEndedError:
         f"logon session {token.logon_id} of `{token.user}` does not live here",
         advice="log the client on again; tokens made by hand have no session",
     )
+
+
+def _add_hold(session: Session, by: object) -> None:
+    if by is None:
+        session.holds += 1
+    else:
+        session.holders.add(by)
 
 
 def _call(ending: Ending) -> None:

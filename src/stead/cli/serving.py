@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,9 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         typer.echo(head, err=True)
         if dry_run:
             return
-        asyncio.run(server.serve(*gates, ready=lambda: typer.echo("ready", err=True)))
+        with server.watch_leaks():
+            said = partial(typer.echo, "ready", err=True)
+            asyncio.run(server.serve(*gates, ready=said))
 
 
 def _pipe(server: ProtectedServer, path: Path) -> PipeGate:

@@ -20,6 +20,8 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
 from stead.gates.ports import PublicRefusal, public_refusal
+from stead.monitor import context
+from stead.monitor.leaks import tell_end
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -112,17 +114,19 @@ class SteadMiddleware:
         client = self._client_for(scope)
         if inspect.isawaitable(client):
             client = await client
+        begun = context.raw_frame()
         try:
             # A copy: the client is not found in a scope that outlives the request.
             await self._app({**scope, CLIENT_KEY: client}, receive, answer)
         finally:
+            tell_end(begun, "was in force when a request ended")
             if client is not None:
                 closing = client.close()
                 if inspect.isawaitable(closing):
                     await closing
 
     async def _refuse(self, scope: Scope, send: Send, refusal: PublicRefusal) -> None:
-        status = _HTTP_STATUS.get(refusal.status, 400)
+        status = http_status(refusal)
         if scope["type"] == "websocket":
             is_ours = status >= _INTERNAL_ERROR
             code = _SERVER_ERROR if is_ours else _POLICY_VIOLATION
@@ -130,7 +134,7 @@ class SteadMiddleware:
                 {"type": "websocket.close", "code": code, "reason": refusal.message}
             )
             return
-        body = _problem(status, refusal)
+        body = problem(status, refusal)
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
@@ -157,16 +161,21 @@ class _Answer:
         await self._send(event)
 
 
-def _problem(status: int, refusal: PublicRefusal) -> bytes:
+def http_status(refusal: PublicRefusal) -> int:
+    """Return the HTTP status of a refusal."""
+    return _HTTP_STATUS.get(refusal.status, 400)
+
+
+def problem(status: int, refusal: PublicRefusal) -> bytes:
     """Return a refusal as problem details (RFC 9457)."""
-    problem: dict[str, Any] = {
+    said: dict[str, Any] = {
         "title": refusal.message,
         "status": status,
         "code": refusal.status,
     }
     if refusal.record is not None:
-        problem["record"] = refusal.record
-    return json.dumps(problem).encode()
+        said["record"] = refusal.record
+    return json.dumps(said).encode()
 
 
 def client_of(request: Mapping[str, Any] | Any) -> ClientLike:

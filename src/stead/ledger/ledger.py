@@ -25,6 +25,7 @@ from typing import Final, Self
 from stead.errors import LedgerUnavailableError
 from stead.ledger.canonical import write_record
 from stead.ledger.ports import LedgerStore
+from stead.ledger.waiting import WrittenFuture
 from stead.ledger.writer import Awaited, Queued, Writer, ended
 from stead.model.audit_record import AuditRecord
 
@@ -71,7 +72,7 @@ class Ledger:
         """
         if self._writer.is_current_thread():
             raise LedgerUnavailableError("the ledger's writer cannot wait for itself")
-        return self.submit(record).result()
+        return self._submit(record).wait()
 
     def submit(self, record: AuditRecord) -> Future[int]:
         """Hand a record over and return the future of its number.
@@ -83,13 +84,16 @@ class Ledger:
                 failure to write is raised by the future.
             InvalidRecordError: the record cannot be written at all.
         """
+        return self._submit(record)
+
+    def _submit(self, record: AuditRecord) -> WrittenFuture[int]:
         self._require_open()
         if self._writer.backlog() >= self._backlog:
             raise LedgerUnavailableError(
                 f"{self._backlog} records wait to be written already",
                 advice="the store's disk is too slow for so many requests, or stuck",
             )
-        future: Future[int] = Future()
+        future: WrittenFuture[int] = WrittenFuture()
         future.set_running_or_notify_cancel()
         self._writer.put(Awaited(write_record(record), future))
         return future

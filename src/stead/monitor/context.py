@@ -1,9 +1,14 @@
 """Who this thread or task is: the one place that holds ambient identity.
 
 A context variable holds the innermost `Frame`. A frame knows the thread and the task
-that entered it, as objects (their numbers are used again). Contexts are copied freely
-by asyncio and executors, so a frame may be found by a thread or task that did not enter
-it: a stranger. A stranger is told so; it never silently becomes somebody.
+that entered it, as objects (their numbers are used again), and the process. Contexts
+are copied freely by asyncio and executors, so a frame may be found by a thread or task
+that did not enter it: a stranger. A stranger is told so; it never silently becomes
+somebody.
+
+A frame that a `with` statement entered is in force only as long as that statement is at
+work: an interrupt can keep Python from running the first line of `__exit__`, and then
+nobody is inside the block any more although nobody left it (docs/adr/0055).
 
 This module and the bounded intern tables are the only mutable module state of Stead.
 """
@@ -11,13 +16,15 @@ This module and the bounded intern tables are the only mutable module state of S
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+from weakref import ref
 
 from stead.errors import (
     NoProcessTokenError,
@@ -39,7 +46,13 @@ class FrameKind(Enum):
     SERVER = "the server, on purpose"
 
 
-@dataclass(slots=True, eq=False)
+class Grip:
+    """What a `with` statement holds while it is at work; it is never handed on."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One entered identity.
 
@@ -54,8 +67,11 @@ class Frame:
         look: refuses a path that must not be opened, where the kernel judges.
         revert: how `revert_to_self` leaves it; None for a block's frame.
         is_closed: left, wherever that happened; it makes nobody anything any more.
+        grip: lives as long as the `with` statement that entered it; None if something
+            else did.
         thread: the thread that entered it.
         task: the asyncio task that entered it, or None.
+        process: the process that entered it; a fork copies everything else.
     """
 
     kind: FrameKind
@@ -69,10 +85,31 @@ class Frame:
     look: Callable[[object], None] | None = None
     revert: Callable[[], None] | None = None
     is_closed: bool = False
+    grip: ref[Grip] | None = None
+    process: int = field(default_factory=os.getpid)
 
     def is_mine(self) -> bool:
-        """Tell whether this very thread and task entered the frame."""
-        return self.thread is threading.current_thread() and self.task is running_task()
+        """Tell whether this very thread and task of this process entered the frame."""
+        return (
+            self.thread is threading.current_thread()
+            and self.task is running_task()
+            and self.process == os.getpid()
+        )
+
+    def is_let_go(self) -> bool:
+        """Tell whether its `with` statement has ended without leaving it.
+
+        Not where the kernel follows: there it is in force until the thread is settled.
+        """
+        return self.is_adrift() and not self.is_closed and not self.is_kernel
+
+    def is_adrift(self) -> bool:
+        """Tell whether the `with` statement that entered it is at work no more."""
+        return self.grip is not None and self.grip() is None
+
+    def has_ended(self) -> bool:
+        """Tell whether it makes nobody anything any more."""
+        return self.is_closed or self.is_let_go()
 
     @property
     def may_act(self) -> bool:
@@ -90,7 +127,24 @@ class Frame:
             self.is_kernel
             and not self.is_closed
             and self.thread is threading.current_thread()
+            and self.process == os.getpid()
         )
+
+
+class FrameWatch(Protocol):
+    """Is told of every frame that is entered and left, on the thread that does."""
+
+    def entered(self, frame: Frame) -> None:
+        """Take note of a frame that is in force now."""
+
+    def left(self, frame: Frame) -> None:
+        """Take note of a frame that is not in force any more."""
+
+    def strayed(self, frame: Frame, why: str) -> None:
+        """Take note of a frame that was left in disorder, or forgotten."""
+
+    def ended(self, begun: Frame | None, moment: str) -> None:
+        """Look at what is in force, since `begun`, where something ends."""
 
 
 class _Here(threading.local):
@@ -103,7 +157,14 @@ class _Here(threading.local):
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
 _here: Final = _Here()
 _guards: Final[list[Guard]] = []
-_PACKAGE: Final = __name__.partition(".")[0]
+_watches: Final[list[FrameWatch]] = []
+_OURS: Final = __name__.partition(".")[0] + "."
+_NOBODYS: Final = frozenset({"contextlib", _OURS[:-1]})
+
+
+def this_process() -> int:
+    """Return the number of this process."""
+    return os.getpid()
 
 
 def running_task() -> asyncio.Task[object] | None:
@@ -128,6 +189,8 @@ def enter_frame(frame: Frame) -> None:
     if frame.kind is FrameKind.CLIENT:
         _here.clients.append(frame)
     _current.set(frame)
+    for watch in _watches:
+        watch.entered(frame)
 
 
 def leave_frame(frame: Frame) -> bool:
@@ -138,10 +201,57 @@ def leave_frame(frame: Frame) -> bool:
     """
     if frame in _here.clients:
         _here.clients.remove(frame)
-    is_innermost = _current.get() is frame
+    is_innermost = _without_let_go(frame) is frame
     if is_innermost:
         _current.set(live_outer(frame.outer))
+    for watch in _watches:
+        watch.left(frame)
     return is_innermost
+
+
+def _without_let_go(leaving: Frame) -> Frame | None:
+    """Return the innermost frame; what was let go inside the leaving one is skipped."""
+    frame = _current.get()
+    while frame is not None and frame is not leaving and frame.is_let_go():
+        frame = frame.outer
+    return frame
+
+
+def begin_step(frame: Frame, inner: Frame | None) -> Frame | None:
+    """Put `inner` in force for one step of a coroutine that runs as `frame`.
+
+    Returns:
+        what was in force, for `end_step`.
+    """
+    around = _current.get()
+    _here.clients.append(frame)
+    _current.set(inner)
+    return around
+
+
+def end_step(frame: Frame, around: Frame | None) -> Frame | None:
+    """Put back what was in force around a step; return what was in force in it."""
+    inner = _current.get()
+    _current.set(around)
+    if frame in _here.clients:
+        _here.clients.remove(frame)
+    return inner
+
+
+def add_watch(watch: FrameWatch) -> None:
+    """Tell `watch` of every frame from now on."""
+    _watches.append(watch)
+
+
+def watches() -> tuple[FrameWatch, ...]:
+    """Return who watches."""
+    return tuple(_watches)
+
+
+def remove_watch(watch: FrameWatch) -> None:
+    """Tell `watch` of no frame any more."""
+    if watch in _watches:
+        _watches.remove(watch)
 
 
 def current_frame() -> Frame | None:
@@ -151,11 +261,11 @@ def current_frame() -> Frame | None:
         StrangerIdentityError: the frame found here was entered by another thread or
             task, or was left already.
     """
-    frame = _current.get()
+    frame = _innermost()
     if frame is None or frame.kind is FrameKind.HANDLER:
         # A handler's frame gives nobody's identity, so every copy of it is right.
         return frame
-    if frame.is_closed or not frame.is_mine():
+    if frame.is_closed or frame.is_adrift() or not frame.is_mine():
         raise StrangerIdentityError(
             f"found a copy of the identity entered at {frame.where}, which is not "
             "this thread's or task's own",
@@ -165,9 +275,18 @@ def current_frame() -> Frame | None:
     return frame
 
 
+def _innermost() -> Frame | None:
+    """Return what this context holds, without what was let go on this thread."""
+    frame = _current.get()
+    while frame is not None and frame.is_let_go() and frame.is_mine():
+        leave_frame(frame)
+        frame = _current.get()
+    return frame
+
+
 def live_outer(frame: Frame | None) -> Frame | None:
     """Return the innermost frame from `frame` outward that has not been left."""
-    while frame is not None and frame.is_closed:
+    while frame is not None and frame.has_ended():
         frame = frame.outer
     return frame
 
@@ -261,10 +380,21 @@ def watched_frame() -> Frame | None:
     what begins in a client's block does not become the server's by moving on. None
     where nobody is anybody, and where the server acts on purpose.
     """
-    frame = _current.get()
+    frame = _innermost()
+    if frame is not None and frame.kind is FrameKind.SERVER and frame.is_closed:
+        # Left elsewhere, or in a fork: what runs here believes to be outside of it.
+        frame = live_outer(frame)
     if frame is None:
-        return _here.clients[-1] if _here.clients else None
+        return _open_here()
     return None if frame.kind is FrameKind.SERVER and frame.may_act else frame
+
+
+def _open_here() -> Frame | None:
+    """Return the client's block that is open on this thread in another context."""
+    clients = _here.clients
+    while clients and clients[-1].is_let_go():
+        clients.pop()
+    return clients[-1] if clients else None
 
 
 def client_frame() -> Frame | None:
@@ -277,8 +407,8 @@ def caller() -> str:
     """Return file and line of the nearest code outside Stead, for error texts."""
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to name the caller cheaply
     while frame.f_back is not None and (
-        frame.f_globals.get("__name__", "").partition(".")[0]
-        in (_PACKAGE, "contextlib")
+        (name := frame.f_globals.get("__name__", "")).startswith(_OURS)
+        or name in _NOBODYS
     ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -297,8 +297,15 @@ class Guard:
 
     # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
 
-    def announce(self, kind: FrameKind, subject: Subject | None) -> None:
+    def announce(
+        self, kind: FrameKind, subject: Subject | None, *, at: str = ""
+    ) -> None:
         """Record durably that a block is about to be entered.
+
+        Args:
+            kind: what it makes of its thread.
+            subject: the client, for a client's.
+            at: file and line that the record names; the caller's, if not given.
 
         Raises:
             LogonSessionEndedError: the client's session has ended.
@@ -307,7 +314,7 @@ class Guard:
         """
         if kind is FrameKind.HANDLER:
             return
-        where = {"where": context.caller()}
+        where = {"where": at or context.caller()}
         if kind is FrameKind.SERVER or subject is None:
             how = {} if subject is None else _how(subject.token)
             self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where | how)

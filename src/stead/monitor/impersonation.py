@@ -8,8 +8,10 @@ undoes. Blocks nest and always restore what was around them.
 from __future__ import annotations
 
 import threading
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeGuard
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeGuard, overload
+from weakref import ref
 
 from stead.errors import (
     BadImpersonationLevelError,
@@ -21,13 +23,67 @@ from stead.errors import (
 from stead.model.audit_record import Principal
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, tripwire
-from stead.monitor.context import Frame, FrameKind
-from stead.monitor.ports import Entered, Subject
+from stead.monitor.context import Frame, FrameKind, Grip
+from stead.monitor.ports import Entered, SessionLiveness, Subject
 
 if TYPE_CHECKING:
     from stead.monitor.guard import Guard
 
+_HANDLER = FrameKind.HANDLER
 _NOTHING_TO_LEAVE = Entered(is_kernel=False, leave=lambda: None)
+
+
+class Hold:
+    """One hold of a session, which an interrupt neither loses nor takes twice."""
+
+    __slots__ = ("_liveness", "_name", "_process", "_token")
+
+    def __init__(self, liveness: SessionLiveness, token: AccessToken) -> None:
+        self._liveness = liveness
+        self._token = token
+        self._name = object()
+        self._process = context.this_process()
+
+    def take(self) -> None:
+        """Hold the session; raises as `SessionLiveness.hold` does."""
+        self._liveness.hold(self._token, self._name)
+
+    def retain(self) -> None:
+        """Hold what is known of it; raises as `SessionLiveness.retain` does."""
+        self._liveness.retain(self._token, self._name)
+
+    def release(self) -> None:
+        """Give it up, in the process that has it; again does nothing.
+
+        In a forked one a lock that was held at the fork is held for ever.
+        """
+        if self._process == context.this_process():
+            self._liveness.release(self._token.logon_id, self._name)
+
+
+class _Exit:
+    """`Block.__exit__`: the `with` statement is handed it together with the grip.
+
+    A `with` statement looks up `__exit__` before it calls `__enter__`, and drops what
+    it got when it has ended, however it ended. Python may raise KeyboardInterrupt
+    before the first line of any function, this one's too. So what is in force does not
+    hang on whether that line ran, but on the grip, which only the statement holds.
+    """
+
+    @overload
+    def __get__(self, block: None, owner: type[Block]) -> Callable[..., None]: ...
+    @overload
+    def __get__(
+        self, block: Block, owner: type[Block]
+    ) -> Callable[[object, BaseException | None, object], None]: ...
+    def __get__(self, block: Block | None, owner: type[Block]) -> Callable[..., None]:
+        if block is None:
+            return owner.leave
+        leave = partial(owner.leave, block)
+        grip = block.hand_over_grip()
+        if grip is not None:
+            vars(leave)["grip"] = grip  # held, and never passed on to the call
+        return leave
 
 
 class Block:
@@ -38,11 +94,14 @@ class Block:
     twice, or on another thread raises `RevertOrderError` and makes nobody anybody:
     whatever was entered last stays in force until it is left itself. While a block is
     in force it holds the client's session: closing the client ends it only afterwards.
+
+    An interrupt at any moment, KeyboardInterrupt too, finds the thread as it was before
+    the block or in it, never between.
     """
 
     __slots__ = (
-        "_entered", "_frame", "_guard", "_holds", "_is_left", "_keep", "_kind",
-        "_subject",
+        "_at", "_entered", "_frame", "_grip", "_guard", "_hold", "_is_announced",
+        "_is_left", "_is_told", "_keep", "_kind", "_subject", "_weak_grip",
     )  # fmt: skip
 
     def __init__(
@@ -52,15 +111,31 @@ class Block:
         guard: Guard | None,
         *,
         keep: object = None,
+        at: str = "",
     ) -> None:
         self._kind = kind
         self._subject = subject
         self._guard = guard
         self._keep = keep  # whose session must live as long as the block does
+        self._at = at  # what records and errors name, if not who enters it
         self._entered = _NOTHING_TO_LEAVE
         self._frame: Frame | None = None
+        self._grip: Grip | None = Grip()
+        self._weak_grip: ref[Grip] | None = None
+        self._is_announced = False
         self._is_left = False
-        self._holds = False
+        self._is_told = False
+        self._hold: Hold | None = None
+
+    __exit__ = _Exit()
+
+    def hand_over_grip(self) -> Grip | None:
+        """Give the grip to the statement that is about to enter the block."""
+        grip = self._grip
+        if grip is None or self._frame is not None:
+            return None
+        self._weak_grip, self._grip = ref(grip), None
+        return grip
 
     def __enter__(self) -> Self:
         """Become the identity.
@@ -83,48 +158,83 @@ class Block:
         if self._kind is FrameKind.CLIENT:
             self._require_may_enter()
         tripwire.install()
-        if self._guard is not None:
-            self._hold(self._guard)
-            try:
-                self._guard.announce(self._kind, self._subject)
-                is_client = self._kind is FrameKind.CLIENT
-                self._entered = self._guard.enter(self._subject if is_client else None)
-            except BaseException:
-                self._release()
-                raise
-        self._frame = Frame(
+        frame = self._new_frame()
+        try:
+            self._become(frame)
+        except BaseException:
+            self._undo(frame)
+            raise
+        return self
+
+    def _new_frame(self) -> Frame:
+        return Frame(
             kind=self._kind,
             subject=self._subject,
             guard=self._guard,
             outer=context.live_outer(context.raw_frame()),
-            where=context.caller(),
+            where=self._at or context.caller(),
             thread=threading.current_thread(),
             task=context.running_task(),
-            is_kernel=self._entered.is_kernel,
-            look=self._entered.look,
+            grip=self._weak_grip,
         )
-        context.enter_frame(self._frame)
-        return self
 
-    def _hold(self, guard: Guard) -> None:
+    def _become(self, frame: Frame) -> None:
+        """Take steps 2 to 5; whatever stops it, `_undo` puts back."""
+        guard = self._guard
+        if guard is not None:
+            self._take_hold(guard)
+            guard.announce(self._kind, self._subject, at=self._at)
+            self._is_announced = True
+            is_client = self._kind is FrameKind.CLIENT
+            self._entered = guard.enter(self._subject if is_client else None)
+            frame.is_kernel, frame.look = self._entered.is_kernel, self._entered.look
+        self._frame = frame
+        context.enter_frame(frame)
+
+    def _undo(self, frame: Frame) -> None:
+        """Make the thread what it was, and let the block be tried again."""
+        entered, self._entered = self._entered, _NOTHING_TO_LEAVE
+        try:
+            entered.leave()
+        finally:
+            context.leave_frame(frame)
+            frame.is_closed = True
+            self._frame = None
+            if self._is_announced and self._guard is not None:
+                self._is_announced = False
+                self._guard.announce_left(frame, None)
+            self._release()
+
+    def _take_hold(self, guard: Guard) -> None:
         if self._subject is None:
             return
+        self._hold = Hold(guard.liveness, self._subject.token)
         try:
-            guard.liveness.hold(self._subject.token)
+            self._hold.take()
         except SteadError:
-            guard.announce(self._kind, self._subject)  # which refuses it, recorded
+            guard.announce(self._kind, self._subject, at=self._at)  # refuses, recorded
             raise
-        self._holds = True
 
     def _release(self) -> None:
-        holds, self._holds = self._holds, False
-        if holds and self._guard is not None and self._subject is not None:
-            self._guard.liveness.release(self._subject.token.logon_id)
+        if self._hold is not None:
+            self._hold.release()
 
     def __del__(self) -> None:
-        # Entered, never left and forgotten: nobody can leave it any more.
-        if getattr(self, "_holds", False):
+        # Nobody can leave it any more: an interrupt kept `leave` from its work, or it
+        # was entered by hand and forgotten.
+        frame = getattr(self, "_frame", None)
+        if frame is not None and not self._is_told and self._kind is not _HANDLER:
+            self._tell_end(frame, _forgotten(frame))
+        if getattr(self, "_hold", None) is not None:
             self._release()
+
+    def _tell_end(self, frame: Frame, disorder: RevertOrderError | None) -> None:
+        self._is_told = True
+        if self._guard is not None:
+            self._guard.announce_left(frame, disorder)
+        if disorder is not None:
+            for watch in context.watches():
+                watch.strayed(frame, f"was not left in order: {disorder}")
 
     def _require_may_enter(self) -> None:
         if context.is_loop_thread():
@@ -135,20 +245,15 @@ class Block:
             )
         if self._subject is None:
             raise NoThreadTokenError("there is nobody to impersonate")
-        needed, act = ImpersonationLevel.IMPERSONATION, "impersonating"
-        level = self._subject.token.level
-        if self._guard is not None:
-            self._guard.require_level(self._subject, needed, act=act)
-        elif level < needed:
-            raise BadImpersonationLevelError(level, needed, act=act)
+        require_level(self._subject, self._guard)
 
-    def __exit__(
+    def leave(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        kind: type[BaseException] | None = None,  # noqa: ARG002 - what `with` passes
+        error: BaseException | None = None,
+        traceback: object = None,  # noqa: ARG002 - likewise
     ) -> None:
-        """Restore what was around the block.
+        """Restore what was around the block; the `with` statement does, at its end.
 
         Raises:
             RevertOrderError: it was not entered, was left already, or something that
@@ -159,8 +264,7 @@ class Block:
         frame = self._leavable()
         try:
             disorder = self._leave(frame)
-            if self._guard is not None:
-                self._guard.announce_left(frame, disorder)
+            self._tell_end(frame, disorder)
         finally:
             self._release()
         if disorder is not None:
@@ -171,7 +275,7 @@ class Block:
     def _leavable(self) -> Frame:
         """Return the frame, if it may be left here and now."""
         frame = self._frame
-        if frame is None or self._is_left:
+        if frame is None or self._is_left or frame.is_let_go():
             raise RevertOrderError("the block is not entered, or was left already")
         if not frame.is_mine():
             frame.is_closed = True  # who it was meant for is nobody until it is left
@@ -180,8 +284,7 @@ class Block:
                 advice="leave a block where it was entered; a generator that holds "
                 "one must be closed by the thread that runs it",
             )
-            if self._guard is not None:
-                self._guard.announce_left(frame, disorder)
+            self._tell_end(frame, disorder)
             raise disorder
         return frame
 
@@ -191,13 +294,14 @@ class Block:
         INVARIANT: this thread is always the innermost identity still open; a block
         left early never makes the code of an inner one somebody else.
         """
-        was_closed, frame.is_closed, self._is_left = frame.is_closed, True, True
+        was_closed, self._is_left = frame.is_closed, True
         try:
             self._entered.leave()
         except RevertOrderError as error:
             return error
         finally:
             is_innermost = context.leave_frame(frame)
+            frame.is_closed = True
         if was_closed:
             return RevertOrderError(
                 f"the block entered at {frame.where} was left by another thread or "
@@ -210,6 +314,28 @@ class Block:
                 advice="the inner one stays in force until it is left itself",
             )
         return None
+
+
+def _forgotten(frame: Frame) -> RevertOrderError | None:
+    """Return what is wrong about a block that nobody can leave, unless it ended."""
+    if frame.has_ended():
+        return None
+    return RevertOrderError(
+        f"the block entered at {frame.where} was never left, and nobody can any more"
+    )
+
+
+def require_level(subject: Subject, guard: Guard | None) -> None:
+    """Return if the client lets itself be impersonated; recorded where it does not.
+
+    Raises:
+        BadImpersonationLevelError: it allows less.
+    """
+    needed, act = ImpersonationLevel.IMPERSONATION, "impersonating"
+    if guard is not None:
+        guard.require_level(subject, needed, act=act)
+    elif subject.token.level < needed:
+        raise BadImpersonationLevelError(subject.token.level, needed, act=act)
 
 
 def _is_kernels_no(
@@ -259,7 +385,7 @@ def set_thread_token(token: AccessToken) -> None:
     block.__enter__()
     frame = context.raw_frame()
     if frame is not None:
-        frame.revert = lambda: block.__exit__(None, None, None)
+        frame.revert = block.leave
 
 
 def revert_to_self() -> None:

@@ -67,11 +67,23 @@ class SessionLiveness(Protocol):
             LogonSessionEndedError: it has ended, or never was.
         """
 
-    def hold(self, token: AccessToken) -> None:
-        """Keep the token's session alive until `release`; raises as above."""
+    def hold(self, token: AccessToken, by: object = None) -> None:
+        """Keep the token's session alive until `release` by the same; raises as above.
 
-    def release(self, logon_id: Luid) -> bool:
-        """Give up a hold; return whether that ended the session. Waits for nothing."""
+        Whoever names itself holds it once, however often it says so.
+        """
+
+    def retain(self, token: AccessToken, by: object) -> None:
+        """Hold as above, on what is known: the store is not asked, nor waited for.
+
+        Whether the session is still fit is asked when it is acted in.
+        """
+
+    def release(self, logon_id: Luid, by: object = None) -> bool:
+        """Give up a hold; return whether that ended the session. Waits for nothing.
+
+        Giving up again what has a name does nothing.
+        """
         ...
 
 
@@ -96,6 +108,8 @@ class Subject:
         authenticated_by: who vouches for them, in words.
         effective_only: whether nothing of the token may be enabled that is not (Win32:
             SECURITY_QUALITY_OF_SERVICE.EffectiveOnly).
+        through: in whose blocks, the outermost first, the identity was carried away
+            (`stead.monitor.carrying`).
     """
 
     token: AccessToken
@@ -105,6 +119,7 @@ class Subject:
     correlation: str = ""
     authenticated_by: str = ""
     effective_only: bool = False
+    through: tuple[Principal, ...] = ()
 
     def __post_init__(self) -> None:
         if self.principal.sid != self.token.user:

@@ -146,12 +146,22 @@ class Recorder:
             is_other = frame.kind is FrameKind.CLIENT and frame.is_mine()
             if frame.subject is not None and is_other:
                 between.append(frame.subject.principal)
+                between.extend(reversed(frame.subject.through))
             frame = context.live_outer(frame.outer)
-        chain = [self.server, *reversed(between)]
-        if subject is not None:
-            chain.append(subject.principal)
+        chain = (self.server, *reversed(between))
+        whole = chain if subject is None else _extended(chain, subject)
         # A block inside one of the same somebody has another token, and no other link.
-        return tuple(link for link, _ in groupby(chain))
+        return tuple(link for link, _ in groupby(whole))
+
+
+def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal, ...]:
+    """Add whom a subject came through, and itself, unless the chain ends with them."""
+    whole = (*subject.through, subject.principal)
+    if chain[-len(whole) :] == whole:
+        return chain
+    if subject.through and chain[-len(subject.through) :] == subject.through:
+        return (*chain, subject.principal)
+    return chain + whole
 
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:

@@ -65,10 +65,13 @@ class _ImportGuard(MetaPathFinder):
 
 def install() -> None:
     """Put the tripwire up, once for this process."""
+    if sys.meta_path and isinstance(sys.meta_path[0], _ImportGuard):
+        return
     with _put_up:
         if not any(isinstance(finder, _ImportGuard) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _ImportGuard())
+            # The hook first: an interrupt between the two must not leave it out.
             sys.addaudithook(_on_event)
+            sys.meta_path.insert(0, _ImportGuard())
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
@@ -111,7 +114,7 @@ def _refusal(frame: Frame, event: str) -> AccessDeniedError:
             "a level that only identifies",
             advice="enter `impersonate_self()` at level impersonation",
         )
-    if frame.is_closed or not frame.is_mine():
+    if frame.has_ended() or not frame.is_mine():
         # Code that was begun in the block and runs elsewhere, or after it, believes
         # to be the client; done now it would be done as the server.
         return AccessDeniedError(

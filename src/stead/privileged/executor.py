@@ -69,6 +69,7 @@ class KernelExecutor(Executor):
         guard: int = DEFAULT_GUARD_UID,
         name: str = "stead",
         context_factory: Callable[[], Context] = Context,
+        after: Callable[[], object] | None = None,
         grace: float = DEFAULT_GRACE,
     ) -> None:
         """Start and harden all threads.
@@ -79,6 +80,8 @@ class KernelExecutor(Executor):
             name: how the threads are called, with a number behind.
             context_factory: makes the context of each item, on the item's thread; a
                 fresh and empty one by default.
+            after: is called in that context when the item's call has ended, whatever
+                it left in force; it raises nothing.
             grace: for how many seconds leaving the ``with`` waits; see `close`.
 
         Raises:
@@ -91,6 +94,7 @@ class KernelExecutor(Executor):
         for reason in guard_reasons(guard):
             raise EnforcementUnavailableError(reason, advice="name another guard")
         self._context_factory = context_factory
+        self._after = after
         self._grace = grace
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -224,7 +228,7 @@ class KernelExecutor(Executor):
     def _work(self, thread: HardenedThread) -> None:
         while (item := self._queue.get()) is not None:
             self._busy.add(thread.name)
-            item.run(thread, self._context_factory)
+            item.run(thread, self._context_factory, self._after)
             # A callback of the future ran on this thread too, after the proof.
             if not thread.settle():
                 _log.critical("a callback of a future left a block open: reverted")
@@ -239,11 +243,16 @@ class _Item:
     future: Future[Any]
     act: Callable[[], object]
 
-    def run(self, thread: HardenedThread, make_context: Callable[[], Context]) -> None:
+    def run(
+        self,
+        thread: HardenedThread,
+        make_context: Callable[[], Context],
+        after: Callable[[], object] | None,
+    ) -> None:
         """Run the call, prove that the thread is the server, then tell the future."""
         if not self.future.set_running_or_notify_cancel():
             return
-        result, failure = self._outcome(make_context)
+        result, failure = self._outcome(make_context, after)
         if not thread.settle():
             disorder = RevertOrderError("the call left a block open or out of order")
             disorder.__cause__ = failure
@@ -257,10 +266,17 @@ class _Item:
             _log.warning("work that was abandoned has ended after all")
 
     def _outcome(
-        self, make_context: Callable[[], Context]
+        self,
+        make_context: Callable[[], Context],
+        after: Callable[[], object] | None,
     ) -> tuple[object, BaseException | None]:
         try:
-            return make_context().run(self.act), None
+            made = make_context()
+            try:
+                return made.run(self.act), None
+            finally:
+                if after is not None:
+                    made.run(after)
         except BaseException as failure:  # noqa: BLE001  # it belongs to who waits
             return None, failure
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import IO, Any, Final, Self, TypeVar, Unpack
+from typing import IO, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
 from stead.errors import LoopThreadError
 from stead.model.limits import TokenLimits
@@ -19,6 +19,7 @@ from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
+from stead.monitor.carrying import carried, carried_by
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
@@ -30,6 +31,7 @@ from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import ClientProcess
 from stead.server.grants import Grant, Target, limits_of
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -193,6 +195,27 @@ class ClientContext:
         plan = Plan.of(argv, options)
         _require_may_wait("start", "argv")
         return ClientProcess(self._acting.start(self.subject, plan))
+
+    def carry(
+        self, function: Callable[_P, _T], *, many: bool = False
+    ) -> Callable[_P, _T]:
+        """Return `function` as one that runs as the client wherever it is called.
+
+        A plain function runs in a block of the client's on the thread that calls it; a
+        coroutine function runs as the client, token only, in the steps of its task.
+        It runs once, or as often as is asked with `many`. It holds the client's session
+        until it has run or is dropped; each run is recorded as a block is.
+
+        What it raises when called: `LoopThreadError` if a plain function is called on
+        an event loop's thread, `RevertOrderError` if it has run, and what entering a
+        block raises, which counts as a run.
+
+        Raises:
+            LogonSessionEndedError: the client's session has ended.
+            InvalidRequestError: it is a generator function, which runs later by itself.
+        """
+        lease = carried_by(self.subject, self._guard, many=many, keep=self)
+        return carried(function, lease, self.aio.aside)
 
     @property
     def aio(self) -> ClientAio:

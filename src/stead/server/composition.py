@@ -27,6 +27,7 @@ from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
+from stead.monitor.leaks import tell_end
 from stead.monitor.ports import Subject
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
@@ -370,7 +371,13 @@ def _executor(
         guard=settings.guard_uid,
         name=name,
         context_factory=make_context,
+        after=_look_for_leaks,
     )
+
+
+def _look_for_leaks() -> None:
+    """Look at what an item leaves in force over the frame that made it nobody."""
+    tell_end(None, "was in force when an item of `server.executor()` ended")
 
 
 def _nobody(guard: Guard) -> Context:

@@ -22,9 +22,11 @@ from stead.model.audit_record import AuditEvent
 from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.sid import Sid
+from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
+from stead.monitor.leaks import tell_end
 from stead.server.client_context import ClientContext
 from stead.server.operations import Operation, Operations
 from stead.server.visitor import Visitor
@@ -144,7 +146,11 @@ class Dispatcher:
 
     def _as_nobody(self, act: Callable[[], Any]) -> Any:
         with Block(FrameKind.HANDLER, None, self.guard):
-            return act()
+            begun = context.raw_frame()
+            try:
+                return act()
+            finally:
+                tell_end(begun, "was in force when a handler returned")
 
     def _say(
         self,

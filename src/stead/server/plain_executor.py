@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from stead.errors import RevertOrderError
 from stead.monitor import context
+from stead.monitor.leaks import tell_end
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -42,4 +43,5 @@ def _settled(act: Callable[[], _T]) -> _T:
         return act()
     finally:
         if context.raw_frame() is not begun:
+            tell_end(begun, "was in force when an item of `server.executor()` ended")
             raise RevertOrderError("the call left a block open or out of order")

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
@@ -28,6 +29,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
+from stead.monitor.leaks import LeakWatch
 from stead.monitor.own_token import impersonate_self
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
@@ -38,6 +40,7 @@ from stead.server.client_context import ClientContext
 from stead.server.composition import House, compose
 from stead.server.enforcement import Enforcement
 from stead.server.explaining import Explanation
+from stead.server.leaking import watch_leaks
 from stead.server.logon_session import LogonSession
 from stead.server.objects import Entries
 from stead.server.operations import Handler
@@ -354,6 +357,14 @@ class ProtectedServer:
         are refused there as everywhere.
         """
         return self._open.executor
+
+    def watch_leaks(self) -> AbstractContextManager[LeakWatch]:
+        """Return a block in which leaked identities are looked for, in this process.
+
+        Each is logged and recorded as IDENTITY_LEAKED, once for each place that
+        entered it. `stead serve` does this.
+        """
+        return watch_leaks(self._open.guard)
 
     # --- operations and gates ---------------------------------------------------------
 

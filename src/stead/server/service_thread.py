@@ -3,37 +3,82 @@
 Inside a client's block the kernel may judge this thread as the client: a store's file
 would not open, or would be made by the wrong owner. Whatever touches the store from
 there is carried to a thread that never impersonates. So is what touches it from any
-hardened thread: who that is, the kernel knows better than a context does.
+hardened thread: who that is, the kernel knows better than a context does. So, too, from
+the main thread: a signal may end anything there with KeyboardInterrupt, in the middle
+of a transaction or with a lock of the library's held, and all others would wait for it.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar, cast
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import Context
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar, cast
 
+from stead.errors import ServerClosedError
 from stead.monitor import context
 from stead.privileged.hardened_thread import is_hardened
 
 _T = TypeVar("_T")
+_LOOK_AGAIN: Final = 0.5  # seconds
 
 
 class ServiceThread:
-    """One thread, started now, as the server."""
+    """One thread, started now, as the server.
+
+    No executor: handing it work takes locks in Python code, where an interrupt can
+    leave them held. A `SimpleQueue` is one step.
+    """
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-service")
-        self._executor.submit(_nothing).result()
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._has_ended = False
+        self._process = os.getpid()
+        # A daemon: a program that forgets to close its server ends all the same.
+        self._thread = threading.Thread(
+            target=self._work, name=f"{name}-service", daemon=True
+        )
+        self._thread.start()
 
     def run(self, act: Callable[[], _T]) -> _T:
-        """Run `act` as the server: here, or carried over if this may be a client."""
-        if is_hardened() or context.client_frame() is not None:
-            return self._executor.submit(act).result()
+        """Run `act` as the server: here, or carried over if this may be a client.
+
+        Raises:
+            ServerClosedError: it would be carried over, and the thread has ended.
+        """
+        if is_hardened() or _may_be_interrupted() or context.client_frame() is not None:
+            return self._away(act)
         return act()
 
+    def _away(self, act: Callable[[], _T]) -> _T:
+        """Have it done on the thread, in a context in which nobody is anybody."""
+        if threading.current_thread() is self._thread:
+            return act()
+        answers: SimpleQueue[Future[_T]] = SimpleQueue()
+        self._orders.put(lambda: answers.put(_outcome(act)))
+        # It ends with the server, and a process that was forked has none. (To ask
+        # whether a thread is alive is nothing that can be interrupted, either.)
+        while not self._has_ended and os.getpid() == self._process:
+            with suppress(Empty):
+                return answers.get(timeout=_LOOK_AGAIN).result()
+        with suppress(Empty):
+            return answers.get_nowait().result()
+        raise ServerClosedError("the server is closed, or belongs to another process")
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            Context().run(order)
+            del order  # nothing of it outlives it here
+        self._has_ended = True
+
     def close(self) -> None:
-        """End the thread."""
-        self._executor.shutdown()
+        """End the thread when it has done what it was given."""
+        self._orders.put(None)
+        self._thread.join()
 
 
 class _Carried(Generic[_T]):
@@ -65,5 +110,15 @@ def carried(target: _T, thread: ServiceThread) -> _T:
     return cast("_T", _Carried(target, thread))
 
 
-def _nothing() -> None:
-    """Start the thread."""
+def _may_be_interrupted() -> bool:
+    """Tell whether KeyboardInterrupt arrives here: amid a transaction, in a lock."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _outcome(act: Callable[[], _T]) -> Future[_T]:
+    done: Future[_T] = Future()
+    try:
+        done.set_result(act())
+    except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+        done.set_exception(error)
+    return done

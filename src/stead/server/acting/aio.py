@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import IO, Any, TypeVar, Unpack
 
-from stead.errors import ServerClosedError
+from stead.errors import EnforcementUnavailableError, ServerClosedError
+from stead.monitor.carrying import run_aside
 from stead.monitor.ports import Subject
 from stead.server.acting.acting import Acting
 from stead.server.acting.async_process import AsyncClientProcess
@@ -107,6 +108,17 @@ class ClientAio:
         except BaseException:
             life.give_up()  # nobody has it: it would run on by itself
             raise
+
+    def aside(self, act: Callable[[], None]) -> Awaitable[None]:
+        """Have something short done on an errand thread, whoever still waits for it.
+
+        On one of the loop's own where the server has none: nothing acts for clients.
+        """
+        try:
+            errands = self._acting.errands
+        except EnforcementUnavailableError:
+            return run_aside(act)
+        return asyncio.wrap_future(errands.submit(act))
 
     async def _await_start(self, life: Life) -> None:
         """Wait until a process runs or does not; `Acting.begun` tells, and records."""

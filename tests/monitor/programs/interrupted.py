@@ -1,0 +1,154 @@
+"""Interrupts blocks at every instruction of entering and leaving them, and by a timer.
+
+usage: interrupted.py instructions | timer
+
+Each round ends outside the block. Whatever was interrupted, the thread is the server
+again, nothing holds the client's session, and the body ran as the client or not at all.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from stead import Enforcement, ProtectedServer
+from stead.monitor import context
+from stead.monitor.context import effective_token
+
+ROUNDS = 4_000
+OURS = ("/monitor/impersonation.py", "/monitor/context.py", "/monitor/guard.py")
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt before one of the instructions of Stead's own code."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.where = ""
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.endswith(OURS):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event in {"call", "opcode", "return"}:
+            self.left -= 1
+            if self.left == 0:
+                self.where = f"{event} of {frame.f_code.co_qualname} +{frame.f_lasti}"
+                raise KeyboardInterrupt
+        return self
+
+
+def main(how: str) -> None:
+    # An interrupt in a finalizer is printed and forgotten; its block had been left.
+    sys.unraisablehook = lambda _: None
+    with ProtectedServer("notes", enforcement=Enforcement.TOKEN) as server:
+        for name in ("alice", "bob"):
+            server.accounts.add(name)
+        alice, bob = (
+            server.client_for(name, authenticated_by="test")
+            for name in ("alice", "bob")
+        )
+        if how == "instructions":
+            by_instructions(server, alice, bob)
+        else:
+            by_timer(server, alice, bob)
+
+
+def by_instructions(server: Any, alice: Any, bob: Any) -> None:
+    for make in (
+        alice.impersonate,
+        server.as_server,
+        lambda: Both(alice.impersonate(), bob.impersonate()),
+    ):
+        number = interrupted = 0
+        while True:
+            number += 1
+            interrupter = Interrupter(number)
+            seen: list[object] = []
+            sys.settrace(interrupter)
+            try:
+                with make():
+                    seen.append(context._current.get().subject)
+                sys.settrace(None)
+            except KeyboardInterrupt:
+                # Before the traceback is forgotten: it may keep the block itself alive.
+                proved(server, (alice, bob), interrupter.where, seen, is_handled=False)
+                interrupted += 1
+            finally:
+                sys.settrace(None)
+            proved(server, (alice, bob), interrupter.where, seen)
+            if interrupter.left > 0:
+                break  # it has been interrupted at each of them
+        assert interrupted > 100, interrupted
+        print("interrupted at", interrupted, "instructions")
+
+
+class Both:
+    """One block in another, as `with a, b:` nests them."""
+
+    def __init__(self, *blocks: Any) -> None:
+        self.blocks = blocks
+
+    def __enter__(self) -> None:
+        self.work = self.run()
+        next(self.work)
+
+    def run(self) -> Any:
+        outer, inner = self.blocks
+        self.blocks = ()
+        with outer:
+            del outer
+            with inner:
+                del inner
+                yield
+
+    def __exit__(self, *error: object) -> None:
+        for _ in self.work:
+            raise AssertionError("it yields once")
+
+
+def by_timer(server: Any, alice: Any, bob: Any) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    for number in range(ROUNDS):
+        seen: list[object] = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-5 + (number % 400) * 2e-6)
+            with alice.impersonate():
+                with bob.impersonate():
+                    token = effective_token()
+                seen.append(token)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupted += 1
+            proved(server, (alice, bob), f"round {number}", [], is_handled=False)
+        assert seen in ([], [bob.token])
+        proved(server, (alice, bob), f"round {number}", [])
+    assert interrupted > ROUNDS / 10, interrupted
+    print("interrupted in", interrupted, "rounds")
+
+
+def proved(
+    server: Any, clients: Any, where: str, seen: list[Any], *, is_handled: bool = True
+) -> None:
+    """Raise unless this thread is the server and nothing is left of the block."""
+    assert server.token == effective_token(), where
+    assert context.watched_frame() is None, where
+    assert not context._here.clients, where
+    subjects = [client.subject for client in clients] + [None]
+    assert all(subject in subjects for subject in seen), where
+    if is_handled:
+        live = server._house.guard.liveness._live
+        for client in clients:
+            session = live[client.token.logon_id]
+            assert (1, set()) == (session.holds, session.holders), where
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
