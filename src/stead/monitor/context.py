@@ -67,6 +67,7 @@ class Frame:
         look: refuses a path that must not be opened, where the kernel judges.
         revert: how `revert_to_self` leaves it; None for a block's frame.
         is_closed: left, wherever that happened; it makes nobody anything any more.
+        is_left: left on the thread that entered it, whose identity it is no more.
         grip: lives as long as the `with` statement that entered it; None if something
             else did.
         thread: the thread that entered it.
@@ -85,6 +86,7 @@ class Frame:
     look: Callable[[object], None] | None = None
     revert: Callable[[], None] | None = None
     is_closed: bool = False
+    is_left: bool = False
     grip: ref[Grip] | None = None
     process: int = field(default_factory=os.getpid)
 
@@ -102,6 +104,12 @@ class Frame:
         Not where the kernel follows: there it is in force until the thread is settled.
         """
         return self.is_adrift() and not self.is_closed and not self.is_kernel
+
+    def is_behind(self) -> bool:
+        """Tell whether the thread that entered it is out of it."""
+        if self.is_closed:
+            return self.is_left or self.grip is None or self.is_adrift()
+        return self.is_let_go()
 
     def is_adrift(self) -> bool:
         """Tell whether the `with` statement that entered it is at work no more."""
@@ -203,7 +211,7 @@ def leave_frame(frame: Frame) -> bool:
         _here.clients.remove(frame)
     is_innermost = _without_let_go(frame) is frame
     if is_innermost:
-        _current.set(live_outer(frame.outer))
+        _current.set(still_around(frame.outer))
     for watch in _watches:
         watch.left(frame)
     return is_innermost
@@ -287,6 +295,18 @@ def _innermost() -> Frame | None:
 def live_outer(frame: Frame | None) -> Frame | None:
     """Return the innermost frame from `frame` outward that has not been left."""
     while frame is not None and frame.has_ended():
+        frame = frame.outer
+    return frame
+
+
+def still_around(frame: Frame | None) -> Frame | None:
+    """Return the innermost frame from `frame` outward that this thread is still in.
+
+    As `live_outer`, but one that was left elsewhere while its `with` statement is at
+    work here stays: this thread is nobody until that ends, whatever it enters and
+    leaves inside, and never the server by mistake.
+    """
+    while frame is not None and frame.is_behind():
         frame = frame.outer
     return frame
 

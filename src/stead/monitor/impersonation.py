@@ -171,7 +171,7 @@ class Block:
             kind=self._kind,
             subject=self._subject,
             guard=self._guard,
-            outer=context.live_outer(context.raw_frame()),
+            outer=context.still_around(context.raw_frame()),
             where=self._at or context.caller(),
             thread=threading.current_thread(),
             task=context.running_task(),
@@ -301,7 +301,7 @@ class Block:
             return error
         finally:
             is_innermost = context.leave_frame(frame)
-            frame.is_closed = True
+            frame.is_closed = frame.is_left = True
         if was_closed:
             return RevertOrderError(
                 f"the block entered at {frame.where} was left by another thread or "
