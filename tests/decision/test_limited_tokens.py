@@ -215,15 +215,18 @@ def test_no_sequence_of_operations_leaves_more_than_the_first_limits(
     first = who = limit_token(who, layer)
     kept = first.limits
     for step in data.draw(st.lists(st.sampled_from(STEPS), max_size=8)):
+        before = who
         with suppress(SteadError):
             who = step(who, data.draw)
         about = data.draw(circumstances())
+        left = rights_within(before, MAPPING, about)
         most = rights_within(first, MAPPING, about)
         with suppress(SteadError):
             found = access_check(who, what, MAXIMUM, MAPPING, circumstances=about)
             assert 0 == found.granted & ~most
         assert kept in tuple(who.limits.layers())
-        assert rights_within(who, MAPPING, about) & ~most == 0
+        assert rights_within(who, MAPPING, about) & ~left == 0
+        assert set(before.limits.layers()) <= set(who.limits.layers())
         assert {p.privilege for p in who.privileges} <= layer.privileges
 
 

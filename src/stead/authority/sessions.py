@@ -196,11 +196,7 @@ class Sessions:
         )
         self.hold(token)
         record = replace(outer.record, logon_id=logon_id, opened_at=self._clock())
-        try:
-            session = self._keep(record, lent, None)
-        except BaseException:
-            self.release(token.logon_id)
-            raise
+        session = self._keep(record, lent, None)
         session.outer, session.posix = outer, outer.posix
         left = limits.expires - self._clock()
         session.over = self._monotonic() + left

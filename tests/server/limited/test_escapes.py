@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -243,6 +244,52 @@ def test_a_program_is_confined_as_a_function_is(alice, home, stage):
     own = ["/usr/bin/cat", stage.told["readable"]]
     with lent.start(own, stdout=PIPE, directory="/") as process:
         assert b"readable" == process.communicate()[0]
+
+
+PYTHON = Path("/usr/bin/python3").resolve()
+LIBRARY = Path("/usr/lib") / PYTHON.name
+AGENT = """
+import asyncio, json, subprocess, sys, threading
+from pathlib import Path
+work, secret = map(Path, sys.argv[1:])
+async def act():
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", "print('child')", stdout=subprocess.PIPE)
+    return (await child.communicate())[0].decode().strip()
+def refused(read):
+    try:
+        return read()
+    except OSError as error:
+        return error.strerror
+thread = threading.Thread(target=(work / "threaded").touch)
+thread.start(); thread.join()
+print(json.dumps([
+    asyncio.run(act()), (work / "threaded").exists(), refused(secret.read_text),
+    refused(lambda: subprocess.run(["/bin/true"]).returncode),
+]))
+"""
+
+
+@pytest.mark.skipif(not LIBRARY.is_dir(), reason="needs the system's own Python")
+def test_a_python_program_works_within_its_limits(alice, home, stage):
+    more = [FileRoot(str(PYTHON), RUN), FileRoot(str(LIBRARY), READ)]
+    lent = lend(alice, home, more=more, execute=True)
+    told = []
+    for client in (alice, lent):
+        argv = [
+            str(PYTHON),
+            "-I",
+            "-c",
+            AGENT,
+            stage.told["work"],
+            stage.told["secret"],
+        ]
+        with client.start(argv, stdout=PIPE) as process:
+            told.append(json.loads(process.communicate()[0]))
+    assert [
+        ["child", True, "secret", 0],
+        ["child", True, "Permission denied", "Permission denied"],
+    ] == told
 
 
 def test_a_program_that_no_root_holds_is_not_executed(limited, alice):
