@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,30 @@ def test_a_block_makes_the_thread_the_client_and_leaving_makes_it_the_server(
         assert alice.token is effective_token()
         assert alice.token is thread_token()
     assert server.token == effective_token()
+
+
+def test_whoever_looks_at_a_block_does_not_take_its_grip(server, alice):
+    block = alice.impersonate()
+    assert callable(block.__exit__)
+    with block:
+        assert callable(block.__exit__)
+        assert alice.token is effective_token()
+    assert server.token == effective_token()
+    by_hand = alice.impersonate()
+    assert callable(by_hand.__exit__)
+    by_hand.__enter__()
+    assert alice.token is effective_token()
+    by_hand.__exit__(None, None, None)
+    assert server.token == effective_token()
+
+
+def test_an_exit_stack_holds_its_blocks(server, alice, bob):
+    with ExitStack() as stack:
+        stack.enter_context(alice.impersonate())
+        stack.enter_context(bob.impersonate())
+        assert bob.token is effective_token()
+        stack.pop_all().close()
+        assert server.token == effective_token()
 
 
 def test_nesting_restores_the_outer_client(server, alice, bob):

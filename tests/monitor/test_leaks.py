@@ -177,6 +177,20 @@ def test_a_copy_in_a_task_that_lives_longer_is_nobodys_and_none(server, identity
         copy.run(effective_token)
 
 
+def test_one_task_with_many_blocks_is_watched_once_and_none(server, identity_leaks):
+    async def work(rounds):
+        for _ in range(rounds):
+            with server.as_server():
+                await asyncio.sleep(0)
+
+    async def main():
+        tasks = [asyncio.create_task(work(rounds)) for rounds in (1, 30, 2, 3)]
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert () == identity_leaks()
+
+
 def test_a_block_around_the_work_of_a_pool_is_none(alice, pool, identity_leaks):
     with alice.impersonate():
         pool.submit(int).result()

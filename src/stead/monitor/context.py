@@ -412,7 +412,11 @@ def watched_frame() -> Frame | None:
 def _open_here() -> Frame | None:
     """Return the client's block that is open on this thread in another context."""
     clients = _here.clients
-    while clients and clients[-1].is_let_go():
+    # A task's frame is here only in its steps, and closed only after the last.
+    while clients and (
+        clients[-1].is_let_go()
+        or (clients[-1].task is not None and clients[-1].is_closed)
+    ):
         clients.pop()
     return clients[-1] if clients else None
 

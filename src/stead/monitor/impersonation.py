@@ -80,9 +80,7 @@ class _Exit:
         if block is None:
             return owner.leave
         leave = partial(owner.leave, block)
-        grip = block.hand_over_grip()
-        if grip is not None:
-            vars(leave)["grip"] = grip  # held, and never passed on to the call
+        vars(leave)["grip"] = block.new_grip()  # held, and never passed on to the call
         return leave
 
 
@@ -101,7 +99,7 @@ class Block:
 
     __slots__ = (
         "_at", "_entered", "_frame", "_grip", "_guard", "_hold", "_is_announced",
-        "_is_left", "_is_told", "_keep", "_kind", "_subject", "_weak_grip",
+        "_is_left", "_is_told", "_keep", "_kind", "_subject",
     )  # fmt: skip
 
     def __init__(
@@ -120,8 +118,7 @@ class Block:
         self._at = at  # what records and errors name, if not who enters it
         self._entered = _NOTHING_TO_LEAVE
         self._frame: Frame | None = None
-        self._grip: Grip | None = Grip()
-        self._weak_grip: ref[Grip] | None = None
+        self._grip: ref[Grip] | None = None
         self._is_announced = False
         self._is_left = False
         self._is_told = False
@@ -129,12 +126,15 @@ class Block:
 
     __exit__ = _Exit()
 
-    def hand_over_grip(self) -> Grip | None:
-        """Give the grip to the statement that is about to enter the block."""
-        grip = self._grip
-        if grip is None or self._frame is not None:
+    def new_grip(self) -> Grip | None:
+        """Return a grip for a statement that may be about to enter the block.
+
+        The last one counts: others look up `__exit__` for other reasons.
+        """
+        if self._frame is not None:
             return None
-        self._weak_grip, self._grip = ref(grip), None
+        grip = Grip()
+        self._grip = ref(grip)
         return grip
 
     def __enter__(self) -> Self:
@@ -167,6 +167,8 @@ class Block:
         return self
 
     def _new_frame(self) -> Frame:
+        # No statement is at work that holds one: it is entered by hand.
+        grip = None if self._grip is None or self._grip() is None else self._grip
         return Frame(
             kind=self._kind,
             subject=self._subject,
@@ -175,7 +177,7 @@ class Block:
             where=self._at or context.caller(),
             thread=threading.current_thread(),
             task=context.running_task(),
-            grip=self._weak_grip,
+            grip=grip,
         )
 
     def _become(self, frame: Frame) -> None:

@@ -16,6 +16,7 @@ pool keep what one item leaves for the next.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from weakref import ref
+from weakref import WeakSet, ref
 
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
@@ -81,6 +82,7 @@ class LeakWatch:
         self._tell = tell
         self._open: dict[int, _Open] = {}
         self._places: set[str] = set()
+        self._tasks: WeakSet[asyncio.Task[object]] = WeakSet()
         self._turns: Counter[int | None] = Counter()
         self._submit: Callable[..., Future[Any]] | None = None
 
@@ -111,14 +113,12 @@ class LeakWatch:
         if frame.is_kernel:
             self._turns[frame.thread.native_id] += 1
         leak = Leak(frame.where, "", frame.subject, frame.guard)
-        forgotten = ref(frame, lambda _: self._forgotten(key))
-        self._open[key] = _Open(forgotten, leak)
-        if frame.task is not None:
+        self._open[key] = _Open(ref(frame, partial(self._forgotten, key)), leak)
+        task = frame.task
+        if task is not None and task not in self._tasks:
+            self._tasks.add(task)
             # Not in a copy of this context, which would keep the frame itself.
-            frame.task.add_done_callback(
-                lambda _: self._found(key, "was in force when its task ended"),
-                context=Context(),
-            )
+            task.add_done_callback(self._task_ended, context=Context())
 
     def left(self, frame: Frame) -> None:
         """Take note of a frame that is not in force any more."""
@@ -150,7 +150,7 @@ class LeakWatch:
 
     def sweep(self) -> None:
         """Look for identities whose thread or task has ended."""
-        for key, item in tuple(self._open.items()):
+        for key, item in self._open.copy().items():
             frame = item.frame()
             if frame is None or frame.has_ended() or not _is_ours(frame):
                 self._open.pop(key, None)
@@ -161,7 +161,7 @@ class LeakWatch:
 
     def frames(self) -> tuple[Frame, ...]:
         """Return every frame that is in force in this process."""
-        frames = (item.frame() for item in tuple(self._open.values()))
+        frames = (item.frame() for item in self._open.copy().values())
         return tuple(frame for frame in frames if frame is not None)
 
     def turns(self, thread: int) -> int:
@@ -172,8 +172,16 @@ class LeakWatch:
         """Tell of a leak that was found elsewhere, once for each place."""
         self._say(leak)
 
-    def _forgotten(self, key: int) -> None:
-        self._found(key, "was dropped, and nobody can leave it any more")
+    def _task_ended(self, task: asyncio.Task[object]) -> None:
+        for key, item in self._open.copy().items():
+            frame = item.frame()
+            if frame is not None and frame.task is task:
+                self._found(key, "was in force when its task ended")
+
+    def _forgotten(self, key: int, frame: ref[Frame]) -> None:
+        item = self._open.get(key)
+        if item is not None and item.frame is frame:  # and not one with its number
+            self._found(key, "was dropped, and nobody can leave it any more")
 
     def _found(self, key: int, moment: str) -> None:
         item = self._open.pop(key, None)
