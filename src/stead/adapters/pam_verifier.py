@@ -2,8 +2,8 @@
 
 It gets the account's name and the password in sealed memory, asks PAM by a service file
 of our own (``pam/stead-logon``), and answers with the account's ids or with nothing.
-Why it failed goes to nobody: not to the server, which might be anybody's, and not to a log
-with the name that was typed, which may be a password. PAM itself logs failures.
+Why it failed goes to nobody: not to the server, which might be anybody's, and not to a
+log with the name that was typed, which may be a password. PAM itself logs failures.
 
 PAM's own delay after a failure is left out: the broker answers every failure at a fixed
 time, so that it does not tell what failed.

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stead.errors import QuotaExceededError, RemoteProtocolError, SteadError
+from stead.errors import RemoteProtocolError, SteadError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.broker_poll import Turn
 from stead.privileged.broker_wire import say
@@ -151,16 +151,9 @@ class Entrances:
             _, uid, gid = peer_credentials(connection)
             identity = PosixIdentity(uid, gid, peer_groups(connection))
             client = self._come_by(identity, connection)
-        except QuotaExceededError as error:
-            return {"client": None, "why": str(error)}
         except (SteadError, OSError) as error:
             return {"client": None, "why": str(error)}
-        return {
-            "client": client.index,
-            "uid": identity.uid,
-            "gid": identity.gid,
-            "groups": identity.groups,
-        }
+        return {"client": client.index}
 
     def _hand_on(self, entrance: _Entrance) -> None:
         """Give the server the client that waits; again later if it does not read."""

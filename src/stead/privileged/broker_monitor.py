@@ -42,6 +42,8 @@ from stead.privileged.broker_poll import Poll, Turn
 from stead.privileged.broker_wire import (
     LONGEST_DOCUMENT,
     VERSION,
+    WORKER_MODULE,
+    WORKERS,
     Request,
     next_request,
     require_channel,
@@ -58,12 +60,6 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("stead.broker")
 
-WORKER_MODULE: Final = "stead.server.workers.start"
-"""What workers run; the only code beside this room's that a launcher loads as root."""
-
-_BODIES: Final = MappingProxyType(
-    {"run": f"{WORKER_MODULE}:run_functions", "open": f"{WORKER_MODULE}:open_files"}
-)
 _SECONDS_TO_END: Final = 20.0
 
 
@@ -222,7 +218,7 @@ class Monitor:
 
     def work(self, request: Request) -> None:
         """Start a worker as a client."""
-        body = _BODIES.get(request.fields["kind"])
+        body = WORKERS.get(request.fields["kind"])
         if body is None:
             raise RemoteProtocolError("there is no such worker")
         channel, document, *inherited = request.descriptors

@@ -24,6 +24,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import RemoteProtocolError
@@ -40,7 +41,13 @@ LONGEST_ANSWER: Final = 8192
 LONGEST_DOCUMENT: Final = 64 * 1024
 """Of what is no order: a path, or an account's name."""
 
-_SO_ACCEPTCONN: Final = socket.SO_ACCEPTCONN
+WORKER_MODULE: Final = "stead.server.workers.start"
+"""What workers run; the only code beside this room's that a launcher loads as root."""
+
+WORKERS: Final = MappingProxyType(
+    {"run": f"{WORKER_MODULE}:run_functions", "open": f"{WORKER_MODULE}:open_files"}
+)
+"""The two things that a worker may be, and where they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,7 @@ def require_channel(descriptor: int, uid: int) -> None:
         is_channel = (
             channel.family == socket.AF_UNIX
             and channel.type == socket.SOCK_SEQPACKET
-            and not channel.getsockopt(socket.SOL_SOCKET, _SO_ACCEPTCONN)
+            and not channel.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         )
         if not is_channel or peer_credentials(channel)[1] != uid:
             raise RemoteProtocolError("a channel is not the server's own")

@@ -31,6 +31,7 @@ from stead.errors import (
     InvalidRequestError,
     KernelRefusedError,
     LauncherUnavailableError,
+    QuotaExceededError,
     ServerClosedError,
     SteadError,
 )
@@ -214,9 +215,25 @@ class Child:
         stage, number, words = said["refused"], said["errno"], said["text"]
         reason = words or words_of(OSError(number, os.strerror(number)))
         message = f"`{self._name}` cannot be started at {stage}: {reason}"
+        if stage == "quota":
+            return QuotaExceededError(f"`{self._name}` is not started: {reason}")
+        if stage == "broker":
+            return LauncherUnavailableError(message)
         if number and stage in _JUDGED_AS_CLIENT:
             return KernelRefusedError(message, errno=number, object_name=self._name)
         return ImpersonationRefusedError(message)
+
+
+def begin(
+    watch: Watch, name: str, on_end: Callable[[int | None], None]
+) -> tuple[Child, socket.socket]:
+    """Return a process to be, and the end of its channel that its keeper is to have."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        return Child(watch, ours, name=name, on_end=on_end), theirs
+    except BaseException:
+        theirs.close()
+        raise
 
 
 class Launcher:
@@ -359,9 +376,8 @@ class Launcher:
     def _send(
         self, parcel: Parcel, name: str, on_end: Callable[[int | None], None]
     ) -> Child:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child, theirs = begin(self._watch, name, on_end)
         with theirs:
-            child = Child(self._watch, ours, name=name, on_end=on_end)
             try:
                 self._hand_over(replace(parcel, channel=theirs.fileno()), child)
             except BaseException:
