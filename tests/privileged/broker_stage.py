@@ -58,7 +58,7 @@ class Stage:
     def start(self):
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stead.privileged.broker",
+                [sys.executable, "-I", "-m", "stead.privileged.broker",
                  "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,

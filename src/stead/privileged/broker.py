@@ -1,6 +1,6 @@
 """The broker: one small root process of a machine, so that no server needs to be root.
 
-    python -m stead.privileged.broker --config /etc/stead/broker.toml
+    python -I -m stead.privileged.broker --config /etc/stead/broker.toml
 
 It listens where servers connect, and where their clients do. Whoever connects as a
 server is known by the uid that the kernel names, and gets a monitor of its own, forked
@@ -290,7 +290,8 @@ class Broker:
 def run(path: str) -> None:
     """Be the broker that a configuration describes.
 
-    1. It is root, and what it is told by is root's.
+    1. It is root, what it is told by is root's, and it imports nothing from wherever it
+       happens to be started.
     2. Nothing that it makes is anybody else's.
     3. It has every gate, and then its own socket: who can connect is served.
     4. It serves.
@@ -302,6 +303,11 @@ def run(path: str) -> None:
     if os.geteuid() != 0:
         raise UnsafeConfigurationError(
             "the broker is root, and nothing else is", advice="start it as root"
+        )
+    if not sys.flags.safe_path:
+        raise UnsafeConfigurationError(
+            "the broker would import from its working directory",
+            advice="start it with `python -I -m stead.privileged.broker`",
         )
     config = load(path)
     os.umask(_PRIVATE_UMASK)

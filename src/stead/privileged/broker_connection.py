@@ -95,6 +95,10 @@ class Connection:
         with self._lock:
             self._socket.close()
 
+    def let_go(self) -> None:
+        """Close a forked process's copy, under no lock: a thread may have held it."""
+        self._socket.close()
+
     def _wait_for_room(self, deadline: float) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLOUT)

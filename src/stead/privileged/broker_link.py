@@ -22,6 +22,7 @@ from stead.errors import (
     ImpersonationRefusedError,
     InvalidRequestError,
     KernelRefusedError,
+    LauncherUnavailableError,
     LogonFailureError,
     NotARegularFileError,
     ProcessTimeoutError,
@@ -37,6 +38,8 @@ from stead.privileged.brokered_client import BrokeredClient
 from stead.privileged.peers import peer_credentials, peer_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stead.privileged.broker_connection import Welcome
 
 _SECONDS_TO_OPEN: Final = 10.0
@@ -44,15 +47,44 @@ _SECONDS_TO_LOG_ON: Final = 60.0
 _LONGEST_GROUPS: Final = 1 << 20
 
 
+def ask_broker(path: str) -> dict[str, Any]:
+    """Say whether a broker answers this process, and what it may ask for there.
+
+    Returns:
+        `path` and `why` if none does; otherwise `path`, `service`, `gates` and `may`.
+    """
+    link = BrokerLink(path)
+    try:
+        welcome = link.open()
+    except LauncherUnavailableError as error:
+        return {"path": path, "why": str(error)}
+    finally:
+        link.close()
+    return {
+        "path": path,
+        "service": welcome.service,
+        "gates": list(welcome.gates),
+        "may": sorted(welcome.may),
+    }
+
+
 class BrokerLink:
     """The way to the broker, for one server. Threads may share it."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        defer: Callable[[Callable[[], object]], object] | None = None,
+    ) -> None:
         """Prepare; nothing is connected.
 
         Args:
             path: the broker's socket.
+            defer: has something done soon, on a thread that may wait; whoever closes a
+                client waits for the broker if it is not given.
         """
+        self.defer: Final = defer or _at_once
         self._path = os.fspath(path)
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -81,6 +113,17 @@ class BrokerLink:
                     self._connection.close()
                 self._connection = Connection(self._path)
             return self._connection
+
+    def close(self) -> None:
+        """End the connection, and all that was asked on it; again does nothing."""
+        if os.getpid() != self._pid:
+            if self._connection is not None:
+                self._connection.let_go()
+            return
+        with self._lock:
+            self._is_closed = True
+            if self._connection is not None:
+                self._connection.close()
 
     def open(self) -> Welcome:
         """Connect, and return what the broker said; raises as `connection`."""
@@ -126,7 +169,11 @@ class BrokerLink:
         said = heard[0]
         identity = PosixIdentity(said["uid"], said["gid"], tuple(said["groups"]))
         return BrokeredClient(
-            connection, said["client"], identity, lease=float(said["lease"])
+            connection,
+            said["client"],
+            identity,
+            lease=float(said["lease"]),
+            defer=self.defer,
         )
 
     def open_beneath(
@@ -173,6 +220,10 @@ class BrokerLink:
             if heard is None:
                 raise _unopened(channel, path)
         return _descriptor_of(heard, path)
+
+
+def _at_once(act: Callable[[], object]) -> None:
+    act()
 
 
 class BrokerEntrance:
@@ -228,6 +279,7 @@ class BrokerEntrance:
             message["client"],
             identity,
             why=message.get("why", ""),
+            defer=self._link.defer,
         )
         return client, ticket
 

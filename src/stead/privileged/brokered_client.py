@@ -9,9 +9,13 @@ from stead.errors import ImpersonationRefusedError, LauncherUnavailableError
 from stead.model.posix_identity import PosixIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from stead.privileged.broker_connection import Connection
+
+
+def _at_once(act: Callable[[], object]) -> None:
+    act()
 
 
 class BrokeredClient:
@@ -31,6 +35,7 @@ class BrokeredClient:
         *,
         why: str = "",
         lease: float | None = None,
+        defer: Callable[[Callable[[], object]], object] = _at_once,
     ) -> None:
         self.identity: Final = identity
         self.why: Final = why
@@ -38,6 +43,7 @@ class BrokeredClient:
         self._connection = connection
         self._index = index
         self._is_closed = False
+        self._defer = defer
 
     @property
     def is_gone(self) -> bool:
@@ -68,13 +74,16 @@ class BrokeredClient:
 
         A client whose connection with this server has ended is gone there, too.
         """
-        if self._is_closed or self._index is None:
-            return
-        self._is_closed = True
+        if not self._is_closed and self._index is not None:
+            self._is_closed = True
+            self._defer(self._log_off)
+
+    def _log_off(self) -> None:
         try:
             self._connection.ask("log_off", {"client": self._index})
         except LauncherUnavailableError:
-            return  # the broker is gone, and with it the client
+            # It is gone, and with it the client; or it does not hear what it must.
+            self._connection.close()
 
 
 @dataclass(frozen=True, slots=True)

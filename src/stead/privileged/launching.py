@@ -24,7 +24,7 @@ import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from stead.errors import (
     ImpersonationRefusedError,
@@ -222,6 +222,27 @@ class Child:
         if number and stage in _JUDGED_AS_CLIENT:
             return KernelRefusedError(message, errno=number, object_name=self._name)
         return ImpersonationRefusedError(message)
+
+
+class Starter(Protocol):
+    """Starts processes as clients: a launcher of the server's own, or a broker."""
+
+    def open(self) -> None:
+        """Be ready, or raise."""
+
+    def start(
+        self,
+        order: Order,
+        stdio: tuple[int, int, int],
+        *,
+        extra: Sequence[int] = (),
+        on_end: Callable[[int | None], None],
+    ) -> Child:
+        """Start a process; see `Launcher.start`."""
+        ...
+
+    def close(self) -> None:
+        """End every process's tree."""
 
 
 def begin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import Context
@@ -21,18 +22,23 @@ from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import AccessToken
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
+from stead.privileged.broker_link import BrokerLink
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
 from stead.server.acting.acting import Acting
-from stead.server.acting.means import put_together
+from stead.server.acting.deadlines import Deadlines
+from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
+from stead.server.brokered import BrokerIdentities, Tickets
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
@@ -74,6 +80,7 @@ class House:
         handlers: where handlers run.
         reception: where gates bring who came.
         acting: starts programs, runs functions and opens files for clients.
+        tickets: by what a broker knows clients; None without a broker.
         stack: closes it all, last first.
     """
 
@@ -92,6 +99,7 @@ class House:
     handlers: Executor
     reception: Reception
     acting: Acting
+    tickets: Tickets | None
     stack: ExitStack
 
 
@@ -99,7 +107,7 @@ def compose(settings: Settings) -> House:
     """Open everything a server is made of; if a step fails, undo those before it.
 
     1. Learn what the machine offers, choose the enforcement, and find the modules that
-       workers need.
+       workers need. A broker that is named must answer.
     2. Open the store; one that others may write is refused.
     3. Start the ledger.
     4. Take a primary token, in a session of its own; the guard stands.
@@ -110,19 +118,23 @@ def compose(settings: Settings) -> House:
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
         InvalidRequestError: there is no such module.
+        LauncherUnavailableError: no broker answers where one is named.
         UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
         LedgerUnavailableError: the start could not be recorded.
     """
     require_name(settings.name)
     preload()  # a block can import nothing
     support = probe(settings.guard_uid)
-    enforcement = choose(settings.enforcement, support)
+    enforcement = choose(
+        settings.enforcement, support, has_broker=settings.broker is not None
+    )
     _require_modules(settings)
     with ExitStack() as undo:
         service = ServiceThread(settings.name)
         undo.callback(service.close)
+        way = _way_to_broker(settings, undo)
         store = undo.enter_context(Store.open(settings.store))
-        ground = _ground(settings, enforcement, store, service, undo)
+        ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
@@ -174,6 +186,7 @@ class _Ground:
     guard: Guard
     threads: ThreadEnforcer
     logon: Logon | None
+    tickets: Tickets | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +203,7 @@ def _ground(
     enforcement: Enforcement,
     store: Store,
     service: ServiceThread,
+    way: _Way | None,
     undo: ExitStack,
 ) -> _Ground:
     """Take steps 3 and 4 of `compose`."""
@@ -209,7 +223,7 @@ def _ground(
         process_token=own.token,
         server=principal,
         sink=ledger,
-        enforcer=threads if is_kernel else TokenEnforcer(),
+        enforcer=threads if is_kernel and way is None else TokenEnforcer(),
         liveness=sessions,
         names=names,
         clock=time.time_ns,
@@ -217,9 +231,34 @@ def _ground(
     )
     subject = Subject(own.token, principal)
     logon = _logon(settings, store, service, undo)
+    tickets = None if way is None else Tickets(way.link, sessions, way.leases)
     return _Ground(
-        accounts, names, sessions, own, subject, genesis, guard, threads, logon
+        accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """The way to a broker, and a thread that may wait for it."""
+
+    link: BrokerLink
+    leases: Deadlines
+
+
+def _way_to_broker(settings: Settings, undo: ExitStack) -> _Way | None:
+    """Return the way to the broker that is named, who answers; None if none is.
+
+    Raises:
+        LauncherUnavailableError: it does not answer, or knows no such service.
+    """
+    if settings.broker is None:
+        return None
+    leases = Deadlines(f"{settings.name}-leases")
+    undo.callback(leases.close)
+    link = BrokerLink(settings.broker, defer=leases.soon)
+    undo.callback(link.close)
+    link.open()
+    return _Way(link, leases)
 
 
 def _logon(
@@ -271,7 +310,7 @@ def _furnish(
 ) -> House:
     """Put what stands into a house, and hand over how it is closed."""
     guard, accounts, names = ground.guard, ground.accounts, ground.names
-    is_kernel = isinstance(work.executor, KernelExecutor)
+    is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
     admission = Admission(
         guard,
@@ -281,6 +320,8 @@ def _furnish(
         partial(ClientContext, guard=guard, acting=work.acting),
         ground.logon,
         time.sleep,
+        ground.tickets,
+        settings.broker_passwords,
     )
     dispatcher = Dispatcher(guard, Operations())
     return House(
@@ -314,6 +355,7 @@ def _furnish(
             guard.recorder,
         ),
         acting=work.acting,
+        tickets=ground.tickets,
         stack=undo.pop_all(),
     )
 
@@ -329,9 +371,14 @@ def _turns(settings: Settings) -> int:
 
 def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Acting:
     """Return what acts for clients: nothing does, where the kernel does not judge."""
-    identity, means = ground.threads.identity, None
+    means: Means | None = None
+    identity: Callable[[AccessToken], PosixIdentity] = ground.threads.identity
+    link = None
+    if ground.tickets is not None:
+        identity = BrokerIdentities(ground.threads, ground.tickets)
+        link = ground.tickets.link
     if enforcement is Enforcement.KERNEL:
-        means = put_together(settings, identity)
+        means = put_together(settings, identity, link)
     return Acting(ground.guard, ground.sessions, identity, means)
 
 
@@ -340,7 +387,7 @@ def _executor(
 ) -> KernelExecutor | PlainExecutor:
     make_context = partial(_nobody, guard)
     name = f"{settings.name}-kernel"
-    if enforcement is not Enforcement.KERNEL:
+    if enforcement is not Enforcement.KERNEL or settings.broker is not None:
         return PlainExecutor(
             settings.kernel_threads, name=name, make_context=make_context
         )
@@ -370,6 +417,8 @@ def _record_start(
         "enforcement": enforcement.value,
         "guard uid": str(settings.guard_uid),
         "privileges": " ".join(p.value for p in settings.privileges),
+        "broker": "" if settings.broker is None else str(settings.broker),
+        "blocks": "" if settings.broker is None else "judged by tokens only",
         "not enforced because": "; ".join(support.reasons),
     }
     shown = {name: text for name, text in detail.items() if text}

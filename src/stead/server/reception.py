@@ -50,7 +50,13 @@ class Reception:
             "kernel",
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
-        door = partial(self.admission.admit_peer, peer, level=level, arrival=arrival)
+        door = partial(
+            self.admission.admit_peer,
+            peer,
+            level=level,
+            arrival=arrival,
+            ticket=evidence.ticket,
+        )
         loop = asyncio.get_running_loop()
         client = await loop.run_in_executor(self.handlers, door)
         turns = self.turns.of(client.sid)

@@ -237,11 +237,21 @@ class Door:
         self._pause = loop.call_later(_SECONDS_TO_REOPEN, self._reopen)
 
     def _reopen(self) -> None:
-        try:
-            self._entrance.open()
-        except (OSError, SteadError) as error:
+        """Open the entrance again, on a thread that may wait for it."""
+        self._pause = None
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, self._entrance.open)
+        opening.add_done_callback(self._reopened)
+
+    def _reopened(self, opening: asyncio.Future[None]) -> None:
+        error = None if opening.cancelled() else opening.exception()
+        if not self._is_open:
+            self._entrance.close()
+        elif isinstance(error, OSError | SteadError):
             logger.debug("the gate cannot be opened again yet: %s", error)
             self._reopen_later()
+        elif error is not None:
+            logger.error("the gate cannot be opened again", exc_info=error)
         else:
             self._listen()
 

@@ -24,7 +24,7 @@ from stead.model.token import AccessToken, TokenType
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.process_acts import Deed
-from stead.privileged.launching import Launcher
+from stead.privileged.launching import Starter
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import household_of
 from stead.server.acting.means import Means
@@ -207,7 +207,7 @@ class Starts:
                 self._at_work[uid] = left
 
 
-def _ordered(launcher: Launcher, plan: Plan, identity: PosixIdentity) -> Life:
+def _ordered(launcher: Starter, plan: Plan, identity: PosixIdentity) -> Life:
     """Open the pipes and send the order, as the server."""
     order = plan.order(identity, household_of(identity))
     try:
