@@ -55,17 +55,22 @@ class Stage:
         )
         self.config.chmod(0o600)
 
-    def start(self):
+    def start(self, *before):
+        """Start it, by way of another program if one is named."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "stead.privileged.broker",
+                [*before, sys.executable, "-I", "-m", "stead.privileged.broker",
                  "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )  # fmt: skip
-        poll(lambda: self.socket.exists() or self.process.poll() is not None)
+        poll(lambda: self.answers() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
         return self
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self):
         self.process.terminate()
@@ -216,6 +221,15 @@ def poll(claim):
     return found
 
 
+def attempts(stage, talk):
+    """Log on again and again, as the test says; say what came of each."""
+    raw = Raw(stage.socket)
+    raw.hello()
+    while True:
+        account, password = talk.hear()
+        talk.say(raw.log_on(account, password))
+
+
 class Raw:
     """A server that speaks to the broker by hand, well or not. To be used in a child."""
 
@@ -239,16 +253,17 @@ class Raw:
         except ConnectionResetError:
             return True
 
-    def still_serves(self):
-        """Say whether the broker still answers, by having a password looked at."""
+    def log_on(self, account, password):
+        """Hand a password in; return the answer."""
         answer, theirs = pair()
-        with answer, theirs, sealed(b"{}") as one, sealed(b"x") as two:
-            try:
-                self.ask("log_on", [theirs.fileno(), one.fileno(), two.fileno()])
-            except OSError:
-                return False
-            theirs.close()
-            return hear(answer, 8192, 0) is not None
+        name = json.dumps({"account": account}).encode()
+        with answer, sealed(name) as document, sealed(password.encode()) as secret:
+            with theirs:
+                self.ask(
+                    "log_on", [theirs.fileno(), document.fileno(), secret.fileno()]
+                )
+            heard = hear(answer, 1 << 20, 0)
+        return None if heard is None else heard[0]
 
     def listen(self, gate=0):
         ours, theirs = pair()
