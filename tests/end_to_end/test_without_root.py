@@ -11,15 +11,6 @@ import signal
 import subprocess
 
 import pytest
-
-from stead.errors import ImpersonationRefusedError, RemoteError, SteadError
-from stead.gates.pipe.client import PipeClient
-from stead.gates.pipe.server import PipeGate
-from stead.model.audit_record import AuditEvent
-from stead.model.token import ImpersonationLevel
-from stead.privileged.late_imports import preload
-from stead.server.enforcement import Enforcement
-from stead.server.protected_server import ProtectedServer
 from tests.privileged.broker_stage import (
     ALICE,
     BOB,
@@ -31,6 +22,15 @@ from tests.privileged.broker_stage import (
     is_alive,
     poll,
 )
+
+from stead.errors import ImpersonationRefusedError, RemoteError, SteadError
+from stead.gates.pipe.client import PipeClient
+from stead.gates.pipe.server import PipeGate
+from stead.model.audit_record import AuditEvent
+from stead.model.token import ImpersonationLevel
+from stead.privileged.late_imports import preload
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 __all__ = ["begin"]  # a fixture
@@ -74,16 +74,18 @@ def start(stage, world, begin, **options):
 
 
 def serve(stage, world, talk, options):
-    server = ProtectedServer(
-        "notes", store=world.store, broker=stage.socket, **options
-    )
+    server = ProtectedServer("notes", store=world.store, broker=stage.socket, **options)
     left = {}
 
     @server.operation("who", level=ImpersonationLevel.IMPERSONATION)
     def who(client):
         with client.start(["id", "-u"], stdout=subprocess.PIPE) as process:
             out, _ = process.communicate(timeout=SECONDS)
-        return [list(client.run(os.getresuid)), list(client.run(os.getgroups)), int(out)]
+        return [
+            list(client.run(os.getresuid)),
+            list(client.run(os.getgroups)),
+            int(out),
+        ]
 
     @server.operation("read", level=ImpersonationLevel.IMPERSONATION)
     def read(client, path: str):
@@ -104,7 +106,7 @@ def serve(stage, world, talk, options):
     @server.operation("reads_in_a_block", level=ImpersonationLevel.IMPERSONATION)
     def reads_in_a_block(client, path: str):
         with client.impersonate():
-            return open(path).read()  # noqa: SIM115, PTH123 - the tripwire is meant
+            return open(path).read()  # noqa: PTH123 - the tripwire is meant
 
     @server.operation("asserted")
     def asserted(client):
@@ -173,7 +175,9 @@ def test_a_block_of_impersonate_is_token_only_and_says_so(stage, server, begin, 
     for place in (world.store.parent, *world.store.parent.iterdir()):
         os.chown(place, 0, 0)
     (start_record,) = [
-        record for _, record in world.trail() if record.event is AuditEvent.TRAIL_STARTED
+        record
+        for _, record in world.trail()
+        if record.event is AuditEvent.TRAIL_STARTED
     ]
     assert "kernel" == start_record.detail["enforcement"]
     assert str(stage.socket) == start_record.detail["broker"]

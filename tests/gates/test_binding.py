@@ -16,8 +16,8 @@ from stead.errors import (
     ServerClosedError,
     UnsafePipeError,
 )
-from stead.privileged.binding import bind
 from stead.gates.pipe.client import PipeClient
+from stead.privileged.binding import bind
 
 
 def leave_a_dead_socket(path):

@@ -73,6 +73,7 @@ class Stage:
             return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self):
+        print(self.said())
         self.process.terminate()
         return self.process.wait(SECONDS)
 
@@ -344,7 +345,8 @@ def ids_of(pid):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         if ":\t" in line
     )
-    return [
-        [int(number) for number in status[name].split()][:3]
+    uids, gids, groups = (
+        [int(number) for number in status[name].split()]
         for name in ("Uid", "Gid", "Groups")
-    ]
+    )
+    return [uids[:3], gids[:3], groups]

@@ -8,20 +8,8 @@ import stat
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-from stead.errors import (
-    ImpersonationRefusedError,
-    InvalidRequestError,
-    KernelRefusedError,
-    LauncherUnavailableError,
-    NotARegularFileError,
-)
-from stead.privileged import broker_opening, trees
-from stead.privileged.broker_link import BrokerLink, ask_broker
-from stead.privileged.broker_wire import hear
 from tests.privileged.broker_stage import (
     ALICE,
     BOB,
@@ -34,12 +22,23 @@ from tests.privileged.broker_stage import (
     connect,
     ids_of,
     is_alive,
+    pair,
     poll,
     sealed,
     server_part,
     stage,
     told,
 )
+
+from stead.errors import (
+    ImpersonationRefusedError,
+    InvalidRequestError,
+    KernelRefusedError,
+    LauncherUnavailableError,
+    NotARegularFileError,
+)
+from stead.privileged import broker_opening, trees
+from stead.privileged.broker_link import BrokerLink, ask_broker
 
 pytestmark = pytest.mark.root
 __all__ = ["begin", "broker", "connect", "stage"]  # fixtures
@@ -249,7 +248,6 @@ def test_clients_beyond_the_bound_wait_outside(stage, begin, connect):
 
     def next_one(raw, index, client):
         raw.ask("log_off", client=index)
-        return None
 
     def serves(talk):
         raw = Raw(stage.socket)
@@ -296,7 +294,11 @@ def test_one_uid_has_so_many_connections_and_the_next_has_no_index(
 
 @pytest.mark.parametrize(
     ("limits", "heard"),
-    [("servers_per_service = 2", 2), ("connections_per_minute = 3", 3), ("servers = 1", 1)],
+    [
+        ("servers_per_service = 2", 2),
+        ("connections_per_minute = 3", 3),
+        ("servers = 1", 1),
+    ],
 )
 def test_servers_beyond_the_bound_are_not_heard(stage, begin, limits, heard):
     stage.write(limits=limits)
@@ -429,8 +431,6 @@ def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
     stage.start()
 
     def act(raw, index, _client):
-        from tests.privileged.broker_stage import pair
-
         answer, theirs = pair()
         channel, keepers = pair()
         wanted = broker_opening.request_document(str(files / "hers"), 0, 0o600)
@@ -442,8 +442,7 @@ def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
             )
             # The process has a copy of this end, and no room to say anything there.
             fill(theirs)
-        said = [told(channel), told(channel)]
-        return said
+        return [told(channel), told(channel)]
 
     server, _ = begun(stage, begin, connect, act)
     first, last = server.hear()
@@ -500,9 +499,7 @@ def test_a_gate_that_is_not_named_is_none(broker, begin):
     assert "accepts no clients at `/elsewhere`" in begin(NOTES, asks).hear()
 
 
-def test_root_and_services_are_clients_for_whom_nothing_is_done(
-    broker, begin, connect
-):
+def test_root_and_services_are_clients_for_whom_nothing_is_done(broker, begin, connect):
     def act(_link, ticket):
         try:
             ticket.ask("start", {"session": False})
@@ -538,7 +535,7 @@ def test_a_service_that_is_named_may_be_a_client(stage, begin, connect):
 
 def test_the_broker_stops_and_nothing_is_left(stage, begin, connect):
     stage.start()
-    server, client = begun(stage, begin, connect, starts("sleep", "600"))
+    server, _ = begun(stage, begin, connect, starts("sleep", "600"))
     pid = server.hear()["started"]
     monitors = stage.monitors()
     assert 0 == stage.stop()
@@ -562,7 +559,7 @@ def test_sockets_that_a_service_manager_listens_on_are_used(stage, begin, connec
     script = (
         "import os, sys\n"
         "for number, given in enumerate(map(int, sys.argv[1:3]), 3):\n"
-        "    os.dup2(os.dup(given), number)\n"
+        "    os.dup2(given, number)\n"
         "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '2'}\n"
         "os.execv(sys.argv[3], sys.argv[3:])\n"
     )
@@ -598,7 +595,10 @@ def test_the_configuration_can_be_looked_at_alone(stage):
         [*command, "--config", str(stage.config)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (0, "the broker would serve notes, files\n") == (done.returncode, done.stdout)
+    assert (0, "the broker would serve notes, files\n") == (
+        done.returncode,
+        done.stdout,
+    )
     stage.config.chmod(0o666)
     done = subprocess.run(
         [*command, "--config", str(stage.config)],
@@ -614,7 +614,10 @@ def test_what_runs_as_root_is_this_room_and_nothing_else(broker, begin, connect)
         "print(*sorted(n for n in sys.modules if n.startswith('stead.')))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     rooms = {name.split(".")[1] for name in done.stdout.split()}
     assert {"errors", "model", "privileged"} == rooms
@@ -633,14 +636,11 @@ def test_peers_are_what_the_kernel_says_they_are(broker, begin, connect):
 
 def test_workers_are_of_two_fixed_kinds(broker, begin, connect):
     def act(raw, index, _client):
-        from tests.privileged.broker_stage import pair
-
-        ours, theirs = pair()
         channel, keepers = pair()
         null = os.open(os.devnull, os.O_RDWR)
         work, worker = socket.socketpair()
         order = sealed(server_part([], no_new_privileges=True))
-        with theirs, order, worker, keepers:
+        with order, worker, keepers:
             raw.ask(
                 "worker",
                 [keepers.fileno(), order.fileno(), null, null, null, worker.fileno()],
@@ -654,7 +654,3 @@ def test_workers_are_of_two_fixed_kinds(broker, begin, connect):
     started, ended = server.hear()
     assert "started" in started
     assert {"ended": 0} == ended
-
-
-assert hear
-assert Path

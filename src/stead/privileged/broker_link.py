@@ -263,14 +263,20 @@ class BrokerEntrance:
         """
         if self._channel is None or self._connection is None:
             raise EOFError
-        heard = hear(self._channel, LONGEST_ANSWER, 1)
-        if heard is None:
+        try:
+            heard = hear(self._channel, LONGEST_ANSWER, 1)
+        except RemoteProtocolError as error:
+            raise EOFError from error
+        if heard is None or not heard[1]:
             raise EOFError
         message, (descriptor,) = heard
         client = socket.socket(fileno=descriptor)
         try:
             _, uid, gid = peer_credentials(client)
             identity = PosixIdentity(uid, gid, peer_groups(client))
+        except RemoteProtocolError as error:
+            client.close()
+            raise BlockingIOError from error
         except BaseException:
             client.close()
             raise

@@ -80,6 +80,8 @@ def _opened(document: int, folders: int) -> int:
     root, rest = _place(path, [each.encode("latin-1") for each in roots])
     try:
         return _open(root, rest, flags, mode)
+    except NotARegularFileError:
+        raise  # it is an OSError, too
     except OSError as error:
         raise KernelRefusedError(
             "the kernel refused it", errno=error.errno or 0, object_name=""

@@ -17,6 +17,7 @@ from stead.errors import (
     InvalidRequestError,
     LauncherUnavailableError,
     ServerClosedError,
+    SteadError,
 )
 from stead.privileged import orders
 from stead.privileged.broker_wire import WORKERS
@@ -105,6 +106,8 @@ class BrokeredLauncher:
                         (request, fields),
                         (theirs.fileno(), document.fileno(), *stdio, *extra),
                     )
+        except SteadError:
+            raise  # some are OSErrors, too
         except OSError as error:
             raise LauncherUnavailableError(
                 f"`{name}` cannot be ordered: {words_of(error)}"
