@@ -1,4 +1,4 @@
-"""A server of an ordinary uid, a broker, and clients of other uids, judged by the kernel.
+"""A server of an ordinary uid, a broker, and clients whom the kernel judges.
 
 Nothing in the server's process is root: it is forked from the test and drops to its own
 uid before it opens anything. The broker is the real one, as root.
@@ -158,9 +158,9 @@ def test_files_functions_and_programs_are_the_clients(stage, server, begin):
         own, path = begin(uid, asks(stage, "who"), groups=groups), path_of(stage, uid)
         assert [[uid] * 3, groups, uid] == own.hear()
         assert f"{uid}'s own\n" == begin(uid, asks(stage, "read", path=path)).hear()
-        made = f"{stage.open}/{uid}/made"
-        begin(uid, asks(stage, "write", path=made, text="hers")).hear()
-        status = os.stat(made)
+        made = stage.open / str(uid) / "made"
+        begin(uid, asks(stage, "write", path=str(made), text="hers")).hear()
+        status = made.stat()
         assert (uid, uid) == (status.st_uid, status.st_gid)
     # The kernel judges as whoever asks, whatever the server would like.
     assert DENIED == begin(ALICE, asks(stage, "read", path=path_of(stage, BOB))).hear()

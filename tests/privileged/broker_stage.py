@@ -232,7 +232,7 @@ def attempts(stage, talk):
 
 
 class Raw:
-    """A server that speaks to the broker by hand, well or not. To be used in a child."""
+    """A server that speaks to the broker by hand, well or not; used in a child."""
 
     def __init__(self, path):
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

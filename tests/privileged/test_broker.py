@@ -431,7 +431,7 @@ def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
     stage.start()
 
     def act(raw, index, _client):
-        answer, theirs = pair()
+        _answer, theirs = pair()
         channel, keepers = pair()
         wanted = broker_opening.request_document(str(files / "hers"), 0, 0o600)
         with theirs, keepers, sealed(wanted) as document:
