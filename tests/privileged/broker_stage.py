@@ -18,7 +18,7 @@ import pytest
 from stead.privileged import orders, trees
 from stead.privileged.broker_wire import VERSION, hear, say
 
-SECONDS = 60.0
+SECONDS = 20.0
 """How long anything may take before it counts as hung; never how long it should."""
 
 NOTES = 70_900  # the uids of two services
@@ -300,10 +300,10 @@ def told(channel):
     return None if heard is None else heard[0]
 
 
-def server_part(argv, **fields):
+def server_part(words, **fields):
     """Return an order without whom it is for, as a server writes it."""
     made = {
-        "argv": [str(word) for word in argv],
+        "argv": [str(word) for word in words],
         "environment": [["PATH", "/usr/bin:/bin"]],
         "directory": "/",
         "fallback_directory": "",

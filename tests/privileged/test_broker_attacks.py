@@ -508,14 +508,12 @@ def test_a_document_is_sealed_memory_and_not_too_large(broker, begin, connect, w
         ctypes.CDLL(None).fcntl(descriptor, 1033, 0x1 | 0x2 | 0x4 | 0x8)
         return os.fdopen(descriptor, "rb")
 
-    made = make()
-    given = made.fileno()
-
     def act(foothold):
+        kept.append(make())
         _, theirs = pair()
         null = os.open(os.devnull, os.O_RDWR)
         foothold.raw.ask(
-            "start", [theirs.fileno(), given, null, null, null],
+            "start", [theirs.fileno(), kept[-1].fileno(), null, null, null],
             client=foothold.index, session=False,
         )  # fmt: skip
 

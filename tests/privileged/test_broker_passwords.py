@@ -138,7 +138,7 @@ def test_the_attempts_of_a_service_are_bounded_however_often_it_connects(stage, 
 
 
 def test_passwords_that_are_looked_at_keep_nobody_waiting(stage, begin, connect):
-    """A program starts while all of them, more than may be at once, wait for answers."""
+    """A program starts while more of them than may be at once wait for answers."""
     started(stage, "passwords_at_once = 1")
 
     def serves(talk):
