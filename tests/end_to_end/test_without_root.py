@@ -6,9 +6,11 @@ uid before it opens anything. The broker is the real one, as root.
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 from tests.privileged.broker_stage import (
@@ -22,6 +24,7 @@ from tests.privileged.broker_stage import (
     is_alive,
     poll,
 )
+from tests.privileged.test_broker_passwords import has_pam, started
 
 from stead.errors import ImpersonationRefusedError, RemoteError, SteadError
 from stead.gates.pipe.client import PipeClient
@@ -34,6 +37,8 @@ from stead.server.protected_server import ProtectedServer
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 __all__ = ["begin"]  # a fixture
+
+on_own_machine = partial(started, limits="")
 
 CAROL = 70_003
 DENIED = "refused: access is denied"
@@ -67,8 +72,8 @@ def server(stage, world, begin):
     return start(stage, world, begin)
 
 
-def start(stage, world, begin, **options):
-    child = begin(NOTES, lambda talk: serve(stage, world, talk, options))
+def start(stage, world, begin, before=None, **options):
+    child = begin(NOTES, lambda talk: serve(stage, world, talk, options), before=before)
     assert child.hear() == ["kernel", str(stage.socket), [NOTES] * 3]
     return child
 
@@ -124,6 +129,17 @@ def serve(stage, world, talk, options):
                 except ImpersonationRefusedError as error:
                     refusals.append(f"{error}: {error.advice}")
             return refusals
+
+    @server.operation("logs_on")
+    def logs_on(client, password: str):
+        server.accounts.add("alice", uid=ALICE, gid=ALICE, exist_ok=True)
+        server.accounts.set_password("alice", "tiger")
+        with server.log_on("alice", password, via=client) as session:
+            try:
+                with session.start(["id", "-u"], stdout=subprocess.PIPE) as process:
+                    return process.communicate(timeout=SECONDS)[0].decode()
+            except ImpersonationRefusedError as error:
+                return str(error)
 
     gate = PipeGate(stage.gate, name="notes", entrance=server.entrance(stage.gate))
     with server:
@@ -275,6 +291,30 @@ def test_a_server_stops_and_its_clients_hear_the_end(stage, server, begin):
     assert "stopped" == server.hear()
     client.tell()
     assert "ServerClosedError" == client.hear()  # it was told goodbye
+
+
+@pytest.mark.skipif(not has_pam(), reason="needs Linux-PAM 1.4 or newer")
+@pytest.mark.parametrize("shows", [True, False])
+def test_a_password_that_the_broker_is_shown_is_evidence(stage, world, begin, shows):
+    """On a machine of the test's own, where alice has the same password as here."""
+    stage.stop()
+    on_own_machine(stage)
+    mounts = os.open(f"/proc/{stage.process.pid}/ns/mnt", os.O_RDONLY)
+    start(stage, world, begin, before=lambda: enter(mounts), broker_passwords=shows)
+    os.close(mounts)
+    right = begin(BOB, asks(stage, "logs_on", password="tiger")).hear()
+    if shows:
+        assert f"{ALICE}\n" == right
+    else:
+        assert "no evidence of this client" in right
+    wrong = begin(BOB, asks(stage, "logs_on", password="lion")).hear()
+    assert "refused: logon failure" == wrong
+
+
+def enter(mounts):
+    """See the accounts that the broker sees."""
+    if ctypes.CDLL(None, use_errno=True).setns(mounts, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the machine cannot be entered")
 
 
 def test_a_named_broker_that_does_not_answer_is_no_start(stage, world, begin):

@@ -4,7 +4,6 @@ import contextlib
 import encodings.idna  # noqa: F401 - sockets look it up when a child cannot import it
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from stead.privileged import orders, trees
 from stead.privileged.broker_wire import VERSION, hear, say
 
-SECONDS = 20.0
+SECONDS = 60.0
 """How long anything may take before it counts as hung; never how long it should."""
 
 NOTES = 70_900  # the uids of two services
@@ -73,7 +72,6 @@ class Stage:
             return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self):
-        print(self.said())
         self.process.terminate()
         return self.process.wait(SECONDS)
 
@@ -110,20 +108,26 @@ class Child:
     It and the test talk by lines of JSON.
     """
 
-    def __init__(self, uid, act, groups=(), gid=None):
+    def __init__(self, uid, act, groups=(), gid=None, before=None):
         ours, theirs = socket.socketpair()
+        self.is_over = False  # its number may be another's by now
         self.pid = os.fork()
         if not self.pid:
             ours.close()
+            if before is not None:
+                before()
             be(uid, uid if gid is None else gid, groups, theirs, act)
         theirs.close()
+        ours.settimeout(SECONDS)
         self._socket = ours
         self._file = ours.makefile("rw")
 
     def hear(self):
         """Return what it says next; fail if it failed."""
-        readable, _, _ = select.select([self._socket], [], [], SECONDS)
-        line = self._file.readline() if readable else ""
+        try:
+            line = self._file.readline()
+        except TimeoutError:
+            line = ""
         said = json.loads(line or '{"failed": "it died or hangs, and said nothing"}')
         if "failed" in said:
             pytest.fail(f"a process failed:\n{said['failed']}")
@@ -134,13 +138,13 @@ class Child:
         self._file.flush()
 
     def kill(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so its number is its own
 
     def end(self):
-        self.kill()
-        with contextlib.suppress(ChildProcessError):
+        if not self.is_over:
+            self.kill()
             os.waitpid(self.pid, 0)
+            self.is_over = True
         self._file.close()
         self._socket.close()
 

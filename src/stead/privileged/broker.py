@@ -17,6 +17,7 @@ import argparse
 import errno
 import fcntl
 import logging
+import mmap
 import os
 import select
 import signal
@@ -34,10 +35,11 @@ from typing import TYPE_CHECKING, Final
 from stead.errors import SteadError, UnsafeConfigurationError
 from stead.privileged.binding import bind
 from stead.privileged.broker_config import DEFAULT_PATH, BrokerConfig, Service, load
-from stead.privileged.broker_monitor import Inheritance, serve
+from stead.privileged.broker_inheritance import PULSE, Inheritance
+from stead.privileged.broker_monitor import serve
 from stead.privileged.peers import peer_credentials
 from stead.privileged.syscalls import call
-from stead.privileged.trees import ChildSignal, reap
+from stead.privileged.trees import ChildSignal, kill_descendants, reap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +50,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PRIVATE_UMASK: Final = 0o077
 _MINUTE: Final = 60.0
 _SECONDS_TO_END: Final = 30.0
+_LOOK: Final = 1000  # milliseconds at most between two looks at everything
 _PAUSE: Final = 100  # milliseconds between two looks at monitors that end
 _FIRST_INHERITED: Final = 3
 _PASSING: Final = frozenset(
@@ -146,6 +149,24 @@ def inherited_sockets(environment: Mapping[str, str]) -> dict[str, socket.socket
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Monitor:
+    """One monitor, as the broker sees it.
+
+    Attributes:
+        uid: whose it is.
+        pulse: where it says that it is alive.
+    """
+
+    uid: int
+    pulse: mmap.mmap
+
+    def silence(self) -> float:
+        """Return for how many seconds it has said nothing."""
+        (last,) = PULSE.unpack(self.pulse[:])
+        return time.monotonic() - float(last)
+
+
 class Broker:
     """The process that listens."""
 
@@ -158,7 +179,8 @@ class Broker:
         self._control = control
         self._desks = desks
         self._child_signal = ChildSignal()
-        self._monitors: dict[int, int] = {}
+        self._monitors: dict[int, _Monitor] = {}
+        self._strangers = 0
         self._alive, self._dead = os.pipe()
         self._is_over = False
         self._refilled = 0.0
@@ -173,9 +195,9 @@ class Broker:
         poll.register(self._child_signal, select.POLLIN)
         while not self._is_over:
             self._refill()
-            left = self._refilled + _MINUTE - time.monotonic()
-            ready = {found for found, _ in poll.poll(max(1, int(left * 1000)))}
+            ready = {found for found, _ in poll.poll(_LOOK)}
             self._bury()
+            self._end_the_silent()
             if self._control.fileno() in ready:
                 self._accept()
         self._end()
@@ -187,6 +209,11 @@ class Broker:
         now = time.monotonic()
         if not self._refilled or now - self._refilled >= _MINUTE:
             self._refilled = now
+            if self._strangers:
+                _log.warning(
+                    "%s connections of uids that are no service", self._strangers
+                )
+            self._strangers = 0
             for desk in self._desks.values():
                 desk.refill(self._limits.passwords_per_minute)
 
@@ -206,7 +233,7 @@ class Broker:
             uid = peer_credentials(server)[1]
             desk = self._desks.get(uid)
             if desk is None:
-                _log.warning("uid %s is no service, and is not heard", uid)
+                self._strangers += 1  # anybody may knock, and not fill the log
             elif why := self._why_not(desk):
                 _log.warning("service `%s` is not heard: %s", desk.service.name, why)
             else:
@@ -214,7 +241,7 @@ class Broker:
 
     def _why_not(self, desk: _Desk) -> str:
         """Say why a service's server is not taken in; nothing if it is."""
-        there = Counter(self._monitors.values())
+        there = Counter(each.uid for each in self._monitors.values())
         if len(self._monitors) >= self._limits.servers:
             return "there are as many servers as may be"
         if there[desk.service.uid] >= self._limits.servers_per_service:
@@ -224,24 +251,28 @@ class Broker:
         return ""
 
     def _fork(self, server: socket.socket, desk: _Desk) -> None:
+        pulse = mmap.mmap(-1, PULSE.size)
+        pulse[:] = PULSE.pack(time.monotonic())
         try:
             pid = os.fork()
         except OSError as error:
             _log.warning("no monitor can be forked: %s", error.strerror)
             return
         if pid:
-            self._monitors[pid] = desk.service.uid
+            self._monitors[pid] = _Monitor(desk.service.uid, pulse)
             return
         code = 1
         try:
-            self._become_monitor(server, desk)
+            self._become_monitor(server, desk, pulse)
             code = 0
         except BaseException:  # noqa: BLE001  # the process ends with it
             _log.exception("the monitor of `%s` failed", desk.service.name)
         finally:
             os._exit(code)
 
-    def _become_monitor(self, server: socket.socket, desk: _Desk) -> None:
+    def _become_monitor(
+        self, server: socket.socket, desk: _Desk, pulse: mmap.mmap
+    ) -> None:
         """Keep what is this service's alone, and serve."""
         parent = os.getppid()
         self._child_signal.close()
@@ -266,8 +297,22 @@ class Broker:
                 gates=desk.gates,
                 passwords=desk.tokens[0],
                 broker=self._alive,
+                pulse=pulse,
             )
         )
+
+    def _end_the_silent(self) -> None:
+        """End a monitor that does nothing, and everything below it.
+
+        A server can hand over a descriptor whose closing never returns, and so hold
+        its monitor. Then nobody notices that its clients leave; so all of it ends. Its
+        launchers are its own, and whatever holds it does not hold them.
+        """
+        for pid, monitor in self._monitors.items():
+            if monitor.silence() > self._limits.silence_seconds:
+                _log.error("the monitor %s is silent, so all below it is ended", pid)
+                kill_descendants(above=pid)
+                os.kill(pid, signal.SIGKILL)
 
     def _bury(self) -> bool:
         """Reap monitors that have ended; say whether one is left."""

@@ -28,11 +28,16 @@ class Hold:
         socket: at its end the keeper ends the tree; and it ends with the keeper.
         client: whose it is.
         ends: when it is ended at the latest, in monotonic seconds; None for never.
+        is_ending: whether its keeper was told to end it.
+        keeper: a descriptor of the keeper's process, and its number; None as long as
+            none has taken the order.
     """
 
     socket: socket.socket
     client: Client
     ends: float | None = None
+    is_ending: bool = False
+    keeper: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, eq=False)

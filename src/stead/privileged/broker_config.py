@@ -37,6 +37,7 @@ ACTS: Final = frozenset({"start", "worker", "open", "log_on"})
 """What a service may be allowed to ask for."""
 
 _LONGEST: Final = 1 << 20
+_SHORTEST_SILENCE: Final = 5  # a monitor says something every other second
 _LARGEST_UID: Final = 0xFFFF_FFFE
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -61,6 +62,10 @@ class Limits:
         open_seconds: how long an opening may take.
         password_seconds: how long looking at a password may take.
         failure_seconds: when a wrong one is answered; whatever was wrong with it.
+        ending_seconds: how long a keeper may take to end a tree, before that is done
+            without it.
+        silence_seconds: how long a monitor may be silent before it is ended, with all
+            below it.
     """
 
     servers: int = 32
@@ -76,6 +81,8 @@ class Limits:
     open_seconds: int = 10
     password_seconds: int = 30
     failure_seconds: int = 3
+    ending_seconds: int = 10
+    silence_seconds: int = 60
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing; raises `UnsafeConfigurationError`."""
@@ -83,6 +90,10 @@ class Limits:
             value = getattr(self, each.name)
             if type(value) is not int or value < 1:
                 raise UnsafeConfigurationError(f"`{each.name}` is a number from 1")
+        if self.silence_seconds < _SHORTEST_SILENCE:
+            raise UnsafeConfigurationError(
+                f"`silence_seconds` is a number from {_SHORTEST_SILENCE}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

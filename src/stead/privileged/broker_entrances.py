@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stead.privileged.broker_clients import Client, ClientTable
-    from stead.privileged.broker_monitor import Inheritance
+    from stead.privileged.broker_inheritance import Inheritance
     from stead.privileged.broker_poll import Poll
 
     _ComeBy = Callable[[PosixIdentity, socket.socket], Client]

@@ -13,16 +13,13 @@ is about to become the client.
 
 from __future__ import annotations
 
-import enum
 import logging
 import os
 import resource
 import select
 import socket
-import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -35,10 +32,12 @@ from stead.errors import (
 )
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import broker_opening, orders
-from stead.privileged.broker_clients import Client, ClientTable, Hold
+from stead.privileged.broker_clients import Client, ClientTable
 from stead.privileged.broker_entrances import Entrances
 from stead.privileged.broker_passwords import Attempts
 from stead.privileged.broker_poll import Poll, Turn
+from stead.privileged.broker_processes import Processes
+from stead.privileged.broker_rules import Phase, Rule
 from stead.privileged.broker_wire import (
     LONGEST_DOCUMENT,
     VERSION,
@@ -49,85 +48,17 @@ from stead.privileged.broker_wire import (
     require_channel,
     say,
 )
-from stead.privileged.launcher_process import control_pair, execute
-from stead.privileged.orders import MAXIMUM_EXTRA, Order, Parcel, Terms, Warrant
+from stead.privileged.orders import MAXIMUM_EXTRA, Order, Parcel
 from stead.privileged.system_uids import refuse_system_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from stead.privileged.broker_config import BrokerConfig, Service
+    from stead.privileged.broker_inheritance import Inheritance
 
 _log: Final = logging.getLogger("stead.broker")
 
-_SECONDS_TO_END: Final = 20.0
-
-
-class Phase(enum.Flag):
-    """How far a connection has come."""
-
-    NEW = enum.auto()
-    """Nothing was said."""
-    GREETED = enum.auto()
-    """The hello was answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When and how something may be asked.
-
-    Attributes:
-        phase: in which phase.
-        fields: what a request says, and no more.
-        fewest: the least number of descriptors that come with it.
-        most: the greatest.
-        act: what the service must be allowed to do; empty for nothing.
-        handle: does it.
-    """
-
-    phase: Phase
-    fields: Mapping[str, type]
-    fewest: int
-    most: int
-    act: str
-    handle: Callable[[Monitor, Request], None]
-
-    def require(self, request: Request, phase: Phase, may: frozenset[str]) -> None:
-        """Refuse a request that is not as it must be.
-
-        Raises:
-            RemoteProtocolError: it is not.
-        """
-        if not phase & self.phase:
-            raise RemoteProtocolError(f"`{request.name}` is out of phase")
-        if self.act and self.act not in may:
-            raise RemoteProtocolError(f"the service may not `{request.name}`")
-        if not self.fewest <= len(request.descriptors) <= self.most:
-            raise RemoteProtocolError(f"`{request.name}` brings other descriptors")
-        kinds = {name: type(value) for name, value in request.fields.items()}
-        if kinds != self.fields:
-            raise RemoteProtocolError(f"`{request.name}` says something else")
-
-
-@dataclass(frozen=True, slots=True)
-class Inheritance:
-    """What the broker hands its monitor.
-
-    Attributes:
-        control: the server's connection.
-        service: whose it is.
-        config: what the broker was told.
-        gates: the listening sockets of the service's gates, in the order of its gates.
-        passwords: a pipe with one byte for each password that may be tried now.
-        broker: a pipe that ends with the broker.
-    """
-
-    control: socket.socket
-    service: Service
-    config: BrokerConfig
-    gates: tuple[socket.socket, ...]
-    passwords: int
-    broker: int
+_PULSE: Final = 2.0  # seconds at most between two beats
 
 
 class Monitor:
@@ -140,7 +71,7 @@ class Monitor:
         self._phase = Phase.NEW
         self._poll = Poll()
         self._clients = ClientTable(self._limits)
-        self._launchers: dict[str, _Launcher] = {}
+        self._processes = Processes(given, self._poll, self._clients, self._end)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._is_over = False
         self._entrances = Entrances(given, self._poll, self._clients, self._come_by)
@@ -154,6 +85,7 @@ class Monitor:
         self._poll.on(self._given.broker, 0, Turn.ENDINGS, self._end)
         try:
             while not self._is_over:
+                self._given.beat()
                 self._entrances.look()
                 self._poll.wait(self._pause())
                 self._end_what_is_due()
@@ -189,9 +121,10 @@ class Monitor:
         self._phase = Phase.GREETED
         service = self._given.service
         if not service.may.isdisjoint({"start", "open"}):
-            self._launch("programs", (broker_opening.__name__,))
+            self._processes.launch("programs", (broker_opening.__name__,))
         if "worker" in service.may:
-            self._launch("workers", (WORKER_MODULE, *self._given.config.worker_modules))
+            modules = (WORKER_MODULE, *self._given.config.worker_modules)
+            self._processes.launch("workers", modules)
         hello = {
             "version": VERSION,
             "service": service.name,
@@ -210,8 +143,8 @@ class Monitor:
         """Start a program as a client."""
         channel, document, *inherited = request.descriptors
         orders.require_sealed(document)
-        self._order(
-            self._launchers["programs"],
+        self._processes.order(
+            "programs",
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited), request.fields["session"]),
         )
@@ -223,8 +156,8 @@ class Monitor:
             raise RemoteProtocolError("there is no such worker")
         channel, document, *inherited = request.descriptors
         orders.require_sealed(document)
-        self._order(
-            self._launchers["workers"],
+        self._processes.order(
+            "workers",
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited)),
             body,
@@ -239,8 +172,8 @@ class Monitor:
         stdio = (self._null,) * 3
         with orders.sealed(_OPENER) as order, orders.sealed(roots) as folders:
             inherited = (*stdio, answer, document, folders.fileno())
-            self._order(
-                self._launchers["programs"],
+            self._processes.order(
+                "programs",
                 client,
                 Parcel(channel, order.fileno(), inherited),
                 broker_opening.BODY,
@@ -317,78 +250,7 @@ class Monitor:
             self._poll.off(client.socket.fileno())
             client.socket.close()
         for held in client.holds:
-            _let_go(held)
-
-    # --- processes ------------------------------------------------------------------
-
-    def _launch(self, name: str, preload: tuple[str, ...]) -> None:
-        config = self._given.config
-        terms = Terms(
-            os.getpid(), config.guard_uid, config.allowed_system_uids, preload
-        )
-        launcher = _Launcher.execute(terms)
-        self._launchers[name] = launcher
-
-        def hear() -> None:
-            if not launcher.is_well():
-                _log.error("the launcher of %s is gone, and so is its server", name)
-                self._end()
-
-        self._poll.on(launcher.control.fileno(), select.POLLIN, Turn.ENDINGS, hear)
-
-    def _order(
-        self,
-        launcher: _Launcher,
-        client: Client | None,
-        parcel: Parcel,
-        body: str = "",
-        *,
-        seconds: float | None = None,
-    ) -> None:
-        """Send an order on, as the client that the table knows; or refuse it."""
-        if client is None:
-            _refuse(parcel.channel, "client", "the client is gone")
-            return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ends = None if seconds is None else time.monotonic() + seconds
-        held = Hold(ours, client, ends)
-        warrant = Warrant(client.identity, body).to_bytes()
-        with theirs, orders.sealed(warrant) as document:
-            try:
-                self._clients.hold(client, held)
-            except QuotaExceededError as error:
-                ours.close()
-                _refuse(parcel.channel, "quota", str(error))
-                return
-            try:
-                orders.send(
-                    launcher.control,
-                    Parcel(
-                        parcel.channel,
-                        parcel.document,
-                        parcel.inherited,
-                        parcel.needs_session,
-                        document.fileno(),
-                        theirs.fileno(),
-                    ),
-                )
-            except OSError as error:
-                self._clients.release(held)
-                ours.close()
-                _refuse(parcel.channel, "broker", str(error.strerror))
-                return
-        _log.info(
-            "service `%s` starts %s as uid %s, its client %s",
-            self._given.service.name, body or "a program", client.identity.uid,
-            client.index,
-        )  # fmt: skip
-        self._poll.on(ours.fileno(), 0, Turn.ENDINGS, lambda: self._ended(held))
-
-    def _ended(self, held: Hold) -> None:
-        """Hear that a keeper is done: its place is free again."""
-        self._poll.off(held.socket.fileno())
-        held.socket.close()
-        self._clients.release(held)
+            self._processes.let_go(held)
 
     # --- time -----------------------------------------------------------------------
 
@@ -396,24 +258,20 @@ class Monitor:
         for client in self._clients:
             if client.lease_ends is not None:
                 yield client.lease_ends
-            for held in client.holds:
-                if held.ends is not None:
-                    yield held.ends
+        yield from self._processes.moments()
         yield from self._attempts.moments()
 
-    def _pause(self) -> float | None:
-        soonest = min(self._moments(), default=None)
-        return None if soonest is None else soonest - time.monotonic()
+    def _pause(self) -> float:
+        """Return how long nothing is due; no longer than the pulse allows."""
+        now = time.monotonic()
+        return min((_PULSE, *(moment - now for moment in self._moments())))
 
     def _end_what_is_due(self) -> None:
         now = time.monotonic()
         for client in self._clients:
             if client.lease_ends is not None and client.lease_ends <= now:
                 self._leave(client)
-            for held in client.holds:
-                if held.ends is not None and held.ends <= now:
-                    held.ends = None
-                    _let_go(held)
+        self._processes.end_what_is_due(now)
         self._attempts.answer_what_is_due(now)
 
     # --- the end --------------------------------------------------------------------
@@ -435,62 +293,13 @@ class Monitor:
                 with suppress(OSError):  # it is gone already
                     client.socket.shutdown(socket.SHUT_RDWR)
             self._leave(client)
-        for launcher in self._launchers.values():
-            launcher.control.close()
-        deadline = time.monotonic() + _SECONDS_TO_END
-        for launcher in self._launchers.values():
-            launcher.wait(deadline - time.monotonic())
-
-
-@dataclass(frozen=True, slots=True)
-class _Launcher:
-    """A launcher, whose server is this monitor."""
-
-    control: socket.socket
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def execute(cls, terms: Terms) -> _Launcher:
-        """Start it; orders may be sent at once."""
-        ours, theirs = control_pair(terms)
-        with theirs:
-            return cls(ours, execute(theirs.fileno()))
-
-    def is_well(self) -> bool:
-        """Hear what it says; say whether it takes orders."""
-        try:
-            said = self.control.recv(LONGEST_DOCUMENT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return b'"ready"' in said
-
-    def wait(self, seconds: float) -> None:
-        """Wait for its end; then kill it."""
-        try:
-            self.process.wait(max(0.0, seconds))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        self._processes.close()
 
 
 def _raise_own_limit() -> None:
     """Let this process have as many descriptors as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _let_go(held: Hold) -> None:
-    """Have a keeper end its tree; its own end comes when it has."""
-    with suppress(OSError):  # it is done already
-        held.socket.shutdown(socket.SHUT_WR)
-
-
-def _refuse(channel: int, stage: str, why: str) -> None:
-    """Say on a process's channel that there will be none."""
-    refusal = {"refused": stage, "errno": 0, "text": why}
-    with socket.socket(fileno=os.dup(channel)) as answer, suppress(OSError):
-        say(answer, refusal)
 
 
 _INDEX: Final[Mapping[str, type]] = MappingProxyType({"client": int})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stead.privileged.broker_clients import Client
-    from stead.privileged.broker_monitor import Inheritance
+    from stead.privileged.broker_inheritance import Inheritance
     from stead.privileged.broker_poll import Poll
 
 VERIFIER: Final = "stead.adapters.pam_verifier"

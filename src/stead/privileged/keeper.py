@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from stead.privileged.orders import Parcel, Terms
 
+KEEPER: Final = struct.Struct("i")
+"""What a keeper says on its hold: its number."""
+
 _NEWS: Final = struct.Struct("i?")
 _MESSAGE: Final = 4096
 _REPORT: Final = 65536
@@ -220,6 +223,9 @@ class _Keeper:
             if self._parcel.hold is not None:
                 undo.callback(os.close, self._parcel.hold)
             session = None
+            if not self._is_wanted():
+                child.end()
+                return 0
             if self._parcel.needs_session:
                 child.end()
                 try:
@@ -234,6 +240,24 @@ class _Keeper:
             if status is not None:
                 self._say({"ended": status})
             return 0 if self._is_clear else 1
+
+    def _is_wanted(self) -> bool:
+        """Tell the broker who keeps this order, and say whether it still wants it.
+
+        It may have waited, and its client be gone. The broker ends the tree by itself
+        if this process does not, whatever holds it: a descriptor of the server's may
+        be one whose closing never returns.
+        """
+        hold = self._parcel.hold
+        if hold is None:
+            return True
+        try:
+            os.write(hold, KEEPER.pack(os.getpid()))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        poll = select.poll()
+        poll.register(hold, select.POLLRDHUP)
+        return not poll.poll(0)
 
     def _keep(self, child: _Forked, session: PamSession | None) -> int | None:
         """Do steps 2 to 4; return how the process ended, if nothing is left of it."""
