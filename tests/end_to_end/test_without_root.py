@@ -113,6 +113,17 @@ def serve(stage, world, talk, options):
         with client.impersonate():
             return open(path).read()  # noqa: PTH123 - the tripwire is meant
 
+    offer_evidence(server, stage)
+    gate = PipeGate(stage.gate, name="notes", entrance=server.entrance(stage.gate))
+    with server:
+        ready = [server.enforcement.value, server.broker, list(os.getresuid())]
+        asyncio.run(server.serve(gate, ready=lambda: talk.say(ready)))
+    return "stopped"
+
+
+def offer_evidence(server, stage):
+    """Offer what acts for clients who did not come through the gate."""
+
     @server.operation("asserted")
     def asserted(client):
         """Act for somebody for whom there is nothing but this server's word."""
@@ -140,12 +151,6 @@ def serve(stage, world, talk, options):
                     return process.communicate(timeout=SECONDS)[0].decode()
             except ImpersonationRefusedError as error:
                 return str(error)
-
-    gate = PipeGate(stage.gate, name="notes", entrance=server.entrance(stage.gate))
-    with server:
-        ready = [server.enforcement.value, server.broker, list(os.getresuid())]
-        asyncio.run(server.serve(gate, ready=lambda: talk.say(ready)))
-    return "stopped"
 
 
 def path_of(stage, uid):

@@ -9,6 +9,8 @@ word is no evidence to the broker.
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -28,27 +30,67 @@ from stead.model.token import AccessToken
 from stead.privileged.broker_link import BrokerLink
 from stead.privileged.brokered_client import BrokeredClient, BrokeredIdentity
 from stead.server.acting.deadlines import Deadlines
+from stead.server.acting.errands import Errands
 from stead.server.enforcement import ThreadEnforcer
 
 _log: Final = logging.getLogger("stead.server")
 
+_THREADS: Final = 2
 _RENEWALS: Final = 3  # in one lease, so that one may come late
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WayToBroker:
+    """The way to the broker, and threads that may wait for it.
+
+    Attributes:
+        link: the way.
+        leases: renews them, and lets go of clients, at their time.
+        errands: asks, as the server, while somebody waits.
+    """
+
+    link: BrokerLink
+    leases: Deadlines
+    errands: Errands
+
+    @classmethod
+    def open(
+        cls, name: str, path: str | os.PathLike[str], undo: ExitStack
+    ) -> WayToBroker:
+        """Start the threads and connect.
+
+        Args:
+            name: the server's.
+            path: the broker's socket.
+            undo: closes all of it.
+
+        Raises:
+            LauncherUnavailableError: no broker answers, or knows no such service.
+        """
+        leases = Deadlines(f"{name}-leases")
+        undo.callback(leases.close)
+        errands = Errands(f"{name}-broker", _THREADS)
+        undo.callback(errands.close)
+        link = BrokerLink(path, defer=leases.soon)
+        undo.callback(link.close)
+        link.open()
+        return cls(link, leases, errands)
 
 
 class Tickets:
     """Which session belongs to whom the broker knows."""
 
-    def __init__(self, link: BrokerLink, sessions: Sessions, leases: Deadlines) -> None:
+    def __init__(self, way: WayToBroker, sessions: Sessions) -> None:
         """Begin with nobody.
 
         Args:
-            link: the way to the broker.
+            way: to the broker.
             sessions: tell when one has ended.
-            leases: renews them, and lets go of clients, on a thread of its own.
         """
-        self.link: Final = link
+        self.link: Final = way.link
+        self._errands = way.errands
         self._sessions = sessions
-        self._leases = leases
+        self._leases = way.leases
         # Without a lock: a finalizer may be what ends a session, on any thread.
         self._known: dict[Luid, BrokeredClient] = {}
 
@@ -78,17 +120,14 @@ class Tickets:
             return None
         try:
             with secret.revealed() as word:
-                return self.link.log_on(account.name, word)
+                # A handler is nobody, and may not speak to anybody by itself.
+                ask = partial(self.link.log_on, account.name, word)
+                return self._errands.run(ask)
         except LogonFailureError:
             _log.warning("the broker did not take the password of an account")
         except SteadError as error:
             _log.warning("the broker looks at no password: %s", error)
         return None
-
-    def close(self) -> None:
-        """End the way to the broker, and everything at its other end."""
-        self._leases.close()
-        self.link.close()
 
     def _renew_later(self, logon_id: Luid, ticket: BrokeredClient) -> None:
         if ticket.lease is not None:

@@ -29,16 +29,14 @@ from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
-from stead.privileged.broker_link import BrokerLink
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
 from stead.server.acting.acting import Acting
-from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
-from stead.server.brokered import BrokerIdentities, Tickets
+from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
@@ -132,7 +130,9 @@ def compose(settings: Settings) -> House:
     with ExitStack() as undo:
         service = ServiceThread(settings.name)
         undo.callback(service.close)
-        way = _way_to_broker(settings, undo)
+        way = None
+        if settings.broker is not None:
+            way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
         ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
@@ -203,7 +203,7 @@ def _ground(
     enforcement: Enforcement,
     store: Store,
     service: ServiceThread,
-    way: _Way | None,
+    way: WayToBroker | None,
     undo: ExitStack,
 ) -> _Ground:
     """Take steps 3 and 4 of `compose`."""
@@ -231,34 +231,10 @@ def _ground(
     )
     subject = Subject(own.token, principal)
     logon = _logon(settings, store, service, undo)
-    tickets = None if way is None else Tickets(way.link, sessions, way.leases)
+    tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Way:
-    """The way to a broker, and a thread that may wait for it."""
-
-    link: BrokerLink
-    leases: Deadlines
-
-
-def _way_to_broker(settings: Settings, undo: ExitStack) -> _Way | None:
-    """Return the way to the broker that is named, who answers; None if none is.
-
-    Raises:
-        LauncherUnavailableError: it does not answer, or knows no such service.
-    """
-    if settings.broker is None:
-        return None
-    leases = Deadlines(f"{settings.name}-leases")
-    undo.callback(leases.close)
-    link = BrokerLink(settings.broker, defer=leases.soon)
-    undo.callback(link.close)
-    link.open()
-    return _Way(link, leases)
 
 
 def _logon(
