@@ -86,6 +86,7 @@ __all__ = [
     "UnknownAccountError",
     "UnknownObjectError",
     "UnknownOperationError",
+    "UnsafeConfigurationError",
     "UnsafePipeError",
     "UnsafeStoreError",
     "WorkerFailedError",
@@ -642,6 +643,14 @@ class DirectoryUnavailableError(SteadError):
 
 class UnsafeStoreError(SteadError):
     """Somebody else may write the store or its folder: a refusal to start."""
+
+    status = 5
+    win32_name = "ERROR_ACCESS_DENIED"
+    public = "the server is not available"
+
+
+class UnsafeConfigurationError(SteadError):
+    """Somebody but root may write what root is told by, or it says nonsense."""
 
     status = 5
     win32_name = "ERROR_ACCESS_DENIED"

@@ -16,8 +16,8 @@ from stead.errors import (
     ServerClosedError,
     UnsafePipeError,
 )
-from stead.gates.pipe.binding import bind
 from stead.gates.pipe.client import PipeClient
+from stead.privileged.binding import bind
 
 
 def leave_a_dead_socket(path):
@@ -46,7 +46,7 @@ def test_a_dead_servers_socket_is_replaced(folder):
 def test_a_server_that_was_killed_leaves_a_name_that_can_be_taken_again(folder):
     program = (
         "import os, pathlib, sys\n"
-        "from stead.gates.pipe.binding import bind\n"
+        "from stead.privileged.binding import bind\n"
         "bind(pathlib.Path(sys.argv[1]), 0o666)\n"
         "os.kill(os.getpid(), 9)\n"
     )

@@ -12,11 +12,10 @@ import pytest
 
 from stead.errors import RemoteProtocolError
 from stead.gates.pipe.client import PipeClient
-from stead.gates.pipe.peer import (
-    PeerEvidence,
+from stead.gates.pipe.peer import PeerEvidence, peer_evidence
+from stead.privileged.peers import (
     _many_groups,
     peer_credentials,
-    peer_evidence,
     peer_groups,
     peer_pidfd,
 )

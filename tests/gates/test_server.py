@@ -518,7 +518,7 @@ def test_a_request_that_cannot_be_cancelled_is_left_behind_and_said_so(opened, c
 def test_a_gate_that_rests_can_be_stopped(opened):
     async def scenario():
         async with opened() as (gate, _):
-            gate._door._rest(gate._door._binding.listener)
+            gate._door._rest()
             assert gate._door._pause is not None
             await gate.stop()
             assert gate._door._pause is None
@@ -527,18 +527,14 @@ def test_a_gate_that_rests_can_be_stopped(opened):
 
 
 def test_a_peer_whom_the_kernel_does_not_know_is_turned_away(opened):
-    class Listener:
-        """A listener that hands out a socket without a peer."""
-
-        made = socket.socket(socket.AF_UNIX)
-
-        def accept(self):
-            return self.made, None
+    made = socket.socket(socket.AF_UNIX)
 
     async def scenario():
         async with opened() as (gate, _):
-            gate._door._accept(Listener())
-            assert -1 == Listener.made.fileno()
+            entrance = gate._door._entrance
+            entrance.accept = lambda: (made, None)
+            gate._door._accept()
+            assert -1 == made.fileno()
             assert 0 == gate.clients
 
     running(scenario)

@@ -299,16 +299,20 @@ def test_a_block_after_a_leaked_one_heals_the_context(server, alice, bob):
 
 @pytest.mark.leaks_identity
 def test_a_block_that_is_left_elsewhere_leaves_nobody_in_its_place(server, alice, bob):
-    block = alice.impersonate()
-    with (
-        pytest.raises(RevertOrderError, match="by another thread or task before"),
-        block,
-    ):
-        on_a_thread(block.leave)
-        with bob.impersonate():
-            assert bob.token is effective_token()
-        with pytest.raises(StrangerIdentityError):  # and not the server
-            effective_token()
+    block, ran = alice.impersonate(), []
+
+    def spoilt():
+        with block:
+            on_a_thread(block.leave)
+            with bob.impersonate():
+                ran.append(effective_token() is bob.token)
+            with pytest.raises(StrangerIdentityError):  # and not the server
+                effective_token()
+            ran.append(True)
+
+    with pytest.raises(RevertOrderError, match="by another thread or task before"):
+        spoilt()
+    assert [True, True] == ran
     assert server.token == effective_token()
 
 

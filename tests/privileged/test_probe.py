@@ -101,6 +101,12 @@ def test_a_guard_with_an_account_or_group_is_refused(tmp_path):
     assert f"the guard's id {group}" in reason
 
 
+def test_an_account_that_reserves_the_guard_is_no_use_of_it(tmp_path, monkeypatch):
+    account = pwd.struct_passwd(("stead-guard", "x", 65530, 65530, "", "/", "/bin/no"))
+    monkeypatch.setattr(probing.pwd, "getpwuid", {65530: account}.__getitem__)
+    assert [] == list(guard_reasons(65530, tmp_path))
+
+
 def test_a_guard_that_a_process_runs_as_is_refused(tmp_path):
     for name, text in {
         "10": "Name:\tx\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t \n",

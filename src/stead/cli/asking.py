@@ -27,6 +27,8 @@ from stead.ledger.query import Query, format_line
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
+from stead.privileged.broker_config import DEFAULT_SOCKET
+from stead.privileged.broker_link import ask_broker
 from stead.privileged.probe import probe
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.built_in_operations import describe_client
@@ -158,6 +160,9 @@ def doctor(
     guard_uid: Annotated[int, typer.Option(help="The reserved uid.")] = (
         DEFAULT_GUARD_UID
     ),
+    broker: Annotated[
+        str, typer.Option(help="The socket of the machine's broker.")
+    ] = DEFAULT_SOCKET,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what this machine enforces, why not more, and a server's defaults."""
@@ -167,6 +172,7 @@ def doctor(
         "enforcement": enforcement.value,
         "support": dataclasses.asdict(support),
         "running_as_uid": os.geteuid(),
+        "broker": ask_broker(broker),
         "judged_in_c": has_twin(),
         "server_privileges": [p.value for p in SERVER_HOLDS],
         "system_uids": [
@@ -190,6 +196,7 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     else:
         lines.append("  nothing judges files as the client: blocks may not open any")
     lines += [f"  not enforced by the kernel: {why}" for why in support["reasons"]]
+    lines += _broker_lines(data["broker"])
     lines += [f"  note: {warning}" for warning in support["warnings"]]
     lines += [
         f"guard uid: {support['guard']}",
@@ -204,6 +211,19 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     if "administrators" in data:
         lines.append("administrators now: " + ", ".join(data["administrators"]))
     return lines
+
+
+def _broker_lines(broker: dict[str, Any]) -> list[str]:
+    if "service" not in broker:
+        return [f"broker: {broker['why']}"]
+    may = ", ".join(broker["may"]) or "nothing"
+    path, service = broker["path"], broker["service"]
+    return [
+        f"broker: answers at {path}; this uid is service `{service}` and may {may}",
+        '  a server with `broker=` has "open", "run" and "start" judged by the kernel',
+        "  as the client; blocks of impersonate() are judged by tokens only there",
+        *(f"  it accepts clients at {gate}" for gate in broker["gates"]),
+    ]
 
 
 def _range(first: int, last: int) -> str:

@@ -10,7 +10,17 @@ import sys
 try:
     import typer
 
-    from stead.cli import account, asking, dde, demo, judging, offline, sddl, serving
+    from stead.cli import (
+        account,
+        asking,
+        broker,
+        dde,
+        demo,
+        judging,
+        offline,
+        sddl,
+        serving,
+    )
 except ModuleNotFoundError as missing:
     if (missing.name or "stead").partition(".")[0] == "stead":
         raise  # a mistake of ours, and no extra
@@ -28,6 +38,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
+app.command("broker")(broker.broker)
 app.command("whoami")(asking.whoami)
 app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")

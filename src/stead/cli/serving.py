@@ -18,6 +18,8 @@ from stead.cli.web import WebGate
 from stead.errors import InvalidRequestError
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.server import PipeGate
+from stead.gates.ports import Entrance
+from stead.model.impersonation_policy import AS_WINDOWS
 from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
@@ -54,10 +56,14 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     ] = None,
     host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 for any free one.", min=0)] = 0,
+    broker: Annotated[
+        Path | None,
+        typer.Option(help="Socket of the broker, for a server without a target."),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), _server(target, name, store, rules) as server:
+    with errors_are_lines(), _server(target, name, store, rules, broker) as server:
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -70,6 +76,8 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
                 "no gate is named", advice="give --pipe, --dde or --web"
             )
         head = f"{server.name}: enforcement {server.enforcement.value}"
+        if server.broker:
+            head += f" by the broker at {server.broker}; blocks by tokens only"
         for reason in server.support.reasons:
             head += f"\n  not enforced by the kernel: {reason}"
         typer.echo(head, err=True)
@@ -82,8 +90,16 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
 
 def _pipe(server: ProtectedServer, path: Path) -> PipeGate:
     return PipeGate(
-        path.absolute(), name=server.name, turned_away=server.reception.turned_away
+        path.absolute(),
+        name=server.name,
+        turned_away=server.reception.turned_away,
+        entrance=_entrance(server, path),
     )
+
+
+def _entrance(server: ProtectedServer, path: Path) -> Entrance | None:
+    """Return the broker's entrance to a gate, where there is a broker."""
+    return server.entrance(path.absolute()) if server.broker else None
 
 
 def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
@@ -98,22 +114,31 @@ def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
         made,
         name=server.name,
         turned_away=server.reception.turned_away,
+        entrance=_entrance(server, path),
     )
 
 
 def _server(
-    target: str | None, name: str, store: str | None, rules: Path | None
+    target: str | None,
+    name: str,
+    store: str | None,
+    rules: Path | None,
+    broker: Path | None,
 ) -> ProtectedServer:
     if target is None:
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
-        if rules is None:
-            return ProtectedServer(name, store=store)
-        return ProtectedServer(name, store=store, impersonation=rules)
+        policy = AS_WINDOWS if rules is None else rules
+        return ProtectedServer(name, store, broker=broker, impersonation=policy)
     if rules is not None:
         raise InvalidRequestError(
             f"`{target}` brings its own rules",
             advice="give them there: `ProtectedServer(..., impersonation=path)`",
+        )
+    if broker is not None:
+        raise InvalidRequestError(
+            "a target says by itself whether it has a broker",
+            advice="open the ProtectedServer with `broker=`",
         )
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)

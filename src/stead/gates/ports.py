@@ -7,6 +7,7 @@ nothing, and knows neither accounts nor tokens.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -67,6 +68,43 @@ class Admit(Protocol[EvidenceT_contra]):
             LogonFailureError: the client is not admitted.
         """
         ...
+
+
+class Ticket(Protocol):
+    """By what a broker knows a client that it accepted for this server."""
+
+    def close(self) -> None:
+        """Tell the broker that the client is gone; again does nothing."""
+
+
+class Entrance(Protocol):
+    """Where somebody else accepts a gate's clients for it: a broker does.
+
+    It is watched by its descriptor, which is readable when a client may be taken.
+    """
+
+    def open(self) -> None:
+        """Begin to have clients accepted.
+
+        Raises:
+            SteadError: they are not accepted now; it may be tried again.
+        """
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch; another one after each `open`."""
+        ...
+
+    def accept(self) -> tuple[socket.socket, Ticket]:
+        """Take an accepted client.
+
+        Raises:
+            BlockingIOError: there is none now.
+            EOFError: no other will come before it is opened again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Have no more clients accepted; again does nothing."""
 
 
 class TurnedAway(Protocol):

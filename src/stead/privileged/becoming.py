@@ -150,7 +150,7 @@ def _with_the_order(
     return (
         ("descriptors", lambda: _place(parcel.inherited, report)),
         ("terminal", lambda: _take_terminal() if order.terminal else None),
-        ("limits", lambda: _limit(order.limits)),
+        ("limits", lambda: _limit(order.limits, may_raise=not parcel.is_warranted)),
         ("identity", lambda: _switch(order.identity)),
         ("capabilities", _drop_capabilities),
         ("proof", lambda: _prove(order.identity)),
@@ -267,9 +267,19 @@ def _own_keyring() -> None:
     call("keyctl", _JOIN_SESSION_KEYRING)
 
 
-def _limit(limits: Sequence[tuple[int, int, int]]) -> None:
+def _limit(limits: Sequence[tuple[int, int, int]], *, may_raise: bool) -> None:
+    """Set limits; a server that is not root itself may only lower them."""
     for name, soft, hard in limits:
+        most = resource.getrlimit(name)[1]
+        if not may_raise and _is_above(hard, most):
+            raise OSError(errno.EPERM, f"limit {name} would be raised")
         resource.setrlimit(name, (soft, hard))
+
+
+def _is_above(limit: int, most: int) -> bool:
+    if most == resource.RLIM_INFINITY:
+        return False
+    return limit == resource.RLIM_INFINITY or limit > most
 
 
 def _switch(identity: PosixIdentity) -> None:

@@ -1,7 +1,8 @@
-"""The launcher's first lines: learn where to import from, then begin.
+"""A launcher's first lines: learn where to import from, then begin.
 
 Run by ``launching`` as ``python -I bootstrap.py N``, with the control socket as
-descriptor N. The server's import path comes over that socket and not by argument or
+descriptor N. A broker's verifier of passwords begins alike: the first message names
+the program. The server's import path comes over that socket and not by argument or
 environment, which others may read or set. Until it is there nothing of Stead can be
 imported.
 """
@@ -25,7 +26,8 @@ def main() -> None:
         return  # the server is gone already
     terms = json.loads(document)
     sys.path[:] = terms["path"]
-    importlib.import_module("stead.privileged.launcher").serve(control, terms)
+    program = terms.get("program", "stead.privileged.launcher")
+    importlib.import_module(program).serve(control, terms)
 
 
 if __name__ == "__main__":

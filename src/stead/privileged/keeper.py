@@ -9,6 +9,10 @@ with JSON in it:
 - from the server ``{"signal": n}``, for the process itself. The end of the channel
   means that the tree is to be ended, whether the server asked for it or is gone.
 
+Where a broker stands between, it has a *hold* on the keeper as well: at its end the
+tree is ended, whatever the server wants, and the broker sees by it when the keeper is
+done.
+
 When the process has ended, the rest of its tree is ended too before the server hears of
 it. If the launcher is gone, which takes in the orphans of a keeper that is killed,
 keepers end their trees as well: nothing runs without somebody above it.
@@ -22,7 +26,7 @@ import resource
 import select
 import socket
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stead.privileged.orders import Parcel, Terms
+
+KEEPER: Final = struct.Struct("i")
+"""What a keeper says on its hold: its number."""
 
 _NEWS: Final = struct.Struct("i?")
 _MESSAGE: Final = 4096
@@ -199,6 +206,7 @@ class _Keeper:
         self._pid = 0
         self._status: int | None = None
         self._is_ending = False
+        self._is_clear = True
 
     def serve(self, child: _Forked) -> int:
         """Hand the order to the child, and serve its channel until its tree has ended.
@@ -211,30 +219,58 @@ class _Keeper:
         Returns:
             The exit code; see `wait_and_keep`.
         """
-        with self._channel:
-            if not self._parcel.needs_session:
-                return self._keep(child)
-            child.end()
-            try:
-                session, child = self._within_session()
-            except (SteadError, OSError) as error:
-                self._say({"refused": "pam", "errno": 0, "text": str(error)})
+        with self._channel, ExitStack() as undo:
+            if self._parcel.hold is not None:
+                undo.callback(os.close, self._parcel.hold)
+            session = None
+            if not self._is_wanted():
+                child.end()
                 return 0
-            return self._keep(child, session)
+            if self._parcel.needs_session:
+                child.end()
+                try:
+                    session, child = self._within_session()
+                except (SteadError, OSError) as error:
+                    self._say({"refused": "pam", "errno": 0, "text": str(error)})
+                    return 0
+            status = self._keep(child, session)
+            # Before the server hears of it: then the broker has its place back by the
+            # time that the server asks for the next.
+            undo.close()
+            if status is not None:
+                self._say({"ended": status})
+            return 0 if self._is_clear else 1
 
-    def _keep(self, child: _Forked, session: PamSession | None = None) -> int:
+    def _is_wanted(self) -> bool:
+        """Tell the broker who keeps this order, and say whether it still wants it.
+
+        It may have waited, and its client be gone. The broker ends the tree by itself
+        if this process does not, whatever holds it: a descriptor of the server's may
+        be one whose closing never returns.
+        """
+        hold = self._parcel.hold
+        if hold is None:
+            return True
+        try:
+            os.write(hold, KEEPER.pack(os.getpid()))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        poll = select.poll()
+        poll.register(hold, select.POLLRDHUP)
+        return not poll.poll(0)
+
+    def _keep(self, child: _Forked, session: PamSession | None) -> int | None:
+        """Do steps 2 to 4; return how the process ended, if nothing is left of it."""
         self._pid = child.pid
         with suppress(ConnectionError):  # it has ended: its report says why
             orders.send(child.orders, self._parcel)
         child.orders.close()
         self._parcel.let_go()
-        is_gone = self._wait(child.report)
+        self._is_clear = self._wait(child.report)
         if session is not None:
             session.close()
         self._learn(child.report)
-        if is_gone and self._status is not None:
-            self._say({"ended": self._status})
-        return 0 if is_gone else 1
+        return self._status if self._is_clear else None
 
     def _within_session(self) -> tuple[PamSession, _Forked]:
         order = self._parcel.order()
@@ -255,6 +291,9 @@ class _Keeper:
         self._on(report, 0, lambda: self._learn(report))
         self._on(self._child_signal.fileno(), select.POLLIN, self._child_signal.clear)
         self._on(self._post.news, 0, self._lose_launcher)
+        hold = self._parcel.hold
+        if hold is not None:
+            self._on(hold, select.POLLRDHUP, lambda: self._end(hold))
         for _ in range(_ROUNDS_OF_ENDING):
             while not self._is_ending:
                 if not self._look(None):
@@ -275,9 +314,12 @@ class _Keeper:
         return is_left
 
     def _hear(self) -> None:
-        """Do what the server says; its end of the channel may be closed."""
+        """Do what the server says; its end of the channel may be closed.
+
+        A server that says nonsense has its tree ended: it may be anybody's by now.
+        """
         try:
-            message = self._channel.recv(_MESSAGE)
+            message = self._channel.recv(_MESSAGE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -286,7 +328,10 @@ class _Keeper:
             self._end(self._channel.fileno())
         elif self._status is None:
             # Its number cannot be anybody else's: it is not reaped yet.
-            os.kill(self._pid, json.loads(message)["signal"])
+            try:
+                os.kill(self._pid, json.loads(message)["signal"])
+            except (KeyError, OSError, OverflowError, TypeError, ValueError):
+                self._end(self._channel.fileno())
 
     def _learn(self, report: int) -> None:
         """Read what the child reports, and when it is all there, tell the server."""
@@ -320,8 +365,16 @@ class _Keeper:
         self._off(descriptor)
 
     def _say(self, message: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # the server is gone
-            self._channel.send(json.dumps(message).encode())
+        """Tell the server; never wait for one that does not read, or is gone.
+
+        The server has had this very socket: that it does not wait is said each time.
+        """
+        try:
+            self._channel.send(json.dumps(message).encode(), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._is_ending = True
+        except (BrokenPipeError, ConnectionResetError):
+            return
 
     def _on(self, descriptor: int, events: int, handle: Callable[[], None]) -> None:
         self._handlers[descriptor] = handle

@@ -186,6 +186,8 @@ class _Launcher:
 
         1. Break the pipe: that tells them.
         2. Wait for them, and end what those that failed have left behind.
+        3. One that does not end holds something that does not let it go: its tree is
+           ended without it.
         """
         os.close(self._news)
         self._post.control.close()
@@ -196,3 +198,4 @@ class _Launcher:
                 return
             self._has_orphans |= not self._keepers
             poll.poll(_PAUSE)
+        kill_descendants()

@@ -59,11 +59,11 @@ class LauncherProcess:
         self._watch = watch
         self._lock = threading.Lock()
         self._is_gone = False
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = control_pair(terms)
         with theirs:
             try:
-                self._prepare(terms)
-                self._process = _execute(theirs.fileno(), environment)
+                self._watch.add(self._control, self._hear)
+                self._process = execute(theirs.fileno(), environment)
             except OSError as error:
                 self._let_go()
                 raise LauncherUnavailableError(
@@ -117,15 +117,6 @@ class LauncherProcess:
             self._process.wait()
         self._let_go()
 
-    def _prepare(self, terms: Terms) -> None:
-        self._control.setblocking(False)  # noqa: FBT003  # the library's signature
-        with suppress(PermissionError):  # without CAP_NET_ADMIN fewer orders can wait
-            self._control.setsockopt(
-                socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM_FOR_ORDERS
-            )
-        self._control.send(terms.to_document(sys.path))
-        self._watch.add(self._control, self._hear)
-
     def _hear(self) -> None:
         with self._lock:
             if self._is_closed():
@@ -175,7 +166,29 @@ def next_message(channel: socket.socket) -> bytes:
         return channel.recv(_MESSAGE)
 
 
-def _execute(control: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def control_pair(terms: Terms) -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a launcher's control socket, with its terms on the way."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        ours.setblocking(False)  # noqa: FBT003  # the library's signature
+        with suppress(PermissionError):  # without CAP_NET_ADMIN fewer orders can wait
+            ours.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _ROOM_FOR_ORDERS)
+        ours.send(terms.to_document(sys.path))
+    except BaseException:
+        ours.close()
+        theirs.close()
+        raise
+    return ours, theirs
+
+
+def execute(
+    control: int, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Execute what the first message of a control socket names; see ``bootstrap``.
+
+    Raises:
+        OSError: it cannot be executed.
+    """
     return subprocess.Popen(
         [sys.executable, "-I", "-X", "utf8", str(_BOOTSTRAP), str(control)],
         stdin=subprocess.DEVNULL,
@@ -184,6 +197,6 @@ def _execute(control: int, environment: Mapping[str, str]) -> subprocess.Popen[b
         stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,
         pass_fds=(control,),
         cwd="/",
-        env=dict(environment),
+        env=dict(environment or {}),
         start_new_session=True,
     )

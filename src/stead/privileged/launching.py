@@ -24,13 +24,14 @@ import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from stead.errors import (
     ImpersonationRefusedError,
     InvalidRequestError,
     KernelRefusedError,
     LauncherUnavailableError,
+    QuotaExceededError,
     ServerClosedError,
     SteadError,
 )
@@ -214,9 +215,46 @@ class Child:
         stage, number, words = said["refused"], said["errno"], said["text"]
         reason = words or words_of(OSError(number, os.strerror(number)))
         message = f"`{self._name}` cannot be started at {stage}: {reason}"
+        if stage == "quota":
+            return QuotaExceededError(f"`{self._name}` is not started: {reason}")
+        if stage == "broker":
+            return LauncherUnavailableError(message)
         if number and stage in _JUDGED_AS_CLIENT:
             return KernelRefusedError(message, errno=number, object_name=self._name)
         return ImpersonationRefusedError(message)
+
+
+class Starter(Protocol):
+    """Starts processes as clients: a launcher of the server's own, or a broker."""
+
+    def open(self) -> None:
+        """Be ready, or raise."""
+
+    def start(
+        self,
+        order: Order,
+        stdio: tuple[int, int, int],
+        *,
+        extra: Sequence[int] = (),
+        on_end: Callable[[int | None], None],
+    ) -> Child:
+        """Start a process; see `Launcher.start`."""
+        ...
+
+    def close(self) -> None:
+        """End every process's tree."""
+
+
+def begin(
+    watch: Watch, name: str, on_end: Callable[[int | None], None]
+) -> tuple[Child, socket.socket]:
+    """Return a process to be, and the end of its channel that its keeper is to have."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        return Child(watch, ours, name=name, on_end=on_end), theirs
+    except BaseException:
+        theirs.close()
+        raise
 
 
 class Launcher:
@@ -359,9 +397,8 @@ class Launcher:
     def _send(
         self, parcel: Parcel, name: str, on_end: Callable[[int | None], None]
     ) -> Child:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child, theirs = begin(self._watch, name, on_end)
         with theirs:
-            child = Child(self._watch, ours, name=name, on_end=on_end)
             try:
                 self._hand_over(replace(parcel, channel=theirs.fileno()), child)
             except BaseException:

@@ -178,7 +178,7 @@ def look(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> None:
     try:
         is_link = stat.S_ISLNK(os.fstat(descriptor).st_mode)
         if not is_link:
-            _require_file_or_directory(name, descriptor)
+            require_file_or_directory(name, descriptor)
     finally:
         os.close(descriptor)
 
@@ -245,7 +245,7 @@ def _look(name: bytes, flags: int, way: _Way) -> None:
     except OSError as error:
         raise _refusal(name, error) from error
     try:
-        _require_file_or_directory(name, descriptor)
+        require_file_or_directory(name, descriptor)
     finally:
         os.close(descriptor)
 
@@ -257,7 +257,7 @@ def _open(name: bytes, flags: int, mode: int, way: _Way) -> int:
     except OSError as error:
         raise _refusal(name, error) from error
     try:
-        _require_file_or_directory(name, descriptor)
+        require_file_or_directory(name, descriptor)
         if not flags & os.O_NONBLOCK:
             os.set_blocking(descriptor, True)
     except BaseException:
@@ -271,7 +271,12 @@ def _place_of(name: bytes, flags: int, *, resolve: int = _RESOLVE_NO_MAGICLINKS)
     return openat2(name, os.O_PATH | os.O_CLOEXEC | flags, 0, resolve=resolve)
 
 
-def _require_file_or_directory(name: bytes, descriptor: int) -> None:
+def require_file_or_directory(name: bytes, descriptor: int) -> None:
+    """Refuse what is neither, or what lies on a procfs.
+
+    Raises:
+        NotARegularFileError: it is.
+    """
     kind = os.fstat(descriptor).st_mode
     is_plain = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
     # A procfs that was mounted after the thread was hardened would show the server.

@@ -8,6 +8,11 @@ whether a PAM session is needed; with it go descriptors (unix(7), SCM_RIGHTS):
    hold a whole environment, and a datagram may not;
 3. the process's stdin, stdout and stderr, and whatever else it is to inherit.
 
+An order that comes by way of a broker carries two more after the second: the *warrant*,
+a sealed document of the broker's own that says whom the process becomes, which the
+server's document then must not; and the *hold*, a socket of the broker's at whose end
+the tree ends, and whose other side ends with the keeper.
+
 JSON has no bytes: each byte stands as the character of its number (Latin-1).
 """
 
@@ -20,6 +25,7 @@ import os
 import socket
 import sys
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from stead.errors import InvalidRequestError
@@ -30,15 +36,28 @@ if sys.platform == "linux":  # nobody sends an order elsewhere
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAXIMUM_EXTRA: Final = 64
 """How many descriptors a process may inherit beside its stdio."""
 
-_FIXED: Final = 5  # the channel, the document, stdin, stdout, stderr
-_MAXIMUM_DESCRIPTORS: Final = _FIXED + MAXIMUM_EXTRA
-_PLAIN: Final = b"order"
-_WITH_SESSION: Final = b"order with a session"
+_STDIO: Final = 3
+_FIXED: Final = 2 + _STDIO  # the channel and the document before it
+_MAXIMUM_DESCRIPTORS: Final = _FIXED + 2 + MAXIMUM_EXTRA
+MAXIMUM_DOCUMENT: Final = 16 << 20
+"""How many bytes an order may have: an environment of the kernel's 6 MB, and JSON."""
+
+# Whether a session is needed, and whether a broker has added its warrant.
+_KINDS: Final[Mapping[bytes, tuple[bool, bool]]] = MappingProxyType(
+    {
+        b"order": (False, False),
+        b"order with a session": (True, False),
+        b"warranted order": (False, True),
+        b"warranted order with a session": (True, True),
+    }
+)
+_DATAGRAMS: Final = MappingProxyType({kind: text for text, kind in _KINDS.items()})
+_LONGEST_DATAGRAM: Final = max(len(text) for text in _KINDS)
 _PERMISSION_BITS: Final = 0o777
 
 
@@ -92,16 +111,34 @@ class Order:
         fields = {name: getattr(self, name) for name in _NAMES}
         return json.dumps(fields, default=_plain).encode()
 
+    def to_server_part(self) -> bytes:
+        """Return what a server says of it where a broker says the rest."""
+        names = [name for name in _NAMES if name not in _WARRANTED]
+        fields = {name: getattr(self, name) for name in names}
+        return json.dumps(fields, default=_plain).encode()
+
     @classmethod
-    def from_bytes(cls, document: bytes) -> Self:
+    def from_bytes(cls, document: bytes, warrant: bytes | None = None) -> Self:
         """Read a document; what it lacks, or holds beside, is an error.
 
+        Args:
+            document: as `to_bytes` wrote it; with a warrant, as `to_server_part` did.
+            warrant: as `Warrant.to_bytes` wrote it.
+
         Raises:
-            InvalidRequestError: it is none.
+            InvalidRequestError: it is none, or says what its warrant says.
         """
         try:
-            return cls(**_fields_of(json.loads(document)))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            fields = dict(json.loads(document))
+            if warrant is not None:
+                if not _WARRANTED.isdisjoint(fields):
+                    raise InvalidRequestError("the server says whom a process becomes")
+                fields |= json.loads(warrant)
+            return cls(**_fields_of(fields))
+        except (
+            *(AttributeError, KeyError, TypeError, ValueError),
+            *(OverflowError, RecursionError),
+        ) as error:
             raise InvalidRequestError("the order cannot be read") from error
 
     def _problems(self) -> Iterable[str]:
@@ -135,6 +172,24 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Warrant:
+    """What a broker says of a process, in the server's place.
+
+    Attributes:
+        identity: whom it becomes.
+        body: the function to be called; empty where the server names a program.
+    """
+
+    identity: PosixIdentity
+    body: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Return the document."""
+        fields = {"identity": self.identity, "body": self.body}
+        return json.dumps(fields, default=_plain).encode()
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
     """An order on its way, with the descriptors that go with it.
 
@@ -143,12 +198,16 @@ class Parcel:
         document: where the order lies.
         inherited: what becomes 0, 1, 2 and so on.
         needs_session: whether a PAM session is to be opened around the process.
+        warrant: where the broker's part lies; None if there is no broker.
+        hold: the keeper's side of what the broker ends the tree by; likewise.
     """
 
     channel: int
     document: int
     inherited: tuple[int, ...]
     needs_session: bool = False
+    warrant: int | None = None
+    hold: int | None = None
 
     def order(self) -> Order:
         """Read the order.
@@ -156,12 +215,25 @@ class Parcel:
         Raises:
             InvalidRequestError: there is none, or somebody may still change it.
         """
-        return Order.from_bytes(_read_sealed(self.document))
+        warrant = None if self.warrant is None else read_sealed(self.warrant)
+        return Order.from_bytes(read_sealed(self.document), warrant)
+
+    @property
+    def is_warranted(self) -> bool:
+        """Whether a broker says whom the process becomes."""
+        return self.warrant is not None
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return what travels, in its order."""
+        added = () if self.warrant is None else (self.warrant, self.hold or 0)
+        return (self.channel, self.document, *added, *self.inherited)
 
     def let_go(self) -> None:
-        """Close every descriptor but the channel."""
+        """Close every descriptor but the channel and the hold."""
         for descriptor in (self.document, *self.inherited):
             os.close(descriptor)
+        if self.warrant is not None:
+            os.close(self.warrant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +293,9 @@ def send(control: socket.socket, parcel: Parcel) -> None:
     Raises:
         OSError: it was not sent: BlockingIOError if too many are waiting.
     """
-    carried = array.array("i", [parcel.channel, parcel.document, *parcel.inherited])
+    carried = array.array("i", parcel.descriptors())
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, carried)]
-    datagram = _WITH_SESSION if parcel.needs_session else _PLAIN
+    datagram = _DATAGRAMS[parcel.needs_session, parcel.is_warranted]
     control.sendmsg([datagram], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
@@ -239,35 +311,61 @@ def receive(control: socket.socket) -> Parcel | None:
     """
     room = socket.CMSG_SPACE(_MAXIMUM_DESCRIPTORS * array.array("i").itemsize)
     datagram, rights, came, _ = control.recvmsg(
-        len(_WITH_SESSION), room, socket.MSG_CMSG_CLOEXEC
+        _LONGEST_DATAGRAM, room, socket.MSG_CMSG_CLOEXEC
     )
-    descriptors = array.array("i")
-    for _level, _kind, carried in rights:
-        descriptors.frombytes(carried[: len(carried) - len(carried) % 4])
+    descriptors = carried_by(rights)
     if not datagram and not descriptors:
         return None
     is_cut = came & (socket.MSG_CTRUNC | socket.MSG_TRUNC)
-    is_order = datagram in {_PLAIN, _WITH_SESSION} and not is_cut
-    if not is_order or len(descriptors) < _FIXED:
+    needs_session, is_warranted = _KINDS.get(datagram, (False, False))
+    fewest = _FIXED + 2 * is_warranted
+    is_filled = fewest <= len(descriptors) <= fewest + MAXIMUM_EXTRA
+    if is_cut or datagram not in _KINDS or not is_filled:
         for descriptor in descriptors:
             os.close(descriptor)
         raise InvalidRequestError("what came is no order")
+    channel, document, *rest = descriptors
+    warrant, hold = rest[:2] if is_warranted else (None, None)
     return Parcel(
-        descriptors[0],
-        descriptors[1],
-        tuple(descriptors[2:]),
-        needs_session=datagram == _WITH_SESSION,
+        channel,
+        document,
+        tuple(rest[2:] if is_warranted else rest),
+        needs_session=needs_session,
+        warrant=warrant,
+        hold=hold,
     )
 
 
-def _read_sealed(descriptor: int) -> bytes:
+def carried_by(rights: Iterable[tuple[int, int, bytes]]) -> list[int]:
+    """Return the descriptors that came with a message, each of them ours to close."""
+    descriptors = array.array("i")
+    for level, kind, carried in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(carried[: len(carried) - len(carried) % 4])
+    return list(descriptors)
+
+
+def require_sealed(descriptor: int, most: int = MAXIMUM_DOCUMENT) -> int:
+    """Return the size of a document that nobody can change any more.
+
+    Raises:
+        InvalidRequestError: it lies in no memory, is not sealed, or is too large.
+    """
     try:
         seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError as error:
         raise InvalidRequestError("the order lies in no memory") from error
     if seals != _seals():
         raise InvalidRequestError("the order is not sealed")
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    size = os.fstat(descriptor).st_size
+    if size > most:
+        raise InvalidRequestError(f"the order has more than {most} bytes")
+    return size
+
+
+def read_sealed(descriptor: int, most: int = MAXIMUM_DOCUMENT) -> bytes:
+    """Read a document; raises as `require_sealed`."""
+    return os.pread(descriptor, require_sealed(descriptor, most), 0)
 
 
 def _seals() -> int:
@@ -284,6 +382,7 @@ def _plain(value: bytes | PosixIdentity | Confinement) -> object:
 
 
 _NAMES: Final = tuple(each.name for each in dataclasses.fields(Order))
+_WARRANTED: Final = frozenset({"identity", "body"})
 
 
 def _fields_of(document: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 OLDEST_KERNEL: Final = (5, 10)
 
+_RESERVED: Final = "stead-guard"  # the account that keeps the id free for it
 _NAMED: Final = 3  # of the processes that run as the guard
 _SO_PEERPIDFD: Final = 77
 _SECCOMP_GET_ACTION_AVAIL: Final = 2
@@ -104,11 +105,17 @@ def machine_reasons(machine: str, release: str) -> Iterator[str]:
 def guard_reasons(guard: int, processes: Path = Path("/proc")) -> Iterator[str]:
     """Say who else uses the guard, and could signal the server through it.
 
+    An account `stead-guard` is no such use: it keeps the id from being given away.
+
     Args:
         guard: the uid and gid.
         processes: where procfs is mounted.
     """
-    if _exists(lambda: pwd.getpwuid(guard)) or _exists(lambda: grp.getgrgid(guard)):
+    accounts = (
+        _name(lambda: pwd.getpwuid(guard).pw_name),
+        _name(lambda: grp.getgrgid(guard).gr_name),
+    )
+    if any(name not in {None, _RESERVED} for name in accounts):
         yield f"an account or group has the guard's id {guard}: choose another guard"
     found = [
         status.parent.name
@@ -260,9 +267,8 @@ def _ids_of(status: Path) -> set[int]:
     return {int(number) for field in fields for number in field.split()}
 
 
-def _exists(look_up: Callable[[], object]) -> bool:
+def _name(look_up: Callable[[], str]) -> str | None:
     try:
-        look_up()
+        return look_up()
     except KeyError:
-        return False
-    return True
+        return None

@@ -88,7 +88,9 @@ def reap() -> tuple[dict[int, int], bool]:
         ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def kill_descendants(spared: AbstractSet[int] = frozenset()) -> int:
+def kill_descendants(
+    spared: AbstractSet[int] = frozenset(), *, above: int | None = None
+) -> int:
     """Kill every process below this one, in one round; then they are to be reaped.
 
     1. Stop whatever runs, again and again until nothing new is found: what is stopped
@@ -99,6 +101,8 @@ def kill_descendants(spared: AbstractSet[int] = frozenset()) -> int:
 
     Args:
         spared: children that are left alone, with everything below them.
+        above: below which process, of those below this one; this one itself if it is
+            not given.
 
     Returns:
         How many were found; those that have ended but were not reaped are among them.
@@ -106,14 +110,14 @@ def kill_descendants(spared: AbstractSet[int] = frozenset()) -> int:
     for _ in range(_ROUNDS_OF_STOPPING):
         running = [
             process
-            for process in _descendants(spared)
+            for process in _descendants(spared, above)
             if process.state not in _STOPPED_OR_DEAD
         ]
         if not running:
             break
         for process in running:
             _send(process, signal.SIGSTOP)
-    found = _descendants(spared)
+    found = _descendants(spared, above)
     for process in found:
         _send(process, signal.SIGKILL)
     return len(found)
@@ -129,12 +133,12 @@ class _Process:
     state: str
 
 
-def _descendants(spared: AbstractSet[int]) -> list[_Process]:
+def _descendants(spared: AbstractSet[int], above: int | None) -> list[_Process]:
     children: dict[int, list[_Process]] = defaultdict(list)
     for process in _processes():
         children[process.parent].append(process)
     found: list[_Process] = []
-    parents = [os.getpid()]
+    parents = [os.getpid() if above is None else above]
     while parents:
         for process in children.pop(parents.pop(), ()):
             if process.pid not in spared:

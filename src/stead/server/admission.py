@@ -34,6 +34,7 @@ from stead.errors import (
     PrivilegeNotHeldError,
     SteadError,
 )
+from stead.gates.ports import Ticket
 from stead.model import well_known
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.logon_record import LogonType, sub_status
@@ -46,6 +47,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
+from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
 from stead.server.logon_session import LogonSession
 
@@ -91,6 +93,8 @@ class Admission:
         make_client: makes what an admitted client is handed about as.
         logon: compares passwords; None where the library for that is missing.
         sleep: waits for some seconds before a failed logon is answered.
+        tickets: by what a broker knows clients; None without a broker.
+        shows_passwords: whether the broker is shown passwords that were right here.
     """
 
     guard: Guard
@@ -100,11 +104,24 @@ class Admission:
     make_client: MakeClient
     logon: Logon | None
     sleep: Callable[[float], None]
+    tickets: Tickets | None = None
+    shows_passwords: bool = False
 
     def admit_peer(
-        self, peer: PosixIdentity, *, quality: QualityOfService, arrival: Arrival
+        self,
+        peer: PosixIdentity,
+        *,
+        quality: QualityOfService,
+        arrival: Arrival,
+        ticket: Ticket | None = None,
     ) -> ClientContext:
         """Admit a local peer, whose ids the kernel vouches for.
+
+        Args:
+            peer: those.
+            quality: what it lets be done with its identity.
+            arrival: how it came.
+            ticket: by what a broker knows it; still the caller's to close.
 
         Raises:
             LogonFailureError: whatever the cause; the trail has it.
@@ -113,12 +130,18 @@ class Admission:
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
             identity = identify_peer(self.store, peer)
-            return self._admit(identity, quality, arrival)[1]
+            session, client = self._admit(identity, quality, arrival)
         except SteadError as error:
             number = self._refused(principal, arrival, error)
             failure = LogonFailureError()
             failure.record = number
             raise failure from error
+        self._bind(session, ticket)
+        return client
+
+    def _bind(self, session: Session, ticket: Ticket | None) -> None:
+        if self.tickets is not None:
+            self.tickets.bind(session.record.logon_id, ticket)
 
     def admit_asserted(
         self, name: str, *, level: ImpersonationLevel, arrival: Arrival
@@ -188,7 +211,16 @@ class Admission:
                 attempt = logon.attempt(name, secret, logon_type)
             except SteadError as error:
                 attempt = LogonAttempt(error)
-        return self._answer(attempt, principal, logon_type, arrival)
+            ticket = self._vouched(attempt, secret)
+        return self._answer(attempt, principal, logon_type, arrival, ticket)
+
+    def _vouched(
+        self, attempt: LogonAttempt[Identity], secret: Secret
+    ) -> Ticket | None:
+        """Show a password that was right here to the broker, if that is wanted."""
+        if self.tickets is None or not self.shows_passwords or attempt.error:
+            return None
+        return self.tickets.vouch(attempt.require().posix, secret)
 
     def _require_may_log_on(
         self, principal: Principal, logon_type: LogonType, arrival: Arrival
@@ -236,6 +268,7 @@ class Admission:
         principal: Principal,
         logon_type: LogonType,
         arrival: Arrival,
+        ticket: Ticket | None,
     ) -> LogonSession:
         """Take steps 4 and 5 of `log_on`."""
         error = attempt.error
@@ -247,6 +280,7 @@ class Admission:
                     arrival,
                     origin=self.guard.process_token.logon_id,
                 )
+                self._bind(session, ticket)
                 return LogonSession(
                     client,
                     session.record,
@@ -254,6 +288,8 @@ class Admission:
                 )
             except SteadError as refusal:
                 error = refusal.with_traceback(None)
+                if ticket is not None:
+                    ticket.close()
         failure = LogonFailureError()
         try:
             failure.record = self._refused(

@@ -23,6 +23,8 @@ from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import AccessToken
 from stead.monitor import context
 from stead.monitor.context import FrameKind
 from stead.monitor.guard import Guard
@@ -33,9 +35,10 @@ from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
 from stead.server.acting.acting import Acting
-from stead.server.acting.means import put_together
+from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
+from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
@@ -79,6 +82,7 @@ class House:
         handlers: where handlers run.
         reception: where gates bring who came.
         acting: starts programs, runs functions and opens files for clients.
+        tickets: by what a broker knows clients; None without a broker.
         stack: closes it all, last first.
     """
 
@@ -98,6 +102,7 @@ class House:
     handlers: Executor
     reception: Reception
     acting: Acting
+    tickets: Tickets | None
     stack: ExitStack
 
 
@@ -105,7 +110,7 @@ def compose(settings: Settings) -> House:
     """Open everything a server is made of; if a step fails, undo those before it.
 
     1. Learn what the machine offers, choose the enforcement, and find the modules that
-       workers need.
+       workers need. A broker that is named must answer.
     2. Open the store; one that others may write is refused.
     3. Start the ledger.
     4. Take a primary token, in a session of its own; the guard stands.
@@ -116,19 +121,25 @@ def compose(settings: Settings) -> House:
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
         InvalidRequestError: there is no such module.
+        LauncherUnavailableError: no broker answers where one is named.
         UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
         LedgerUnavailableError: the start could not be recorded.
     """
     require_name(settings.name)
     preload()  # a block can import nothing
     support = probe(settings.guard_uid)
-    enforcement = choose(settings.enforcement, support)
+    enforcement = choose(
+        settings.enforcement, support, has_broker=settings.broker is not None
+    )
     _require_modules(settings)
     with ExitStack() as undo:
         service = ServiceThread(settings.name)
         undo.callback(service.close)
+        way = None
+        if settings.broker is not None:
+            way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
-        ground = _ground(settings, enforcement, store, service, undo)
+        ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
@@ -180,6 +191,7 @@ class _Ground:
     guard: Guard
     threads: ThreadEnforcer
     logon: Logon | None
+    tickets: Tickets | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,6 +208,7 @@ def _ground(
     enforcement: Enforcement,
     store: Store,
     service: ServiceThread,
+    way: WayToBroker | None,
     undo: ExitStack,
 ) -> _Ground:
     """Take steps 3 and 4 of `compose`."""
@@ -215,7 +228,7 @@ def _ground(
         process_token=own.token,
         server=principal,
         sink=ledger,
-        enforcer=threads if is_kernel else TokenEnforcer(),
+        enforcer=threads if is_kernel and way is None else TokenEnforcer(),
         liveness=sessions,
         names=names,
         clock=time.time_ns,
@@ -224,8 +237,9 @@ def _ground(
     )
     subject = Subject(own.token, principal)
     logon = _logon(settings, store, service, undo)
+    tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
-        accounts, names, sessions, own, subject, genesis, guard, threads, logon
+        accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
     )
 
 
@@ -286,7 +300,7 @@ def _furnish(
 ) -> House:
     """Put what stands into a house, and hand over how it is closed."""
     guard, accounts, names = ground.guard, ground.accounts, ground.names
-    is_kernel = isinstance(work.executor, KernelExecutor)
+    is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
     admission = Admission(
         guard,
@@ -296,6 +310,8 @@ def _furnish(
         partial(ClientContext, guard=guard, acting=work.acting),
         ground.logon,
         time.sleep,
+        ground.tickets,
+        settings.broker_passwords,
     )
     dispatcher = Dispatcher(guard, Operations())
     return House(
@@ -330,6 +346,7 @@ def _furnish(
             guard.recorder,
         ),
         acting=work.acting,
+        tickets=ground.tickets,
         stack=undo.pop_all(),
     )
 
@@ -351,9 +368,14 @@ def _turns(settings: Settings) -> int:
 
 def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Acting:
     """Return what acts for clients: nothing does, where the kernel does not judge."""
-    identity, means = ground.threads.identity, None
+    means: Means | None = None
+    identity: Callable[[AccessToken], PosixIdentity] = ground.threads.identity
+    link = None
+    if ground.tickets is not None:
+        identity = BrokerIdentities(ground.threads, ground.tickets)
+        link = ground.tickets.link
     if enforcement is Enforcement.KERNEL:
-        means = put_together(settings, identity)
+        means = put_together(settings, identity, link)
     return Acting(ground.guard, ground.sessions, identity, means)
 
 
@@ -362,7 +384,7 @@ def _executor(
 ) -> KernelExecutor | PlainExecutor:
     make_context = partial(_nobody, guard)
     name = f"{settings.name}-kernel"
-    if enforcement is not Enforcement.KERNEL:
+    if enforcement is not Enforcement.KERNEL or settings.broker is not None:
         return PlainExecutor(
             settings.kernel_threads, name=name, make_context=make_context
         )
@@ -398,6 +420,8 @@ def _record_start(
         "enforcement": enforcement.value,
         "guard uid": str(settings.guard_uid),
         "privileges": " ".join(p.value for p in settings.privileges),
+        "broker": "" if settings.broker is None else str(settings.broker),
+        "blocks": "" if settings.broker is None else "judged by tokens only",
         "not enforced because": "; ".join(support.reasons),
     }
     shown = {name: text for name, text in detail.items() if text}

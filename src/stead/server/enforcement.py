@@ -28,20 +28,30 @@ class Enforcement(Enum):
     """
 
     KERNEL = "kernel"
-    """Linux judges hardened threads as the client; elsewhere raw acts are refused."""
+    """Linux judges as the client: hardened threads of a server that is root, and the
+    client's own processes. Elsewhere raw acts are refused; with a broker, and without
+    root, that is on every thread.
+    """
     TOKEN = "token"  # noqa: S105 - a mode's name
     """Nothing but tokens: every raw act inside a block is refused."""
 
 
-def choose(wanted: Enforcement | None, support: KernelSupport) -> Enforcement:
+def choose(
+    wanted: Enforcement | None, support: KernelSupport, *, has_broker: bool = False
+) -> Enforcement:
     """Return the enforcement to use; the best this machine has, if none is named.
+
+    Args:
+        wanted: what is asked for by name.
+        support: what the machine gives this process.
+        has_broker: whether a broker starts clients' processes for it.
 
     Raises:
         EnforcementUnavailableError: the kernel was asked for by name and cannot.
     """
     if wanted is not None and wanted is not Enforcement.KERNEL:
         return wanted
-    if support.is_available:
+    if support.is_available or has_broker:
         return Enforcement.KERNEL
     if wanted is Enforcement.KERNEL:
         raise EnforcementUnavailableError(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
 from stead.errors import InvalidRequestError, ServerClosedError
+from stead.gates.ports import Entrance
 from stead.model.access_mask import Rights
 from stead.model.decision import AccessDecision
 from stead.model.logon_record import LogonType
@@ -94,6 +95,16 @@ class ProtectedServer:
     def enforcement(self) -> Enforcement:
         """Who judges what a client does to the machine itself."""
         return self._house.enforcement
+
+    @property
+    def broker(self) -> str:
+        """The socket of the broker that starts clients' processes; empty if none does.
+
+        With one, `open`, `run` and `start` are judged by the kernel as the client, and
+        blocks of `impersonate` by tokens only, on every thread.
+        """
+        tickets = self._house.tickets
+        return "" if tickets is None else tickets.link.path
 
     @property
     def support(self) -> KernelSupport:
@@ -353,8 +364,8 @@ class ProtectedServer:
     def executor(self) -> Executor:
         """Return the threads on which the kernel judges a client's blocks.
 
-        Under `Enforcement.TOKEN` they are ordinary threads and raw acts inside blocks
-        are refused there as everywhere.
+        Under `Enforcement.TOKEN`, or with a broker, they are ordinary threads and raw
+        acts inside blocks are refused there as everywhere.
         """
         return self._open.executor
 
@@ -416,6 +427,26 @@ class ProtectedServer:
         await loop.run_in_executor(house.handlers, house.acting.open)
         await serve(gates, self.reception.admit, ready=ready)
 
+    def entrance(self, path: str | os.PathLike[str]) -> Entrance:
+        """Return where the broker accepts clients for a gate of this server's.
+
+            PipeGate(path, entrance=server.entrance(path))
+
+        Clients who come this way can be acted for on the machine: the broker has seen
+        for itself who they are.
+
+        Raises:
+            InvalidRequestError: this server has no broker, or its file names no such
+                gate.
+            LauncherUnavailableError: it does not answer.
+        """
+        tickets = self._open.tickets
+        if tickets is None:
+            raise InvalidRequestError(
+                "this server has no broker", advice="open it with `broker=`"
+            )
+        return tickets.link.entrance(path)
+
     # --- the end ----------------------------------------------------------------------
 
     def close(self) -> None:
@@ -435,6 +466,8 @@ class ProtectedServer:
         else:
             context.close_guard(self._house.guard)
             self._house.acting.close()
+            if self._house.tickets is not None:
+                self._house.tickets.link.close()
 
     def __enter__(self) -> Self:
         return self

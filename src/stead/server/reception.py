@@ -52,7 +52,11 @@ class Reception:
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
         door = partial(
-            self.admission.admit_peer, peer, quality=quality, arrival=arrival
+            self.admission.admit_peer,
+            peer,
+            quality=quality,
+            arrival=arrival,
+            ticket=evidence.ticket,
         )
         loop = asyncio.get_running_loop()
         client = await loop.run_in_executor(self.handlers, door)

@@ -34,6 +34,8 @@ class ServerOptions(TypedDict, total=False):
     processes_per_client: int
     lockout: LockoutPolicy
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
+    broker: str | os.PathLike[str] | None
+    broker_passwords: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Settings:
         lockout: when wrong passwords lock an account, and for how long.
         impersonation: who may be acted as, for what; rules, or a file of them
             (`stead.server.impersonation_rules`), which is read once.
+        broker: the socket of a broker, by which a server that is not root has files
+            opened, functions run and programs started as its clients; None for none.
+        broker_passwords: whether a password that was right here is shown to the broker,
+            too, where it must be that of the host's account: then things can be done as
+            the account on the machine.
     """
 
     name: str
@@ -72,13 +79,15 @@ class Settings:
     processes_per_client: int = PROCESSES_PER_CLIENT
     lockout: LockoutPolicy = field(default_factory=LockoutPolicy)
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
+    broker: str | os.PathLike[str] | None = None
+    broker_passwords: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
 
         Raises:
-            InvalidRequestError: no client could ever have a process; or one module's
-                name stands in place of several.
+            InvalidRequestError: no client could ever have a process; one module's
+                name stands in place of several; or a broker does not go with the rest.
         """
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")
@@ -86,4 +95,18 @@ class Settings:
             raise InvalidRequestError(
                 "the modules of workers are named one by one",
                 advice='write `worker_modules=("app.jobs",)`',
+            )
+        if self.broker is not None:
+            self._require_brokered()
+
+    def _require_brokered(self) -> None:
+        if self.enforcement is Enforcement.TOKEN:
+            raise InvalidRequestError(
+                "token enforcement needs no broker",
+                advice="leave out `broker`, or `enforcement`",
+            )
+        if self.worker_modules:
+            raise InvalidRequestError(
+                "a broker loads no module that a server names",
+                advice="name it among `worker_modules` of the broker's own file",
             )

@@ -27,7 +27,7 @@ from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import Role
 from stead.gates.pipe.shares import Share
 from stead.gates.pipe.turned_away import log_turned_away
-from stead.gates.ports import TurnedAway
+from stead.gates.ports import Entrance, TurnedAway
 
 
 class DdeGate:
@@ -42,6 +42,7 @@ class DdeGate:
         mode: int = 0o666,
         limits: DdeLimits | None = None,
         turned_away: TurnedAway = log_turned_away,
+        entrance: Entrance | None = None,
     ) -> None:
         """Describe the gate; nothing is opened before `start`.
 
@@ -53,12 +54,14 @@ class DdeGate:
             limits: what a client may cost.
             turned_away: told now and then how many clients were turned away; logs a
                 warning if nothing else is given.
+            entrance: who accepts clients there, if the server does not by itself;
+                `server.entrance(path)` gives the broker's. It has the mode then, too.
         """
         self.path = Path(path)
         self._host = host
         self._name = name
         self._limits = limits or DdeLimits()
-        self._door = Door(path, mode, self._limits.socket, turned_away)
+        self._door = Door(path, mode, self._limits.socket, turned_away, entrance)
 
     @property
     def clients(self) -> int:

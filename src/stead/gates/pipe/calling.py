@@ -26,8 +26,8 @@ from stead.gates.pipe.messages import (
     Welcome,
     level_name,
 )
-from stead.gates.pipe.peer import peer_credentials
 from stead.model.quality_of_service import QualityOfService
+from stead.privileged.peers import peer_credentials
 
 ServerUid: TypeAlias = int | Collection[int] | None
 

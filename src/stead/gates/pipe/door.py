@@ -16,19 +16,21 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from stead.errors import RemoteProtocolError, ServerClosedError
-from stead.gates.pipe.binding import Binding, bind
+from stead.errors import RemoteProtocolError, ServerClosedError, SteadError
 from stead.gates.pipe.limits import PipeLimits
-from stead.gates.pipe.peer import PeerEvidence, peer_credentials, peer_evidence
+from stead.gates.pipe.peer import PeerEvidence, peer_evidence
 from stead.gates.pipe.places import Occupant, Places
 from stead.gates.pipe.shares import Share, Shares
 from stead.gates.pipe.turned_away import Tally
-from stead.gates.ports import TurnedAway
+from stead.gates.ports import Entrance, Ticket, TurnedAway
+from stead.privileged.binding import Binding, bind
+from stead.privileged.peers import peer_credentials
 
 logger = logging.getLogger(__name__)
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REST_SECONDS: Final = 0.2
+_SECONDS_TO_REOPEN: Final = 1.0
 
 
 class Visit(Occupant, Protocol):
@@ -54,6 +56,36 @@ Receive = Callable[[socket.socket, PeerEvidence, Share], Received]
 """Makes of an accepted client its visit."""
 
 
+class Own:
+    """The ordinary entrance: the server takes the path and accepts by itself."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """Describe it; nothing is opened."""
+        self._path = path
+        self._mode = mode
+        self._binding: Binding | None = None
+
+    def open(self) -> None:
+        """Take the path; raises as `bind` does."""
+        self._binding = bind(self._path, self._mode)
+
+    def fileno(self) -> int:
+        """Return the listening socket's descriptor."""
+        return -1 if self._binding is None else self._binding.listener.fileno()
+
+    def accept(self) -> tuple[socket.socket, None]:
+        """Accept a client."""
+        if self._binding is None:
+            raise BlockingIOError
+        return self._binding.listener.accept()[0], None
+
+    def close(self) -> None:
+        """Give the path back."""
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.release()
+
+
 class Door:
     """A bound local socket and the clients that came through it.
 
@@ -67,6 +99,7 @@ class Door:
         mode: int,
         limits: PipeLimits,
         turned_away: TurnedAway,
+        entrance: Entrance | None = None,
     ) -> None:
         """Describe the door; nothing is opened before `open`.
 
@@ -75,11 +108,12 @@ class Door:
             mode: who may connect, as permission bits of the socket.
             limits: what a client may cost.
             turned_away: told now and then how many clients were turned away.
+            entrance: who accepts clients there; the server itself if it is not given.
         """
-        self._path = Path(path)
-        self._mode = mode
         self._limits = limits
-        self._binding: Binding | None = None
+        self._entrance = entrance or Own(Path(path), mode)
+        self._watched: int | None = None
+        self._is_open = False
         self._receive: Receive | None = None
         self._goodbye = b""
         self._pause: asyncio.TimerHandle | None = None
@@ -101,11 +135,12 @@ class Door:
             UnsafePipeError: somebody else could put himself in our place there.
             PipeBusyError: another server answers there.
         """
-        if self._binding is not None:
+        if self._is_open:
             raise ServerClosedError("the gate is open already")
-        self._binding = bind(self._path, self._mode)
+        self._entrance.open()
+        self._is_open = True
         self._receive, self._goodbye = receive, goodbye
-        self._listen(self._binding.listener)
+        self._listen()
 
     async def close(self, grace: float) -> None:
         """Give the path back, let what runs finish, and say goodbye.
@@ -114,9 +149,9 @@ class Door:
             grace: seconds after which requests that still run are cancelled; those
                 that outlive even that for as long again are left behind, and logged.
         """
-        if self._binding is None:
+        if not self._is_open:
             return
-        self._give_back(self._binding)
+        self._give_back()
         try:
             await self._end_visits(grace)
         finally:
@@ -138,55 +173,104 @@ class Door:
             await asyncio.wait(self.visits, timeout=seconds)
         return not self.visits
 
-    def _give_back(self, binding: Binding) -> None:
+    def _give_back(self) -> None:
+        self._is_open = False
+        self._look_away()
+        self._entrance.close()
+
+    def _listen(self) -> None:
+        self._pause = None
+        self._watched = self._entrance.fileno()
+        asyncio.get_running_loop().add_reader(self._watched, self._accept)
+
+    def _look_away(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
-        asyncio.get_running_loop().remove_reader(binding.listener)
-        binding.release()
-        self._binding = self._pause = None
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+        self._watched = self._pause = None
 
-    def _listen(self, listener: socket.socket) -> None:
-        self._pause = None
-        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        """Accept one client: the listening socket is readable."""
+    def _accept(self) -> None:
+        """Take in one client: the entrance's descriptor is readable."""
         try:
-            client, _ = listener.accept()
+            client, ticket = self._entrance.accept()
+        except EOFError:
+            logger.warning("whoever accepts clients for this gate is gone")
+            self._look_away()
+            self._entrance.close()
+            self._reopen_later()
+            return
+        except OSError as error:
+            self._bear(error)
+            return
+        try:
             client.settimeout(0.0)
-            try:
-                self._take_in(client)
-            except BaseException:
-                client.close()
-                raise
+            self._take_in(client, ticket)
         except RemoteProtocolError as error:
             logger.debug("a client is turned away: %s", error)
+            self._drop(client, ticket)
         except OSError as error:
-            logger.debug("no client was accepted: %s", error)
-            if error.errno in _EXHAUSTED:
-                self._rest(listener)
+            self._drop(client, ticket)
+            self._bear(error)
+        except BaseException:
+            self._drop(client, ticket)
+            raise
 
-    def _rest(self, listener: socket.socket) -> None:
+    def _bear(self, error: OSError) -> None:
+        logger.debug("no client was accepted: %s", error)
+        if error.errno in _EXHAUSTED:
+            self._rest()
+
+    def _rest(self) -> None:
         """Stop accepting for a moment.
 
-        Without a descriptor to accept with, the listening socket stays readable, and
-        the loop would do nothing but look at it.
+        Without a descriptor to accept with, the entrance stays readable, and the loop
+        would do nothing but look at it.
         """
         logger.warning("the process is out of descriptors or memory for clients")
+        self._look_away()
         loop = asyncio.get_running_loop()
-        loop.remove_reader(listener)
-        self._pause = loop.call_later(_REST_SECONDS, self._listen, listener)
+        self._pause = loop.call_later(_REST_SECONDS, self._listen)
 
-    def _take_in(self, client: socket.socket) -> None:
+    def _reopen_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._pause = loop.call_later(_SECONDS_TO_REOPEN, self._reopen)
+
+    def _reopen(self) -> None:
+        """Open the entrance again, on a thread that may wait for it."""
+        self._pause = None
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, self._entrance.open)
+        opening.add_done_callback(self._reopened)
+
+    def _reopened(self, opening: asyncio.Future[None]) -> None:
+        error = None if opening.cancelled() else opening.exception()
+        if not self._is_open:
+            self._entrance.close()
+        elif isinstance(error, OSError | SteadError):
+            logger.debug("the gate cannot be opened again yet: %s", error)
+            self._reopen_later()
+        elif error is not None:
+            logger.error("the gate cannot be opened again", exc_info=error)
+        else:
+            self._listen()
+
+    @staticmethod
+    def _drop(client: socket.socket, ticket: Ticket | None) -> None:
+        client.close()
+        if ticket is not None:
+            ticket.close()
+
+    def _take_in(self, client: socket.socket, ticket: Ticket | None) -> None:
         """Start to serve a client, or turn it away if there are too many."""
         pid, uid, _ = peer_credentials(client)
         if self._receive is None or not self._places.has_room(uid):
             self._tally.add(f"uid {uid} pid {pid}: too many connections")
-            with client:
-                client.send(self._goodbye)  # a fresh socket's buffer holds it
+            client.send(self._goodbye)  # a fresh socket's buffer holds it
+            self._drop(client, ticket)
             return
         visit, serving = self._receive(
-            client, peer_evidence(client), self._shares.of(uid)
+            client, peer_evidence(client, ticket), self._shares.of(uid)
         )
         # An empty context: whoever opened the gate lends its clients no identity.
         task = asyncio.create_task(serving, context=Context())

@@ -23,7 +23,7 @@ from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import PipeProtocol, Role
 from stead.gates.pipe.shares import Share
 from stead.gates.pipe.turned_away import log_turned_away
-from stead.gates.ports import Admit, TurnedAway
+from stead.gates.ports import Admit, Entrance, TurnedAway
 
 
 class PipeGate:
@@ -37,6 +37,7 @@ class PipeGate:
         mode: int = 0o666,
         limits: PipeLimits | None = None,
         turned_away: TurnedAway = log_turned_away,
+        entrance: Entrance | None = None,
     ) -> None:
         """Describe the gate; nothing is opened before `start`.
 
@@ -47,11 +48,13 @@ class PipeGate:
             limits: what a client may cost.
             turned_away: told now and then how many clients were turned away; logs a
                 warning if nothing else is given.
+            entrance: who accepts clients there, if the server does not by itself;
+                `server.entrance(path)` gives the broker's. It has the mode then, too.
         """
         self.path = Path(path)
         self._name = name
         self._limits = limits or PipeLimits()
-        self._door = Door(path, mode, self._limits, turned_away)
+        self._door = Door(path, mode, self._limits, turned_away, entrance)
 
     @property
     def clients(self) -> int:

@@ -14,7 +14,9 @@ from typing import Final
 
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
-from stead.privileged.launching import Launcher
+from stead.privileged.broker_link import BrokerLink
+from stead.privileged.brokered_launching import BrokeredLauncher
+from stead.privileged.launching import Launcher, Starter
 from stead.privileged.watch import Watch
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import environment_of
@@ -43,8 +45,8 @@ class Means:
     """
 
     watch: Watch
-    programs: Launcher
-    functions: Launcher
+    programs: Starter
+    functions: Starter
     workers: Workers
     worker_limits: WorkerLimits
     deadlines: Deadlines
@@ -80,6 +82,7 @@ class Means:
 def put_together(
     settings: Settings,
     identity: Callable[[AccessToken], PosixIdentity],
+    link: BrokerLink | None = None,
 ) -> Means:
     """Start the threads; if one cannot be started, end the others.
 
@@ -87,6 +90,7 @@ def put_together(
         settings: the server's.
         identity: says what the kernel calls a token's client, or why it is not asked as
             this client.
+        link: the way to a broker, where processes are started by one.
     """
     name = settings.name
     with ExitStack() as undo:
@@ -96,9 +100,8 @@ def put_together(
         undo.callback(deadlines.close)
         errands = Errands(f"{name}-errand")
         undo.callback(errands.close)
-        functions = _launcher(
-            "workers", watch, settings, (WORKER, *settings.worker_modules)
-        )
+        preload = (WORKER, *settings.worker_modules)
+        functions = _launcher("workers", watch, settings, preload, link)
         workers = Workers(
             functions,
             watch,
@@ -109,7 +112,7 @@ def put_together(
         undo.pop_all()
     return Means(
         watch=watch,
-        programs=_launcher("programs", watch, settings, ()),
+        programs=_launcher("programs", watch, settings, (), link),
         functions=functions,
         workers=workers,
         worker_limits=settings.worker_limits,
@@ -120,9 +123,15 @@ def put_together(
 
 
 def _launcher(
-    name: str, watch: Watch, settings: Settings, preload: tuple[str, ...]
-) -> Launcher:
+    name: str,
+    watch: Watch,
+    settings: Settings,
+    preload: tuple[str, ...],
+    link: BrokerLink | None,
+) -> Starter:
     """Return a launcher that is not started."""
+    if link is not None:
+        return BrokeredLauncher(name, watch, link)
     return Launcher(
         name,
         watch,

@@ -1,7 +1,7 @@
 """The ends of pipes and terminals between the server and a client's process.
 
-The client owns its ends: what opens `/dev/stdout`, or the terminal by name, must be let
-in. The server's ends are inherited by nobody.
+The client owns its ends, where the server is root: what opens `/dev/stdout`, or the
+terminal by name, must be let in. The server's ends are inherited by nobody.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def _terminal(owner: PosixIdentity, undo: ExitStack) -> Ends:
     master, slave = os.openpty()
     undo.callback(os.close, master)
     undo.callback(os.close, slave)
-    os.fchown(slave, owner.uid, owner.gid)
     os.fchmod(slave, _TERMINAL_MODE)
+    _give(slave, owner)
     return Ends((slave, slave, slave), frozenset(), terminal=master)
 
 
@@ -126,8 +126,21 @@ def _pipe(owner: PosixIdentity, undo: ExitStack) -> tuple[int, int]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
     undo.callback(os.close, reading)
     undo.callback(os.close, writing)
-    os.fchown(reading, owner.uid, owner.gid)  # both ends are one file
+    _give(reading, owner)  # both ends are one file
     return reading, writing
+
+
+def _give(descriptor: int, owner: PosixIdentity) -> None:
+    """Make the client its owner, if this server may.
+
+    One without root may not, and no broker does it for it: it would give away whatever
+    else a server can open. The process has it all the same, but not by its name.
+    """
+    try:
+        os.fchown(descriptor, owner.uid, owner.gid)
+    except PermissionError:
+        if os.geteuid() == 0:
+            raise
 
 
 def _descriptor(stream: Stream) -> int:

@@ -27,7 +27,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.process_acts import Deed
 from stead.privileged.confinement import Confinement
-from stead.privileged.launching import Launcher
+from stead.privileged.launching import Starter
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import household_of
 from stead.server.acting.means import Means
@@ -217,7 +217,7 @@ class Starts:
 
 
 def _ordered(
-    launcher: Launcher,
+    launcher: Starter,
     plan: Plan,
     identity: PosixIdentity,
     confinement: Confinement | None,

@@ -190,7 +190,11 @@ class DdeDesk:
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
         admit = partial(
-            reception.admission.admit_peer, peer, quality=qos, arrival=arrival
+            reception.admission.admit_peer,
+            peer,
+            quality=qos,
+            arrival=arrival,
+            ticket=evidence.ticket,
         )
         begin = partial(self._begin, admit, qos, service, topic)
         begun = loop.run_in_executor(reception.handlers, begin)

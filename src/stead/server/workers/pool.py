@@ -26,7 +26,7 @@ from stead.errors import (
     WorkerLostError,
 )
 from stead.model.luid import Luid
-from stead.privileged.launching import Launcher
+from stead.privileged.launching import Starter
 from stead.privileged.orders import Order
 from stead.privileged.syscalls import words_of
 from stead.privileged.watch import Watch
@@ -49,7 +49,7 @@ _SECONDS_TO_CLOSE: Final = 10.0
 class WorkerPool:
     """All workers of one server, and the threads that look after them."""
 
-    def __init__(self, launcher: Launcher, watch: Watch, limits: WorkerLimits) -> None:
+    def __init__(self, launcher: Starter, watch: Watch, limits: WorkerLimits) -> None:
         """Prepare; nothing is started but the housekeeper's thread.
 
         Args:

@@ -21,7 +21,7 @@ from stead.errors import NotPlainDataError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
-from stead.privileged.launching import Launcher
+from stead.privileged.launching import Starter
 from stead.privileged.opening import openable
 from stead.privileged.watch import Watch
 from stead.server.workers.answers import Reply, function_outcome, opened_file
@@ -47,7 +47,7 @@ class Workers:
 
     def __init__(
         self,
-        launcher: Launcher,
+        launcher: Starter,
         watch: Watch,
         *,
         identity: Callable[[AccessToken], PosixIdentity],

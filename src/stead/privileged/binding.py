@@ -48,12 +48,15 @@ class Binding:
         _unlock(self.path, self._lock)
 
 
-def bind(path: Path, mode: int) -> Binding:
+def bind(
+    path: Path, mode: int, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> Binding:
     """Take a name and listen there.
 
     Args:
         path: where; absolute.
         mode: who may connect, as permission bits of the socket.
+        kind: of the socket.
 
     Raises:
         InvalidNameError: the path is relative, too long, or holds a NUL.
@@ -64,8 +67,8 @@ def bind(path: Path, mode: int) -> Binding:
     place = _checked_place(path)
     lock = _lock(place)
     try:
-        _refuse_occupied(place)
-        listener = _listen(place, mode)
+        _refuse_occupied(place, kind)
+        listener = _listen(place, mode, kind)
     except BaseException:
         _unlock(place, lock)
         raise
@@ -171,7 +174,7 @@ def _unlock(place: Path, lock: int) -> None:
     os.close(lock)
 
 
-def _refuse_occupied(place: Path) -> None:
+def _refuse_occupied(place: Path, kind: socket.SocketKind) -> None:
     """Let a name pass that is free, or held by a dead server of ours."""
     try:
         status = place.lstat()
@@ -182,7 +185,7 @@ def _refuse_occupied(place: Path) -> None:
             f"`{place}` is taken by something that is not ours",
             advice="find out who made it before you remove it",
         )
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(0.0)
         answer = probe.connect_ex(os.fspath(place))
     if answer not in {errno.ECONNREFUSED, errno.ENOENT}:
@@ -192,10 +195,10 @@ def _refuse_occupied(place: Path) -> None:
         )
 
 
-def _listen(place: Path, mode: int) -> socket.socket:
+def _listen(place: Path, mode: int, kind: socket.SocketKind) -> socket.socket:
     """Make the socket beside its place and move it there."""
     beside = place.with_name(_name_beside())
-    listener = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         listener.settimeout(0.0)
         listener.bind(os.fspath(beside))

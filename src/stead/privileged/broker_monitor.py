@@ -1,0 +1,340 @@
+"""What the broker is to one server: a table of requests, and a table of its clients.
+
+Each server's connection has a monitor, a root process of its own that the broker forked
+for it: what one server does to its monitor, it does to itself. Read `RULES` first: it
+says what may be asked, in which phase, with what, and who answers. Whatever else comes
+ends the connection, and with it all that was started by it.
+
+The monitor believes what the kernel tells it of clients whom it accepted itself, and
+what a verifier of passwords says that it started. It never reads what a server says of
+a process: the order goes on, with a warrant, to a launcher, and is read by a child that
+is about to become the client.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import select
+import socket
+import time
+from contextlib import suppress
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from stead.errors import (
+    ImpersonationRefusedError,
+    InvalidRequestError,
+    QuotaExceededError,
+    RemoteProtocolError,
+    SteadError,
+)
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged import broker_opening, orders
+from stead.privileged.broker_clients import Client, ClientTable
+from stead.privileged.broker_entrances import Entrances
+from stead.privileged.broker_passwords import Attempts
+from stead.privileged.broker_poll import Poll, Turn
+from stead.privileged.broker_processes import Processes
+from stead.privileged.broker_rules import Phase, Rule
+from stead.privileged.broker_wire import (
+    LONGEST_DOCUMENT,
+    VERSION,
+    WORKER_MODULE,
+    WORKERS,
+    Request,
+    next_request,
+    require_channel,
+    say,
+)
+from stead.privileged.orders import MAXIMUM_EXTRA, Order, Parcel
+from stead.privileged.system_uids import refuse_system_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stead.privileged.broker_inheritance import Inheritance
+
+_log: Final = logging.getLogger("stead.broker")
+
+_PULSE: Final = 2.0  # seconds at most between two beats
+
+
+class Monitor:
+    """One server's monitor."""
+
+    def __init__(self, given: Inheritance) -> None:
+        """Begin, without having heard anything."""
+        self._given = given
+        self._limits = given.config.limits
+        self._phase = Phase.NEW
+        self._poll = Poll()
+        self._clients = ClientTable(self._limits)
+        self._processes = Processes(given, self._poll, self._clients, self._end)
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._is_over = False
+        self._entrances = Entrances(given, self._poll, self._clients, self._come_by)
+        self._attempts = Attempts(given, self._poll, self._come_by_password)
+
+    def run(self) -> None:
+        """Serve until the server or the broker is gone, or the server blunders."""
+        self._given.control.setblocking(False)  # noqa: FBT003  # the library's signature
+        control = self._given.control.fileno()
+        self._poll.on(control, select.POLLIN, Turn.SERVER, self._hear)
+        self._poll.on(self._given.broker, 0, Turn.ENDINGS, self._end)
+        try:
+            while not self._is_over:
+                self._given.beat()
+                self._entrances.look()
+                self._poll.wait(self._pause())
+                self._end_what_is_due()
+        except (RemoteProtocolError, InvalidRequestError) as error:
+            _log.error("service `%s` is cut off: %s", self._given.service.name, error)
+        finally:
+            self._close()
+
+    # --- requests -------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """Take one request; raises `RemoteProtocolError` for what is none."""
+        try:
+            request = next_request(self._given.control)
+        except BlockingIOError:
+            return
+        if request is None:
+            self._end()
+            return
+        try:
+            rule = RULES.get(request.name)
+            if rule is None:
+                raise RemoteProtocolError("nothing like that can be asked")
+            rule.require(request, self._phase, self._given.service.may)
+            rule.handle(self, request)
+        finally:
+            request.close()
+
+    def greet(self, request: Request) -> None:
+        """Answer the hello, and start the launchers that the service needs."""
+        if request.fields["version"] != VERSION:
+            raise RemoteProtocolError("the server speaks another version")
+        self._phase = Phase.GREETED
+        service = self._given.service
+        if not service.may.isdisjoint({"start", "open"}):
+            self._processes.launch("programs", (broker_opening.__name__,))
+        if "worker" in service.may:
+            modules = (WORKER_MODULE, *self._given.config.worker_modules)
+            self._processes.launch("workers", modules)
+        hello = {
+            "version": VERSION,
+            "service": service.name,
+            "gates": service.gates,
+            "may": sorted(service.may),
+        }
+        _raise_own_limit()  # after them: clients' processes have the machine's
+        say(self._given.control, hello)
+
+    def listen(self, request: Request) -> None:
+        """Have a gate's clients come to the channel that is given."""
+        self._require_channel(request.descriptors[0])
+        self._entrances.open(request.fields["gate"], request.descriptors[0])
+
+    def start(self, request: Request) -> None:
+        """Start a program as a client."""
+        channel, document, *inherited = request.descriptors
+        orders.require_sealed(document)
+        self._processes.order(
+            "programs",
+            self._named(request, channel),
+            Parcel(channel, document, tuple(inherited), request.fields["session"]),
+        )
+
+    def work(self, request: Request) -> None:
+        """Start a worker as a client."""
+        body = WORKERS.get(request.fields["kind"])
+        if body is None:
+            raise RemoteProtocolError("there is no such worker")
+        channel, document, *inherited = request.descriptors
+        orders.require_sealed(document)
+        self._processes.order(
+            "workers",
+            self._named(request, channel),
+            Parcel(channel, document, tuple(inherited)),
+            body,
+        )
+
+    def open(self, request: Request) -> None:
+        """Have a process of a client's open a file beneath a configured folder."""
+        channel, document, answer = request.descriptors
+        orders.require_sealed(document, LONGEST_DOCUMENT)
+        client = self._named(request, channel)
+        roots = broker_opening.roots_document(self._given.service.open_roots)
+        stdio = (self._null,) * 3
+        with orders.sealed(_OPENER) as order, orders.sealed(roots) as folders:
+            inherited = (*stdio, answer, document, folders.fileno())
+            self._processes.order(
+                "programs",
+                client,
+                Parcel(channel, order.fileno(), inherited),
+                broker_opening.BODY,
+                seconds=self._limits.open_seconds,
+            )
+
+    def log_on(self, request: Request) -> None:
+        """Have a password looked at; the answer comes by the channel, in its time."""
+        channel, document, secret = request.descriptors
+        self._require_channel(channel)
+        for each in (document, secret):
+            orders.require_sealed(each, LONGEST_DOCUMENT)
+        self._attempts.begin(channel, document, secret)
+
+    def renew(self, request: Request) -> None:
+        """Let a client that came by a password stay for another lease."""
+        client = self._clients.find(request.fields["client"])
+        if client is not None:
+            if client.lease_ends is None:
+                raise RemoteProtocolError("a connected client has no lease")
+            client.lease_ends = time.monotonic() + self._limits.lease_seconds
+
+    def log_off(self, request: Request) -> None:
+        """Let nothing more be done as a client."""
+        client = self._clients.find(request.fields["client"])
+        if client is not None:
+            self._leave(client)
+
+    def _named(self, request: Request, channel: int) -> Client | None:
+        """Return the client of a request that has a channel to answer on."""
+        self._require_channel(channel)
+        return self._clients.find(request.fields["client"])
+
+    def _require_channel(self, descriptor: int) -> None:
+        require_channel(descriptor, self._given.service.uid)
+
+    # --- clients --------------------------------------------------------------------
+
+    def _come_by(self, identity: PosixIdentity, connection: socket.socket) -> Client:
+        """Take in whom the kernel vouches for, on a socket that was accepted here.
+
+        Raises:
+            ImpersonationRefusedError: nothing may be done as them.
+            QuotaExceededError: there are too many.
+        """
+        self._require_person(identity)
+        if not self._clients.has_room(identity.uid):
+            raise QuotaExceededError(f"uid {identity.uid} has too many connections")
+        client = self._clients.add(identity, connection=connection)
+        self._poll.on(connection.fileno(), 0, Turn.ENDINGS, lambda: self._leave(client))
+        return client
+
+    def _come_by_password(self, identity: PosixIdentity) -> Client:
+        """Take in whom a verifier vouches for; raises as `_come_by`."""
+        self._require_person(identity)
+        if not self._clients.has_room(identity.uid):
+            raise QuotaExceededError(f"uid {identity.uid} is here too often")
+        ends = time.monotonic() + self._limits.lease_seconds
+        return self._clients.add(identity, lease_ends=ends)
+
+    def _require_person(self, identity: PosixIdentity) -> None:
+        config = self._given.config
+        allowed = config.allowed_system_uids
+        refuse_system_uid(identity, guard=config.guard_uid, allowed=allowed)
+        if identity.uid in config.services and identity.uid not in allowed:
+            raise ImpersonationRefusedError(
+                f"uid {identity.uid} is a service's, and is nobody's client"
+            )
+
+    def _leave(self, client: Client) -> None:
+        """Let nothing more be done as a client, and end all that is."""
+        self._clients.remove(client)
+        if client.socket is not None:
+            self._poll.off(client.socket.fileno())
+            client.socket.close()
+        for held in client.holds:
+            self._processes.let_go(held)
+
+    # --- time -----------------------------------------------------------------------
+
+    def _moments(self) -> Iterator[float]:
+        for client in self._clients:
+            if client.lease_ends is not None:
+                yield client.lease_ends
+        yield from self._processes.moments()
+        yield from self._attempts.moments()
+
+    def _pause(self) -> float:
+        """Return how long nothing is due; no longer than the pulse allows."""
+        now = time.monotonic()
+        return min((_PULSE, *(moment - now for moment in self._moments())))
+
+    def _end_what_is_due(self) -> None:
+        now = time.monotonic()
+        for client in self._clients:
+            if client.lease_ends is not None and client.lease_ends <= now:
+                self._leave(client)
+        self._processes.end_what_is_due(now)
+        self._attempts.answer_what_is_due(now)
+
+    # --- the end --------------------------------------------------------------------
+
+    def _end(self) -> None:
+        self._is_over = True
+
+    def _close(self) -> None:
+        """End everything, and wait for it, but not for ever.
+
+        1. Hear the server no more, and cut its clients off: it may be anybody's by now.
+        2. Tell the launchers to end; each ends every tree before itself.
+        """
+        self._given.control.close()
+        self._attempts.close()
+        self._entrances.close()
+        for client in self._clients:
+            if client.socket is not None:
+                with suppress(OSError):  # it is gone already
+                    client.socket.shutdown(socket.SHUT_RDWR)
+            self._leave(client)
+        self._processes.close()
+
+
+def _raise_own_limit() -> None:
+    """Let this process have as many descriptors as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+_INDEX: Final[Mapping[str, type]] = MappingProxyType({"client": int})
+_NOTHING: Final[Mapping[str, type]] = MappingProxyType({})
+
+_OPENER: Final = Order(
+    PosixIdentity(1, 1), body=broker_opening.BODY, no_new_privileges=True
+).to_server_part()
+
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "hello": Rule(Phase.NEW, {"version": int}, 0, 0, "", Monitor.greet),
+        "listen": Rule(Phase.GREETED, {"gate": int}, 1, 1, "", Monitor.listen),
+        "start": Rule(
+            Phase.GREETED, {**_INDEX, "session": bool}, 5, 5 + MAXIMUM_EXTRA, "start",
+            Monitor.start,
+        ),
+        "worker": Rule(
+            Phase.GREETED, {**_INDEX, "kind": str}, 6, 6, "worker", Monitor.work
+        ),
+        "open": Rule(Phase.GREETED, _INDEX, 3, 3, "open", Monitor.open),
+        "log_on": Rule(Phase.GREETED, _NOTHING, 3, 3, "log_on", Monitor.log_on),
+        "renew": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.renew),
+        "log_off": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.log_off),
+    }
+)  # fmt: skip
+"""Everything that can be asked: when, with what, and who does it."""
+
+
+def serve(given: Inheritance) -> None:
+    """Be the monitor of one connection, to its end."""
+    name = given.service.name
+    _log.info("service `%s` has connected", name)
+    try:
+        Monitor(given).run()
+    except SteadError as error:
+        _log.error("the monitor of `%s` fails: %s", name, error)
+    _log.info("service `%s` is gone", name)

@@ -1,0 +1,151 @@
+"""Open one file for a server, in a process that is the client and nothing else.
+
+    answer, the server's document, the broker's folders: descriptors 3, 4 and 5
+
+The path must lie beneath a folder that the broker's configuration names. The kernel
+walks from that folder and never leaves it (openat2(2), RESOLVE_BENEATH), whatever links
+the client puts there meanwhile, and follows no magic link. It judges as the client. A
+FIFO, socket or device is not touched; what was opened is looked at again.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from stead.errors import InvalidRequestError, KernelRefusedError, NotARegularFileError
+from stead.privileged import orders
+from stead.privileged.opening import (
+    openable,
+    openat2,
+    require_file_or_directory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BODY: Final = "stead.privileged.broker_opening:open_beneath"
+"""How this is named in a warrant."""
+
+_RESOLVE: Final = 0x02 | 0x08  # RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH
+_LONGEST: Final = 64 * 1024
+
+
+def request_document(path: str, flags: int, mode: int) -> bytes:
+    """Return what a server says of the file.
+
+    Raises:
+        InvalidNameError, InvalidRequestError: as `openable` raises.
+    """
+    name = openable(path, flags, mode=mode).decode("latin-1")
+    return json.dumps({"path": name, "flags": flags, "mode": mode}).encode()
+
+
+def roots_document(roots: Sequence[str]) -> bytes:
+    """Return what the broker says of its folders."""
+    return json.dumps([os.fsencode(root).decode("latin-1") for root in roots]).encode()
+
+
+def open_beneath(answer: int) -> int:
+    """Open what is asked and send it, or why not; return the exit status.
+
+    Args:
+        answer: a socket; the documents are the two descriptors behind it.
+    """
+    with socket.socket(fileno=answer) as channel:
+        try:
+            opened = _opened(answer + 1, answer + 2)
+        except KernelRefusedError as error:
+            _send(channel, {"errno": error.errno})
+            return 0
+        except NotARegularFileError:
+            _send(channel, {"refused": "kind"})
+            return 0
+        except (InvalidRequestError, ValueError, KeyError, TypeError):
+            _send(channel, {"refused": "path"})
+            return 0
+        _send(channel, {"opened": True}, [opened])
+        os.close(opened)
+    return 0
+
+
+def _opened(document: int, folders: int) -> int:
+    asked = json.loads(orders.read_sealed(document, _LONGEST))
+    roots = json.loads(orders.read_sealed(folders, _LONGEST))
+    path, flags, mode = asked["path"].encode("latin-1"), asked["flags"], asked["mode"]
+    openable(path, flags, mode=mode)
+    root, rest = _place(path, [each.encode("latin-1") for each in roots])
+    try:
+        return _open(root, rest, flags, mode)
+    except NotARegularFileError:
+        raise  # it is an OSError, too
+    except OSError as error:
+        raise KernelRefusedError(
+            "the kernel refused it", errno=error.errno or 0, object_name=""
+        ) from error
+
+
+def _place(path: bytes, roots: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the folder beneath which a path lies, the nearest, and the rest of it.
+
+    Raises:
+        InvalidRequestError: it lies beneath none.
+    """
+    fitting = [root.rstrip(b"/") for root in roots]
+    fitting = [root for root in fitting if path.startswith(root + b"/")]
+    if not fitting:
+        raise InvalidRequestError("the path lies beneath no folder that is named")
+    root = max(fitting, key=len)
+    rest = path[len(root) :].lstrip(b"/")
+    return root or b"/", rest or b"."
+
+
+def _open(root: bytes, rest: bytes, flags: int, mode: int) -> int:
+    """Look at what is there, open it, and look at what was opened.
+
+    Raises:
+        NotARegularFileError: it is neither a file nor a folder.
+        OSError: the kernel refused.
+    """
+    folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _look(folder, rest, flags)
+        kept = flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        new_mode = mode if flags & os.O_CREAT else 0
+        opened = openat2(rest, kept, new_mode, resolve=_RESOLVE, at=folder)
+    finally:
+        os.close(folder)
+    try:
+        require_file_or_directory(rest, opened)
+        if not flags & os.O_NONBLOCK:
+            os.set_blocking(opened, True)
+    except BaseException:
+        os.close(opened)
+        raise
+    return opened
+
+
+def _look(folder: int, rest: bytes, flags: int) -> None:
+    kept = os.O_PATH | os.O_CLOEXEC | flags & (os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        seen = openat2(rest, kept, 0, resolve=_RESOLVE, at=folder)
+    except FileNotFoundError:
+        return  # it may be about to be created
+    try:
+        require_file_or_directory(rest, seen)
+    finally:
+        os.close(seen)
+
+
+def _send(
+    channel: socket.socket, answer: dict[str, object], opened: Sequence[int] = ()
+) -> None:
+    """Answer, as the client: whoever listens there is the server's own choice."""
+    rights = []
+    if opened:
+        carried = array.array("i", opened)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, carried)]
+    channel.sendmsg([json.dumps(answer).encode()], rights)

@@ -1,0 +1,151 @@
+"""What the broker is told: by root alone, and every word of it is known."""
+
+import os
+
+import pytest
+
+from stead.errors import UnsafeConfigurationError
+from stead.privileged.broker_config import BrokerConfig, from_document, load
+
+WHOLE = """
+socket = "/run/stead/broker"
+guard_uid = 65531
+allowed_system_uids = [33]
+worker_modules = ["app.jobs"]
+
+[limits]
+clients = 7
+
+[services.notes]
+uid = 990
+gates = ["/run/stead/notes"]
+mode = 0o660
+may = ["start", "log_on"]
+open_roots = ["/srv/notes"]
+"""
+
+
+@pytest.fixture
+def place(world):
+    return world / "broker.toml"
+
+
+def written(place, text, mode=0o600):
+    place.write_text(text)
+    place.chmod(mode)
+    return place
+
+
+def loaded(place, text=WHOLE, mode=0o600):
+    return load(written(place, text, mode), owner=os.geteuid())
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Give a folder that nobody else may write, whatever lies above it."""
+    return tmp_path
+
+
+def test_what_is_said_is_what_is_read(place):
+    found = loaded(place)
+    assert "/run/stead/broker" == found.socket
+    assert (65531, frozenset({33})) == (found.guard_uid, found.allowed_system_uids)
+    assert ("app.jobs",) == found.worker_modules
+    assert (7, 512) == (found.limits.clients, found.limits.processes)
+    service = found.services[990]
+    assert ("notes", 0o660, ("/srv/notes",)) == (
+        service.name, service.mode, service.open_roots,
+    )  # fmt: skip
+    assert {"start", "log_on"} == service.may
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"), [(0o622, "others may write"), (0o660, "others may write")]
+)
+def test_a_file_that_others_may_write_is_refused(place, mode, why):
+    with pytest.raises(UnsafeConfigurationError, match=why) as caught:
+        loaded(place, mode=mode)
+    assert "chmod go-w" in caught.value.advice
+
+
+def test_a_folder_that_others_may_write_is_refused(place):
+    place.parent.chmod(0o777)
+    with pytest.raises(UnsafeConfigurationError, match="others may write"):
+        loaded(place)
+    place.parent.chmod(0o1777)  # sticky: they cannot replace what is ours
+    assert isinstance(loaded(place), BrokerConfig)
+
+
+@pytest.mark.root
+def test_a_file_or_folder_of_somebody_else_is_refused(place):
+    written(place, WHOLE)
+    os.chown(place, 70_001, 70_001)
+    with pytest.raises(UnsafeConfigurationError, match="belongs to uid 70001"):
+        load(place)
+    os.chown(place, 0, 0)
+    os.chown(place.parent, 70_001, 70_001)
+    with pytest.raises(UnsafeConfigurationError, match="belongs to uid 70001"):
+        load(place)
+    os.chown(place.parent, 0, 0)
+
+
+def test_what_is_no_file_is_none(place):
+    with pytest.raises(UnsafeConfigurationError, match="cannot be read"):
+        load(place, owner=os.geteuid())
+    other = written(place.with_name("other"), WHOLE)
+    place.symlink_to(other)
+    with pytest.raises(UnsafeConfigurationError, match="cannot be read"):
+        load(place, owner=os.geteuid())
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(UnsafeConfigurationError, match="is no file"):
+        load(place, owner=os.geteuid())
+    with pytest.raises(UnsafeConfigurationError, match="no absolute path"):
+        load("broker.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"guard": 1}, "`guard` means nothing"),
+        ({"services": {}}, "no service"),
+        ({"services": 1}, "no table"),
+        ({"services": {"a": 1}}, "no table"),
+        ({"services": {"a": {}}}, "lacks a word"),
+        ({"services": {"a": {"uid": 0}}}, "not 0"),
+        ({"services": {"a": {"uid": True}}}, "not 0"),
+        ({"services": {"a": {"uid": "990"}}}, "not 0"),
+        ({"services": {"a": {"uid": 2**32 - 1}}}, "not 0"),
+        ({"services": {"a": {"uid": 9}, "b": {"uid": 9}}}, "another service has uid 9"),
+        ({"services": {"a": {"uid": 9, "gates": "/x"}}}, "no list of str"),
+        ({"services": {"a": {"uid": 9, "gates": ["x"]}}}, "no absolute path"),
+        ({"services": {"a": {"uid": 9, "gates": ["/x/../y"]}}}, "no absolute path"),
+        ({"services": {"a": {"uid": 9, "open_roots": ["x"]}}}, "no absolute path"),
+        ({"services": {"a": {"uid": 9, "may": ["fly"]}}}, "`fly` is nothing"),
+        ({"services": {"a": {"uid": 9, "mode": 0o1777}}}, "no mode"),
+        ({"services": {"a": {"uid": 9, "name": "b"}}, "x": 1}, "means nothing"),
+        ({"services": {"a": {"uid": 9, "gates": ["/x", "/x"]}}}, "one path"),
+        ({"services": {"a": {"uid": 65530}}}, "guard's uid is nobody's"),
+        ({"guard_uid": 0}, "never 0"),
+        ({"guard_uid": "x"}, "something else"),
+        ({"socket": 1}, "something else"),
+        ({"allowed_system_uids": [0]}, "never 0"),
+        ({"allowed_system_uids": [True]}, "no list of int"),
+        ({"allowed_system_uids": [65530]}, "guard's uid is nobody's"),
+        ({"worker_modules": "app"}, "no list of str"),
+        ({"limits": {"clients": 0}}, "a number from 1"),
+        ({"limits": {"clients": True}}, "a number from 1"),
+        ({"limits": {"client": 1}}, "`client` means nothing in limits"),
+    ],
+)
+def test_what_is_not_known_is_refused(change, why):
+    with pytest.raises(UnsafeConfigurationError, match=why):
+        from_document({"services": {"a": {"uid": 9}}} | change)
+
+
+@pytest.mark.parametrize("text", ["x", "a = ", "[" * 10_000, "\udcff"])
+def test_what_is_no_toml_is_refused(place, text):
+    place.write_bytes(text.encode(errors="surrogateescape"))
+    place.chmod(0o600)
+    with pytest.raises(UnsafeConfigurationError, match="cannot be read"):
+        load(place, owner=os.geteuid())
