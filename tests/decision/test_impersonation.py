@@ -138,6 +138,18 @@ def test_each_part_of_a_rule_narrows_it(parts, others):
     assert not judge_impersonation(policy, approach(**others))
 
 
+@pytest.mark.parametrize("part", ["gate", "authenticated_by"])
+def test_how_somebody_came_may_be_unknown_which_is_never_allowed_for_it(part):
+    words = {"gate": "gates", "authenticated_by": "authenticated_by"}
+    unknown = approach(**{part: ""})
+    allowing = ImpersonationPolicy((rule(**{words[part]: ["pipe"]}),))
+    forbidding = ImpersonationPolicy(
+        (rule(allows=False, **{words[part]: ["pipe"]}),), otherwise_allows=True
+    )
+    assert not judge_impersonation(allowing, unknown)
+    assert not judge_impersonation(forbidding, unknown)
+
+
 def test_a_group_held_for_deny_entries_alone_forbids_and_allows_nothing():
     held = approach(token=token(TokenGroup(ADMINS, DENY_ONLY)))
     allowing = ImpersonationPolicy((rule(clients=[ADMINS]),))

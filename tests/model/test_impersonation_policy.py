@@ -15,7 +15,7 @@ def test_a_rule_keeps_what_it_is_about():
     rule = ImpersonationRule("all", True, acts=[Act.OPEN], clients=iter([EVERYONE]))
     assert frozenset({Act.OPEN}) == rule.acts
     assert frozenset({EVERYONE}) == rule.clients
-    assert frozenset() == rule.gates
+    assert rule.gates is None
 
 
 @pytest.mark.parametrize("name", ["", " ", " a", "a\n", "a\x1b[1m", 81 * "a"])
@@ -31,11 +31,23 @@ def test_a_rule_has_a_name_that_fits_a_line(name):
         ({"clients": [str(EVERYONE)]}, "of another kind"),
         ({"acts": ["open"]}, "of another kind"),
         ({"servers": [None]}, "of another kind"),
+        ({"clients": []}, "about no clients"),
+        ({"gates": frozenset()}, "about no gates"),
+        ({"gates": ["http "]}, "is no word"),
+        ({"servers": [""]}, "is no word"),
     ],
 )
 def test_what_could_be_about_nothing_or_everything_by_mistake_is_refused(parts, said):
     with pytest.raises(InvalidRequestError, match=said):
         ImpersonationRule("a rule", True, **parts)
+
+
+@pytest.mark.parametrize("word", ["forbid", "", 0, 1, None])
+def test_what_allows_is_true_or_false(word):
+    with pytest.raises(InvalidRequestError, match="True or False"):
+        ImpersonationRule("a rule", word)
+    with pytest.raises(InvalidRequestError, match="True or False"):
+        ImpersonationPolicy((), otherwise_allows=word)
 
 
 def test_two_rules_of_one_name_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def test_a_copy_that_only_identifies_does_nothing_to_the_machine(server):
         assert IDENTIFICATION is stead.effective_token().level
         with pytest.raises(AccessDeniedError, match="only identifies"):
             Path("/dev/null").read_bytes()
+        with pytest.raises(AccessDeniedError, match="only identifies"):
+            Context().run(Path("/dev/null").read_bytes)
     assert Path("/dev/null").read_bytes() == b""
 
 

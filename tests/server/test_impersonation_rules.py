@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import stead
 from stead.errors import ImpersonationRefusedError, InvalidRequestError
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
@@ -77,6 +78,28 @@ def test_a_refusal_names_the_rule_and_is_recorded(ruled, name, gate, said):
     assert refused.value.record is not None
 
 
+def test_a_bare_token_does_not_slip_past_a_rule_about_how_it_came(open_server):
+    rules = """
+    otherwise = "allow"
+    [[rule]]
+    name = "nobody from the pipe"
+    forbid = "everything"
+    gates = ["pipe"]
+    [[rule]]
+    name = "nobody on the kernel's word"
+    forbid = "everything"
+    authenticated_by = ["kernel"]
+    """
+    server = open_server(impersonation=parse_policy(rules, nobody))
+    server.accounts.add("alice")
+    client = client_of(server, "alice", "pipe")
+    for block in (client.impersonate(), stead.impersonate(client.token)):
+        with pytest.raises(ImpersonationRefusedError, match="nobody from the pipe"):
+            block.__enter__()
+    with client_of(server, "alice", "http").impersonate():
+        assert "alice" == client.name
+
+
 def test_rules_are_asked_at_every_door(ruled):
     alice, who_may = client_of(ruled, "alice", "http"), ruled._house.guard.who_may
     for act in Act:
@@ -127,8 +150,19 @@ def test_names_are_resolved():
     sid = Sid.from_string("S-1-5-21-1-2-3-1001")
     policy = parse_policy(RULES, {"bob": sid}.__getitem__)
     assert frozenset({sid}) == policy.rules[0].clients
-    assert frozenset() == policy.rules[0].acts
+    assert policy.rules[0].acts is None
     assert frozenset({Act.IMPERSONATE}) == policy.rules[1].acts
+
+
+def test_a_file_in_a_folder_that_others_may_write_is_refused(tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(InvalidRequestError, match="others may write in the folder"):
+        read_policy(write(folder, RULES), nobody)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InvalidRequestError, match="others may write in the folder"):
+        read_policy(tmp_path / "link" / "rules.toml", nobody)
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
@@ -150,6 +184,7 @@ def test_a_file_that_is_no_file_is_refused(tmp_path):
     for path, said in (
         (tmp_path / "missing", "cannot be read: No such file"),
         (tmp_path / "fifo", "no regular file"),
+        (tmp_path, "no regular file"),
         (write(tmp_path, "#" * ((1 << 20) + 1)), "longer than"),
     ):
         with pytest.raises(InvalidRequestError, match=said):

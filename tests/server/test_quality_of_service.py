@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -69,17 +70,16 @@ def test_what_an_account_gains_reaches_a_client_that_is_followed(
 
 
 def test_what_is_at_work_goes_on_as_it_began(server, asked):
-    begun, go_on = asyncio.Event(), []
+    begun, go_on = asyncio.Event(), threading.Event()
 
     async def scenario():
         loop = asyncio.get_running_loop()
 
         @server.operation("work")
         def work(client):
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.wait(60)
             with client.impersonate():
-                loop.call_soon_threadsafe(begun.set)
-                while not go_on:
-                    pass
                 return stead.effective_token() == client.token
 
         async with asked(FOLLOWED) as conversation:
@@ -87,7 +87,7 @@ def test_what_is_at_work_goes_on_as_it_began(server, asked):
             await begun.wait()
             server.accounts.add_member("writers", "alice")
             assert (await conversation.call("who", {}))[0]
-            go_on.append(True)
+            go_on.set()
             assert await slow
 
     run(scenario)

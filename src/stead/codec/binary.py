@@ -163,6 +163,7 @@ def read_acl(binary: bytes) -> Acl:
     Raises:
         InvalidAclError: it lies, or holds an entry of a kind not supported.
     """
+    binary = bytes(binary)  # which nobody changes before its entries are looked at
     if len(binary) < _ACL.size:
         raise InvalidAclError(f"an acl has at least {_ACL.size} bytes")
     revision, sbz1, size, count, sbz2 = _ACL.unpack_from(binary)

@@ -75,8 +75,8 @@ class Approach:
         server: the name of the server that would act.
         token: the client's.
         act: what for.
-        gate: how the client came.
-        authenticated_by: who vouches for the client.
+        gate: how the client came; empty where nobody knows.
+        authenticated_by: who vouches for the client; likewise.
     """
 
     server: str
@@ -116,12 +116,17 @@ def is_about(rule: ImpersonationRule, approach: Approach) -> bool:
     # As entries of a list: what is held for deny entries alone grants nothing.
     held = token.enabled_sids if rule.allows else token.deny_sids
     return (
-        (not rule.servers or approach.server in rule.servers)
-        and (not rule.clients or not rule.clients.isdisjoint(held))
-        and (not rule.acts or approach.act in rule.acts)
-        and (not rule.gates or approach.gate in rule.gates)
-        and (
-            not rule.authenticated_by
-            or approach.authenticated_by in rule.authenticated_by
-        )
+        (rule.servers is None or approach.server in rule.servers)
+        and (rule.clients is None or not rule.clients.isdisjoint(held))
+        and (rule.acts is None or approach.act in rule.acts)
+        and _names(rule, rule.gates, approach.gate)
+        and _names(rule, rule.authenticated_by, approach.authenticated_by)
     )
+
+
+def _names(rule: ImpersonationRule, words: frozenset[str] | None, word: str) -> bool:
+    """Tell whether a rule names how somebody came; what nobody knows may be forbidden.
+
+    A bare token says neither its gate nor who vouches for it.
+    """
+    return words is None or word in words or not (word or rule.allows)

@@ -33,7 +33,7 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImpersonationRule:
-    """One rule; what is empty in it is about everything of its kind.
+    """One rule; what is None in it is about everything of its kind.
 
     Attributes:
         name: what a refusal and the trail call it.
@@ -49,31 +49,42 @@ class ImpersonationRule:
 
     name: str
     allows: bool
-    servers: frozenset[str] = frozenset()
-    clients: frozenset[Sid] = frozenset()
-    acts: frozenset[Act] = frozenset()
-    gates: frozenset[str] = frozenset()
-    authenticated_by: frozenset[str] = frozenset()
+    servers: frozenset[str] | None = None
+    clients: frozenset[Sid] | None = None
+    acts: frozenset[Act] | None = None
+    gates: frozenset[str] | None = None
+    authenticated_by: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         """Freeze what was given, and refuse what could not be meant.
 
         Raises:
-            InvalidRequestError: it has no name that fits a line, or one word stands in
-                place of several.
+            InvalidRequestError: it has no name that fits a line; one word stands in
+                place of several, or none; a word has space around; or what allows is
+                neither true nor false.
         """
         name = self.name
+        _require_bool(self.allows, f"rule `{name}` allows")
         if not (name.strip() == name and name.isprintable()):
             raise InvalidRequestError("a rule's name is one line of printable letters")
         if not 0 < len(name) <= _LONGEST_NAME:
             raise InvalidRequestError(f"a rule's name has 1 to {_LONGEST_NAME} letters")
         for field, kind in _KINDS.items():
             values = getattr(self, field)
+            if values is None:
+                continue
             if isinstance(values, str | bytes):
                 raise InvalidRequestError(f"rule `{name}` names its {field} one by one")
             frozen = frozenset(values)
             if not all(isinstance(value, kind) for value in frozen):
                 raise InvalidRequestError(f"rule `{name}` has {field} of another kind")
+            if not frozen:
+                raise InvalidRequestError(
+                    f"rule `{name}` is about no {field}", advice="None is everything"
+                )
+            for word in frozen:
+                if isinstance(word, str) and (not word or word != word.strip()):
+                    raise InvalidRequestError(f"rule `{name}`: `{word}` is no word")
             object.__setattr__(self, field, frozen)
 
 
@@ -99,12 +110,24 @@ class ImpersonationPolicy:
     otherwise_allows: bool = False
 
     def __post_init__(self) -> None:
-        """Freeze the rules; raise `InvalidRequestError` if two have one name."""
+        """Freeze the rules.
+
+        Raises:
+            InvalidRequestError: two have one name, or the last word is neither true nor
+                false.
+        """
+        _require_bool(self.otherwise_allows, "what is so otherwise")
         object.__setattr__(self, "rules", tuple(self.rules))
         names = Counter(rule.name for rule in self.rules)
         for name, times in names.items():
             if times > 1:
                 raise InvalidRequestError(f"{times} rules are called `{name}`")
+
+
+def _require_bool(value: object, what: str) -> None:
+    # A word in its place would be true, whatever it says.
+    if type(value) is not bool:
+        raise InvalidRequestError(f"{what}: that is True or False")
 
 
 AS_WINDOWS: Final = ImpersonationPolicy((), otherwise_allows=True)

@@ -194,7 +194,7 @@ def raw_frame() -> Frame | None:
 
 def enter_frame(frame: Frame) -> None:
     """Make `frame` the innermost one of this context."""
-    if frame.kind is FrameKind.CLIENT:
+    if frame.kind is FrameKind.CLIENT or not frame.may_act:
         _here.clients.append(frame)
     _current.set(frame)
     for watch in _watches:

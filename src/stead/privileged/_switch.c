@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,11 +45,21 @@ static unsigned long at(const void *place)
     return (unsigned long)(uintptr_t)place;
 }
 
+static int by_number(const void *one, const void *other)
+{
+    uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other;
+    return (a > b) - (a < b);
+}
+
 static int has_groups(const Who *who)
 {
     static uint32_t found[MOST_GROUPS]; /* the interpreter's lock is held */
     if (call(SYS_getgroups, who->count ? who->count : 1, at(found), 0, 0) != who->count)
         return 0; /* there are more of them, or fewer */
+    if (!memcmp(found, who->groups, who->count * sizeof *found))
+        return 1;
+    /* In a user namespace the kernel's order, by the host's numbers, is another. */
+    qsort(found, who->count, sizeof *found, by_number);
     return !memcmp(found, who->groups, who->count * sizeof *found);
 }
 

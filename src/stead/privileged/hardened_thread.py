@@ -92,6 +92,11 @@ class HardenedThread(threading.Thread):
             return True
         return self._innermost() is not None
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether anything is open on the thread, or was left in disorder."""
+        return bool(self._blocks) or self.is_client
+
     def open(self, block: KernelBlock) -> None:
         """Make the block's identity the thread's, over whoever it is now.
 

@@ -96,7 +96,7 @@ class ThreadEnforcer:
         """
         if not is_hardened():
             return Entered(is_kernel=False, leave=_nothing)
-        if token is None and not current_hardened_thread().is_client:
+        if token is None and not current_hardened_thread().has_blocks:
             return Entered(is_kernel=False, leave=_nothing)
         if token is not None and token.limits is not None:
             raise ImpersonationRefusedError(

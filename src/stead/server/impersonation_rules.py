@@ -14,8 +14,8 @@
     gates = ["http"]
 
 A rule allows or forbids some acts (`"everything"` for all of them). What is left out of
-it is about everything of its kind. The file must be one that nobody but root and the
-server's own user can write.
+it is about everything of its kind. Nobody but root and the server's own user may be
+able to write the file, or a folder on the way to it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from stead.adapters.store.safety import require_safe_folder
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.impersonation_policy import (
     Act,
@@ -96,17 +97,17 @@ def _rule(number: int, rule: Any, resolve: Resolve) -> ImpersonationRule:
         name,
         "allow" in rule,
         servers=servers,
-        clients=frozenset(_resolved(name, client, resolve) for client in clients),
+        clients=None if clients is None else _resolved(name, clients, resolve),
         acts=_acts(name, rule),
         gates=gates,
         authenticated_by=vouching,
     )
 
 
-def _words(name: str, rule: Mapping[str, Any], key: str) -> frozenset[str]:
+def _words(name: str, rule: Mapping[str, Any], key: str) -> frozenset[str] | None:
     """Return a list of words; an empty one would be about nothing, and is refused."""
     if key not in rule:
-        return frozenset()
+        return None
     words = rule[key]
     is_list = isinstance(words, list) and words
     if not is_list or not all(isinstance(word, str) and word for word in words):
@@ -114,11 +115,11 @@ def _words(name: str, rule: Mapping[str, Any], key: str) -> frozenset[str]:
     return frozenset(words)
 
 
-def _acts(name: str, rule: Mapping[str, Any]) -> frozenset[Act]:
+def _acts(name: str, rule: Mapping[str, Any]) -> frozenset[Act] | None:
     key = "allow" if "allow" in rule else "forbid"
     if rule[key] == _EVERYTHING:
-        return frozenset()
-    words = _words(name, rule, key)
+        return None
+    words = _words(name, rule, key) or frozenset()
     known = {act.value: act for act in Act}
     unknown = words - known.keys()
     if unknown:
@@ -129,19 +130,20 @@ def _acts(name: str, rule: Mapping[str, Any]) -> frozenset[Act]:
     return frozenset(known[word] for word in words)
 
 
-def _resolved(name: str, client: str, resolve: Resolve) -> Sid:
+def _resolved(name: str, clients: frozenset[str], resolve: Resolve) -> frozenset[Sid]:
     try:
-        return resolve(client)
+        return frozenset(resolve(client) for client in clients)
     except SteadError as error:
         raise InvalidRequestError(f"rule `{name}`: {error}") from error
 
 
 def _text_of(path: Path) -> str:
+    # Whoever may write a folder on the way puts other rules in their place.
+    path = require_safe_folder(path.absolute().parent) / path.name
     try:
         # Not waiting: a FIFO in the file's place would keep the server from starting.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            _require_safe(os.fstat(file.fileno()))
+        with os.fdopen(_that_is_safe(descriptor), "rb") as file:
             binary = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InvalidRequestError(f"it cannot be read: {error.strerror}") from error
@@ -151,6 +153,16 @@ def _text_of(path: Path) -> str:
         return binary.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequestError("it is no text in UTF-8") from error
+
+
+def _that_is_safe(descriptor: int) -> int:
+    """Return the descriptor, or close it and raise."""
+    try:
+        _require_safe(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _require_safe(found: os.stat_result) -> None:

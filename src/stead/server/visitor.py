@@ -59,10 +59,9 @@ class Visitor:
         if self._stated.tracking is Tracking.STATIC:
             return self._client
         with self._lock:
-            before = self._client
-            if not self._sessions.is_up_to_date(before.token):
+            if not self._sessions.is_up_to_date(self._client.token):
+                # The one before is let go by the last request that holds it.
                 self._client = self._admit()
-                before.close()
             return self._client
 
     def leave(self) -> None:

@@ -117,9 +117,9 @@ def _require_folder(place: Path, status: os.stat_result, *, is_last: bool) -> No
     raise UnsafeStoreError(
         f"others may write in the folder `{place}`",
         advice=(
-            "put the store into a folder of its own with mode 0700"
+            "put it into a folder of its own with mode 0700"
             if status.st_mode & stat.S_ISVTX
-            else f"`chmod go-w {place}`, or put the store elsewhere"
+            else f"`chmod go-w {place}`, or put it elsewhere"
         ),
     )
 
