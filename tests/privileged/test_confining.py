@@ -23,7 +23,7 @@ import pytest
 from stead.model.access_mask import AccessMask, FileRights
 from stead.privileged import confinement_filter, confining, seccomp
 from stead.privileged.confinement import Confinement, accesses, runtime
-from stead.privileged.confinement_filter import DENIED
+from stead.privileged.confinement_filter import DENIED, UNSUPPORTED
 from stead.privileged.confining import LEAST_ABI, confine, landlock_abi
 from stead.privileged.probe import confining_warnings
 from stead.privileged.syscalls import AUDIT_ARCHITECTURES, architecture, call
@@ -88,6 +88,11 @@ def test_every_denied_call_has_a_number_somewhere():
 def test_files_and_programs_are_left_to_landlock(verdict):
     for name in ("openat2", "execve", "execveat", "prctl", "seccomp"):
         assert ALLOWED == verdict(name), name
+
+
+def test_attributes_of_files_are_not_read_by_their_paths(verdict):
+    for name in UNSUPPORTED:
+        assert 0x0005_0000 | errno.EOPNOTSUPP == verdict(name), name
 
 
 def test_processes_are_made_without_namespaces(verdict, machine):

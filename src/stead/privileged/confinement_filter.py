@@ -46,6 +46,11 @@ DENIED: Final = (
     # They are much of the kernel's surface, and no work of a client needs them.
     *("bpf", "perf_event_open", "userfaultfd", "syslog", "lsm_set_self_attr"),
 )
+# They read what is kept beside a file without opening it; programs that ask for access
+# control lists take it that there are none.
+UNSUPPORTED: Final = (
+    *("getxattr", "lgetxattr", "getxattrat", "listxattr", "llistxattr", "listxattrat"),
+)
 # Without a scope for signals: whoever is sent one may be the client's other process.
 _SENDS_SIGNALS: Final = (
     *("kill", "tkill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
@@ -98,7 +103,7 @@ def program(abi: int, *, machine: Architecture, process: int) -> bytes:
     """Return the filter's program for a machine and process; see `rules`."""
     table = rules(abi, process)
     clone, clone3 = machine.numbers[_CLONE], machine.numbers[_CLONE3]
-    before = (
+    before: tuple[seccomp.Instruction, ...] = (
         # Its flags lie in memory that a filter cannot read: libc then takes `clone`.
         (_EQUAL, 0, 1, clone3),
         (_RETURN, 0, 0, seccomp.RETURN_ERRNO | errno.ENOSYS),
@@ -108,6 +113,9 @@ def program(abi: int, *, machine: Architecture, process: int) -> bytes:
         (_RETURN, 0, 0, seccomp.RETURN_ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
     )
+    refused = (_RETURN, 0, 0, seccomp.RETURN_ERRNO | errno.EOPNOTSUPP)
+    for name in UNSUPPORTED:
+        before = ((_EQUAL, 0, 1, machine.numbers[name]), refused, *before)
     return seccomp.assemble(table, machine, before=before)
 
 

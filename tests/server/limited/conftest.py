@@ -55,6 +55,7 @@ def home(world):
         (home / name).write_text(text)
         (home / name).chmod(0o600)
     (home / "work" / "link").symlink_to(home / "secret.txt")
+    os.setxattr(home / "other.txt", "user.origin", b"https://bank.example")
     for place in (home, *home.rglob("*")):
         os.chown(place, ALICE, ALICE, follow_symlinks=False)
     return home

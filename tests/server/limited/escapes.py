@@ -98,6 +98,10 @@ def set_an_attribute_of_another_file(told):
     return True
 
 
+def read_an_attribute_of_another_file(told):
+    return os.getxattr(told["other"], "user.origin").decode()
+
+
 def truncate_another_file(told):
     os.truncate(told["other"], 0)
     return True
@@ -363,6 +367,7 @@ ATTACKS = (
     change_permissions_of_what_may_be_read,
     set_times_of_another_file,
     set_an_attribute_of_another_file,
+    read_an_attribute_of_another_file,
     truncate_another_file,
     truncate_what_may_be_read,
     write_what_may_be_read,

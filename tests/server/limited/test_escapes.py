@@ -161,11 +161,11 @@ if not os.fork():
 
 
 def test_nothing_outlives_the_grant(alice, stage, home, escapes):
-    brief = lend(alice, home, expires=timedelta(seconds=2))
+    brief = lend(alice, home, expires=timedelta(seconds=4))
 
     def go_on():
         with pytest.raises(ProcessTimeoutError):
-            alice.run(escapes.beat, stage.told, "ordinary", timeout=8)
+            alice.run(escapes.beat, stage.told, "ordinary", timeout=15)
 
     ordinary = threading.Thread(target=go_on)
     ordinary.start()
@@ -206,7 +206,7 @@ def test_a_revoked_grant_takes_what_acts_in_it_with_it(
 def test_a_program_ends_with_its_grant(alice, home, world):
     more = [FileRoot("/usr/bin", RUN)]
     told = {}
-    for name, expires in (("brief", timedelta(seconds=2)), ("revoked", FIVE_MINUTES)):
+    for name, expires in (("brief", timedelta(seconds=4)), ("revoked", FIVE_MINUTES)):
         lent = lend(alice, home, more=more, execute=True, expires=expires)
         told[name] = (lent, lent.start(["/usr/bin/sleep", "600"]))
     ordinary = alice.start(["/usr/bin/sleep", "600"])
