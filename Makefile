@@ -48,7 +48,7 @@ help:
 	@echo 'make fuzz-guided  the same guided by coverage, of one TARGET'
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
-	@echo "make foreign      wsgidav's and Starlette's own tests, watched for leaks"
+	@echo "make foreign      Starlette's own tests and a load of wsgidav, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed
