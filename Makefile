@@ -54,7 +54,7 @@ help:
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
-	@echo "make foreign      wsgidav's and Starlette's own tests, watched for leaks"
+	@echo "make foreign      Starlette's own tests and a load of wsgidav, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed

@@ -1,8 +1,8 @@
-"""Runs the own tests of wsgidav and Starlette under the watch for leaked identities.
+"""Runs Starlette's own tests, and a load of wsgidav, watched for leaked identities.
 
 usage: run.py [NAME ...]
 
-Their sources come from the index, pinned, into .cache/foreign; nothing of them is kept
+The sources come from the index, pinned, into .cache/foreign; nothing of them is kept
 in this repository. Threads enter and leave blocks all the while (`churn.py`). A test of
 theirs that fails without the watch is left out of the comparison: what counts is that
 none fails, or is said to leak, because of it.
@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache" / "foreign"
 SECONDS = 1_200
 
@@ -32,20 +33,26 @@ class Suite:
         version: the one that is run.
         needs: what its tests need beside it.
         options: what pytest is told.
+        tests: where they are; in its source, if nothing else is said.
+        is_churned: whether other threads enter and leave blocks, beside no server.
     """
 
     name: str
     version: str
     needs: tuple[str, ...]
     options: tuple[str, ...] = ()
+    tests: str = "tests"
+    is_churned: bool = True
 
 
 SUITES = (
     Suite(
         "wsgidav",
         "4.3.3",
-        ("requests", "webtest", "cheroot", "lxml"),
-        ("--ignore=tests/test_litmus.py", "--ignore=tests/stressor"),
+        ("requests", "cheroot"),
+        options=("--noconftest", "-c", "/dev/null"),
+        tests=str(HERE / "dav_load.py"),
+        is_churned=False,
     ),
     Suite(
         "starlette",
@@ -65,12 +72,16 @@ def disturbed(suite: Suite) -> bool:
     """Run one suite without the watch and with it; tell whether that mattered."""
     python, folder = prepared(suite)
     bare = results(suite, python, folder, "-p", "no:stead")
-    churn = ("-p", "churn", "-o", "stead_leaks=true")
-    watched = results(suite, python, folder, *churn)
+    churn = ("-p", "churn") if suite.is_churned else ()
+    watched = results(suite, python, folder, "-o", "stead_leaks=true", *churn)
     worse = sorted(
         name for name, failed in watched.items() if failed and not bare.get(name, True)
     )
-    print(f"{suite.name} {suite.version}: {len(watched)} tests, {len(worse)} disturbed")
+    passed = sum(not failed for failed in watched.values())
+    print(
+        f"{suite.name} {suite.version}: {len(watched)} tests, {passed} passed, "
+        f"{len(worse)} disturbed by the watch"
+    )
     for name in worse:
         print("  disturbed:", name)
     return bool(worse) or not watched
@@ -83,7 +94,15 @@ def prepared(suite: Suite) -> tuple[Path, Path]:
     folder = home / f"{suite.name}-{suite.version}"
     if not python.exists():
         venv.create(home / "venv", with_pip=True)
-        pip(python, "install", "pytest>=8.3", "anyio", str(ROOT), *suite.needs)
+        pip(
+            python,
+            "install",
+            "pytest>=8.3",
+            "anyio",
+            "--editable",
+            f"{ROOT}[server]",
+            *suite.needs,
+        )
         pip(python, "install", f"{suite.name}=={suite.version}")
     if not folder.exists():
         pinned = f"{suite.name}=={suite.version}"
@@ -111,10 +130,10 @@ def results(suite: Suite, python: Path, folder: Path, *options: str) -> dict[str
         [
             str(python), "-m", "pytest", "-q", "--no-header",
             "-p", "no:cacheprovider", f"--junit-xml={report}", *suite.options,
-            *options, "tests",
+            *options, suite.tests,
         ],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parent)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HERE)},
         stdout=subprocess.DEVNULL,
         timeout=SECONDS,
         check=False,

@@ -107,7 +107,7 @@ def test_one_that_a_handler_returns_with(server, alice, only):
 @planted
 def test_one_that_is_forgotten(alice, only):
     Context().run(plant, alice)
-    assert "nobody can any more" in only()
+    assert "nobody can leave it any more" in only()
 
 
 @planted

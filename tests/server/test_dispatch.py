@@ -235,6 +235,7 @@ def test_an_interrupt_that_a_handler_raises_ends_its_request_alone(
         server.call(alice, "act")
 
 
+@pytest.mark.leaks_identity
 def test_a_block_that_a_handler_leaves_open_ends_its_request(
     server, alice, offer, trail
 ):

@@ -239,6 +239,7 @@ def test_a_handler_inside_a_clients_block_begins_as_the_server(
 
 
 @pytest.mark.root
+@pytest.mark.leaks_identity
 def test_a_token_set_by_hand_and_left_fails_the_work_and_no_other(
     kernel_server, client_of, on_kernel
 ):
@@ -249,6 +250,7 @@ def test_a_token_set_by_hand_and_left_fails_the_work_and_no_other(
 
 
 @pytest.mark.root
+@pytest.mark.leaks_identity
 def test_a_block_left_before_one_inside_it_makes_the_thread_nobody(
     kernel_server, client_of, on_kernel, secret
 ):

@@ -467,6 +467,7 @@ def test_a_block_that_is_refused_or_forgotten_holds_nothing(server, log_on, live
     assert ["notes"] == live()
 
 
+@pytest.mark.leaks_identity
 def test_a_block_that_nobody_can_leave_any_more_holds_nothing(log_on, live):
     session = log_on()
     block = session.impersonate()

@@ -36,6 +36,7 @@ def test_a_block_on_it_is_the_client_and_raw_acts_are_refused(run, alice, tmp_pa
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
+@pytest.mark.leaks_identity
 def test_work_that_leaves_a_block_open_fails_as_it_would_where_the_kernel_judges(
     run, alice, error
 ):

@@ -149,7 +149,10 @@ class FrameWatch(Protocol):
         """Take note of a frame that is not in force any more."""
 
     def strayed(self, frame: Frame, why: str) -> None:
-        """Take note of a frame that was left in disorder, or forgotten."""
+        """Take note of a frame that was left in disorder."""
+
+    def forgotten(self, frame: Frame) -> None:
+        """Take note of a frame that nobody can leave any more."""
 
     def ended(self, begun: Frame | None, moment: str) -> None:
         """Look at what is in force, since `begun`, where something ends."""

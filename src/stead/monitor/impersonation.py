@@ -226,7 +226,10 @@ class Block:
         # was entered by hand and forgotten.
         frame = getattr(self, "_frame", None)
         if frame is not None and not self._is_told and self._kind is not _HANDLER:
-            self._tell_end(frame, _forgotten(frame))
+            if self._guard is not None:
+                self._guard.announce_left(frame, _forgotten(frame))
+            for watch in context.watches():
+                watch.forgotten(frame)
         if getattr(self, "_hold", None) is not None:
             self._release()
 

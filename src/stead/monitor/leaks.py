@@ -34,6 +34,8 @@ from stead.monitor.ports import Subject
 
 _T = TypeVar("_T")
 
+_FORGOTTEN: Final = "was dropped, and nobody can leave it any more"
+
 MOST_PLACES: Final = 1_000
 """Of how many places leaks are told; a program that has more has one fault."""
 
@@ -113,7 +115,7 @@ class LeakWatch:
         if frame.is_kernel:
             self._turns[frame.thread.native_id] += 1
         leak = Leak(frame.where, "", frame.subject, frame.guard)
-        self._open[key] = _Open(ref(frame, partial(self._forgotten, key)), leak)
+        self._open[key] = _Open(ref(frame, partial(self._is_gone, key)), leak)
         task = frame.task
         if task is not None and task not in self._tasks:
             self._tasks.add(task)
@@ -132,6 +134,10 @@ class LeakWatch:
         if frame.kind is FrameKind.HANDLER:
             return  # told of whatever was left open in it
         self._say(Leak(frame.where, why, frame.subject, frame.guard, is_recorded=True))
+
+    def forgotten(self, frame: Frame) -> None:
+        """Take note of a frame that nobody can leave any more, unless it is told of."""
+        self._found(id(frame), _FORGOTTEN)
 
     def ended(self, begun: Frame | None, moment: str) -> None:
         """Look at what is in force where something ends on this thread.
@@ -178,10 +184,10 @@ class LeakWatch:
             if frame is not None and frame.task is task:
                 self._found(key, "was in force when its task ended")
 
-    def _forgotten(self, key: int, frame: ref[Frame]) -> None:
+    def _is_gone(self, key: int, frame: ref[Frame]) -> None:
         item = self._open.get(key)
         if item is not None and item.frame is frame:  # and not one with its number
-            self._found(key, "was dropped, and nobody can leave it any more")
+            self._found(key, _FORGOTTEN)
 
     def _found(self, key: int, moment: str) -> None:
         item = self._open.pop(key, None)
