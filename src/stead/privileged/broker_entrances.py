@@ -160,6 +160,10 @@ class Entrances:
         if entrance.waiting is None or entrance.channel is None:
             return
         connection, message = entrance.waiting
+        if connection.fileno() < 0:  # it has left meanwhile
+            entrance.waiting = None
+            self._watch_channel(entrance, 0)
+            return
         try:
             say(entrance.channel, message, [connection.fileno()])
         except BlockingIOError:
