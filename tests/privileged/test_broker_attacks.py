@@ -386,7 +386,7 @@ def test_another_connections_index_names_ones_own_client_or_nobody(
 
 def test_a_stale_index_is_refused_and_never_somebody_else(broker, begin, connect):
     def act(foothold, talk):
-        poll(lambda: foothold.client.recv(10) == b"")  # she left
+        assert foothold.client.recv(10) == b""  # she left
         said = told(foothold.raw.start(foothold.index, "id"))
         talk.say(said)
         index, _client = accept(foothold.arrivals)
