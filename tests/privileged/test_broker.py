@@ -96,7 +96,7 @@ def test_a_program_is_the_client_whose_connection_the_broker_accepted(
     server = begin(NOTES, serves)
     hello = server.hear()
     assert "notes" == hello["service"]
-    assert [str(broker.gate)] == hello["gates"]
+    assert [str(broker.gate), str(broker.second_gate)] == hello["gates"]
     connect(ALICE, broker.gate, groups=(70_005,))
     index, pid, _ = server.hear()
     assert [[ALICE] * 3, [ALICE] * 3, [70_005]] == ids_of(pid)
