@@ -27,11 +27,15 @@ from tests.privileged.broker_stage import (
 from tests.privileged.test_broker_passwords import has_pam, started
 
 from stead.errors import ImpersonationRefusedError, RemoteError, SteadError
+from stead.gates.dde.client import DdeClient
+from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.server import PipeGate
 from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
 from stead.model.token import ImpersonationLevel
 from stead.privileged.late_imports import preload
+from stead.server.dde import DdeDesk, DdeRights
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
 
@@ -115,10 +119,28 @@ def serve(stage, world, talk, options):
 
     offer_evidence(server, stage)
     gate = PipeGate(stage.gate, name="notes", entrance=server.entrance(stage.gate))
+    dde = DdeGate(
+        stage.second_gate, a_desk(server), entrance=server.entrance(stage.second_gate)
+    )
     with server:
         ready = [server.enforcement.value, server.broker, list(os.getresuid())]
-        asyncio.run(server.serve(gate, ready=lambda: talk.say(ready)))
+        asyncio.run(server.serve(gate, dde, ready=lambda: talk.say(ready)))
     return "stopped"
+
+
+def a_desk(server):
+    """Give a desk whose commands write a file as whoever executes them."""
+    desk = DdeDesk(server)
+    entries = [allow("Everyone", DdeRights.CONNECT | DdeRights.EXECUTE)]
+    service = desk.register("files", entries=entries)
+    topic = service.topic("notes", {}, entries=entries)
+
+    @topic.on_execute
+    def write(conversation, command):
+        with conversation.client.open(command, "w") as file:
+            file.write("by dde")
+
+    return desk
 
 
 def offer_evidence(server, stage):
@@ -186,6 +208,26 @@ def test_files_functions_and_programs_are_the_clients(stage, server, begin):
     # The kernel judges as whoever asks, whatever the server would like.
     assert DENIED == begin(ALICE, asks(stage, "read", path=path_of(stage, BOB))).hear()
     assert DENIED == begin(BOB, asks(stage, "read", path="/etc/shadow")).hear()
+
+
+def test_a_command_of_dde_is_done_as_its_client(stage, server, begin):
+    """Each conversation is a session of its own; all have the client's one ticket."""
+
+    def executes(talk):
+        with DdeClient.connect(stage.second_gate, server_uid=0) as client:
+            for number in range(2):
+                with client.conversation("files", "notes") as notes:
+                    notes.execute(f"{stage.open}/{BOB}/{number}")
+            with client.conversation("files", "notes") as notes:
+                try:
+                    notes.execute(f"{stage.open}/{ALICE}/mine")
+                except RemoteError as error:
+                    return str(error)
+        return "done"
+
+    assert "access is denied" == begin(BOB, executes).hear()
+    for number in range(2):
+        assert BOB == (stage.open / str(BOB) / str(number)).stat().st_uid
 
 
 def test_a_block_of_impersonate_is_token_only_and_says_so(stage, server, begin, world):

@@ -34,6 +34,7 @@ class Stage:
         self.config = folder / "etc" / "broker.toml"
         self.socket = folder / "run" / "broker"
         self.gate = folder / "run" / "notes"
+        self.second_gate = folder / "run" / "notes-dde"
         self.other_gate = folder / "run" / "files"
         self.open = folder / "srv"
         self.log = folder / "broker.log"
@@ -47,7 +48,8 @@ class Stage:
         self.config.write_text(
             f'socket = "{self.socket}"\n{top}\n'
             f"[services.notes]\nuid = {NOTES}\n"
-            f'gates = ["{self.gate}"]\nmay = {may}\nopen_roots = ["{self.open}"]\n'
+            f'gates = ["{self.gate}", "{self.second_gate}"]\n'
+            f'may = {may}\nopen_roots = ["{self.open}"]\n'
             f"[services.files]\nuid = {FILES}\n"
             f'gates = ["{self.other_gate}"]\nmay = {may}\n'
             f"[limits]\n{limits}\n"

@@ -30,6 +30,7 @@ from tests.privileged.broker_stage import (
     told,
 )
 
+from stead.cli.asking import _broker_lines
 from stead.errors import (
     ImpersonationRefusedError,
     InvalidRequestError,
@@ -95,7 +96,7 @@ def test_a_program_is_the_client_whose_connection_the_broker_accepted(
     server = begin(NOTES, serves)
     hello = server.hear()
     assert "notes" == hello["service"]
-    assert [str(broker.gate)] == hello["gates"]
+    assert [str(broker.gate), str(broker.second_gate)] == hello["gates"]
     connect(ALICE, broker.gate, groups=(70_005,))
     index, pid, _ = server.hear()
     assert [[ALICE] * 3, [ALICE] * 3, [70_005]] == ids_of(pid)
@@ -470,6 +471,12 @@ def test_who_is_no_service_is_not_heard(broker, begin):
         assert "does not hear this uid" in begin(uid, asks).hear()["why"]
     said = begin(FILES, asks).hear()
     assert ("files", [str(broker.other_gate)]) == (said["service"], said["gates"])
+    # What `stead doctor` makes of it.
+    first, *rest = _broker_lines(said)
+    assert "this uid is service `files` and may log_on, open, start, worker" in first
+    assert any("blocks of impersonate() are judged by tokens" in line for line in rest)
+    (line,) = _broker_lines(begin(ALICE, asks).hear())
+    assert line.startswith(f"broker: no broker answers at `{broker.socket}`")
 
 
 def test_a_server_believes_no_broker_that_is_not_root(stage, begin):

@@ -39,7 +39,7 @@ from tests.privileged.broker_stage import (
 
 from stead.errors import RemoteProtocolError
 from stead.privileged import orders, trees
-from stead.privileged.broker_wire import say
+from stead.privileged.broker_wire import LARGEST_ORDER, say
 from stead.privileged.peers import peer_credentials
 
 pytestmark = pytest.mark.root
@@ -386,7 +386,7 @@ def test_another_connections_index_names_ones_own_client_or_nobody(
 
 def test_a_stale_index_is_refused_and_never_somebody_else(broker, begin, connect):
     def act(foothold, talk):
-        poll(lambda: foothold.client.recv(10) == b"")  # she left
+        assert foothold.client.recv(10) == b""  # she left
         said = told(foothold.raw.start(foothold.index, "id"))
         talk.say(said)
         index, _client = accept(foothold.arrivals)
@@ -508,7 +508,7 @@ def test_a_document_is_sealed_memory_and_not_too_large(broker, begin, connect, w
         if what == "folder":
             return Folder()
         descriptor = os.memfd_create("large", os.MFD_ALLOW_SEALING)
-        os.ftruncate(descriptor, orders.MAXIMUM_DOCUMENT + 1)
+        os.ftruncate(descriptor, LARGEST_ORDER + 1)
         ctypes.CDLL(None).fcntl(descriptor, 1033, 0x1 | 0x2 | 0x4 | 0x8)
         return os.fdopen(descriptor, "rb")
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import pwd
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from stead.adapters.host import host_identity
 from stead.errors import (
     EnforcementUnavailableError,
     LogonFailureError,
@@ -77,16 +77,16 @@ def verify(name: str, secret: bytes) -> PosixIdentity:
     """
     if not name or not secret or b"\0" in secret or len(secret) > _LONGEST:
         raise LogonFailureError
-    try:
-        uid = pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError, OSError):
-        uid = None
-    # PAM is asked in any case: no answer tells by its time whether there is a name.
-    is_right = _ask_pam(name.encode(), secret)
-    identity = None if uid is None else host_identity(uid)
-    if not is_right or identity is None:
+    # PAM is asked whether or not there is such a name, and before anybody looks.
+    if not _ask_pam(name.encode(), secret):
         raise LogonFailureError
-    return identity
+    try:
+        found = pwd.getpwnam(name)
+        groups = os.getgrouplist(name, found.pw_gid)
+    except (KeyError, OSError) as error:
+        # A group that is left out can grant: who cannot be known whole is not known.
+        raise LogonFailureError from error
+    return PosixIdentity(found.pw_uid, found.pw_gid, tuple(groups))
 
 
 class _Message(ctypes.Structure):

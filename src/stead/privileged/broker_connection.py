@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,8 +124,10 @@ def _greeted(connected: socket.socket) -> Welcome:
     """Say hello to root, and to nobody else; return the answer."""
     if peer_credentials(connected)[1] != _ROOT:
         raise RemoteProtocolError("somebody else than root listens there")
-    say(connected, {"request": "hello", "version": VERSION})
-    heard = hear(connected, _LONGEST_HELLO, 0)
+    heard = None
+    with suppress(ConnectionError):  # it has hung up already
+        say(connected, {"request": "hello", "version": VERSION})
+        heard = hear(connected, _LONGEST_HELLO, 0)
     if heard is None:
         raise RemoteProtocolError("it does not hear this uid as a service")
     said = heard[0]

@@ -140,8 +140,7 @@ class Entrances:
             _log.warning("no client can be accepted: %s", error.strerror)
             time.sleep(_REST)  # the listener stays readable, and nothing is gained
             return
-        # Its own copy only is watched: what a client writes is the server's to read.
-        connection.setblocking(False)  # noqa: FBT003  # the library's signature
+        # Its end alone is watched: what a client writes is the server's to read.
         entrance.waiting = (connection, self._known(connection))
         self._hand_on(entrance)
 
@@ -160,6 +159,10 @@ class Entrances:
         if entrance.waiting is None or entrance.channel is None:
             return
         connection, message = entrance.waiting
+        if connection.fileno() < 0:  # it has left meanwhile
+            entrance.waiting = None
+            self._watch_channel(entrance, 0)
+            return
         try:
             say(entrance.channel, message, [connection.fileno()])
         except BlockingIOError:

@@ -39,6 +39,7 @@ from stead.privileged.broker_poll import Poll, Turn
 from stead.privileged.broker_processes import Processes
 from stead.privileged.broker_rules import Phase, Rule
 from stead.privileged.broker_wire import (
+    LARGEST_ORDER,
     LONGEST_DOCUMENT,
     VERSION,
     WORKER_MODULE,
@@ -142,7 +143,7 @@ class Monitor:
     def start(self, request: Request) -> None:
         """Start a program as a client."""
         channel, document, *inherited = request.descriptors
-        orders.require_sealed(document)
+        orders.require_sealed(document, LARGEST_ORDER)
         self._processes.order(
             "programs",
             self._named(request, channel),
@@ -155,7 +156,7 @@ class Monitor:
         if body is None:
             raise RemoteProtocolError("there is no such worker")
         channel, document, *inherited = request.descriptors
-        orders.require_sealed(document)
+        orders.require_sealed(document, LARGEST_ORDER)
         self._processes.order(
             "workers",
             self._named(request, channel),

@@ -83,8 +83,9 @@ class Processes:
         self._launchers[name] = launcher
 
         def hear() -> None:
-            if not launcher.is_well():
-                _log.error("the launcher of %s is gone, and so is its server", name)
+            why = launcher.why_not()
+            if why:
+                _log.error("the launcher of %s cannot serve: %s", name, why)
                 self._end()
 
         self._poll.on(launcher.control.fileno(), select.POLLIN, Turn.ENDINGS, hear)
@@ -201,15 +202,17 @@ class _Launcher:
         with theirs:
             return cls(ours, execute(theirs.fileno()))
 
-    def is_well(self) -> bool:
-        """Hear what it says; say whether it takes orders."""
+    def why_not(self) -> str:
+        """Hear what it says; say why it takes no orders, if it does not."""
         try:
             said = self.control.recv(LONGEST_DOCUMENT)
         except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return b'"ready"' in said
+            return ""
+        except OSError as error:
+            return str(error.strerror)
+        if b'"ready"' in said:
+            return ""
+        return said.decode(errors="replace") or "it has ended"
 
     def wait(self, seconds: float) -> None:
         """Wait for its end; then kill it."""

@@ -38,6 +38,9 @@ VERSION: Final = 1
 MOST_DESCRIPTORS: Final = 5 + MAXIMUM_EXTRA
 LONGEST_REQUEST: Final = 512
 LONGEST_ANSWER: Final = 8192
+LARGEST_ORDER: Final = 4 << 20
+"""Of an order: a child that is still root reads it, at the broker's expense."""
+
 LONGEST_DOCUMENT: Final = 64 * 1024
 """Of what is no order: a path, or an account's name."""
 

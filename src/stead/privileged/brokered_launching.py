@@ -20,7 +20,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.privileged import orders
-from stead.privileged.broker_wire import WORKERS
+from stead.privileged.broker_wire import LARGEST_ORDER, WORKERS
 from stead.privileged.brokered_client import BrokeredIdentity
 from stead.privileged.launching import Child, begin
 from stead.privileged.orders import MAXIMUM_EXTRA
@@ -96,8 +96,14 @@ class BrokeredLauncher:
         client = _client_of(order)
         request, fields = _request_of(order)
         name = order.body or os.fsdecode(order.argv[0])
+        part = order.to_server_part()
+        if len(part) > LARGEST_ORDER:
+            raise InvalidRequestError(
+                f"`{name}` has more arguments and variables than a broker takes",
+                advice="hand over what is long by a pipe or a file",
+            )
         try:
-            with orders.sealed(order.to_server_part()) as document:
+            with orders.sealed(part) as document:
                 child, theirs = begin(self._watch, name, on_end)
                 with theirs:
                     self._send(

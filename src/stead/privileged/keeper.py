@@ -225,6 +225,7 @@ class _Keeper:
             session = None
             if not self._is_wanted():
                 child.end()
+                self._parcel.let_go()
                 return 0
             if self._parcel.needs_session:
                 child.end()

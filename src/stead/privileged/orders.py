@@ -225,7 +225,9 @@ class Parcel:
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what travels, in its order."""
-        added = () if self.warrant is None else (self.warrant, self.hold or 0)
+        added = () if self.warrant is None else (self.warrant, self.hold)
+        if None in added:
+            raise InvalidRequestError("a warrant comes with a hold")
         return (self.channel, self.document, *added, *self.inherited)
 
     def let_go(self) -> None:
