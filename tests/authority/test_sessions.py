@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from stead.adapters.store import Store
+from stead.authority.ceiling import is_within
 from stead.authority.identity import identify_account
-from stead.authority.sessions import LEASE, Sessions, _is_within
+from stead.authority.sessions import LEASE, Sessions
 from stead.decision.restricting import lower_integrity, restrict_token
 from stead.decision.token_ops import duplicate_token
 from stead.errors import LogonSessionEndedError, StoreUnavailableError
@@ -462,7 +463,7 @@ CLAIMING = AccessToken(ADMINS, user_claims=(Claim("a", ClaimType.INT64, (1,)),))
     ],
 )
 def test_a_token_that_may_more_than_its_session_is_not_within_it(token, begun):
-    assert not _is_within(token, begun)
+    assert not is_within(token, begun)
 
 
 @pytest.mark.parametrize(
@@ -489,4 +490,4 @@ def test_a_token_that_may_more_than_its_session_is_not_within_it(token, begun):
     ],
 )
 def test_a_token_that_may_less_is_within_its_session(token, begun):
-    assert _is_within(token, begun)
+    assert is_within(token, begun)
