@@ -37,7 +37,8 @@ from stead.model.audit_record import Principal
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
 from stead.monitor.guard import Guard
-from stead.monitor.impersonation import Block, Hold
+from stead.monitor.holding import Hold
+from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
 from stead.monitor.stepping import Aside, run_in_steps
 

@@ -24,41 +24,14 @@ from stead.model.audit_record import Principal
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, tripwire
 from stead.monitor.context import Frame, FrameKind, Grip
-from stead.monitor.ports import Entered, SessionLiveness, Subject
+from stead.monitor.holding import Hold
+from stead.monitor.ports import Entered, Subject
 
 if TYPE_CHECKING:
     from stead.monitor.guard import Guard
 
 _HANDLER = FrameKind.HANDLER
 _NOTHING_TO_LEAVE = Entered(is_kernel=False, leave=lambda: None)
-
-
-class Hold:
-    """One hold of a session, which an interrupt neither loses nor takes twice."""
-
-    __slots__ = ("_liveness", "_name", "_process", "_token")
-
-    def __init__(self, liveness: SessionLiveness, token: AccessToken) -> None:
-        self._liveness = liveness
-        self._token = token
-        self._name = object()
-        self._process = context.this_process()
-
-    def take(self) -> None:
-        """Hold the session; raises as `SessionLiveness.hold` does."""
-        self._liveness.hold(self._token, self._name)
-
-    def retain(self) -> None:
-        """Hold what is known of it; raises as `SessionLiveness.retain` does."""
-        self._liveness.retain(self._token, self._name)
-
-    def release(self) -> None:
-        """Give it up, in the process that has it; again does nothing.
-
-        In a forked one a lock that was held at the fork is held for ever.
-        """
-        if self._process == context.this_process():
-            self._liveness.release(self._token.logon_id, self._name)
 
 
 class _Exit:

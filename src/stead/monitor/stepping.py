@@ -23,7 +23,8 @@ from stead.errors import LoopThreadError, RevertOrderError
 from stead.monitor import context, tripwire
 from stead.monitor.context import Frame, FrameKind
 from stead.monitor.guard import Guard
-from stead.monitor.impersonation import Hold, require_level
+from stead.monitor.holding import Hold
+from stead.monitor.impersonation import require_level
 from stead.monitor.ports import Subject
 
 _S = TypeVar("_S")
