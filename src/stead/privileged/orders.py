@@ -225,9 +225,11 @@ class Parcel:
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what travels, in its order."""
-        added = () if self.warrant is None else (self.warrant, self.hold)
-        if None in added:
-            raise InvalidRequestError("a warrant comes with a hold")
+        added: tuple[int, ...] = ()
+        if self.warrant is not None:
+            if self.hold is None:
+                raise InvalidRequestError("a warrant comes with a hold")
+            added = (self.warrant, self.hold)
         return (self.channel, self.document, *added, *self.inherited)
 
     def let_go(self) -> None:
