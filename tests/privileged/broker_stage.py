@@ -318,6 +318,7 @@ def server_part(words, **fields):
         "no_new_privileges": False,
         "terminal": False,
         "pam_user": "",
+        "confinement": None,
     }
     return json.dumps(made | fields).encode()
 
