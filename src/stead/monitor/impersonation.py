@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Self, TypeGuard, overload
 from weakref import ref
 
@@ -21,6 +21,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.audit_record import Principal
+from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, tripwire
 from stead.monitor.context import Frame, FrameKind, Grip
@@ -329,8 +330,13 @@ def _is_kernels_no(
 
 def subject_of(token: AccessToken, guard: Guard | None) -> Subject:
     """Return the subject a bare token speaks for, by the name that the guard knows."""
-    name = str(token.user) if guard is None else guard.names(token.user)
+    name = _text_of(token.user) if guard is None else guard.names(token.user)
     return Subject(token, Principal(token.user, name, token.logon_id))
+
+
+@lru_cache(maxsize=1024)
+def _text_of(sid: Sid) -> str:
+    return str(sid)
 
 
 def impersonate(token: AccessToken) -> Block:
