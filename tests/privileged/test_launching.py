@@ -18,12 +18,14 @@ from stead.errors import (
     InvalidRequestError,
     KernelRefusedError,
     LauncherUnavailableError,
+    QuotaExceededError,
     ServerClosedError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.launching import Child, Launcher
+from stead.privileged.launching import Child, Launcher, begin
 from stead.privileged.orders import MAXIMUM_EXTRA, Order
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
+from stead.privileged.watch import Watch
 
 pytestmark = pytest.mark.root
 
@@ -450,3 +452,24 @@ def test_a_copy_of_a_launcher_in_another_process_starts_nothing(watch):
     with pytest.raises(ServerClosedError, match="another process"):
         launcher.open()
     launcher.close()
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        ("quota", QuotaExceededError),
+        ("broker", LauncherUnavailableError),
+        ("exec", KernelRefusedError),
+        ("ids", ImpersonationRefusedError),
+    ],
+)
+def test_a_refusal_says_who_refused(stage, kind):
+    watch = Watch("test")
+    child, theirs = begin(watch, "id", lambda _: None)
+    with theirs:
+        said = {"refused": stage, "errno": 13, "text": "no more"}
+        theirs.send(json.dumps(said).encode())
+        with pytest.raises(kind, match="no more"):
+            child.started.result(WAIT)
+    child.let_go()
+    watch.close()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from stead.errors import InvalidRequestError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import orders
-from stead.privileged.orders import Order, Parcel, Terms
+from stead.privileged.confinement import Confinement
+from stead.privileged.orders import Order, Parcel, Terms, Warrant
 
 CLIENT = PosixIdentity(70001, 70001, (5, 70002))
 TEXTS = st.binary(min_size=1).filter(lambda text: b"\0" not in text)
@@ -223,3 +224,79 @@ def test_neither_arguments_nor_environment_are_shown():
     assert "tiger" in naive
     assert "tiger" not in repr(order)
     assert "70001" in repr(order)
+
+
+# --- with a broker --------------------------------------------------------------------
+
+PROGRAM = Order(CLIENT, (b"id", b"-u"), ((b"A", b"b"),), umask=0o027)
+
+
+def test_what_a_server_and_a_broker_say_makes_one_order():
+    said = PROGRAM.to_server_part()
+    assert {"identity", "body"}.isdisjoint(json.loads(said))
+    assert PROGRAM == Order.from_bytes(said, Warrant(CLIENT).to_bytes())
+    worker = Order(CLIENT, body="a.module:function")
+    warrant = Warrant(CLIENT, worker.body).to_bytes()
+    assert worker == Order.from_bytes(worker.to_server_part(), warrant)
+
+
+@pytest.mark.parametrize("part", ["identity", "body"])
+def test_a_server_says_nothing_of_what_the_broker_says(part):
+    said = json.loads(PROGRAM.to_server_part())
+    said[part] = json.loads(PROGRAM.to_bytes())[part]
+    with pytest.raises(InvalidRequestError, match="the server says whom"):
+        Order.from_bytes(json.dumps(said).encode(), Warrant(CLIENT).to_bytes())
+
+
+def test_a_warrant_arrives_with_its_hold(pair, null):
+    with (
+        orders.sealed(PROGRAM.to_server_part()) as document,
+        orders.sealed(Warrant(CLIENT).to_bytes()) as warrant,
+    ):
+        parts = (null, document.fileno(), (null, null, null))
+        with pytest.raises(InvalidRequestError, match="comes with a hold"):
+            orders.send(pair[0], Parcel(*parts, warrant=warrant.fileno()))
+        whole = Parcel(*parts, warrant=warrant.fileno(), hold=null)
+        orders.send(pair[0], whole)
+    came = orders.receive(pair[1])
+    assert came.is_warranted
+    assert PROGRAM == came.order()
+    came.let_go()
+    for closed in (came.document, came.warrant, *came.inherited):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(closed)
+    os.close(came.hold)
+    os.close(came.channel)
+
+
+def test_what_else_comes_with_a_message_is_no_descriptor():
+    credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, bytes(12))
+    assert [] == orders.carried_by([credentials])
+
+
+# --- confined -------------------------------------------------------------------------
+
+
+def test_a_confinement_is_read_as_it_was_written():
+    confined = Confinement(((b"/srv/\xff", 0x1), (b"/tmp", 0x3)), runs_programs=True)
+    order = Order(CLIENT, (b"id",), no_new_privileges=True, confinement=confined)
+    assert order == Order.from_bytes(order.to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "gains no new privileges"),
+        ({"no_new_privileges": True, "pam_user": "alice"}, "no confined process"),
+    ],
+)
+def test_a_confined_process_has_no_other_way_out(fields, problem):
+    with pytest.raises(InvalidRequestError, match=problem):
+        Order(CLIENT, (b"id",), confinement=Confinement(), **fields)
+
+
+def test_a_document_has_a_size(null):
+    with orders.sealed(b"12345") as document:
+        assert b"12345" == orders.read_sealed(document.fileno(), 5)
+        with pytest.raises(InvalidRequestError, match="more than 4 bytes"):
+            orders.read_sealed(document.fileno(), 4)
