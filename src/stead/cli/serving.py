@@ -75,17 +75,22 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
             raise InvalidRequestError(
                 "no gate is named", advice="give --pipe, --dde or --web"
             )
-        head = f"{server.name}: enforcement {server.enforcement.value}"
-        if server.broker:
-            head += f" by the broker at {server.broker}; blocks by tokens only"
-        for reason in server.support.reasons:
-            head += f"\n  not enforced by the kernel: {reason}"
-        typer.echo(head, err=True)
+        typer.echo(_head(server), err=True)
         if dry_run:
             return
         with server.watch_leaks():
             said = partial(typer.echo, "ready", err=True)
             asyncio.run(server.serve(*gates, ready=said))
+
+
+def _head(server: ProtectedServer) -> str:
+    """Say who judges what clients do to the machine, and why not more."""
+    head = f"{server.name}: enforcement {server.enforcement.value}"
+    if server.broker:
+        head += f" by the broker at {server.broker}; blocks by tokens only"
+    for reason in server.support.reasons:
+        head += f"\n  not enforced by the kernel: {reason}"
+    return head
 
 
 def _pipe(server: ProtectedServer, path: Path) -> PipeGate:

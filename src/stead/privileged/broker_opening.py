@@ -22,6 +22,7 @@ from stead.privileged.opening import (
     openable,
     openat2,
     require_file_or_directory,
+    vetted,
 )
 
 if TYPE_CHECKING:
@@ -118,14 +119,7 @@ def _open(root: bytes, rest: bytes, flags: int, mode: int) -> int:
         opened = openat2(rest, kept, new_mode, resolve=_RESOLVE, at=folder)
     finally:
         os.close(folder)
-    try:
-        require_file_or_directory(rest, opened)
-        if not flags & os.O_NONBLOCK:
-            os.set_blocking(opened, True)
-    except BaseException:
-        os.close(opened)
-        raise
-    return opened
+    return vetted(rest, opened, flags)
 
 
 def _look(folder: int, rest: bytes, flags: int) -> None:

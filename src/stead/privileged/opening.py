@@ -256,6 +256,20 @@ def _open(name: bytes, flags: int, mode: int, way: _Way) -> int:
         descriptor = way.open(name, own, mode if flags & os.O_CREAT else 0)
     except OSError as error:
         raise _refusal(name, error) from error
+    return vetted(name, descriptor, flags)
+
+
+def vetted(name: bytes, descriptor: int, flags: int) -> int:
+    """Return what was opened without waiting, as it was meant; or close it and raise.
+
+    Args:
+        name: the path, for the error.
+        descriptor: opened with O_NONBLOCK, whatever was asked.
+        flags: as they were asked.
+
+    Raises:
+        NotARegularFileError: it is neither a file nor a directory.
+    """
     try:
         require_file_or_directory(name, descriptor)
         if not flags & os.O_NONBLOCK:
