@@ -277,15 +277,8 @@ class Sessions:
             by_now = identify_again(self._store, session.identity)
         except (AccountDisabledError, UnknownAccountError, TooManyGroupsError):
             return True  # and whoever acts in it is told
-        begun = session.token
-        made = tokens.client_token(
-            by_now,
-            level=begun.level,
-            logon_id=begun.logon_id,
-            token_id=begun.token_id,
-            origin=begun.origin,
-        )
-        is_same = begun in (made, effective_part(made))
+        made = _token_by_now(session, by_now)
+        is_same = session.token in (made, effective_part(made))
         if is_same:
             session.same_at = generation
         return is_same
@@ -507,15 +500,24 @@ def _has_kept(session: Session, before: Identity, by_now: Identity) -> bool:
     """Tell whether somebody still has all that their session's token holds."""
     if before.account != by_now.account:  # its version grows with every change
         return False
-    begun = session.token
-    made = tokens.client_token(
-        by_now, level=begun.level, logon_id=begun.logon_id, token_id=begun.token_id
-    )
+    begun, made = session.token, _token_by_now(session, by_now)
     return {group.sid for group in begun.groups} <= {
         group.sid for group in made.groups
     } and {entry.privilege for entry in begun.privileges} <= {
         entry.privilege for entry in made.privileges
     }
+
+
+def _token_by_now(session: Session, by_now: Identity) -> AccessToken:
+    """Return the token with which the session would begin now."""
+    begun = session.token
+    return tokens.client_token(
+        by_now,
+        level=begun.level,
+        logon_id=begun.logon_id,
+        token_id=begun.token_id,
+        origin=begun.origin,
+    )
 
 
 def _ended(token: AccessToken) -> LogonSessionEndedError:
