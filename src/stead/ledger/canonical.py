@@ -12,6 +12,8 @@ reader, and no name that a client makes up can be confused with another.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import lru_cache
 from operator import index
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ from stead.errors import InvalidRecordError, SteadError
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
 from stead.model.sid import Sid
+
+_Write = Callable[[str], Any]
 
 FORMAT: Final = 1
 """The number of this form; a reader refuses every other."""
@@ -61,8 +65,7 @@ def write_record(record: AuditRecord) -> bytes:
         InvalidRecordError: a field holds what it may not, or the whole is too large.
     """
     try:
-        fields = {name: value for name, value in _fields(record).items() if value}
-        body = _JSON.encode(fields).encode()
+        body = _encode(record)
     except _MISFITS as error:
         raise InvalidRecordError(f"the record cannot be written: {error}") from error
     if len(body) > MAXIMUM_BODY:
@@ -87,32 +90,50 @@ def read_record(body: bytes) -> AuditRecord:
         raise InvalidRecordError(f"the bytes are not a record: {error}") from error
 
 
-def _fields(record: AuditRecord) -> dict[str, Any]:
-    client = record.client
-    detail = [[_text(key), _text(record.detail[key])] for key in sorted(record.detail)]
-    return {
+def _encode(record: AuditRecord) -> bytes:
+    try:
+        return _JSON.encode(_fields(record, _plain)).encode()
+    except UnicodeEncodeError:
+        # Rare, and costly to look for in each text beforehand.
+        return _JSON.encode(_fields(record, _marked)).encode()
+
+
+def _fields(record: AuditRecord, text: _Write) -> dict[str, Any]:
+    """Return what a record holds; what is empty is left out."""
+    client, detail = record.client, record.detail
+    fields = {
         "format": FORMAT,
         "event": int(AuditEvent(record.event)),
         "outcome": Outcome(record.outcome).value,
-        "server": _principal(record.server),
-        "client": None if client is None else _principal(client),
-        "chain": [_principal(principal) for principal in record.chain],
-        "detail": detail,
-        **{name: _text(getattr(record, name)) for name in _TEXTS},
-        **{name: index(getattr(record, name)) for name in _NUMBERS},
-        **{name: [_text(part) for part in getattr(record, name)] for name in _LISTS},
+        "server": _principal(record.server, text),
+        "client": None if client is None else _principal(client, text),
+        "chain": [_principal(link, text) for link in record.chain],
+        "detail": [[text(key), text(detail[key])] for key in sorted(detail)],
     }
+    for name in _TEXTS:
+        fields[name] = text(getattr(record, name))
+    for name in _NUMBERS:
+        fields[name] = index(getattr(record, name))
+    for name in _LISTS:
+        fields[name] = [text(part) for part in getattr(record, name)]
+    return {name: value for name, value in fields.items() if value}
 
 
-def _principal(principal: Principal) -> list[Any]:
-    return [str(principal.sid), _text(principal.name), int(principal.logon_id)]
+@lru_cache(maxsize=256)
+def _principal(principal: Principal, text: _Write) -> tuple[Any, ...]:
+    """Write somebody; the same few are in every record of theirs."""
+    return (str(principal.sid), text(principal.name), int(principal.logon_id))
 
 
-def _text(value: str) -> str | dict[str, str]:
+def _plain(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"`{value!r}` is not text")
+    return value
+
+
+def _marked(value: str) -> str | dict[str, str]:
     try:
-        value.encode()
+        _plain(value).encode()
     except UnicodeEncodeError:
         return {_WTF8: value.encode("utf-8", "surrogatepass").hex()}
     return value
