@@ -72,8 +72,8 @@ class Database:
         self._is_closed = False
         # One connection for good: `StaticPool` hands the same one to everybody.
         self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
-        with _mapped(), self._engine.connect():
-            pass
+        with _mapped():
+            self._connection = self._engine.connect()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -94,7 +94,11 @@ class Database:
         """Close the connection. In a forked child: forget it, it is the parent's."""
         with self._lock:
             self._is_closed = True
-            self._engine.dispose(close=os.getpid() == self._pid)
+            if os.getpid() == self._pid:
+                self._connection.close()
+                self._engine.dispose()
+            else:
+                self._engine.dispose(close=False)
 
     def require_own_process(self) -> None:
         """Refuse in a forked child; raises `StoreUnavailableError`."""
@@ -111,9 +115,15 @@ class Database:
         with self._lock, _mapped():
             if self._is_closed:
                 raise StoreUnavailableError("the store is closed")
-            with self._engine.connect() as connection, connection.begin():
-                connection.exec_driver_sql(begin)
-                yield connection
+            try:
+                with self._connection.begin():
+                    self._connection.exec_driver_sql(begin)
+                    yield self._connection
+            except BaseException:
+                # An interrupt may have come between beginning and the block itself.
+                if self._connection.in_transaction():
+                    self._connection.rollback()
+                raise
 
 
 def connect_file(path: Path) -> sqlite3.Connection:
