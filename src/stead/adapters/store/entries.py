@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, LargeBinary, bindparam, cast, insert, select
+from sqlalchemy import Connection, LargeBinary, bindparam, cast, func, insert, select
 
-from stead.adapters.store.database import Database
+from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.schema import ENTRY
 from stead.errors import (
     InvalidRequestError,
@@ -21,7 +21,6 @@ _PAGE: Final = 500
 _LARGEST: Final = (1 << 63) - 1
 
 # Built once: building a statement costs more than SQLite takes to answer it.
-_ADD: Final = insert(ENTRY)
 # The casts because SQLite lets whoever tampers put text into a column of bytes: the
 # trail must still be readable, for `verify` to say where.
 _ENTRY: Final = select(
@@ -29,7 +28,11 @@ _ENTRY: Final = select(
     cast(ENTRY.c.body, LargeBinary).label("body"),
     cast(ENTRY.c.digest, LargeBinary).label("digest"),
 )
-_LAST: Final = _ENTRY.order_by(ENTRY.c.sequence.desc()).limit(1)
+_LAST: Final = _ENTRY.where(
+    ENTRY.c.sequence == select(func.max(ENTRY.c.sequence)).scalar_subquery()
+)
+_LAST_TEXT: Final = plain_text(_LAST)
+_ADD_TEXT: Final = plain_text(insert(ENTRY))
 _AFTER: Final = (
     _ENTRY.where(ENTRY.c.sequence > bindparam("after"))
     .order_by(ENTRY.c.sequence)
@@ -53,13 +56,12 @@ class SqlLedgerStore:
         Raises:
             LedgerUnavailableError: nothing was kept.
         """
-        with _mapped(), self._database.writing() as connection:
-            rows = [
-                {"sequence": new.sequence, "body": new.body, "digest": new.digest}
-                for new in build(_last(connection))
-            ]
-            if rows:
-                connection.execute(_ADD, rows)
+        with _mapped(), self._database.appending() as driver:
+            row = driver.execute(_LAST_TEXT).fetchone()
+            added = build(None if row is None else Entry(*row))
+            driver.executemany(
+                _ADD_TEXT, [(new.sequence, new.body, new.digest) for new in added]
+            )
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order, without loading all.
