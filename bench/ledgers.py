@@ -107,7 +107,7 @@ def _ledger(place: Path, producers: int) -> float:
         Ledger(
             store.ledger,
             genesis=store.accounts.domain().to_bytes(),
-            lost=lambda _: _RECORD,
+            note=lambda *_: _RECORD,
         ) as ledger,
     ):
         return _seconds_of_one(lambda: ledger.record(_RECORD), producers)

@@ -665,12 +665,23 @@ class StoreUnavailableError(SteadError):
     public = "the server is not available"
 
 
+class StoreFullError(StoreUnavailableError):
+    """The disk that the store lies on is full; nothing was changed."""
+
+    status = 112
+    win32_name = "ERROR_DISK_FULL"
+
+
 class LedgerUnavailableError(SteadError):
     """The trail cannot be written, so nothing is done."""
 
     status = 1502
     win32_name = "ERROR_LOG_FILE_FULL"
     public = "the server is not available"
+
+
+class LedgerFullError(LedgerUnavailableError):
+    """The disk that the trail lies on has no room but what administrators may use."""
 
 
 class LedgerCorruptError(SteadError):

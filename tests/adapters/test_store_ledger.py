@@ -26,22 +26,20 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def _record(**changes):
-    fields = {"operation": "read", **changes}
+    fields = {"event": AuditEvent.LOGON, "operation": "read", **changes}
     server = Principal(LOCAL_SERVICE, "notes")
-    return AuditRecord(
-        event=AuditEvent.LOGON,
-        outcome=Outcome.SUCCESS,
-        time=1,
-        server=server,
-        **fields,
-    )
+    return AuditRecord(outcome=Outcome.SUCCESS, time=1, server=server, **fields)
+
+
+def _note(event, detail):
+    return _record(event=event, detail=detail)
 
 
 def _open_ledger(store):
     return Ledger(
         store.ledger,
         genesis=store.accounts.domain(),
-        lost=lambda count: _record(detail={"lost": str(count)}),
+        note=_note,
     )
 
 
@@ -196,7 +194,7 @@ def record(name):
 place, threads, count, gate = sys.argv[1], *map(int, sys.argv[2:])
 store = Store.open(place)
 ledger = Ledger(store.ledger, genesis=store.accounts.domain(),
-                lost=lambda count: record("lost"))
+                note=lambda *_: record("lost"))
 speech = threading.Lock()
 print("ready", flush=True)
 if gate:
@@ -269,6 +267,7 @@ LIMITED = """
 import resource, signal, sys
 from stead.adapters.store import Store
 from stead.errors import LedgerUnavailableError
+from stead.ledger.canonical import read_record
 exec(sys.argv[2])
 store = Store.open(sys.argv[1])
 ledger = make(store)
@@ -286,8 +285,10 @@ ledger.queue(record(operation="leave"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 ledger.record(record())
 ledger.close()
-kept = [entry for entry in store.ledger.entries()]
-assert len(kept) == written + 2, (len(kept), written)
+records = [read_record(entry.body) for entry in store.ledger.entries()]
+notes = [r for r in records if r.event is AuditEvent.TRAIL_FAILED]
+assert sum(int(note.detail["refused"]) for note in notes) == 3, notes
+assert len(records) - len(notes) == written + 2, (len(records), written)
 assert all(error.advice for error in refused)
 print(refused[0])
 """
@@ -297,13 +298,13 @@ from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import LOCAL_SERVICE
 
-def record(**changes):
-    return AuditRecord(event=AuditEvent.LOGON, outcome=Outcome.SUCCESS, time=1,
+def record(event=AuditEvent.LOGON, **changes):
+    return AuditRecord(event=event, outcome=Outcome.SUCCESS, time=1,
                        server=Principal(LOCAL_SERVICE, "notes"), **changes)
 
 def make(store):
     return Ledger(store.ledger, genesis=store.accounts.domain(),
-                  lost=lambda count: record())
+                  note=lambda event, detail: record(event, detail=detail))
 """
 
 
@@ -343,7 +344,9 @@ def test_a_full_disk_refuses_and_says_so_until_there_is_room(small_disk):
         ballast.unlink()
         acknowledged.append(ledger.record(_record()))
         kept = [read_record(entry.body) for entry in store.ledger.entries()]
-    assert len(acknowledged) + 1 == len(kept)
+    notes = [record for record in kept if record.event is AuditEvent.TRAIL_FULL]
+    assert [{"refused": "2"}] == [note.detail for note in notes]
+    assert len(acknowledged) + 2 == len(kept)
     assert 1 == [record.operation for record in kept].count("leave")
     assert len(kept) == _verify(place).count
 
@@ -368,7 +371,8 @@ def test_a_trail_that_somebody_keeps_locked_refuses_and_names_it(trail, monkeypa
             ledger.record(_record())
         other.execute("COMMIT")
         other.close()
-        assert 6 == ledger.record(_record())
+        # Number 6 says that a record was refused.
+        assert 7 == ledger.record(_record())
 
 
 def test_a_trail_that_turns_read_only_refuses_and_names_it(trail):
@@ -379,7 +383,8 @@ def test_a_trail_that_turns_read_only_refuses_and_names_it(trail):
             ledger.record(_record())
         with store._databases[1].reading() as connection:
             connection.exec_driver_sql("PRAGMA query_only = OFF")
-        assert 6 == ledger.record(_record())
+        # Number 6 says that a record was refused.
+        assert 7 == ledger.record(_record())
 
 
 def test_a_damaged_file_is_named(trail):

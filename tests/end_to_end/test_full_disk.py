@@ -101,6 +101,42 @@ def test_nothing_runs_that_a_full_disk_keeps_from_being_recorded(
     assert_only_the_recorded_ran(world, meanwhile)
 
 
+@pytest.mark.parametrize("reserve", [0, 256 << 10])
+def test_an_administrator_has_room_where_nobody_else_has(
+    reserve, small_disk, world, start, begin, as_uid, asker, ends
+):
+    server = start(trail_reserve=reserve)
+    ours, theirs = ends
+
+    def as_alice():
+        me, heard = asker(), []
+        for work in (writes_till_it_is_full, lambda *_: writes(me, world, "again", 11)):
+            theirs.send(b".")
+            theirs.recv(1)
+            heard.append(work(me, world)[-11:])
+        return heard
+
+    alice = begin(world.uids["alice"], as_alice)
+    ours.recv(1)
+    fill(small_disk)
+    ours.send(b".")
+    ours.recv(1)
+    if reserve:
+        root = asker("root")
+        assert "pong" == root.ask("echo", text="pong")
+        root.link.close()
+    else:
+        with pytest.raises(RemoteError, match="not available"):
+            asker("root").ask("echo", text="pong")
+    ours.send(b".")
+    assert [[UNAVAILABLE] * 11] * 2 == alice.result()
+    (small_disk / "ballast").unlink()
+    assert 0 == server.stop()
+    asked = {record.correlation.rpartition(" ")[2] for _, record in world.trail()}
+    assert bool(reserve) is ("root.1" in asked)
+    assert AuditEvent.TRAIL_FULL in {record.event for _, record in world.trail()}
+
+
 def assert_only_the_recorded_ran(world, meanwhile):
     asked = {
         record.object_name
@@ -118,7 +154,8 @@ def test_a_server_refuses_to_start_on_a_full_disk_and_starts_on_a_free_one(
     small_disk, world, start, stead
 ):
     ballast = fill(small_disk)
-    arguments = ("serve", "--store", world.store, "--pipe", world.pipe)
+    where = ("--store", world.store, "--pipe", world.pipe)
+    arguments = ("serve", *where, "--trail-reserve", "0")
     done = stead(*arguments)
     assert 1 == done.returncode
     assert done.stderr.startswith("stead: ")

@@ -62,8 +62,8 @@ def make_record(**changes) -> AuditRecord:
     return AuditRecord(**{**fields, **changes})
 
 
-def lost_record(count: int) -> AuditRecord:
-    return make_record(event=AuditEvent.RECORDS_LOST, detail={"lost": str(count)})
+def note(event: AuditEvent, detail: dict[str, str]) -> AuditRecord:
+    return make_record(event=event, detail=detail, object_name=event.name)
 
 
 DISK_FULL = LedgerUnavailableError("the disk is full", advice="free some space")
@@ -94,7 +94,7 @@ def open_ledger(store):
     ledgers = []
 
     def opened(**settings):
-        settings = {"genesis": GENESIS, "lost": lost_record, **settings}
+        settings = {"genesis": GENESIS, "note": note, **settings}
         ledgers.append(Ledger(store, **settings))
         return ledgers[-1]
 

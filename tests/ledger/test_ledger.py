@@ -11,11 +11,19 @@ import threading
 
 import pytest
 
-from stead.errors import InvalidRecordError, LedgerUnavailableError
+from stead.errors import (
+    InvalidRecordError,
+    LedgerFullError,
+    LedgerUnavailableError,
+)
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import verify
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent
+
+
+class Killed(BaseException):
+    """What no writer expects."""
 
 
 def _names(store):
@@ -162,7 +170,7 @@ def test_a_closed_ledger_refuses(open_ledger, record):
 
 
 def test_an_item_handed_over_after_the_end_is_refused_not_left(store, record, genesis):
-    ledger = Ledger(store, genesis=genesis, lost=lambda _: record())
+    ledger = Ledger(store, genesis=genesis, note=lambda *_: record())
     future = ledger.submit(record())
     ledger._writer.stop()
     assert 1 == future.result(60)
@@ -201,8 +209,8 @@ def test_the_writer_tries_again_with_the_next_record(
     with pytest.raises(LedgerUnavailableError):
         ledger.record(record(object_name="refused"))
     store.failure = None
-    assert 1 == ledger.record(record(object_name="written"))
-    assert ["written"] == _names(store)
+    assert 2 == ledger.record(record(object_name="written"))
+    assert ["TRAIL_FAILED", "written"] == _names(store)
 
 
 def test_an_unforeseen_failure_of_the_store_refuses_too(open_ledger, store, record):
@@ -211,7 +219,7 @@ def test_an_unforeseen_failure_of_the_store_refuses_too(open_ledger, store, reco
     with pytest.raises(LedgerUnavailableError, match="no memory"):
         ledger.record(record())
     store.failure = None
-    assert 1 == ledger.record(record())
+    assert 2 == ledger.record(record())
 
 
 def test_queued_records_survive_a_failure_and_keep_their_place(
@@ -223,8 +231,8 @@ def test_queued_records_survive_a_failure_and_keep_their_place(
     with pytest.raises(LedgerUnavailableError):
         ledger.record(record(object_name="refused"))
     store.failure = None
-    assert 2 == ledger.record(record(object_name="enter"))
-    assert ["leave", "enter"] == _names(store)
+    assert 3 == ledger.record(record(object_name="enter"))
+    assert ["leave", "TRAIL_FAILED", "enter"] == _names(store)
     assert 0 == ledger.lost()
 
 
@@ -252,12 +260,12 @@ def test_kept_records_are_bounded_and_what_is_lost_is_recorded(
             ledger.record(record())
     assert 15 == ledger.lost()
     store.failure = None
-    assert 12 == ledger.record(record(object_name="enter"))
+    assert 13 == ledger.record(record(object_name="enter"))
     assert [15] == _lost(store)
-    assert [*(f"leave {number}" for number in range(10)), "plan", "enter"] == _names(
-        store
-    )
-    assert 13 == ledger.record(record())
+    ends = [f"leave {number}" for number in range(10)]
+    notes = ["TRAIL_FAILED", "RECORDS_LOST"]
+    assert [*ends, *notes, "enter"] == _names(store)
+    assert 14 == ledger.record(record())
     assert [15] == _lost(store)
 
 
@@ -273,20 +281,16 @@ def test_closing_says_what_could_not_be_written(open_ledger, store, record, disk
 def test_a_note_of_losses_that_cannot_be_made_refuses_everything(
     open_ledger, store, record
 ):
-    def no_clock(_count):
+    def no_clock(_event, _detail):
         raise OSError("no clock")
 
-    ledger = open_ledger(lost=no_clock)
+    ledger = open_ledger(note=no_clock)
     ledger.queue(record(detail={"count": 3}))
     with pytest.raises(LedgerUnavailableError, match="no clock"):
         ledger.record(record())
     assert [] == store.kept
     with pytest.raises(LedgerUnavailableError, match="1 queued records"):
         ledger.close()
-
-
-class Killed(BaseException):
-    """What no writer expects."""
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -342,6 +346,174 @@ def test_a_queued_record_of_the_wrong_shape_is_counted_as_lost(
     ledger.record(record())
     ledger.close()
     assert 2 == sum(_lost(store))
+
+
+# --- a full disk ------------------------------------------------------------------
+
+
+class Disk:
+    """A `Room` of so many pieces, and whether the disk has room of its own."""
+
+    def __init__(self, store, pieces=2):
+        self.store, self.pieces, self.left = store, pieces, pieces
+        self.append, store.append = store.append, self.bounded
+        self.is_full = False
+        self.free = 0
+
+    def bounded(self, build):
+        if self.is_full and not self.free:
+            raise LedgerFullError("the disk is full", advice="free some space")
+        self.free = max(0, self.free - 1)
+        self.append(build)
+
+    def is_whole(self):
+        return self.left == self.pieces
+
+    def refill(self):
+        if not self.is_full:
+            self.left = self.pieces
+        return self.is_whole()
+
+    def release(self):
+        if not self.left:
+            return False
+        self.left -= 1
+        self.free = 3  # a piece holds three transactions
+        return True
+
+    def close(self):
+        pass
+
+
+def test_only_administrators_records_are_written_into_what_is_kept(
+    open_ledger, store, record
+):
+    disk = Disk(store)
+    ledger = open_ledger(room=disk)
+    assert 1 == ledger.record(record())
+    disk.is_full = True
+    for turn in range(3):
+        with pytest.raises(LedgerUnavailableError, match="full"):
+            ledger.record(record(object_name="somebody's"))
+        assert 2 + turn == ledger.record(record(), is_reserved=True)
+        # Room is free now, and it is not for everybody.
+        assert 0 <= disk.free < 3
+    disk.is_full = False
+    assert 6 == ledger.record(record(object_name="enter"))
+    assert disk.is_whole()
+    assert ["plan"] * 4 + ["TRAIL_FULL", "enter"] == _names(store)
+    assert {"refused": "3"} == read_record(store.kept[4].body).detail
+
+
+def test_what_is_kept_ends_too(open_ledger, store, record):
+    disk = Disk(store)
+    ledger = open_ledger(room=disk)
+    disk.is_full = True
+    numbers = [ledger.record(record(), is_reserved=True) for _ in range(6)]
+    assert [1, 2, 3, 4, 5, 6] == numbers
+    with pytest.raises(LedgerUnavailableError, match="the disk is full"):
+        ledger.record(record(), is_reserved=True)
+    disk.is_full = False
+
+
+def test_one_batch_serves_administrators_and_refuses_the_others(
+    open_ledger, store, record
+):
+    disk = Disk(store)
+    ledger = open_ledger(room=disk)
+    store.gate.clear()
+    first = ledger.submit(record())
+    assert store.entered.acquire(timeout=60)
+    waiting = [ledger.submit(record(), is_reserved=n % 2 == 1) for n in range(6)]
+    ledger.queue(record(object_name="leave"))
+    disk.is_full = True
+    store.gate.set()
+    assert 1 == first.result(60)
+    assert [2, 3, 4] == [future.result(60) for future in waiting[1::2]]
+    for future in waiting[::2]:
+        assert isinstance(future.exception(60), LedgerUnavailableError)
+    disk.is_full = False
+    ledger.close()
+    assert 1 == _names(store).count("leave")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("failure", [MemoryError("no memory"), Killed("killed")])
+def test_a_failure_in_what_is_kept_leaves_nobody_waiting(
+    failure, open_ledger, store, record
+):
+    disk = Disk(store)
+    ledger = open_ledger(room=disk)
+    disk.is_full = True
+
+    def release():
+        store.failure = failure
+        disk.free = 1
+        return True
+
+    disk.release = release
+    future = ledger.submit(record(), is_reserved=True)
+    assert failure.args[0] in str(future.exception(60))
+    store.failure, disk.is_full = None, False
+
+
+def test_administrators_records_have_places_of_their_own_in_a_full_backlog(
+    open_ledger, store, record
+):
+    ledger = open_ledger(backlog=2)
+    store.gate.clear()
+    futures = [ledger.submit(record())]
+    assert store.entered.acquire(timeout=60)
+    futures += [ledger.submit(record()) for _ in range(2)]
+    with pytest.raises(LedgerUnavailableError, match="2 records wait"):
+        ledger.submit(record())
+    futures += [ledger.submit(record(), is_reserved=True) for _ in range(2)]
+    with pytest.raises(LedgerUnavailableError, match="4 records wait"):
+        ledger.submit(record(), is_reserved=True)
+    store.gate.set()
+    assert [1, 2, 3, 4, 5] == [future.result(60) for future in futures]
+
+
+# --- what the policy lets be lost -----------------------------------------------------
+
+
+@pytest.fixture
+def lenient(open_ledger):
+    """A ledger whose policy lets closed handles be lost."""
+    may_lose = frozenset({AuditEvent.HANDLE_CLOSED})
+    return open_ledger(backlog=2, may_lose=lambda: may_lose)
+
+
+def test_events_that_may_be_lost_go_on_and_are_counted_by_name(
+    lenient, store, record, disk_full
+):
+    store.failure = disk_full
+    assert 0 == lenient.record(record(event=AuditEvent.HANDLE_CLOSED))
+    assert 0 == lenient.submit(record(event=AuditEvent.HANDLE_CLOSED)).result(60)
+    with pytest.raises(LedgerUnavailableError):
+        lenient.record(record())
+    assert 2 == lenient.lost()
+    store.failure = None
+    lenient.record(record())
+    notes = [read_record(entry.body) for entry in store.kept][:2]
+    assert [{"refused": "1"}, {"lost": "2", "HANDLE_CLOSED": "2"}] == [
+        note.detail for note in notes
+    ]
+
+
+def test_a_full_backlog_loses_what_may_be_lost_and_refuses_the_rest(
+    lenient, store, record
+):
+    store.gate.clear()
+    waiting = [lenient.submit(record())]
+    assert store.entered.acquire(timeout=60)
+    waiting += [lenient.submit(record()) for _ in range(2)]
+    assert 0 == lenient.record(record(event=AuditEvent.HANDLE_CLOSED))
+    with pytest.raises(LedgerUnavailableError):
+        lenient.record(record())
+    store.gate.set()
+    assert [1, 3, 4] == [future.result(60) for future in waiting]
+    assert [1] == _lost(store)
 
 
 # --- from where it may be called ------------------------------------------------------

@@ -128,19 +128,19 @@ def speechless(guard):
     """The server's guard over a ledger that can write nothing."""
     server = Principal(Sid.from_string("S-1-5-80-1-2-3-4-5"), "notes")
 
-    def lost(number):
+    def note(event, detail):
         return AuditRecord(
-            event=AuditEvent.RECORDS_LOST,
+            event=event,
             outcome=Outcome.FAILURE,
             time=1,
             server=server,
-            detail={"lost": str(number)},
+            detail=detail,
         )
 
-    ledger = Ledger(FullDisk(), genesis=b"\1" * 28, lost=lost)
+    ledger = Ledger(FullDisk(), genesis=b"\1" * 28, note=note)
     yield replace(guard, sink=ledger)
     with pytest.raises(LedgerUnavailableError):
-        ledger.record(lost(1))
+        ledger.record(note(AuditEvent.RECORDS_LOST, {}))
     ledger._writer.stop()
 
 

@@ -282,7 +282,7 @@ class Full:
         self.sink = sink
         self.events = events
 
-    def record(self, record):
+    def record(self, record, *, is_reserved=False):
         if record.event in self.events:
             raise LedgerUnavailableError("the disk is full")
         return self.sink.record(record)

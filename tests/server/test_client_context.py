@@ -183,7 +183,7 @@ class FullLater:
     def __init__(self, sink):
         self.sink = sink
 
-    def record(self, record):
+    def record(self, record, *, is_reserved=False):
         if record.event is AuditEvent.FILE_OPENED:
             raise LedgerUnavailableError("the disk is full")
         return self.sink.record(record)

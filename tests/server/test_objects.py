@@ -259,7 +259,7 @@ class Interposed:
         self.sink = sink
         self.happen = happen
 
-    def record(self, record):
+    def record(self, record, *, is_reserved=False):
         if record.event is AuditEvent.PERMISSIONS_CHANGED:
             self.happen()
         return self.sink.record(record)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -19,10 +19,10 @@ from stead.errors import InvalidRequestError
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.server import PipeGate
 from stead.gates.ports import Entrance
-from stead.model.impersonation_policy import AS_WINDOWS
 from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
+from stead.server.settings import ServerOptions
 
 
 def serve(  # noqa: PLR0913 - each parameter is an option of the command line
@@ -60,10 +60,24 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         Path | None,
         typer.Option(help="Socket of the broker, for a server without a target."),
     ] = None,
+    trail_reserve: Annotated[
+        int | None,
+        typer.Option(
+            help="Bytes kept on the store's disk for administrators. Without a target.",
+            min=0,
+        ),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), _server(target, name, store, rules, broker) as server:
+    options: ServerOptions = {}
+    if rules is not None:
+        options["impersonation"] = rules
+    if broker is not None:
+        options["broker"] = broker
+    if trail_reserve is not None:
+        options["trail_reserve"] = trail_reserve
+    with errors_are_lines(), _server(target, name, store, options) as server:
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -123,28 +137,32 @@ def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
     )
 
 
+_BROUGHT: Final = {
+    "impersonation": (
+        "brings its own rules",
+        "give them there: `ProtectedServer(..., impersonation=path)`",
+    ),
+    "broker": (
+        "says by itself whether it has a broker",
+        "open the ProtectedServer with `broker=`",
+    ),
+}
+"""What is wrong with an option beside a target, and what to do; else as for all."""
+
+
 def _server(
-    target: str | None,
-    name: str,
-    store: str | None,
-    rules: Path | None,
-    broker: Path | None,
+    target: str | None, name: str, store: str | None, options: ServerOptions
 ) -> ProtectedServer:
     if target is None:
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
-        policy = AS_WINDOWS if rules is None else rules
-        return ProtectedServer(name, store, broker=broker, impersonation=policy)
-    if rules is not None:
-        raise InvalidRequestError(
-            f"`{target}` brings its own rules",
-            advice="give them there: `ProtectedServer(..., impersonation=path)`",
+        return ProtectedServer(name, store, **options)
+    for option in options:
+        fault, advice = _BROUGHT.get(
+            option,
+            (f"brings its own {option}", f"open the ProtectedServer with `{option}=`"),
         )
-    if broker is not None:
-        raise InvalidRequestError(
-            "a target says by itself whether it has a broker",
-            advice="open the ProtectedServer with `broker=`",
-        )
+        raise InvalidRequestError(f"`{target}` {fault}", advice=advice)
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)
     if not isinstance(made, ProtectedServer):

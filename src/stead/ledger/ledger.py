@@ -10,26 +10,31 @@ the disk:
 
 Example::
 
-    with Ledger(store.ledger, genesis=store.accounts.domain(), lost=lost) as ledger:
+    with Ledger(store.ledger, genesis=store.accounts.domain(), note=note) as ledger:
         ledger.record(record)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Self
 
 from stead.errors import LedgerUnavailableError
 from stead.ledger.canonical import write_record
-from stead.ledger.ports import LedgerStore
-from stead.ledger.waiting import WrittenFuture
-from stead.ledger.writer import Awaited, Queued, Writer, ended
-from stead.model.audit_record import AuditRecord
+from stead.ledger.ports import LedgerStore, NoRoom, Room
+from stead.ledger.waiting import Slot, Waiter
+from stead.ledger.writer import Awaited, Note, Queued, Writer, ended
+from stead.model.audit_record import AuditEvent, AuditRecord
 
 _BACKLOG: Final = 4096
+
+
+def _nothing() -> Container[AuditEvent]:
+    """Allow no record to be lost."""
+    return frozenset()
 
 
 class Ledger:
@@ -44,26 +49,46 @@ class Ledger:
         store: LedgerStore,
         *,
         genesis: bytes,
-        lost: Callable[[int], AuditRecord],
+        note: Note,
         backlog: int = _BACKLOG,
+        room: Room | None = None,
+        may_lose: Callable[[], Container[AuditEvent]] = _nothing,
     ) -> None:
         """Start the writer.
 
         Args:
             store: where entries are kept.
             genesis: the bytes of the store's own SID, with which the chain begins.
-            lost: makes the record that says how many queued records were lost; called
-                on the writer's thread. Whoever owns the clock hands it in.
+            note: makes the records that say what was lost or refused; called on the
+                writer's thread. Whoever owns the clock hands it in.
             backlog: how many records may wait before new ones are refused; as many
-                again are set aside for those that are queued.
+                again are set aside for those that are queued or an administrator's.
+            room: what is kept on the disk for administrators.
+            may_lose: the events that may go on, counted, when they cannot be written;
+                asked when that happens.
         """
         self._pid = os.getpid()
         self._backlog = backlog
         self._is_closed = False
-        self._writer = Writer(store, genesis=genesis, lost=lost, reserve=backlog)
+        self._writer = Writer(
+            store,
+            genesis=genesis,
+            note=note,
+            keep=backlog,
+            room=NoRoom() if room is None else room,
+            may_lose=may_lose,
+        )
 
-    def record(self, record: AuditRecord) -> int:
+    def record(self, record: AuditRecord, *, is_reserved: bool = False) -> int:
         """Write a record, wait until it is durable, and return its number.
+
+        Args:
+            record: what is about to happen.
+            is_reserved: whether it may use what is kept for administrators, who can
+                make room on a full disk.
+
+        Returns:
+            the number; 0 if the record is lost, as the policy allows for its event.
 
         Raises:
             LedgerUnavailableError: it was not written; what it announces must not
@@ -72,9 +97,11 @@ class Ledger:
         """
         if self._writer.is_current_thread():
             raise LedgerUnavailableError("the ledger's writer cannot wait for itself")
-        return self._submit(record).wait()
+        slot: Slot[int] = Slot()
+        self._put(record, slot, is_reserved=is_reserved)
+        return slot.wait()
 
-    def submit(self, record: AuditRecord) -> Future[int]:
+    def submit(self, record: AuditRecord, *, is_reserved: bool = False) -> Future[int]:
         """Hand a record over and return the future of its number.
 
         The future cannot be cancelled: the record is written even if nobody waits.
@@ -84,19 +111,26 @@ class Ledger:
                 failure to write is raised by the future.
             InvalidRecordError: the record cannot be written at all.
         """
-        return self._submit(record)
-
-    def _submit(self, record: AuditRecord) -> WrittenFuture[int]:
-        self._require_open()
-        if self._writer.backlog() >= self._backlog:
-            raise LedgerUnavailableError(
-                f"{self._backlog} records wait to be written already",
-                advice="the store's disk is too slow for so many requests, or stuck",
-            )
-        future: WrittenFuture[int] = WrittenFuture()
+        future: Future[int] = Future()
         future.set_running_or_notify_cancel()
-        self._writer.put(Awaited(write_record(record), future))
+        self._put(record, future, is_reserved=is_reserved)
         return future
+
+    def _put(
+        self, record: AuditRecord, waiter: Waiter[int], *, is_reserved: bool
+    ) -> None:
+        self._require_open()
+        item = Awaited(write_record(record), record.event, waiter, is_reserved)
+        bound = self._backlog * (2 if is_reserved else 1)
+        if self._writer.backlog() < bound:
+            self._writer.put(item)
+            return
+        refusal = LedgerUnavailableError(
+            f"{bound} records wait to be written already",
+            advice="the store's disk is too slow for so many requests, or stuck",
+        )
+        if self._writer.refuse(item, refusal):
+            raise refusal
 
     def queue(self, record: AuditRecord) -> None:
         """Hand over a record that nobody waits for; never waits, never raises.
@@ -108,13 +142,13 @@ class Ledger:
         if os.getpid() != self._pid:
             return
         if self._writer.backlog() >= 2 * self._backlog:
-            self._writer.lost.add()
+            self._writer.losses.add(getattr(record, "event", None))
         else:
             self._writer.put(Queued(record))
 
     def lost(self) -> int:
-        """Return how many queued records were lost since the ledger was made."""
-        return self._writer.lost.total()
+        """Return how many records were lost since the ledger was made."""
+        return self._writer.losses.total()
 
     def close(self) -> None:
         """Write everything that was handed over, and end; a second call does nothing.

@@ -50,3 +50,45 @@ class LedgerStore(Protocol):
 
     def last(self) -> Entry | None:
         """Return the entry with the highest number, or None."""
+
+
+class Room(Protocol):
+    """Room on the trail's disk that only administrators' records may take.
+
+    While some of it was given away, nothing else is written: what is free then is
+    meant for those who can make more room.
+    """
+
+    def is_whole(self) -> bool:
+        """Tell whether all of it is there; asked before each batch, so cheap."""
+        ...
+
+    def refill(self) -> bool:
+        """Take it again where the disk has enough; tell whether it is whole."""
+        ...
+
+    def release(self) -> bool:
+        """Give some of it to the disk; tell whether there was some."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; what it takes of the disk stays."""
+
+
+class NoRoom:
+    """The room of a trail that lies on no disk."""
+
+    def is_whole(self) -> bool:
+        """Nothing is kept, so nothing is missing."""
+        return True
+
+    def refill(self) -> bool:
+        """As `is_whole`."""
+        return True
+
+    def release(self) -> bool:
+        """Nothing is there to give."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is there to let go of."""

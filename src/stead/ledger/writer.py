@@ -7,40 +7,61 @@ thread nor its context.
 
 What becomes of a failure to write:
 
-1. Everybody who waits for a record of that batch is told, and does not act.
+1. Everybody who waits for a record of that batch is told, and does not act; unless the
+   audit policy lets records of that event be lost: those are counted.
 2. Records nobody waits for are kept, within bounds, and tried again: with the next
    batch, or after a second.
 3. What does not fit the bounds is counted, and the count is recorded as soon as
    anything can be.
+4. If the disk is full, records of administrators are written into the room that is kept
+   for them, and nobody else's until that room is whole again.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Callable, Container
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from stead.errors import InvalidRecordError, LedgerUnavailableError, SteadError
-from stead.ledger.canonical import write_record
+from stead.errors import (
+    InvalidRecordError,
+    LedgerFullError,
+    LedgerUnavailableError,
+    SteadError,
+)
+from stead.ledger.canonical import read_record, write_record
 from stead.ledger.chain import seal
-from stead.ledger.ports import Entry, LedgerStore
-from stead.ledger.tally import Tally
-from stead.model.audit_record import AuditRecord
+from stead.ledger.losses import Losses
+from stead.ledger.ports import Entry, LedgerStore, Room
+from stead.ledger.waiting import Waiter
+from stead.model.audit_record import AuditEvent, AuditRecord
 
 _BATCH: Final = 512
 _RETRY_SECONDS: Final = 1.0
 
+Note = Callable[[AuditEvent, dict[str, str]], AuditRecord]
+"""Makes a record of the trail's own, given what it says. Who owns the clock does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A record somebody waits for, in its canonical form."""
+    """A record somebody waits for, in its canonical form.
+
+    Attributes:
+        body: the record.
+        event: what it records.
+        waiter: is told its number.
+        is_reserved: whether it may use what is kept for administrators.
+    """
 
     body: bytes
-    future: Future[int]
+    event: AuditEvent
+    waiter: Waiter[int]
+    is_reserved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +75,25 @@ class Stop:
     """Tells the writer to finish what it was handed and end."""
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction shall hold: bodies, and who waits for which of them."""
+
+    bodies: list[bytes] = field(default_factory=list)
+    ends: list[bytes] = field(default_factory=list)
+    waiting: list[tuple[int, Awaited]] = field(default_factory=list)
+
+    def tell(self, first: int) -> None:
+        """Tell everybody the number of theirs; `first` is the first body's."""
+        for place, item in self.waiting:
+            item.waiter.set_result(first + place)
+
+
 class Writer:
     """Writes what it is handed, in order, in as few transactions as it can.
 
     ``SimpleQueue`` because its ``put`` may interrupt itself in the same thread, which
-    a finalizer or signal handler does; ``queue.Queue`` would wait for its own lock.
+    finalizers and signal handlers do; any other queue would wait for its own lock.
     """
 
     def __init__(
@@ -66,20 +101,24 @@ class Writer:
         store: LedgerStore,
         *,
         genesis: bytes,
-        lost: Callable[[int], AuditRecord],
-        reserve: int,
+        note: Note,
+        keep: int,
+        room: Room,
+        may_lose: Callable[[], Container[AuditEvent]],
     ) -> None:
         self._store = store
         self._genesis = genesis
-        self._lost_record = lost
-        self._reserve = reserve
+        self._note = note
+        self._most_kept = keep
+        self._room = room
+        self._may_lose = may_lose
         self._inbox: SimpleQueue[Awaited | Queued | Stop] = SimpleQueue()
         self._kept: list[bytes] = []
-        self._reported = 0
+        self._refused: Counter[AuditEvent] = Counter()
         self._is_stopping = False
         self._failure: BaseException | None = None
         self.has_ended = False
-        self.lost = Tally()
+        self.losses = Losses()
         self._thread = threading.Thread(
             target=Context().run, args=(self._run,), name="stead-ledger", daemon=True
         )
@@ -100,11 +139,24 @@ class Writer:
         """Tell whether the caller is the writer's own thread."""
         return threading.current_thread() is self._thread
 
+    def refuse(self, item: Awaited, error: LedgerUnavailableError) -> bool:
+        """Tell one waiter that its record is not written, and whether it must not act.
+
+        What the policy lets be lost goes on instead, and is counted.
+        """
+        may_go_on = item.event in self._may_lose()
+        if may_go_on:
+            self.losses.add(item.event)
+            item.waiter.set_result(0)
+        else:
+            item.waiter.set_exception(error)
+        return not may_go_on
+
     def stop(self) -> int:
         """Write what was handed over, end, and return how many could not be kept."""
         self.put(Stop())
         self._thread.join()
-        return len(self._kept) + self.lost.total() - self._reported
+        return len(self._kept) + self.losses.unreported().total()
 
     def _run(self) -> None:
         try:
@@ -120,7 +172,8 @@ class Writer:
 
     def _take(self) -> list[Awaited | Queued]:
         """Wait for the next item and take all that has gathered behind it."""
-        timeout = _RETRY_SECONDS if self._kept or self._unreported() else None
+        is_owing = self._kept or self._refused or self.losses
+        timeout = _RETRY_SECONDS if is_owing else None
         items: list[Awaited | Queued] = []
         try:
             item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
@@ -137,66 +190,121 @@ class Writer:
         return items
 
     def _write(self, items: list[Awaited | Queued]) -> None:
-        ends: list[bytes] = []
-        bodies: list[bytes] = []
-        waiting: list[tuple[int, Future[int]]] = []
-        for item in items:
-            if isinstance(item, Awaited):
-                waiting.append((len(bodies), item.future))
-                bodies.append(item.body)
-            elif body := self._body(item):
-                ends.append(body)
-                bodies.append(body)
+        batch = self._gather(items)
         try:
-            first = self._append(bodies)
+            self._require_room()
+            first = self._append(batch.bodies)
+        except LedgerFullError as error:
+            self._keep(batch.ends)
+            self._write_reserved([item for _, item in batch.waiting], error)
         except BaseException as error:
-            self._keep(ends)
-            for _, future in waiting:
-                future.set_exception(_unavailable(error))
+            self._keep(batch.ends)
+            self._refuse([item for _, item in batch.waiting], error)
             # The outermost loop of this thread: no failure of a store ends it.
             if not isinstance(error, Exception):
                 raise
         else:
-            for place, future in waiting:
-                future.set_result(first + place)
+            batch.tell(first)
+
+    def _gather(self, items: list[Awaited | Queued]) -> _Batch:
+        batch = _Batch()
+        for item in items:
+            if isinstance(item, Awaited):
+                batch.waiting.append((len(batch.bodies), item))
+                batch.bodies.append(item.body)
+            elif body := self._body(item):
+                batch.ends.append(body)
+                batch.bodies.append(body)
+        return batch
+
+    def _require_room(self) -> None:
+        if not self._room.is_whole() and not self._room.refill():
+            raise LedgerFullError(
+                "the disk is full but for what is kept for administrators",
+                advice="free some space on the store's disk",
+            )
 
     def _append(self, bodies: list[bytes]) -> int:
-        """Append what was kept, then a note of losses, then `bodies`.
+        """Append what was kept, then what is to be said of losses, then `bodies`.
 
         Returns:
             The sequence number of the first of `bodies`.
         """
-        unreported = self._unreported()
-        note = [write_record(self._lost_record(unreported))] if unreported else []
-        before = [*self._kept, *note]
+        lost, refused = self.losses.unreported(), self._refused
+        before = [*self._kept, *self._notes(lost, refused)]
+        if not before and not bodies:
+            return 0
+        first = self._seal(before + bodies) + len(before)
+        self._kept.clear()
+        self.losses.report(lost)
+        self._refused = Counter()
+        return first
+
+    def _seal(self, bodies: list[bytes]) -> int:
         sealed: list[Entry] = []
 
         def build(last: Entry | None) -> list[Entry]:
-            sealed[:] = seal(last, [*before, *bodies], self._genesis)
+            sealed[:] = seal(last, bodies, self._genesis)
             return sealed
 
-        if not before and not bodies:
-            return 0
         self._store.append(build)
-        self._kept.clear()
-        self._reported += unreported
-        return sealed[0].sequence + len(before)
+        return sealed[0].sequence
+
+    def _notes(self, lost: Counter[str], refused: Counter[AuditEvent]) -> list[bytes]:
+        records = [
+            self._note(event, {"refused": str(count)})
+            for event, count in refused.items()
+        ]
+        if lost:
+            counts = {name: str(count) for name, count in sorted(lost.items())}
+            said = {"lost": str(lost.total())} | counts
+            records.append(self._note(AuditEvent.RECORDS_LOST, said))
+        return [write_record(record) for record in records]
+
+    def _write_reserved(self, waiting: list[Awaited], error: LedgerFullError) -> None:
+        """Write what administrators wait for with the room that is kept for them."""
+        chosen = [item for item in waiting if item.is_reserved]
+        self._refuse([item for item in waiting if not item.is_reserved], error)
+        if not chosen:
+            return
+        try:
+            first = self._seal_in_room([item.body for item in chosen])
+        except BaseException as failure:
+            self._refuse(chosen, failure)
+            if not isinstance(failure, Exception):
+                raise
+        else:
+            for place, item in enumerate(chosen):
+                item.waiter.set_result(first + place)
+
+    def _seal_in_room(self, bodies: list[bytes]) -> int:
+        while True:
+            try:
+                return self._seal(bodies)
+            except LedgerFullError:
+                if not self._room.release():
+                    raise
+
+    def _refuse(self, waiting: list[Awaited], error: BaseException) -> None:
+        """Tell everybody that nothing was written, and note how often it was said."""
+        is_full = isinstance(error, LedgerFullError)
+        event = AuditEvent.TRAIL_FULL if is_full else AuditEvent.TRAIL_FAILED
+        for item in waiting:
+            if self.refuse(item, _unavailable(error)):
+                self._refused[event] += 1
 
     def _body(self, item: Queued) -> bytes:
         try:
             return write_record(item.record)
         except InvalidRecordError:
-            self.lost.add()
+            self.losses.add(getattr(item.record, "event", None))
             return b""
 
     def _keep(self, ends: list[bytes]) -> None:
-        room = max(0, self._reserve - len(self._kept))
+        room = max(0, self._most_kept - len(self._kept))
         self._kept.extend(ends[:room])
-        for _ in ends[room:]:
-            self.lost.add()
-
-    def _unreported(self) -> int:
-        return self.lost.total() - self._reported
+        for body in ends[room:]:
+            self.losses.add(read_record(body).event)
 
     def _refuse_rest(self) -> None:
         while True:
@@ -205,9 +313,9 @@ class Writer:
             except Empty:
                 return
             if isinstance(item, Awaited):
-                item.future.set_exception(ended(self._failure))
+                self.refuse(item, ended(self._failure))
             elif isinstance(item, Queued):
-                self.lost.add()
+                self.losses.add(getattr(item.record, "event", None))
 
 
 def ended(failure: BaseException | None = None) -> LedgerUnavailableError:

@@ -17,6 +17,8 @@ from stead.model.sid import Sid
 class AuditEvent(IntEnum):
     """What happened. Below 100000: the Windows security event of that number."""
 
+    TRAIL_FULL = 1104
+    TRAIL_FAILED = 1108
     TRAIL_STARTED = 4608
     TRAIL_STOPPED = 4609
     LOGON = 4624

@@ -16,8 +16,12 @@ from stead.model.token import AccessToken
 class AuditSink(Protocol):
     """Where records go."""
 
-    def record(self, record: AuditRecord) -> int:
+    def record(self, record: AuditRecord, *, is_reserved: bool = False) -> int:
         """Return its number once the record is durable.
+
+        Args:
+            record: what is about to happen.
+            is_reserved: whether it may use the room that is kept for administrators.
 
         Raises:
             LedgerUnavailableError: it could not be made durable; do nothing then.

@@ -10,12 +10,16 @@ from typing import Final, TypedDict, Unpack
 
 from stead.errors import SteadError
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.well_known import ADMINISTRATORS
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
 from stead.monitor.ports import AuditSink, Subject
 
 LONGEST_TEXT: Final = 2048
 """Characters of one text in a record; a path holds 4095 bytes, a flood much more."""
+
+
+_SERVERS_OWN: Final = frozenset({AuditEvent.TRAIL_STARTED, AuditEvent.TRAIL_STOPPED})
 
 
 class Parts(TypedDict, total=False):
@@ -61,7 +65,9 @@ class Recorder:
             LedgerUnavailableError: it is not durable; do nothing then.
         """
         frame = context.raw_frame()
-        number = self.sink.record(self.compose(event, subject, frame, **parts))
+        composed = self.compose(event, subject, frame, **parts)
+        is_reserved = event in _SERVERS_OWN or _administers(subject)
+        number = self.sink.record(composed, is_reserved=is_reserved)
         error = parts.get("error")
         if error is not None and error.record is None:
             error.record = number
@@ -152,6 +158,14 @@ class Recorder:
         whole = chain if subject is None else _extended(chain, subject)
         # A block inside one of the same somebody has another token, and no other link.
         return tuple(link for link, _ in groupby(whole))
+
+
+def _administers(subject: Subject | None) -> bool:
+    """Tell whether somebody can make room on a full disk: what is kept is for them."""
+    if subject is None or subject.token.limits is not None:
+        return False
+    group = subject.token.group(ADMINISTRATORS)
+    return group is not None and group.is_enabled and not group.is_deny_only
 
 
 def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal, ...]:

@@ -218,8 +218,10 @@ def _ground(
     own = sessions.open_server(settings.name, settings.privileges)
     principal = Principal(own.token.user, settings.name, own.record.logon_id)
     genesis = accounts.domain().to_bytes()
+    room = store.reserve(settings.trail_reserve)
+    undo.callback(room.close)
     ledger = undo.enter_context(
-        Ledger(store.ledger, genesis=genesis, lost=partial(_lost, principal))
+        Ledger(store.ledger, genesis=genesis, note=partial(_note, principal), room=room)
     )
     allowed = frozenset(settings.allowed_system_uids)
     threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
@@ -428,13 +430,13 @@ def _record_start(
     guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
 
 
-def _lost(server: Principal, number: int) -> AuditRecord:
-    """Make the record that says how many records nobody waited for were lost."""
+def _note(server: Principal, event: AuditEvent, detail: dict[str, str]) -> AuditRecord:
+    """Make a record of the trail's own: what was lost, or refused."""
     return AuditRecord(
-        event=AuditEvent.RECORDS_LOST,
+        event=event,
         outcome=Outcome.FAILURE,
         time=time.time_ns(),
         server=server,
         chain=(server,),
-        detail={"lost": str(number)},
+        detail=detail,
     )

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
+from stead.adapters.store.reserve import DEFAULT_SIZE
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
@@ -36,6 +37,7 @@ class ServerOptions(TypedDict, total=False):
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
+    trail_reserve: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Settings:
         broker_passwords: whether a password that was right here is shown to the broker,
             too, where it must be that of the host's account: then things can be done as
             the account on the machine.
+        trail_reserve: bytes that are kept on the store's disk, so that administrators
+            can still log on and make room when it is full; 0 for none.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Settings:
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False
+    trail_reserve: int = DEFAULT_SIZE
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
@@ -96,6 +101,8 @@ class Settings:
                 "the modules of workers are named one by one",
                 advice='write `worker_modules=("app.jobs",)`',
             )
+        if self.trail_reserve < 0:
+            raise InvalidRequestError("what is kept for the trail has a size in bytes")
         if self.broker is not None:
             self._require_brokered()
 

@@ -69,7 +69,8 @@ class Observer(threading.Thread):
 def main() -> None:
     folder, told = Path(sys.argv[1]), json.loads(sys.argv[2])
     store = folder / "store" / "notes.db"
-    with ProtectedServer("notes", store=store) as server:
+    reserve = told.get("trail_reserve", 0)
+    with ProtectedServer("notes", store=store, trail_reserve=reserve) as server:
         accounts(server, told)
         offer_files(server)
         offer_blocks(server)

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from stead.errors import InvalidRequestError, StoreUnavailableError
+from stead.errors import InvalidRequestError, StoreFullError, StoreUnavailableError
 
 BUSY_SECONDS: Final = 5.0
 """How long a transaction waits for another process's before it is refused."""
@@ -243,4 +243,5 @@ def _mapped_driver() -> Iterator[None]:
 def _unavailable(error: BaseException | None) -> StoreUnavailableError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
     cause, advice = _CAUSES.get(code, (f"{error}", ""))
-    return StoreUnavailableError(f"the store is not available: {cause}", advice=advice)
+    kind = StoreFullError if code == sqlite3.SQLITE_FULL else StoreUnavailableError
+    return kind(f"the store is not available: {cause}", advice=advice)

@@ -12,7 +12,9 @@ from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.schema import ENTRY
 from stead.errors import (
     InvalidRequestError,
+    LedgerFullError,
     LedgerUnavailableError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from stead.ledger.ports import Entry
@@ -94,6 +96,8 @@ class SqlLedgerStore:
 def _mapped() -> Iterator[None]:
     try:
         yield
+    except StoreFullError as error:
+        raise LedgerFullError(str(error), advice=error.advice) from error
     except (StoreUnavailableError, InvalidRequestError) as error:
         raise LedgerUnavailableError(str(error), advice=error.advice) from error
 

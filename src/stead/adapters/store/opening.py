@@ -18,9 +18,11 @@ from stead.adapters.store.credentials import SqlCredentialStore
 from stead.adapters.store.database import Database, connect_file, connect_memory
 from stead.adapters.store.entries import SqlLedgerStore
 from stead.adapters.store.objects import SqlObjectStore
+from stead.adapters.store.reserve import Reserve
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
 from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
+from stead.ledger.ports import NoRoom
 
 _MEMORY: Final = ":memory:"
 
@@ -40,8 +42,11 @@ class Store:
             alice = store.accounts.account_by_name("alice")
     """
 
-    def __init__(self, main: Database, trail: Database) -> None:
+    def __init__(
+        self, main: Database, trail: Database, path: Path | None = None
+    ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
+        self._path = path
         self._databases = (main, trail)
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
@@ -80,6 +85,19 @@ class Store:
         require_safe_files(path)
         return cls._open_file(path)
 
+    def reserve(self, size: int) -> Reserve | NoRoom:
+        """Return the room that is kept beside the store for administrators.
+
+        Args:
+            size: bytes; 0 for none.
+
+        Raises:
+            UnsafeStoreError: what has its file's name is no file of the server's.
+        """
+        if self._path is None or not size:
+            return NoRoom()
+        return Reserve(self._path, size)
+
     def close(self) -> None:
         """Close the store; a second call does nothing."""
         for database in self._databases:
@@ -105,7 +123,7 @@ class Store:
             bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
-            store = cls(main, trail)
+            store = cls(main, trail, path)
             opened.pop_all()  # it stands: nothing is closed
         return store
 

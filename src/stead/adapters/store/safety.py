@@ -20,8 +20,9 @@ from typing import Final
 
 from stead.errors import UnsafeStoreError
 
-COMPANIONS: Final = ("-wal", "-shm", "-journal")
-"""What SQLite adds to the name of a file for the files it keeps beside it."""
+COMPANIONS: Final = ("-wal", "-shm", "-journal", "-reserve")
+"""What is added to the name of the store's file for the files beside it: SQLite's own
+and `stead.adapters.store.reserve`."""
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ANY: Final = stat.S_IRWXG | stat.S_IRWXO

@@ -1,0 +1,45 @@
+"""What the trail does not hold though it happened, counted by event."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stead.ledger.tally import Tally
+from stead.model.audit_record import AuditEvent
+
+
+class Losses:
+    """Counts from anywhere, finalizers too; read and reported by one thread."""
+
+    def __init__(self) -> None:
+        self._all = Tally()
+        self._tallies: dict[object, Tally] = {event: Tally() for event in AuditEvent}
+        self._strange = Tally()
+        self._reported: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        """Tell whether something is not reported yet; costs little."""
+        return self._all.total() > self._reported.total()
+
+    def add(self, event: object) -> None:
+        """Count one more of an event, or of what is none."""
+        self._tallies.get(event, self._strange).add()
+        self._all.add()
+
+    def total(self) -> int:
+        """Return how many were lost, reported or not."""
+        return self._all.total()
+
+    def unreported(self) -> Counter[str]:
+        """Return what was lost since the last `report`, by the event's name."""
+        return self._totals() - self._reported if self else Counter()
+
+    def report(self, counts: Counter[str]) -> None:
+        """Note that the trail now says so."""
+        self._reported += counts
+
+    def _totals(self) -> Counter[str]:
+        totals = Counter({"not a record": self._strange.total()})
+        for event in AuditEvent:
+            totals[event.name] = self._tallies[event].total()
+        return totals
