@@ -18,6 +18,7 @@ from stead.errors import (
 )
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import verify
+from stead.ledger.flood import Flood
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent
 
@@ -514,6 +515,64 @@ def test_a_full_backlog_loses_what_may_be_lost_and_refuses_the_rest(
     store.gate.set()
     assert [1, 3, 4] == [future.result(60) for future in waiting]
     assert [1] == _lost(store)
+
+
+# --- floods -----------------------------------------------------------------------
+
+
+def test_what_is_counted_is_told_as_one_when_the_ledger_closes(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+    for number in range(100):
+        ledger.count(record(time=number, object_name=f"try {number}"), "alice's")
+    ledger.count(record(time=7), "bob's")
+    assert 1 == ledger.record(record(object_name="enter"))
+    ledger.close()
+    told = {
+        kept.object_name: kept.detail
+        for kept in (read_record(entry.body) for entry in store.kept[1:])
+    }
+    assert {
+        "try 99": {"count": "100", "since": "0"},
+        "plan": {"count": "1", "since": "7"},
+    } == told
+
+
+def test_what_is_counted_is_told_in_time_though_nothing_else_comes(
+    open_ledger, store, record, monkeypatch
+):
+    monkeypatch.setattr("stead.ledger.flood.PERIOD", 0.01)
+    ledger = open_ledger()
+    ledger.count(record(), "alice's")
+    assert store.entered.acquire(timeout=60)
+    ledger.close()
+    assert [{"count": "1", "since": str(record().time)}] == [
+        read_record(entry.body).detail for entry in store.kept
+    ]
+
+
+def test_a_count_that_cannot_be_told_is_kept_and_told_later(
+    open_ledger, store, record, disk_full, monkeypatch
+):
+    monkeypatch.setattr("stead.ledger.flood.PERIOD", 0.0)
+    ledger = open_ledger()
+    store.failure = disk_full
+    ledger.count(record(), "alice's")
+    assert store.entered.acquire(timeout=60)
+    store.failure = None
+    ledger.record(record(object_name="enter"))
+    assert ["plan", "enter"] == _names(store)
+
+
+def test_kinds_are_bounded(record):
+    flood = Flood()
+    for number in range(1000):
+        flood.add(f"{number}", record(time=number), now=0.0)
+    told = flood.due(1000.0)
+    assert 257 == len(told)
+    assert "744" == told[-1].detail["count"]
+    assert not flood
 
 
 # --- from where it may be called ------------------------------------------------------

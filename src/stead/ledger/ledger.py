@@ -26,7 +26,7 @@ from stead.errors import LedgerUnavailableError
 from stead.ledger.canonical import write_record
 from stead.ledger.ports import LedgerStore, NoRoom, Room
 from stead.ledger.waiting import Slot, Waiter
-from stead.ledger.writer import Awaited, Note, Queued, Writer, ended
+from stead.ledger.writer import Awaited, Counted, Note, Queued, Writer, ended
 from stead.model.audit_record import AuditEvent, AuditRecord
 
 _BACKLOG: Final = 4096
@@ -139,12 +139,27 @@ class Ledger:
         and counted; the trail says how many were lost as soon as it can be written.
         In a forked child it does nothing: the parent has the same record to queue.
         """
+        self._hand_over(Queued(record))
+
+    def count(self, record: AuditRecord, kind: str) -> None:
+        """Hand over a record that is told with others; never waits, never raises.
+
+        Some seconds later, or when the ledger closes, one record tells of all of a
+        kind: the last one, with `count` and `since` among its detail.
+
+        Args:
+            record: what happened.
+            kind: what is told together.
+        """
+        self._hand_over(Counted(record, kind))
+
+    def _hand_over(self, item: Queued | Counted) -> None:
         if os.getpid() != self._pid:
             return
         if self._writer.backlog() >= 2 * self._backlog:
-            self._writer.losses.add(getattr(record, "event", None))
+            self._writer.losses.add(getattr(item.record, "event", None))
         else:
-            self._writer.put(Queued(record))
+            self._writer.put(item)
 
     def lost(self) -> int:
         """Return how many records were lost since the ledger was made."""

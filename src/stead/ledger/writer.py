@@ -19,7 +19,9 @@ What becomes of a failure to write:
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Container
 from contextvars import Context
@@ -35,6 +37,7 @@ from stead.errors import (
 )
 from stead.ledger.canonical import read_record, write_record
 from stead.ledger.chain import seal
+from stead.ledger.flood import Flood
 from stead.ledger.losses import Losses
 from stead.ledger.ports import Entry, LedgerStore, Room
 from stead.ledger.waiting import Waiter
@@ -71,8 +74,19 @@ class Queued:
     record: AuditRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A record that is told with others of its kind (`stead.ledger.flood`)."""
+
+    record: AuditRecord
+    kind: str
+
+
 class Stop:
     """Tells the writer to finish what it was handed and end."""
+
+
+_Item = Awaited | Queued | Counted | Stop
 
 
 @dataclass(slots=True)
@@ -112,9 +126,10 @@ class Writer:
         self._most_kept = keep
         self._room = room
         self._may_lose = may_lose
-        self._inbox: SimpleQueue[Awaited | Queued | Stop] = SimpleQueue()
+        self._inbox: SimpleQueue[_Item] = SimpleQueue()
         self._kept: list[bytes] = []
         self._refused: Counter[AuditEvent] = Counter()
+        self._flood = Flood()
         self._is_stopping = False
         self._failure: BaseException | None = None
         self.has_ended = False
@@ -128,7 +143,7 @@ class Writer:
         """Return how much waits to be written."""
         return self._inbox.qsize()
 
-    def put(self, item: Awaited | Queued | Stop) -> None:
+    def put(self, item: _Item) -> None:
         """Hand something over; never waits, and may be called from anywhere."""
         self._inbox.put(item)
         if self.has_ended:
@@ -162,6 +177,7 @@ class Writer:
         try:
             while not (self._is_stopping and self._inbox.empty()):
                 self._write(self._take())
+            self._write(self._told(math.inf))
         except BaseException as error:
             # Not one of the store's failures: those are answered in `_write`.
             self._failure = error
@@ -172,14 +188,16 @@ class Writer:
 
     def _take(self) -> list[Awaited | Queued]:
         """Wait for the next item and take all that has gathered behind it."""
-        is_owing = self._kept or self._refused or self.losses
+        is_owing = self._kept or self._refused or self.losses or self._flood
         timeout = _RETRY_SECONDS if is_owing else None
         items: list[Awaited | Queued] = []
         try:
-            item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
+            item: _Item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
             while True:
                 if isinstance(item, Stop):
                     self._is_stopping = True
+                elif isinstance(item, Counted):
+                    self._flood.add(item.kind, item.record, now=time.monotonic())
                 else:
                     items.append(item)
                 if len(items) >= _BATCH:
@@ -187,7 +205,11 @@ class Writer:
                 item = self._inbox.get_nowait()
         except Empty:
             pass
-        return items
+        return items + self._told(time.monotonic()) if self._flood else items
+
+    def _told(self, now: float) -> list[Awaited | Queued]:
+        """Return the records that tell of what was counted."""
+        return [Queued(record) for record in self._flood.due(now)]
 
     def _write(self, items: list[Awaited | Queued]) -> None:
         batch = self._gather(items)
@@ -314,7 +336,7 @@ class Writer:
                 return
             if isinstance(item, Awaited):
                 self.refuse(item, ended(self._failure))
-            elif isinstance(item, Queued):
+            elif not isinstance(item, Stop):
                 self.losses.add(getattr(item.record, "event", None))
 
 

@@ -31,6 +31,9 @@ class AuditSink(Protocol):
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for; never blocks, never raises."""
 
+    def count(self, record: AuditRecord, kind: str) -> None:
+        """Take a record that is told together with others of its kind, as `queue`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entered:

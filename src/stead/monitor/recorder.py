@@ -90,6 +90,16 @@ class Recorder:
         """
         self.sink.queue(self.compose(event, subject, frame, **parts))
 
+    def count(
+        self,
+        event: AuditEvent,
+        subject: Subject | None,
+        kind: str,
+        **parts: Unpack[Parts],
+    ) -> None:
+        """Hand on a record that is told with others of its kind; as `queue`."""
+        self.sink.count(self.compose(event, subject, None, **parts), kind)
+
     @contextmanager
     def changing(
         self, event: AuditEvent, subject: Subject | None, **parts: Unpack[Parts]

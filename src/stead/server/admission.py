@@ -47,8 +47,10 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
+from stead.monitor.recorder import Parts
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
+from stead.server.failure_quota import FailureQuota, origin_of
 from stead.server.logon_session import LogonSession
 
 
@@ -93,6 +95,7 @@ class Admission:
         make_client: makes what an admitted client is handed about as.
         logon: compares passwords; None where the library for that is missing.
         sleep: waits for some seconds before a failed logon is answered.
+        quota: how many failures are recorded one by one.
         tickets: by what a broker knows clients; None without a broker.
         shows_passwords: whether the broker is shown passwords that were right here.
     """
@@ -104,6 +107,7 @@ class Admission:
     make_client: MakeClient
     logon: Logon | None
     sleep: Callable[[float], None]
+    quota: FailureQuota
     tickets: Tickets | None = None
     shows_passwords: bool = False
 
@@ -378,13 +382,15 @@ class Admission:
         arrival: Arrival,
         error: SteadError,
         detail: dict[str, str] | None = None,
-    ) -> int:
-        return self.guard.recorder.record(
-            AuditEvent.LOGON_FAILED,
-            _nobody(principal, arrival),
-            error=error,
-            detail=detail or {},
-        )
+    ) -> int | None:
+        """Record who was not let in; return the number, if it has one of its own."""
+        recorder, subject = self.guard.recorder, _nobody(principal, arrival)
+        origin = origin_of(arrival.gate, arrival.peer)
+        told = Parts(error=error, detail=detail or {})
+        if self.quota.takes(origin):
+            return recorder.record(AuditEvent.LOGON_FAILED, subject, **told)
+        recorder.count(AuditEvent.LOGON_FAILED, subject, origin, **told)
+        return None
 
 
 def _let_go(sessions: Sessions, logon_id: Luid) -> None:

@@ -49,6 +49,7 @@ from stead.server.enforcement import (
     choose,
 )
 from stead.server.explaining import Explainer
+from stead.server.failure_quota import FailureQuota
 from stead.server.impersonation_rules import read_policy
 from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
 from stead.server.operations import Operations
@@ -312,6 +313,7 @@ def _furnish(
         partial(ClientContext, guard=guard, acting=work.acting),
         ground.logon,
         time.sleep,
+        FailureQuota(time.monotonic_ns),
         ground.tickets,
         settings.broker_passwords,
     )
