@@ -18,7 +18,7 @@ from stead.errors import (
 )
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import verify
-from stead.ledger.flood import Flood
+from stead.ledger.flood import PERIOD, Flood
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent
 
@@ -542,7 +542,7 @@ def test_what_is_counted_is_told_as_one_when_the_ledger_closes(
 def test_what_is_counted_is_told_in_time_though_nothing_else_comes(
     open_ledger, store, record, monkeypatch
 ):
-    monkeypatch.setattr("stead.ledger.flood.PERIOD", 0.01)
+    monkeypatch.setattr("stead.ledger.writer._RETRY_SECONDS", 0.01)
     ledger = open_ledger()
     ledger.count(record(), "alice's")
     assert store.entered.acquire(timeout=60)
@@ -555,7 +555,7 @@ def test_what_is_counted_is_told_in_time_though_nothing_else_comes(
 def test_a_count_that_cannot_be_told_is_kept_and_told_later(
     open_ledger, store, record, disk_full, monkeypatch
 ):
-    monkeypatch.setattr("stead.ledger.flood.PERIOD", 0.0)
+    monkeypatch.setattr("stead.ledger.writer._RETRY_SECONDS", 0.01)
     ledger = open_ledger()
     store.failure = disk_full
     ledger.count(record(), "alice's")
@@ -565,11 +565,23 @@ def test_a_count_that_cannot_be_told_is_kept_and_told_later(
     assert ["plan", "enter"] == _names(store)
 
 
+@pytest.mark.parametrize("now", [PERIOD + 11, 9 - PERIOD])
+def test_a_flood_is_told_when_its_time_has_come_or_the_clock_was_set_back(now, record):
+    flood = Flood()
+    flood.add("alice's", record(time=10))
+    flood.add("alice's", record(time=20))
+    assert [] == flood.due(PERIOD + 10)
+    assert [] == flood.due(None)
+    (told,) = flood.due(now)
+    assert {"count": "2", "since": "10"} == told.detail
+    assert 20 == told.time
+
+
 def test_kinds_are_bounded(record):
     flood = Flood()
     for number in range(1000):
-        flood.add(f"{number}", record(time=number), now=0.0)
-    told = flood.due(1000.0)
+        flood.add(f"{number}", record(time=number))
+    told = flood.rest()
     assert 257 == len(told)
     assert "744" == told[-1].detail["count"]
     assert not flood

@@ -12,54 +12,77 @@ from typing import Final
 
 from stead.model.audit_record import AuditRecord
 
-PERIOD: Final = 5.0
-"""Seconds from the first that is counted to the record that tells of all."""
+PERIOD: Final = 5_000_000_000
+"""Nanoseconds from the first that is counted to the record that tells of all."""
 
+_QUIET: Final = 5
 _MOST_KINDS: Final = 256
 _REST: Final = "others"
 
 
 @dataclass(slots=True)
 class _Kind:
-    """One kind: how many, the first's time, the last, and when it is told."""
+    """One kind: how many, the first's time, and the last."""
 
     count: int
     since: int
     last: AuditRecord
-    due: float
 
 
 class Flood:
-    """Counts by kind; used by the writer's thread alone."""
+    """Counts by kind; used by the writer's thread alone.
+
+    It has no clock: time goes by as records say. Where none come, the writer says how
+    often it waited in vain for its second.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[str, _Kind] = {}
+        self._quiet = 0
 
     def __bool__(self) -> bool:
         """Tell whether something is not told yet."""
         return bool(self._kinds)
 
-    def add(self, kind: str, record: AuditRecord, *, now: float) -> None:
+    def add(self, kind: str, record: AuditRecord) -> None:
         """Count one.
 
         Args:
             kind: what is told together; beyond 256 of them, the rest is one.
             record: what happened.
-            now: seconds that never step.
         """
         if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
             kind = _REST
         known = self._kinds.get(kind)
         if known is None:
-            self._kinds[kind] = _Kind(1, record.time, record, now + PERIOD)
+            self._kinds[kind] = _Kind(1, record.time, record)
         else:
             known.count += 1
             known.last = record
 
-    def due(self, now: float) -> list[AuditRecord]:
-        """Take and return what is to be told by now, the oldest first."""
-        told = [kind for kind, known in self._kinds.items() if known.due <= now]
+    def due(self, now: int | None) -> list[AuditRecord]:
+        """Take and return what is to be told, the oldest first.
+
+        Args:
+            now: the time of the newest record; None if none came for a second.
+        """
+        self._quiet = self._quiet + 1 if now is None else 0
+        if self._quiet >= _QUIET:
+            return self.rest()
+        if now is None:
+            return []
+        # A clock that was set back must not keep anything for as long.
+        told = [
+            k for k, known in self._kinds.items() if abs(now - known.since) > PERIOD
+        ]
         return [_telling(self._kinds.pop(kind)) for kind in told]
+
+    def rest(self) -> list[AuditRecord]:
+        """Take and return everything."""
+        told = [_telling(kind) for kind in self._kinds.values()]
+        self._kinds.clear()
+        self._quiet = 0
+        return told
 
 
 def _telling(kind: _Kind) -> AuditRecord:

@@ -120,7 +120,9 @@ class Ledger:
         self, record: AuditRecord, waiter: Waiter[int], *, is_reserved: bool
     ) -> None:
         self._require_open()
-        item = Awaited(write_record(record), record.event, waiter, is_reserved)
+        item = Awaited(
+            write_record(record), record.event, record.time, waiter, is_reserved
+        )
         bound = self._backlog * (2 if is_reserved else 1)
         if self._writer.backlog() < bound:
             self._writer.put(item)

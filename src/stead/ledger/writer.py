@@ -19,9 +19,7 @@ What becomes of a failure to write:
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Container
 from contextvars import Context
@@ -57,12 +55,14 @@ class Awaited:
     Attributes:
         body: the record.
         event: what it records.
+        time: the record's.
         waiter: is told its number.
         is_reserved: whether it may use what is kept for administrators.
     """
 
     body: bytes
     event: AuditEvent
+    time: int
     waiter: Waiter[int]
     is_reserved: bool
 
@@ -72,6 +72,11 @@ class Queued:
     """A record nobody waits for; the writer puts it into its canonical form."""
 
     record: AuditRecord
+
+    @property
+    def time(self) -> int | None:
+        """The record's; None if this is no record, for anything may be queued."""
+        return getattr(self.record, "time", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +182,7 @@ class Writer:
         try:
             while not (self._is_stopping and self._inbox.empty()):
                 self._write(self._take())
-            self._write(self._told(math.inf))
+            self._write([Queued(record) for record in self._flood.rest()])
         except BaseException as error:
             # Not one of the store's failures: those are answered in `_write`.
             self._failure = error
@@ -191,25 +196,26 @@ class Writer:
         is_owing = self._kept or self._refused or self.losses or self._flood
         timeout = _RETRY_SECONDS if is_owing else None
         items: list[Awaited | Queued] = []
+        now: int | None = None
         try:
             item: _Item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
             while True:
                 if isinstance(item, Stop):
                     self._is_stopping = True
                 elif isinstance(item, Counted):
-                    self._flood.add(item.kind, item.record, now=time.monotonic())
+                    self._flood.add(item.kind, item.record)
+                    now = item.record.time
                 else:
                     items.append(item)
+                    now = item.time
                 if len(items) >= _BATCH:
                     break
                 item = self._inbox.get_nowait()
         except Empty:
             pass
-        return items + self._told(time.monotonic()) if self._flood else items
-
-    def _told(self, now: float) -> list[Awaited | Queued]:
-        """Return the records that tell of what was counted."""
-        return [Queued(record) for record in self._flood.due(now)]
+        if self._flood:
+            items += [Queued(record) for record in self._flood.due(now)]
+        return items
 
     def _write(self, items: list[Awaited | Queued]) -> None:
         batch = self._gather(items)
