@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import shlex
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stead.cli.audit_verify import verifier_of
 from stead.cli.output import DryRunFlag, errors_are_lines
 from stead.cli.web import WebGate
 from stead.errors import InvalidRequestError
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.server import PipeGate
 from stead.gates.ports import Entrance
-from stead.model.impersonation_policy import AS_WINDOWS
 from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
+from stead.server.settings import ServerOptions
 
 
 def serve(  # noqa: PLR0913 - each parameter is an option of the command line
@@ -60,10 +63,23 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         Path | None,
         typer.Option(help="Socket of the broker, for a server without a target."),
     ] = None,
+    witness: Annotated[
+        str | None,
+        typer.Option(
+            help="The trail's witness: the path of its socket, or a command. Without a "
+            "target."
+        ),
+    ] = None,
+    witness_key: Annotated[
+        str | None,
+        typer.Option(help="The witness's public key, or a file that holds it."),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), _server(target, name, store, rules, broker) as server:
+    with errors_are_lines(), ExitStack() as undo:
+        options = _options(rules, broker, witness, witness_key)
+        server = undo.enter_context(_server(target, name, store, options))
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -127,29 +143,43 @@ def _server(
     target: str | None,
     name: str,
     store: str | None,
-    rules: Path | None,
-    broker: Path | None,
+    options: ServerOptions,
 ) -> ProtectedServer:
     if target is None:
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
-        policy = AS_WINDOWS if rules is None else rules
-        return ProtectedServer(name, store, broker=broker, impersonation=policy)
-    if rules is not None:
+        return ProtectedServer(name, store, **options)
+    if options:
+        given = ", ".join(f"`{option}=`" for option in options)
         raise InvalidRequestError(
-            f"`{target}` brings its own rules",
-            advice="give them there: `ProtectedServer(..., impersonation=path)`",
-        )
-    if broker is not None:
-        raise InvalidRequestError(
-            "a target says by itself whether it has a broker",
-            advice="open the ProtectedServer with `broker=`",
+            f"`{target}` brings its own rules, broker and witness",
+            advice=f"open the ProtectedServer there with {given}",
         )
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)
     if not isinstance(made, ProtectedServer):
         raise InvalidRequestError(f"`{target}` is no ProtectedServer")
     return made
+
+
+def _options(
+    rules: Path | None,
+    broker: Path | None,
+    witness: str | None,
+    witness_key: str | None,
+) -> ServerOptions:
+    """Return what was given of a server without a target."""
+    options: ServerOptions = {}
+    if rules is not None:
+        options["impersonation"] = rules
+    if broker is not None:
+        options["broker"] = broker
+    if witness is not None:
+        words = shlex.split(witness)
+        options["witness"] = words[0] if len(words) == 1 else words
+    if witness_key is not None:
+        options["witness_key"] = str(verifier_of(witness_key).key)
+    return options
 
 
 def _made(target: str, make: Callable[..., object], *given: object) -> object:

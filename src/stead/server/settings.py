@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
+from stead.ledger.checkpoint import VerifierKey
+from stead.ledger.segments import SegmentPolicy
 from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
@@ -36,6 +38,11 @@ class ServerOptions(TypedDict, total=False):
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
+    witness: str | os.PathLike[str] | Sequence[str] | None
+    witness_key: str
+    witness_seconds: float
+    witness_halts: bool
+    segments: SegmentPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,13 @@ class Settings:
         broker_passwords: whether a password that was right here is shown to the broker,
             too, where it must be that of the host's account: then things can be done as
             the account on the machine.
+        witness: the socket of the trail's witness, or the words of a command that
+            speaks with one; None for none.
+        witness_key: its public key, as `stead witness key` prints it.
+        witness_seconds: how often new records are handed to it.
+        witness_halts: whether the server stops acting when the witness has signed
+            another history than the store's.
+        segments: when a segment of the trail is sealed.
     """
 
     name: str
@@ -81,13 +95,20 @@ class Settings:
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False
+    witness: str | os.PathLike[str] | Sequence[str] | None = None
+    witness_key: str = ""
+    witness_seconds: float = 1.0
+    witness_halts: bool = True
+    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
 
         Raises:
             InvalidRequestError: no client could ever have a process; one module's
-                name stands in place of several; or a broker does not go with the rest.
+                name stands in place of several; or a broker does not go with the rest,
+                nor a witness.
+            InvalidCheckpointError: the witness's key is none.
         """
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")
@@ -98,6 +119,18 @@ class Settings:
             )
         if self.broker is not None:
             self._require_brokered()
+        self._require_witness_with_key()
+
+    def _require_witness_with_key(self) -> None:
+        if bool(self.witness) != bool(self.witness_key):
+            raise InvalidRequestError(
+                "a witness and its public key go together",
+                advice="`stead witness key` prints the key: give it as `witness_key`",
+            )
+        if self.witness_key:
+            VerifierKey.from_string(self.witness_key)
+        if not self.witness_seconds > 0:
+            raise InvalidRequestError("a witness is asked in an interval above 0")
 
     def _require_brokered(self) -> None:
         if self.enforcement is Enforcement.TOKEN:

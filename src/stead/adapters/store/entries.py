@@ -10,6 +10,7 @@ from sqlalchemy import Connection, LargeBinary, bindparam, cast, insert, select
 
 from stead.adapters.store.database import Database
 from stead.adapters.store.schema import ENTRY
+from stead.adapters.store.tree_row import advance_tree
 from stead.errors import (
     InvalidRequestError,
     LedgerUnavailableError,
@@ -54,12 +55,15 @@ class SqlLedgerStore:
             LedgerUnavailableError: nothing was kept.
         """
         with _mapped(), self._database.writing() as connection:
+            last = _last(connection)
+            added = build(last)
             rows = [
                 {"sequence": new.sequence, "body": new.body, "digest": new.digest}
-                for new in build(_last(connection))
+                for new in added
             ]
             if rows:
                 connection.execute(_ADD, rows)
+                advance_tree(connection.exec_driver_sql, last, added)
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order, without loading all.

@@ -15,8 +15,14 @@ from sqlalchemy.exc import ArgumentError
 from stead.adapters.store.accounts import SqlAccountStore
 from stead.adapters.store.creation import create_file, write_first_rows
 from stead.adapters.store.credentials import SqlCredentialStore
-from stead.adapters.store.database import Database, connect_file, connect_memory
+from stead.adapters.store.database import (
+    Database,
+    connect_aside,
+    connect_file,
+    connect_memory,
+)
 from stead.adapters.store.entries import SqlLedgerStore
+from stead.adapters.store.evidence import SqlEvidenceStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
 from stead.adapters.store.upgrading import bring_up_to_date
@@ -33,6 +39,8 @@ class Store:
         credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
         ledger: the entries of the trail.
+        reading: the same entries, read without ever holding up who appends.
+        evidence: what is known of the entries: tree, checkpoints, seals.
 
     Example::
 
@@ -40,13 +48,15 @@ class Store:
             alice = store.accounts.account_by_name("alice")
     """
 
-    def __init__(self, main: Database, trail: Database) -> None:
+    def __init__(self, main: Database, trail: Database, aside: Database) -> None:
         """Take over open databases; `Store.open` is what makes them."""
-        self._databases = (main, trail)
+        self._databases = (main, trail, aside)
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.ledger = SqlLedgerStore(trail)
+        self.reading = SqlLedgerStore(aside)
+        self.evidence = SqlEvidenceStore(aside)
 
     @classmethod
     def open(
@@ -105,7 +115,9 @@ class Store:
             bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
-            store = cls(main, trail)
+            aside = Database(lambda: connect_aside(path))
+            opened.callback(aside.close)
+            store = cls(main, trail, aside)
             opened.pop_all()  # it stands: nothing is closed
         return store
 
@@ -114,7 +126,7 @@ class Store:
         database = Database(connect_memory)
         with database.writing() as connection:
             write_first_rows(connection, entropy)
-        return cls(database, database)
+        return cls(database, database, database)
 
 
 def _path(place: str) -> Path | None:
