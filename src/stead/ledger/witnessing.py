@@ -100,8 +100,9 @@ class Witnessing:
         try:
             if self._edge is None:
                 self._edge = self._begin()
-            while (end := self._evidence.tree().size) > self._edge.size:
-                self._edge = self._hand_over(self._edge, end)
+            while (tree := self._evidence.tree()).size > self._edge.size:
+                self._edge = self._hand_over(self._edge, tree.size)
+            _require_not_cut(self._edge, tree)
         except WitnessUnavailableError:
             # What it has by then is asked anew: an answer may have been lost.
             self._edge = None
@@ -185,6 +186,15 @@ def _require_same(tree: CompactRange, signed: Checkpoint) -> None:
         raise _disagrees(
             f"the store's first {signed.size} records are not those that it signed"
         )
+
+
+def _require_not_cut(signed: CompactRange, tree: CompactRange) -> None:
+    if tree.size < signed.size:
+        raise _disagrees(
+            f"it has signed {signed.size} records, and the store has {tree.size}"
+        )
+    if tree != signed:
+        raise _disagrees("the store's tree is not that of its records")
 
 
 def _disagrees(why: str) -> WitnessDisagreesError:
