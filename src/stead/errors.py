@@ -38,6 +38,7 @@ __all__ = [
     "ImpersonationRefusedError",
     "InvalidAccessMaskError",
     "InvalidAclError",
+    "InvalidCheckpointError",
     "InvalidClaimError",
     "InvalidConditionError",
     "InvalidGuidError",
@@ -46,6 +47,7 @@ __all__ = [
     "InvalidObjectTypesError",
     "InvalidOwnerError",
     "InvalidPacError",
+    "InvalidProofError",
     "InvalidRecordError",
     "InvalidRequestError",
     "InvalidSddlError",
@@ -89,6 +91,8 @@ __all__ = [
     "UnsafeConfigurationError",
     "UnsafePipeError",
     "UnsafeStoreError",
+    "WitnessDisagreesError",
+    "WitnessUnavailableError",
     "WorkerFailedError",
     "WorkerLostError",
     "WrongServerError",
@@ -700,6 +704,36 @@ class LedgerCorruptError(SteadError):
             message, advice="keep this store as evidence and restore a copy"
         )
         self.sequence = sequence
+
+
+class InvalidProofError(SteadError, ValueError):
+    """A proof or the edge of a tree is none, or proves something else."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+
+
+class InvalidCheckpointError(SteadError, ValueError):
+    """Text is no checkpoint, or not signed by whom it should be."""
+
+    status = 13
+    win32_name = "ERROR_INVALID_DATA"
+
+
+class WitnessUnavailableError(SteadError, ConnectionError):
+    """The witness does not answer, or not in time."""
+
+    status = 1722
+    win32_name = "RPC_S_SERVER_UNAVAILABLE"
+    public = "the server is not available"
+
+
+class WitnessDisagreesError(SteadError):
+    """The witness knows another history than this trail's: a fork, or an old copy."""
+
+    status = 1392
+    win32_name = "ERROR_FILE_CORRUPT"
+    public = "the server is not available"
 
 
 class UnsafePipeError(SteadError):

@@ -137,7 +137,7 @@ def test_a_server_takes_rules_of_who_may_be_acted_as(process, private):
         (("program:make", "--dde", "/tmp/p"), "no desk is named"),
         (("program:make", "--dde", "/tmp/p", "--desk", "program:make"), "no DdeDesk"),
         (("program:make", "--dde", "/tmp/p", "--desk", "builtins:repr"), "no DdeDesk"),
-        (("program:make", "--rules", "rules"), "brings its own rules"),
+        (("program:make", "--rules", "rules"), "brings its own settings"),
         (("--store", "a.db", "--rules", "rules"), "it cannot be read: No such file"),
         (("--store", "a.db", "--pipe", "missing/pipe"), "missing"),
         (("--store", "missing/a.db", "--pipe", "pipe"), "missing"),

@@ -22,7 +22,6 @@ from stead.decision.fast import has_twin
 from stead.errors import InvalidRequestError
 from stead.gates.pipe.client import PipeClient
 from stead.ledger.canonical import write_record
-from stead.ledger.chain import Verification
 from stead.ledger.query import Query, format_line
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.system_ids import SYSTEM_RANGES
@@ -128,32 +127,6 @@ def _event(text: str) -> AuditEvent:
         ) from None
 
 
-@audit.command("verify")
-def verify_trail(
-    store: StoreOption,
-    *,
-    witness: Annotated[
-        str | None,
-        typer.Option(help="COUNT:HEAD as an earlier run printed it, kept elsewhere."),
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Check the whole chain; with a witness, also that its end was not cut off."""
-    with errors_are_lines(), opened(store) as (server, me):
-        known = None if witness is None else Verification.from_string(witness)
-        found = server.trail_for(me).verify(known)
-    data = {"verified": True, "count": found.count, "witness": str(found)}
-    show(
-        data,
-        as_json=as_json,
-        lines=lambda: [
-            f"trail verified: {found.count} records",
-            f"witness {found}",
-            "keep the witness elsewhere: only with it can a cut-off end be seen",
-        ],
-    )
-
-
 def doctor(
     store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
     *,
@@ -184,6 +157,7 @@ def doctor(
         with errors_are_lines(), opened(store) as (server, client):
             members = server.accounts_for(client).members("Administrators")
             data["administrators"] = [server.name_of(sid) for sid in members]
+            data["trail"] = dataclasses.asdict(server.trail_for(client).standing())
     show(data, as_json=as_json, lines=lambda: _doctor_lines(data))
 
 
@@ -210,7 +184,17 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     ]
     if "administrators" in data:
         lines.append("administrators now: " + ", ".join(data["administrators"]))
+        lines.append(_trail_line(data["trail"]))
     return lines
+
+
+def _trail_line(trail: dict[str, Any]) -> str:
+    line = f"trail: {trail['records']} records, {trail['segments']} sealed segments"
+    if trail["removed"]:
+        line += f", the first {trail['removed']} removed on purpose"
+    if not trail["witnessed"]:
+        return line + "; no witness has signed any"
+    return line + f"; a witness has signed {trail['witnessed']}"
 
 
 def _broker_lines(broker: dict[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ try:
     from stead.cli import (
         account,
         asking,
+        audit_archive,
+        audit_verify,
         broker,
         dde,
         demo,
@@ -20,6 +22,7 @@ try:
         offline,
         sddl,
         serving,
+        witness,
     )
 except ModuleNotFoundError as missing:
     if (missing.name or "stead").partition(".")[0] == "stead":
@@ -49,7 +52,10 @@ app.command("who-can")(judging.who_can)
 app.command("what-can")(judging.what_can)
 app.command("judge")(offline.judge)
 app.command("sddl")(sddl.sddl)
+audit_verify.register(asking.audit)
+audit_archive.register(asking.audit)
 app.add_typer(asking.audit, name="audit")
+app.add_typer(witness.witness, name="witness")
 app.add_typer(dde.dde, name="dde")
 app.command("doctor")(asking.doctor)
 

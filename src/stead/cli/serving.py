@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import shlex
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from stead.cli.audit_verify import verifier_of
 from stead.cli.output import DryRunFlag, errors_are_lines
 from stead.cli.web import WebGate
 from stead.errors import InvalidRequestError
@@ -67,17 +70,23 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
             min=0,
         ),
     ] = None,
+    witness: Annotated[
+        str | None,
+        typer.Option(
+            help="The trail's witness: the path of its socket, or a command. Without a "
+            "target."
+        ),
+    ] = None,
+    witness_key: Annotated[
+        str | None,
+        typer.Option(help="The witness's public key, or a file that holds it."),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    options: ServerOptions = {}
-    if rules is not None:
-        options["impersonation"] = rules
-    if broker is not None:
-        options["broker"] = broker
-    if trail_reserve is not None:
-        options["trail_reserve"] = trail_reserve
-    with errors_are_lines(), _server(target, name, store, options) as server:
+    with errors_are_lines(), ExitStack() as undo:
+        options = _options(rules, broker, trail_reserve, witness, witness_key)
+        server = undo.enter_context(_server(target, name, store, options))
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -137,19 +146,6 @@ def _dde(server: ProtectedServer, path: Path, desk: str | None) -> DdeGate:
     )
 
 
-_BROUGHT: Final = {
-    "impersonation": (
-        "brings its own rules",
-        "give them there: `ProtectedServer(..., impersonation=path)`",
-    ),
-    "broker": (
-        "says by itself whether it has a broker",
-        "open the ProtectedServer with `broker=`",
-    ),
-}
-"""What is wrong with an option beside a target, and what to do; else as for all."""
-
-
 def _server(
     target: str | None, name: str, store: str | None, options: ServerOptions
 ) -> ProtectedServer:
@@ -157,17 +153,40 @@ def _server(
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
         return ProtectedServer(name, store, **options)
-    for option in options:
-        fault, advice = _BROUGHT.get(
-            option,
-            (f"brings its own {option}", f"open the ProtectedServer with `{option}=`"),
+    if options:
+        given = ", ".join(f"{option}=" for option in options)
+        raise InvalidRequestError(
+            f"`{target}` brings its own settings",
+            advice=f"open the ProtectedServer there with `{given}`",
         )
-        raise InvalidRequestError(f"`{target}` {fault}", advice=advice)
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)
     if not isinstance(made, ProtectedServer):
         raise InvalidRequestError(f"`{target}` is no ProtectedServer")
     return made
+
+
+def _options(
+    rules: Path | None,
+    broker: Path | None,
+    trail_reserve: int | None,
+    witness: str | None,
+    witness_key: str | None,
+) -> ServerOptions:
+    """Return what was given of a server without a target."""
+    options: ServerOptions = {}
+    if rules is not None:
+        options["impersonation"] = rules
+    if broker is not None:
+        options["broker"] = broker
+    if trail_reserve is not None:
+        options["trail_reserve"] = trail_reserve
+    if witness is not None:
+        words = shlex.split(witness)
+        options["witness"] = words[0] if len(words) == 1 else words
+    if witness_key is not None:
+        options["witness_key"] = str(verifier_of(witness_key).key)
+    return options
 
 
 def _made(target: str, make: Callable[..., object], *given: object) -> object:

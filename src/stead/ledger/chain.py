@@ -74,15 +74,20 @@ def seal(last: Entry | None, bodies: Sequence[bytes], genesis: bytes) -> list[En
 
 
 def verify(
-    entries: Iterable[Entry], genesis: bytes, *, witness: Verification | None = None
+    entries: Iterable[Entry],
+    genesis: bytes,
+    *,
+    witness: Verification | None = None,
+    start: Verification | None = None,
 ) -> Verification:
     """Check every link from the first record on.
 
     Args:
-        entries: the whole trail, from record 1.
+        entries: the whole trail, from record 1, or from the one after `start`.
         genesis: the bytes of the store's own SID.
         witness: what an earlier `verify` returned, kept outside the store; with it,
             a trail that was cut off or made anew is found as well.
+        start: the end of what was removed on purpose, as its seal says.
 
     Returns:
         The count and head, to be kept as the next witness.
@@ -92,10 +97,10 @@ def verify(
             or out of order. If whoever changed record N also made a new digest for
             it, it is record N + 1 that no longer follows.
     """
-    seen = Verification(0, _start(genesis))
+    seen = beginning(genesis) if start is None else start
     _require_witness(seen, witness)
     for entry in entries:
-        seen = _follow(seen, entry)
+        seen = follow(seen, entry)
         _require_witness(seen, witness)
     if witness is not None and seen.count < witness.count:
         raise LedgerCorruptError(
@@ -105,7 +110,17 @@ def verify(
     return seen
 
 
-def _follow(seen: Verification, entry: Entry) -> Verification:
+def beginning(genesis: bytes) -> Verification:
+    """Return what an empty trail verifies as."""
+    return Verification(0, _start(genesis))
+
+
+def follow(seen: Verification, entry: Entry) -> Verification:
+    """Return what the trail up to this entry verifies as.
+
+    Raises:
+        LedgerCorruptError: the entry does not follow.
+    """
     expected = seen.count + 1
     if entry.sequence > expected:
         raise LedgerCorruptError(f"record {expected} is missing", sequence=expected)

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from stead.ledger.segments import Seal
+from stead.ledger.tree import CompactRange
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -92,3 +95,61 @@ class NoRoom:
 
     def close(self) -> None:
         """Nothing is there to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCheckpoint:
+    """What a witness signed, as the store keeps it.
+
+    Attributes:
+        note: the signed note.
+        tree: the right edge of the tree that it speaks of.
+    """
+
+    note: str
+    tree: CompactRange
+
+
+class EvidenceStore(Protocol):
+    """What is known of the entries, kept beside them.
+
+    Whoever can write the store can write all of this: it is believed as far as a
+    witness's signature goes, or as what it is derived from says the same.
+
+    Failures are `LedgerUnavailableError`s; what is no tree, an `InvalidProofError`.
+    """
+
+    def tree(self) -> CompactRange:
+        """Return the right edge of the tree over all entries that were ever kept."""
+        ...
+
+    def checkpoints(self) -> Iterator[KeptCheckpoint]:
+        """Yield what is kept of the witness's checkpoints, the smallest first."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the checkpoints' notes as they are kept, readable or not."""
+        ...
+
+    def last_checkpoint(self) -> KeptCheckpoint | None:
+        """Return the checkpoint of the largest tree."""
+
+    def keep_checkpoint(self, kept: KeptCheckpoint) -> None:
+        """Keep a checkpoint; those between may be thinned out."""
+
+    def seals(self) -> tuple[Seal, ...]:
+        """Return the seals of all segments, the first segment first."""
+        ...
+
+    def add_seal(self, seal: Seal) -> bool:
+        """Keep a seal that follows the last one; False if another was faster."""
+        ...
+
+    def set_archived(self, seal: Seal, by: int) -> None:
+        """Note that record `by` says where the segment was archived."""
+
+    def clear(self, seals: Sequence[Seal], by: int) -> None:
+        """Remove segments' entries, and note that record `by` says so.
+
+        What was noted stays so if this is interrupted; doing it again finishes it.
+        """

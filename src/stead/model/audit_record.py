@@ -17,7 +17,9 @@ from stead.model.sid import Sid
 class AuditEvent(IntEnum):
     """What happened. Below 100000: the Windows security event of that number."""
 
+    TRAIL_CLEARED = 1102
     TRAIL_FULL = 1104
+    TRAIL_ARCHIVED = 1105
     TRAIL_FAILED = 1108
     TRAIL_STARTED = 4608
     TRAIL_STOPPED = 4609
@@ -67,6 +69,7 @@ class AuditEvent(IntEnum):
     ADVISE_ENDED = 100_019
     GRANT_MADE = 100_030
     GRANT_ENDED = 100_031
+    WITNESS_REPORTED = 100_060
 
 
 class Outcome(Enum):

@@ -58,6 +58,7 @@ from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.settings import Settings
 from stead.server.trail import Trail
+from stead.server.trail_watch import TrailWatch, WitnessedSink
 
 _VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
@@ -117,7 +118,8 @@ def compose(settings: Settings) -> House:
     4. Take a primary token, in a session of its own; the guard stands.
     5. Start the threads of what acts for clients, and the hardened ones, all of them,
        before anybody can impersonate.
-    6. Record durably that the server starts.
+    6. Record durably that the server starts, and ask the trail's witness, if there is
+       one, whether it knows the same trail.
 
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
@@ -125,6 +127,7 @@ def compose(settings: Settings) -> House:
         LauncherUnavailableError: no broker answers where one is named.
         UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
         LedgerUnavailableError: the start could not be recorded.
+        WitnessDisagreesError: the witness has signed another history.
     """
     require_name(settings.name)
     preload()  # a block can import nothing
@@ -140,6 +143,9 @@ def compose(settings: Settings) -> House:
         if settings.broker is not None:
             way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
+        # Before the ledger, so that it ends after it: the last record is witnessed too.
+        watch = TrailWatch(settings, store)
+        undo.callback(watch.close)
         ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
@@ -149,6 +155,7 @@ def compose(settings: Settings) -> House:
         )
         built_in(objects, ground.guard)
         _open_guard(ground, settings, enforcement, support, undo)
+        watch.start(ground.guard, ground.subject)
         undo.callback(end_sessions, ground.sessions, ground.own)
         handlers = ThreadPoolExecutor(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
@@ -156,7 +163,8 @@ def compose(settings: Settings) -> House:
         undo.callback(end_work, handlers, executor, acting)
         trail = Trail(
             ground.guard,
-            carried(store.ledger, service),
+            carried(store.reading, service),
+            carried(store.evidence, service),
             ground.genesis,
             objects.find(TRAIL),
             ground.subject,
@@ -230,7 +238,7 @@ def _ground(
     guard = Guard(
         process_token=own.token,
         server=principal,
-        sink=ledger,
+        sink=WitnessedSink(ledger),
         enforcer=threads if is_kernel and way is None else TokenEnforcer(),
         liveness=sessions,
         names=names,

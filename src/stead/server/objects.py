@@ -54,6 +54,7 @@ class AuditTrail(Rights):
     """Rights to the audit trail."""
 
     READ = 0x1
+    CLEAR = 0x2
 
 
 ACCOUNTS: Final = "stead:accounts"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
@@ -11,6 +11,8 @@ from stead.adapters.store.reserve import DEFAULT_SIZE
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
+from stead.ledger.checkpoint import VerifierKey
+from stead.ledger.segments import SegmentPolicy
 from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
@@ -38,6 +40,11 @@ class ServerOptions(TypedDict, total=False):
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
     trail_reserve: int
+    witness: str | os.PathLike[str] | Sequence[str] | None
+    witness_key: str
+    witness_seconds: float
+    witness_halts: bool
+    segments: SegmentPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,13 @@ class Settings:
             the account on the machine.
         trail_reserve: bytes that are kept on the store's disk, so that administrators
             can still log on and make room when it is full; 0 for none.
+        witness: the socket of the trail's witness, or the words of a command that
+            speaks with one; None for none.
+        witness_key: its public key, as `stead witness key` prints it.
+        witness_seconds: how often new records are handed to it.
+        witness_halts: whether the server stops acting when the witness has signed
+            another history than the store's.
+        segments: when a segment of the trail is sealed.
     """
 
     name: str
@@ -86,13 +100,20 @@ class Settings:
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False
     trail_reserve: int = DEFAULT_SIZE
+    witness: str | os.PathLike[str] | Sequence[str] | None = None
+    witness_key: str = ""
+    witness_seconds: float = 1.0
+    witness_halts: bool = True
+    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
 
         Raises:
             InvalidRequestError: no client could ever have a process; one module's
-                name stands in place of several; or a broker does not go with the rest.
+                name stands in place of several; or a broker does not go with the rest,
+                nor a witness.
+            InvalidCheckpointError: the witness's key is none.
         """
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")
@@ -105,6 +126,18 @@ class Settings:
             raise InvalidRequestError("what is kept for the trail has a size in bytes")
         if self.broker is not None:
             self._require_brokered()
+        self._require_witness_with_key()
+
+    def _require_witness_with_key(self) -> None:
+        if bool(self.witness) != bool(self.witness_key):
+            raise InvalidRequestError(
+                "a witness and its public key go together",
+                advice="`stead witness key` prints the key: give it as `witness_key`",
+            )
+        if self.witness_key:
+            VerifierKey.from_string(self.witness_key)
+        if not self.witness_seconds > 0:
+            raise InvalidRequestError("a witness is asked in an interval above 0")
 
     def _require_brokered(self) -> None:
         if self.enforcement is Enforcement.TOKEN:

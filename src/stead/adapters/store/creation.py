@@ -31,9 +31,11 @@ from stead.adapters.store.schema import (
     METADATA,
     PRINCIPAL,
     STORE,
+    TREE,
     VERSION,
 )
 from stead.errors import StoreUnavailableError
+from stead.ledger.tree import CompactRange
 from stead.model.privilege import LogonRight
 from stead.model.sid import Sid
 from stead.model.well_known import (
@@ -108,6 +110,7 @@ def write_first_rows(connection: Connection, entropy: Callable[[int], bytes]) ->
             next_luid=FIRST_LUID,
         )
     )
+    connection.execute(insert(TREE).values(id=1, edge=CompactRange().to_bytes()))
     connection.execute(
         insert(PRINCIPAL),
         [

@@ -176,6 +176,20 @@ def connect_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_aside(path: Path) -> sqlite3.Connection:
+    """Open a store for what may be lost in a crash: commits do not wait for the disk.
+
+    What others committed is flushed all the same, and stays.
+    """
+    connection = connect_file(path)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Have a write-ahead log, which a store that was restored from a copy may lack.
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, LargeBinary, bindparam, cast, func, insert, s
 
 from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.schema import ENTRY
+from stead.adapters.store.tree_row import advance_tree
 from stead.errors import (
     InvalidRequestError,
     LedgerFullError,
@@ -60,10 +61,12 @@ class SqlLedgerStore:
         """
         with _mapped(), self._database.appending() as driver:
             row = driver.execute(_LAST_TEXT).fetchone()
-            added = build(None if row is None else Entry(*row))
-            driver.executemany(
-                _ADD_TEXT, [(new.sequence, new.body, new.digest) for new in added]
-            )
+            last = None if row is None else Entry(*row)
+            added = build(last)
+            if added:
+                rows = [(new.sequence, new.body, new.digest) for new in added]
+                driver.executemany(_ADD_TEXT, rows)
+                advance_tree(driver.execute, last, added)
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order, without loading all.

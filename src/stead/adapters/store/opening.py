@@ -15,8 +15,14 @@ from sqlalchemy.exc import ArgumentError
 from stead.adapters.store.accounts import SqlAccountStore
 from stead.adapters.store.creation import create_file, write_first_rows
 from stead.adapters.store.credentials import SqlCredentialStore
-from stead.adapters.store.database import Database, connect_file, connect_memory
+from stead.adapters.store.database import (
+    Database,
+    connect_aside,
+    connect_file,
+    connect_memory,
+)
 from stead.adapters.store.entries import SqlLedgerStore
+from stead.adapters.store.evidence import SqlEvidenceStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.reserve import Reserve
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
@@ -35,6 +41,8 @@ class Store:
         credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
         ledger: the entries of the trail.
+        reading: the same entries, read without ever holding up who appends.
+        evidence: what is known of the entries: tree, checkpoints, seals.
 
     Example::
 
@@ -43,15 +51,21 @@ class Store:
     """
 
     def __init__(
-        self, main: Database, trail: Database, path: Path | None = None
+        self,
+        main: Database,
+        trail: Database,
+        aside: Database,
+        path: Path | None = None,
     ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
         self._path = path
-        self._databases = (main, trail)
+        self._databases = (main, trail, aside)
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.ledger = SqlLedgerStore(trail)
+        self.reading = SqlLedgerStore(aside)
+        self.evidence = SqlEvidenceStore(aside)
 
     @classmethod
     def open(
@@ -123,7 +137,9 @@ class Store:
             bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
-            store = cls(main, trail, path)
+            aside = Database(lambda: connect_aside(path))
+            opened.callback(aside.close)
+            store = cls(main, trail, aside, path)
             opened.pop_all()  # it stands: nothing is closed
         return store
 
@@ -132,7 +148,7 @@ class Store:
         database = Database(connect_memory)
         with database.writing() as connection:
             write_first_rows(connection, entropy)
-        return cls(database, database)
+        return cls(database, database, database)
 
 
 def _path(place: str) -> Path | None:

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 from stead.model.sid import Sid
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the schema that this module describes."""
 
 FIRST_RID: Final = 1000
@@ -153,4 +153,36 @@ ENTRY: Final = Table(
     Column("body", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
 )
-"""The trail. Nothing here updates or deletes a row of it."""
+"""The trail. Nothing updates a row of it; only whole segments are ever removed."""
+
+TREE: Final = Table(
+    "tree",
+    METADATA,
+    Column("id", BigInteger, CheckConstraint("id = 1"), primary_key=True),
+    Column("edge", LargeBinary, nullable=False),
+)
+"""One row: the right edge of the tree over all entries (`stead.ledger.tree`)."""
+
+CHECKPOINT: Final = Table(
+    "checkpoint",
+    METADATA,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+)
+"""What the witness signed."""
+
+SEGMENT: Final = Table(
+    "segment",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False, unique=True),
+    Column("last", BigInteger, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+    Column("sealed_at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("archived_by", BigInteger, nullable=False, default=0),
+    Column("cleared_by", BigInteger, nullable=False, default=0),
+)
+"""The seals of the trail's segments; they stay when the entries go."""

@@ -1,4 +1,4 @@
-"""A store of the version before this one is brought up to date when it is opened.
+"""A store of an older version is brought up to date when it is opened.
 
 All of it in one transaction: two processes that open the store at once upgrade it once,
 and a crash leaves the old store whole. A process of the old version that has the store
@@ -7,6 +7,8 @@ open goes on, and its changes count there from the next second on as they did be
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +18,29 @@ from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.adapters.store.database import Database
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
+    CHECKPOINT,
     LOGON_FAILURE,
     METADATA,
+    OBJECT,
     PASSWORD,
+    SEGMENT,
     STORE,
+    TREE,
     VERSION,
 )
+from stead.adapters.store.tree_row import build_tree
 from stead.errors import StoreUnavailableError
+from stead.model.access_mask import mapping_of
+from stead.model.ace import Ace
+from stead.model.acl import Acl, NoAcl
+from stead.model.security_descriptor import SecurityDescriptor
 
 _BEFORE_PASSWORDS: Final = 1
+_BEFORE_TREE: Final = 2
+
+_TRAIL: Final = "stead:trail"
+_OLD_TRAIL_RIGHTS: Final = {"READ": 0x1}
+_TRAIL_RIGHTS: Final = {"READ": 0x1, "CLEAR": 0x2}
 
 
 def bring_up_to_date(database: Database, path: Path) -> None:
@@ -33,11 +49,15 @@ def bring_up_to_date(database: Database, path: Path) -> None:
     Raises:
         StoreUnavailableError: it is no store, or one of a version that is not known.
     """
-    if _version(database, path) == _BEFORE_PASSWORDS:
+    if _version(database, path) in {_BEFORE_PASSWORDS, _BEFORE_TREE}:
         with database.writing() as connection:
             # Read again: another process may have been faster.
-            if connection.execute(select(STORE.c.version)).scalar_one() != VERSION:
+            version = connection.execute(select(STORE.c.version)).scalar_one()
+            if version == _BEFORE_PASSWORDS:
                 _add_passwords(connection)
+            if version in {_BEFORE_PASSWORDS, _BEFORE_TREE}:
+                _add_tree(connection)
+                connection.execute(update(STORE).values(version=VERSION))
     version = _version(database, path)
     if version != VERSION:
         raise StoreUnavailableError(
@@ -77,4 +97,46 @@ def _add_passwords(connection: Connection) -> None:
             connection.execute(
                 insert(ACCOUNT_RIGHT).values(holder=sid, name=right.value)
             )
-    connection.execute(update(STORE).values(version=VERSION))
+
+
+def _add_tree(connection: Connection) -> None:
+    """Make version 3 of version 2: the trail's tree, checkpoints and segments."""
+    new = [TREE, CHECKPOINT, SEGMENT]
+    METADATA.create_all(connection, tables=new, checkfirst=False)
+    tree = build_tree(connection.exec_driver_sql)
+    connection.execute(insert(TREE).values(id=1, edge=tree.to_bytes()))
+    _widen_trail(connection)
+
+
+def _widen_trail(connection: Connection) -> None:
+    """Give the trail its new rights, to whoever had every right to it before."""
+    query = select(OBJECT.c.rights, OBJECT.c.descriptor).where(OBJECT.c.name == _TRAIL)
+    row = connection.execute(query).first()
+    if row is None or json.loads(row.rights) != _OLD_TRAIL_RIGHTS:
+        return
+    descriptor = SecurityDescriptor.from_bytes(row.descriptor)
+    wider = replace(
+        descriptor,
+        dacl=_widened(descriptor.dacl),
+        sacl=_widened(descriptor.sacl),
+    )
+    connection.execute(
+        update(OBJECT)
+        .where(OBJECT.c.name == _TRAIL)
+        .values(
+            rights=json.dumps(_TRAIL_RIGHTS, sort_keys=True),
+            descriptor=wider.to_bytes(),
+            version=OBJECT.c.version + 1,
+        )
+    )
+
+
+def _widened(acl: Acl | NoAcl) -> Acl | NoAcl:
+    if isinstance(acl, NoAcl):
+        return acl
+    return Acl(tuple(map(_wider, acl)), revision=acl.revision)
+
+
+def _wider(ace: Ace) -> Ace:
+    old, new = (mapping_of(r).all for r in (_OLD_TRAIL_RIGHTS, _TRAIL_RIGHTS))
+    return replace(ace, mask=ace.mask | new) if ace.mask & old == old else ace

@@ -1,0 +1,219 @@
+"""`stead audit verify`, `prove`, `check-proof`: is the trail what it was?"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from stead.adapters.witness_files import LeafFile, notes_of
+from stead.cli.opening import opened
+from stead.cli.output import (
+    REFUSED,
+    JsonFlag,
+    StoreOption,
+    errors_are_lines,
+    read_text,
+    show,
+    show_exactly,
+)
+from stead.errors import InvalidRequestError
+from stead.ledger.canonical import read_record
+from stead.ledger.chain import Verification
+from stead.ledger.checkpoint import NoteVerifier, origin_of
+from stead.ledger.examination import Report
+from stead.ledger.proof_text import InclusionProof
+from stead.ledger.query import format_line
+from stead.model.sid import Sid
+
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The witness's public key, as `stead witness key` prints it, or a file "
+        "that holds it."
+    ),
+]
+_LONGEST_KEY: Final = 4096
+
+
+def verify(
+    store: StoreOption,
+    *,
+    witness: Annotated[
+        str | None,
+        typer.Option(help="COUNT:HEAD as an earlier run printed it, kept elsewhere."),
+    ] = None,
+    witness_key: KeyOption = None,
+    witness_state: Annotated[
+        Path | None,
+        typer.Option(help="The witness's folder, or a copy of its file of leaves."),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Notes that the witness wrote, as it appended them."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the whole trail with all that is known of it; status 1 if it is wrong.
+
+    Says the first record that is changed, missing, doubled, reordered or cut off, and
+    the last checkpoint that it can vouch from. With the witness's leaves it is the very
+    record; with its checkpoints alone, the range between two.
+    """
+    with errors_are_lines(), ExitStack() as undo:
+        verifier = None if witness_key is None else verifier_of(witness_key)
+        known = None if witness is None else Verification.from_string(witness)
+        leaves = None
+        notes = [] if checkpoints is None else notes_of(checkpoints)
+        if witness_state is not None:
+            leaves = LeafFile(witness_state)
+            undo.callback(leaves.close)
+            notes += notes_of(witness_state) if witness_state.is_dir() else []
+        server, me = undo.enter_context(opened(store))
+        report = server.trail_for(me).examine(
+            verifier, leaves=leaves, notes=notes, witness=known
+        )
+    data = _data(report)
+    show(
+        data, as_json=as_json, lines=lambda: _lines(report, signed=verifier is not None)
+    )
+    if report.fault is not None:
+        raise typer.Exit(REFUSED)
+
+
+def prove(
+    number: Annotated[int, typer.Argument(help="The record's number.", min=1)],
+    store: StoreOption,
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print a proof that a record is in the trail that the witness signed last.
+
+    Whoever has it and the witness's public key can check it without the store. It holds
+    the record.
+    """
+    with errors_are_lines(), opened(store) as (server, me):
+        proof = server.trail_for(me).prove(number)
+    if as_json:
+        show({"proof": str(proof)}, as_json=True, lines=list)
+    else:
+        for line in str(proof).removesuffix("\n").split("\n"):
+            show_exactly(line)
+
+
+def check_proof(
+    proof: Annotated[
+        str, typer.Argument(help="A file with a proof; - reads it from stdin.")
+    ],
+    *,
+    witness_key: Annotated[
+        str,
+        typer.Option(help="The witness's public key, or a file that holds it."),
+    ],
+    domain: Annotated[
+        str | None, typer.Option(help="The SID of the store it must be of.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a proof without the store, and print the record; status 1 if it is none."""
+    with errors_are_lines():
+        verifier = verifier_of(witness_key)
+        found = InclusionProof.from_string(read_text(proof))
+        origin = None if domain is None else origin_of(str(Sid.from_string(domain)))
+        checkpoint = found.verify(verifier, origin)
+        line = format_line(read_record(found.body), found.index + 1)
+    data = {
+        "proved": True,
+        "number": found.index + 1,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "record": found.body.decode(),
+    }
+    said = (
+        f"is record {found.index + 1} of the {checkpoint.size} that "
+        f"{verifier.key.name} has signed for {checkpoint.origin}"
+    )
+    show(data, as_json=as_json, lines=lambda: [line, said])
+
+
+def verifier_of(key: str) -> NoteVerifier:
+    """Return what verifies signatures of a key, given as text or as a file.
+
+    Raises:
+        InvalidCheckpointError: it is no key.
+        InvalidRequestError: the library for it is missing.
+    """
+    try:
+        from stead.adapters.ed25519 import (  # noqa: PLC0415 - an extra's
+            Ed25519Verifier,
+        )
+    except ModuleNotFoundError as missing:
+        raise InvalidRequestError(
+            f"signatures need `{missing.name}`", advice="pip install 'stead[witness]'"
+        ) from missing
+    path = Path(key)
+    if "+" not in key and path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            key = file.read(_LONGEST_KEY)
+    return Ed25519Verifier.from_string(key)
+
+
+def _data(report: Report) -> dict[str, Any]:
+    fault, vouched = report.fault, report.vouched
+    return {
+        "verified": fault is None,
+        "count": report.count,
+        "removed": report.removed,
+        "witness": str(Verification(report.count, report.head)),
+        "root": report.root.hex(),
+        "checkpoints": report.checkpoints,
+        "vouched": None if vouched is None else vouched.size,
+        "fault": None
+        if fault is None
+        else {**asdict(fault), "wrong": fault.wrong.value, "exact": fault.is_exact},
+    }
+
+
+def _lines(report: Report, *, signed: bool) -> list[str]:
+    lines = _verdict(report)
+    if report.removed:
+        lines.append(
+            f"records 1 to {report.removed} were removed on purpose, and that is told"
+        )
+    if report.vouched is not None:
+        lines.append(
+            f"vouched for by a signed checkpoint: the first {report.vouched.size} "
+            f"records ({report.checkpoints} checkpoints agree)"
+        )
+    elif signed:
+        lines.append("no checkpoint of that key vouches for any record")
+    elif report.checkpoints:
+        lines.append("checkpoints agree; give --witness-key to verify signatures")
+    if report.fault is None:
+        lines.append(f"witness {Verification(report.count, report.head)}")
+        lines.append(
+            "keep the witness elsewhere: only with one can a cut-off end be seen"
+        )
+    return lines
+
+
+def _verdict(report: Report) -> list[str]:
+    fault = report.fault
+    if fault is None:
+        return [f"trail verified: {report.count} records"]
+    where = f"record {fault.first}"
+    if not fault.is_exact:
+        where = f"first wrong is one of the records {fault.first} to {fault.last}"
+    if not fault.last:
+        where = "the records are not touched by this"
+    return [f"trail is NOT what it was: {fault.text}", f"{fault.wrong.value}: {where}"]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the verbs to `stead audit`."""
+    group.command("verify")(verify)
+    group.command("prove")(prove)
+    group.command("check-proof")(check_proof)

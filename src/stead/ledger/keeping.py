@@ -1,0 +1,166 @@
+"""What is done for the trail beside writing it: witnessing, and sealing segments.
+
+One thread, in even intervals, that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from typing import Final
+
+from stead.errors import SteadError, WitnessDisagreesError
+from stead.ledger.ports import EvidenceStore, LedgerStore
+from stead.ledger.segments import Seal, SegmentPolicy
+from stead.ledger.tree import CompactRange
+from stead.ledger.witnessing import Witnessing
+
+_STOP_SECONDS: Final = 15.0
+
+
+class Sealing:
+    """Seals segments of a trail when they are due."""
+
+    def __init__(
+        self,
+        policy: SegmentPolicy,
+        entries: LedgerStore,
+        evidence: EvidenceStore,
+        clock: Callable[[], int],
+        *,
+        with_witness: bool = False,
+    ) -> None:
+        """Take what is needed.
+
+        Args:
+            policy: when a segment is sealed.
+            entries: the trail.
+            evidence: where seals are kept.
+            clock: nanoseconds since the epoch.
+            with_witness: whether seals end where a witness has signed, only.
+        """
+        self._policy = policy
+        self._entries = entries
+        self._evidence = evidence
+        self._clock = clock
+        self._with_witness = with_witness
+        self._began = clock()
+
+    def step(self) -> Seal | None:
+        """Seal what is due; return the seal, or None.
+
+        Raises:
+            LedgerUnavailableError: the store cannot be read or written.
+        """
+        seals = self._evidence.seals()
+        tree, note = self._end()
+        now = self._clock()
+        if not self._policy.is_due(seals, tree.size, now, self._began):
+            return None
+        return self._seal(seals, tree, note, now)
+
+    def seal_now(self) -> Seal | None:
+        """Seal whatever there is, due or not; None if there is nothing new."""
+        seals = self._evidence.seals()
+        tree, note = self._end()
+        if tree.size <= (seals[-1].last if seals else 0):
+            return None
+        return self._seal(seals, tree, note, self._clock())
+
+    def _end(self) -> tuple[CompactRange, str]:
+        """Return where a segment would end now, and what is signed there."""
+        kept = self._evidence.last_checkpoint()
+        if kept is not None:
+            return kept.tree, kept.note
+        if self._with_witness:
+            return CompactRange(), ""
+        return self._evidence.tree(), ""
+
+    def _seal(
+        self, seals: tuple[Seal, ...], tree: CompactRange, note: str, now: int
+    ) -> Seal | None:
+        last = next(iter(self._entries.entries(tree.size - 1, 1)), None)
+        if last is None or last.sequence != tree.size:
+            return None  # something is wrong: for `verify` to say, not to be sealed
+        made = Seal(
+            len(seals) + 1,
+            seals[-1].last + 1 if seals else 1,
+            tree.size,
+            last.digest,
+            tree,
+            now,
+            note,
+        )
+        return made if self._evidence.add_seal(made) else None
+
+
+class Keeper:
+    """The thread."""
+
+    def __init__(
+        self,
+        sealing: Sealing,
+        witnessing: Witnessing | None,
+        report: Callable[[SteadError | None], None],
+        seconds: float,
+    ) -> None:
+        """Take what is to be done; `start` begins.
+
+        Args:
+            sealing: seals segments.
+            witnessing: hands the trail to a witness; None without one.
+            report: told what failed, and None when it works again; only when that
+                changes. On this thread, or on that of `first`.
+            seconds: the interval.
+        """
+        self._sealing = sealing
+        self._witnessing = witnessing
+        self._report = report
+        self._seconds = seconds
+        self._failed = ""
+        self._is_over = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=Context().run, args=(self._run,), name="stead-trail", daemon=True
+        )
+
+    def first(self) -> None:
+        """Do it once, now, before the server serves anybody."""
+        self._step()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Do it once more, as far as that does not take long, and end."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+        if self._witnessing is not None:
+            self._witnessing.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            self._step()
+        self._step()
+
+    def _step(self) -> None:
+        if self._is_over:
+            return
+        try:
+            if self._witnessing is not None:
+                self._witnessing.step()
+            self._sealing.step()
+        except SteadError as error:
+            self._is_over = isinstance(error, WitnessDisagreesError)
+            self._tell(error)
+        else:
+            self._tell(None)
+
+    def _tell(self, error: SteadError | None) -> None:
+        said = "" if error is None else str(error)
+        if bool(said) != bool(self._failed) or self._is_over:
+            self._report(error)
+        self._failed = said
