@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from tests.ledger.conftest import lost_record, make_record
+from tests.ledger.conftest import note, make_record
 
 from stead.adapters.ed25519 import Ed25519Signer, Ed25519Verifier
 from stead.adapters.store import Store
@@ -50,7 +50,7 @@ class Stage:
         """Append records, and have them witnessed."""
         with Store.open(self.place) as store:
             genesis = store.accounts.domain()
-            with Ledger(store.ledger, genesis=genesis, lost=lost_record) as ledger:
+            with Ledger(store.ledger, genesis=genesis, note=note) as ledger:
                 number = store.evidence.tree().size
                 records = [
                     make_record(operation=f"act {number + at}", **fields)
