@@ -673,6 +673,13 @@ class LedgerUnavailableError(SteadError):
     public = "the server is not available"
 
 
+class SinkUnavailableError(SteadError):
+    """Where records are sent does not take them now; they wait in the trail."""
+
+    status = 1232
+    win32_name = "ERROR_HOST_UNREACHABLE"
+
+
 class LedgerCorruptError(SteadError):
     """The trail does not verify.
 

@@ -65,6 +65,11 @@ class AuditEvent(IntEnum):
     ADVISE_ENDED = 100_019
     GRANT_MADE = 100_030
     GRANT_ENDED = 100_031
+    SINK_DOWN = 100_090
+    SINK_UP = 100_091
+    SINK_BEGAN_ANEW = 100_092
+    RECORDS_NOT_SENT = 100_093
+    RECORD_UNREADABLE = 100_094
 
 
 class Outcome(Enum):

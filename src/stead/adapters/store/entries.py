@@ -53,7 +53,7 @@ class SqlLedgerStore:
         Raises:
             LedgerUnavailableError: nothing was kept.
         """
-        with _mapped(), self._database.writing() as connection:
+        with mapped(), self._database.writing() as connection:
             rows = [
                 {"sequence": new.sequence, "body": new.body, "digest": new.digest}
                 for new in build(_last(connection))
@@ -79,17 +79,17 @@ class SqlLedgerStore:
 
     def last(self) -> Entry | None:
         """Return the entry with the highest number, or None."""
-        with _mapped(), self._database.reading() as connection:
+        with mapped(), self._database.reading() as connection:
             return _last(connection)
 
     def _page(self, after: int, size: int) -> list[Entry]:
         values = {"after": after, "size": size}
-        with _mapped(), self._database.reading() as connection:
+        with mapped(), self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(_AFTER, values)]
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def mapped() -> Iterator[None]:
     try:
         yield
     except (StoreUnavailableError, InvalidRequestError) as error:

@@ -19,6 +19,7 @@ from stead.adapters.store.database import Database, connect_file, connect_memory
 from stead.adapters.store.entries import SqlLedgerStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
+from stead.adapters.store.sinks import SqlSinkStore, connect_relaxed
 from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
 
@@ -40,9 +41,12 @@ class Store:
             alice = store.accounts.account_by_name("alice")
     """
 
-    def __init__(self, main: Database, trail: Database) -> None:
+    def __init__(
+        self, main: Database, trail: Database, path: Path | None = None
+    ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
-        self._databases = (main, trail)
+        self._databases = [main, trail]
+        self._path = path
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
@@ -80,6 +84,22 @@ class Store:
         require_safe_files(path)
         return cls._open_file(path)
 
+    def open_for_sinks(self) -> SqlSinkStore:
+        """Return the trail to read from, and the cursors, for what sends it elsewhere.
+
+        Over a connection of its own: who reads never holds up who appends. It closes
+        with the store.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened.
+        """
+        path = self._path
+        if path is None:
+            return SqlSinkStore(self._databases[-1])
+        database = Database(lambda: connect_relaxed(path))
+        self._databases.append(database)
+        return SqlSinkStore(database)
+
     def close(self) -> None:
         """Close the store; a second call does nothing."""
         for database in self._databases:
@@ -105,7 +125,7 @@ class Store:
             bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
-            store = cls(main, trail)
+            store = cls(main, trail, path)
             opened.pop_all()  # it stands: nothing is closed
         return store
 

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 from stead.model.sid import Sid
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the schema that this module describes."""
 
 FIRST_RID: Final = 1000
@@ -154,3 +154,12 @@ ENTRY: Final = Table(
     Column("digest", LargeBinary, nullable=False),
 )
 """The trail. Nothing here updates or deletes a row of it."""
+
+SINK: Final = Table(
+    "sink",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""Up to which entry each sink has acknowledged the trail, and that entry's digest."""

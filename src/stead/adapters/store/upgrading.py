@@ -1,12 +1,13 @@
-"""A store of the version before this one is brought up to date when it is opened.
+"""A store of a version before this one is brought up to date when it is opened.
 
-All of it in one transaction: two processes that open the store at once upgrade it once,
+Version by version, all of it in one transaction: two processes that open the store at once upgrade it once,
 and a crash leaves the old store whole. A process of the old version that has the store
 open goes on, and its changes count there from the next second on as they did before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,11 @@ from stead.adapters.store.schema import (
     LOGON_FAILURE,
     METADATA,
     PASSWORD,
+    SINK,
     STORE,
     VERSION,
 )
 from stead.errors import StoreUnavailableError
-
-_BEFORE_PASSWORDS: Final = 1
 
 
 def bring_up_to_date(database: Database, path: Path) -> None:
@@ -33,11 +33,14 @@ def bring_up_to_date(database: Database, path: Path) -> None:
     Raises:
         StoreUnavailableError: it is no store, or one of a version that is not known.
     """
-    if _version(database, path) == _BEFORE_PASSWORDS:
+    if _version(database, path) in _STEPS:
         with database.writing() as connection:
             # Read again: another process may have been faster.
-            if connection.execute(select(STORE.c.version)).scalar_one() != VERSION:
-                _add_passwords(connection)
+            found = connection.execute(select(STORE.c.version)).scalar_one()
+            while (step := _STEPS.get(found)) is not None:
+                step(connection)
+                found += 1
+            connection.execute(update(STORE).values(version=found))
     version = _version(database, path)
     if version != VERSION:
         raise StoreUnavailableError(
@@ -77,4 +80,15 @@ def _add_passwords(connection: Connection) -> None:
             connection.execute(
                 insert(ACCOUNT_RIGHT).values(holder=sid, name=right.value)
             )
-    connection.execute(update(STORE).values(version=VERSION))
+
+
+def _add_sinks(connection: Connection) -> None:
+    """Make version 3 of version 2: how far each sink has got."""
+    METADATA.create_all(connection, tables=[SINK], checkfirst=False)
+
+
+_STEPS: Final[dict[int, Callable[[Connection], None]]] = {
+    1: _add_passwords,
+    2: _add_sinks,
+}
+"""What makes the next version of each."""
