@@ -19,6 +19,7 @@ from py_ocsf_models import OCSF_VERSION
 from py_ocsf_models.events.base_event import BaseEvent
 from py_ocsf_models.objects.group import Group
 from py_ocsf_models.objects.user import User
+from tests.strategies_records import RECORDS, TEXTS
 
 from stead.ledger.export_json import json_line
 from stead.ledger.export_ocsf import SCHEMA, ocsf_line
@@ -28,7 +29,6 @@ from stead.ledger.windows_templates import template_data
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
 from stead.model.sid import Sid
-from tests.strategies_records import RECORDS, TEXTS
 
 ORIGIN = Origin("files.example", "S-1-5-21-1-2-3", "0.1.0")
 SERVER = Principal(Sid.from_string("S-1-5-80-1-2-3-4-5"), "notes", Luid(0x3E7))

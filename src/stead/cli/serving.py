@@ -60,10 +60,20 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         Path | None,
         typer.Option(help="Socket of the broker, for a server without a target."),
     ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where the trail is sent, for a server without a target: "
+            "syslog+tls://..., otlp+https://..., linux-audit. More than once for more."
+        ),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), _server(target, name, store, rules, broker) as server:
+    with (
+        errors_are_lines(),
+        _server(target, name, store, rules, broker, sink or []) as server,
+    ):
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
@@ -129,12 +139,15 @@ def _server(
     store: str | None,
     rules: Path | None,
     broker: Path | None,
+    sinks: list[str],
 ) -> ProtectedServer:
     if target is None:
         if store is None:
             raise InvalidRequestError("no store is named", advice="give --store")
         policy = AS_WINDOWS if rules is None else rules
-        return ProtectedServer(name, store, broker=broker, impersonation=policy)
+        return ProtectedServer(
+            name, store, broker=broker, impersonation=policy, sinks=sinks
+        )
     if rules is not None:
         raise InvalidRequestError(
             f"`{target}` brings its own rules",
@@ -144,6 +157,11 @@ def _server(
         raise InvalidRequestError(
             "a target says by itself whether it has a broker",
             advice="open the ProtectedServer with `broker=`",
+        )
+    if sinks:
+        raise InvalidRequestError(
+            "a target says by itself where its trail is sent",
+            advice="open the ProtectedServer with `sinks=`",
         )
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)

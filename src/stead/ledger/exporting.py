@@ -8,11 +8,14 @@ the same bytes, so that whoever receives it twice can tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from typing import Final
 
+from stead.ledger.ports import LedgerStore
+from stead.ledger.query import Query, read_entry
 from stead.model.audit_record import AuditRecord, Outcome, Principal
 
 _NANOSECONDS: Final = 1_000_000_000
@@ -137,9 +140,19 @@ def bare_name(name: str) -> tuple[str, str]:
     return domain, rest
 
 
-def in_lines(
-    records: Iterator[Numbered], write: Callable[[Numbered], str]
-) -> Iterator[str]:
-    """Yield a form of each record, each a line with its end, one at a time."""
-    for numbered in records:
-        yield write(numbered) + "\n"
+def numbered(store: LedgerStore, query: Query) -> Iterator[Numbered]:
+    """Yield the records that a query asks for, up to the last that there is now.
+
+    Raises:
+        LedgerCorruptError: an entry that is read is no record; verify the trail.
+        LedgerUnavailableError: the store cannot be read.
+    """
+    last = store.last()
+    end = 0 if last is None else last.sequence
+    within = takewhile(lambda one: one.sequence <= end, store.entries(query.after))
+    found = (
+        Numbered(entry.sequence, record, entry.digest)
+        for entry in within
+        if query.matches(record := read_entry(entry))
+    )
+    return islice(found, query.limit)

@@ -91,6 +91,10 @@ class Pump:
         """Start the thread, which inherits the credentials of this one."""
         self._thread.start()
 
+    def end_soon(self) -> None:
+        """Make it send what is left and end; `close` waits for that."""
+        self._end.set()
+
     def close(self) -> None:
         """Send what is left if the sink takes it in time, and end.
 
@@ -126,7 +130,7 @@ class Pump:
             )
             self._give_up()
             self._end.wait(self._pace.poll)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see below
             # The outermost loop of this thread: no mistake in an adapter ends it.
             _log.exception("the sink `%s` fails", self._sink.name)
             self._failed(f"{type(error).__name__}: {error}")

@@ -190,7 +190,7 @@ def _access(record: AuditRecord, _: Origin) -> str:
     return mask(record.granted or record.desired)
 
 
-def _access_list(record: AuditRecord, origin: Origin) -> str:
+def _access_list(record: AuditRecord, _: Origin) -> str:
     """Return the rights as Windows' parameter messages, one for each bit."""
     first = _FIRST_FILE_RIGHT if record.object_type == "File" else _FIRST_RIGHT
     rights = record.granted or record.desired

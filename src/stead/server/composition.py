@@ -21,6 +21,7 @@ from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
+from stead.ledger.sinks import Sink
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.model.posix_identity import PosixIdentity
@@ -56,6 +57,7 @@ from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.settings import Settings
+from stead.server.sinks import Pumps, make_sinks, origin_of
 from stead.server.trail import Trail
 
 _VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
@@ -117,6 +119,7 @@ def compose(settings: Settings) -> House:
     5. Start the threads of what acts for clients, and the hardened ones, all of them,
        before anybody can impersonate.
     6. Record durably that the server starts.
+    7. Start what sends the trail elsewhere.
 
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
@@ -139,6 +142,8 @@ def compose(settings: Settings) -> House:
         if settings.broker is not None:
             way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
+        pumps = Pumps()
+        undo.callback(pumps.close)
         ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
@@ -147,6 +152,7 @@ def compose(settings: Settings) -> House:
             carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
         )
         built_in(objects, ground.guard)
+        sinks = _sinks(settings, store)
         _open_guard(ground, settings, enforcement, support, undo)
         undo.callback(end_sessions, ground.sessions, ground.own)
         handlers = ThreadPoolExecutor(
@@ -160,6 +166,8 @@ def compose(settings: Settings) -> House:
             objects.find(TRAIL),
             ground.subject,
         )
+        if sinks:
+            pumps.start(sinks, store.open_for_sinks(), ground.guard, ground.subject)
         work = _Work(executor, handlers, acting)
         return _furnish(settings, ground, work, objects, trail, support, undo)
 
@@ -241,6 +249,13 @@ def _ground(
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
     )
+
+
+def _sinks(settings: Settings, store: Store) -> list[Sink]:
+    """Return where the trail is sent; see `make_sinks` for what it raises."""
+    if not settings.sinks:
+        return []
+    return make_sinks(settings.sinks, origin_of(str(store.accounts.domain())))
 
 
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:

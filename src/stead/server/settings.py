@@ -14,6 +14,7 @@ from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.enforcement import Enforcement
+from stead.server.sinks import MakeSink
 from stead.server.workers.workers import WorkerLimits
 
 PROCESSES_PER_CLIENT: Final = 64
@@ -36,6 +37,7 @@ class ServerOptions(TypedDict, total=False):
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
+    sinks: Collection[str | MakeSink]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Settings:
         broker_passwords: whether a password that was right here is shown to the broker,
             too, where it must be that of the host's account: then things can be done as
             the account on the machine.
+        sinks: where the trail is sent, each a URL (`stead.server.sinks.read_sink`) or a
+            function that makes a `stead.ledger.sinks.Sink`.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Settings:
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False
+    sinks: Collection[str | MakeSink] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
@@ -95,6 +100,10 @@ class Settings:
             raise InvalidRequestError(
                 "the modules of workers are named one by one",
                 advice='write `worker_modules=("app.jobs",)`',
+            )
+        if isinstance(self.sinks, str):
+            raise InvalidRequestError(
+                "sinks are named one by one", advice='write `sinks=["..."]`'
             )
         if self.broker is not None:
             self._require_brokered()

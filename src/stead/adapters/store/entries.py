@@ -90,6 +90,7 @@ class SqlLedgerStore:
 
 @contextmanager
 def mapped() -> Iterator[None]:
+    """Turn a store's failures into the ledger's."""
     try:
         yield
     except (StoreUnavailableError, InvalidRequestError) as error:
