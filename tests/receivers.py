@@ -25,6 +25,18 @@ ORIGIN = Origin("files.example", "S-1-5-21-1-2-3", "0.1.0")
 SERVER = Principal(Sid.from_string("S-1-5-80-1-2-3-4-5"), "notes", Luid(0x3E7))
 ALICE = Principal(Sid.from_string("S-1-5-21-1-2-3-1001"), "alice", Luid(0x1_0000))
 RSYSLOGD = "/usr/sbin/rsyslogd"
+# What is asked of rsyslog's parser of structured data, by element and parameter.
+PLACES = {
+    name: f"{element}!{name}"
+    for element, names in {
+        "stead@32473": (
+            "number id event eventId outcome userSid user serverSid server "
+            "correlation part"
+        ),
+        "meta": "sequenceId",
+    }.items()
+    for name in names.split()
+}
 
 
 def make_record(**changes) -> AuditRecord:
@@ -125,6 +137,10 @@ class Rsyslog:
         self.starts += 1
         config = self.folder / "rsyslog.conf"
         # Direct: what its TLS has read is in the file before it reads on.
+        properties = "\n".join(
+            f'  property(outname="sd_{key.lower()}" name="$!rfc5424-sd!{place}" format="jsonf")'
+            for key, place in PLACES.items()
+        )
         config.write_text(f"""
 global(workDirectory="{self.folder}" maxMessageSize="64k"
   defaultNetstreamDriver="ossl"
@@ -142,7 +158,7 @@ template(name="line" type="list" option.jsonf="on") {{
   property(outname="host" name="hostname" format="jsonf")
   property(outname="program" name="app-name" format="jsonf")
   property(outname="event" name="msgid" format="jsonf")
-  property(outname="data" name="$!rfc5424-sd" format="jsonf")
+{properties}
   property(outname="message" name="msg" format="jsonf")
 }}
 ruleset(name="keep" queue.type="Direct") {{
@@ -169,7 +185,8 @@ ruleset(name="keep" queue.type="Direct") {{
         lines = [line for file in files for line in file.read_bytes().split(b"\n")[:-1]]
         found = [json.loads(line) for line in lines]
         for message in found:
-            message["data"] = json.loads(message["data"])
+            data = {key: message.pop(f"sd_{key.lower()}", "") for key in PLACES}
+            message["data"] = {key: text for key, text in data.items() if text}
         return found
 
     def _listens(self) -> bool:

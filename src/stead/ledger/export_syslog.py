@@ -40,7 +40,10 @@ _NOTICE: Final = 5
 _WARNING: Final = 4
 _LONGEST_VALUE: Final = 64
 _LARGEST_SEQUENCE: Final = 2_147_483_647
-_UNPRINTABLE: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Controls, ends of lines, what turns the direction of writing, and lone surrogates.
+_UNPRINTABLE: Final = re.compile(
+    "[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _NO_HEADER: Final = re.compile(r"[^\x21-\x7e]")
 _SPECIAL: Final = re.compile(r'(["\\\]])')
 
