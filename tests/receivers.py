@@ -5,17 +5,21 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stead.adapters.sinks.connecting import tls_context
 from stead.ledger.exporting import Numbered, Origin
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
@@ -193,3 +197,38 @@ ruleset(name="keep" queue.type="Direct") {{
         assert self.process.poll() is None, "rsyslogd has ended"
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    made = Path(tempfile.mkdtemp(prefix="stead-sinks-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def authority(certificates):
+    return Authority(certificates, "authority")
+
+
+@pytest.fixture(scope="session")
+def certificate(authority):
+    return authority.issue("localhost")
+
+
+@pytest.fixture(scope="session")
+def stranger(certificates):
+    """Give an authority that nobody trusts."""
+    return Authority(certificates, "stranger")
+
+
+@pytest.fixture
+def trusting(authority):
+    return tls_context(authority.file)
+
+
+@pytest.fixture
+def rsyslog(tmp_path, authority, certificate):
+    made = Rsyslog(tmp_path, authority, certificate)
+    yield made.start()
+    made.kill()

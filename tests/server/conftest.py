@@ -16,6 +16,14 @@ from stead.model.explicit_access import allow
 from stead.monitor import context
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from tests.receivers import (  # noqa: F401 - fixtures are found by name
+    authority,
+    certificate,
+    certificates,
+    rsyslog,
+    stranger,
+    trusting,
+)
 
 
 class Doc(Rights):

@@ -123,7 +123,8 @@ def read_sink(url: str, origin: Origin) -> Sink:
             `make_sinks`.
     """
     try:
-        parts = urlsplit(url if "://" in url else f"{url}://")
+        kind, mark, options_text = url.partition("?")
+        parts = urlsplit(url if "://" in kind else f"{kind}://{mark}{options_text}")
         place = (parts.hostname or "", parts.port)
     except ValueError:
         raise InvalidRequestError(f"`{url[:200]}` is no URL of a sink") from None

@@ -136,9 +136,7 @@ def test_a_receiver_whose_certificate_nobody_trusts_gets_nothing(rsyslog, strang
     assert ["2"] == numbers
 
 
-def test_a_certificate_of_another_host_is_not_the_receivers(
-    folder, authority, trusting
-):
+def test_a_certificate_of_another_host_is_not_the_receivers(authority, trusting):
     with receiver(authority.issue("elsewhere.example"), read_all) as (port, got):
         sink = SyslogSink("localhost", port, origin=ORIGIN, context=trusting)
         with pytest.raises(SinkUnavailableError, match="certificate") as refused:
