@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import shutil
@@ -97,8 +97,8 @@ class Authority:
         return cert, private
 
     def _signed(self, subject, key, host):
-        now = datetime.datetime.now(datetime.UTC)
-        day = datetime.timedelta(days=1)
+        now = dt.datetime.now(dt.UTC)
+        day = dt.timedelta(days=1)
         made = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -142,7 +142,8 @@ class Rsyslog:
         config = self.folder / "rsyslog.conf"
         # Direct: what its TLS has read is in the file before it reads on.
         properties = "\n".join(
-            f'  property(outname="sd_{key.lower()}" name="$!rfc5424-sd!{place}" format="jsonf")'
+            f'  property(outname="sd_{key.lower()}" format="jsonf"'
+            f' name="$!rfc5424-sd!{place}")'
             for key, place in PLACES.items()
         )
         config.write_text(f"""
@@ -167,8 +168,8 @@ template(name="line" type="list" option.jsonf="on") {{
 }}
 ruleset(name="keep" queue.type="Direct") {{
   action(type="mmpstrucdata" sd_name.lowercase="off")
-  action(type="omfile" file="{self.folder}/out.{self.starts}" template="line" flushOnTXEnd="on"
-    asyncWriting="off")
+  action(type="omfile" file="{self.folder}/out.{self.starts}" template="line"
+    flushOnTXEnd="on" asyncWriting="off")
 }}
 """)
         self.process = subprocess.Popen(

@@ -8,14 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
-from stead.ledger.query import Query
-from stead.model.access_mask import Rights
-from stead.model.audit_record import AuditEvent, AuditRecord
-from stead.model.explicit_access import allow
-from stead.monitor import context
-from stead.server.enforcement import Enforcement
-from stead.server.protected_server import ProtectedServer
 from tests.receivers import (  # noqa: F401 - fixtures are found by name
     authority,
     certificate,
@@ -24,6 +16,14 @@ from tests.receivers import (  # noqa: F401 - fixtures are found by name
     stranger,
     trusting,
 )
+
+from stead.ledger.query import Query
+from stead.model.access_mask import Rights
+from stead.model.audit_record import AuditEvent, AuditRecord
+from stead.model.explicit_access import allow
+from stead.monitor import context
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
 
 
 class Doc(Rights):

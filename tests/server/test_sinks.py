@@ -6,6 +6,7 @@ import json
 import threading
 
 import pytest
+from tests.receivers import eventually
 
 from stead.errors import (
     InvalidRequestError,
@@ -15,7 +16,6 @@ from stead.errors import (
 from stead.ledger.exporting import Origin
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.server.sinks import origin_of, read_sink
-from tests.receivers import eventually
 
 ORIGIN = Origin("files.example", "S-1-5-21-1-2-3", "0.1.0")
 

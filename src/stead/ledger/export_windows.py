@@ -1,9 +1,9 @@
-"""Records as Windows Event XML (http://schemas.microsoft.com/win/2004/08/events/event).
+"""Records as Windows Event XML, as its schema asks (`NAMESPACE`).
 
 One event a line, in ASCII. `System` is as Windows writes it; the provider is ours,
-since Windows' own did not see it. `EventData` begins with what Windows' event of this number
-has, under Windows' names and in Windows' order (`windows_templates`), with Windows'
-marks for what is not known; then comes what only our records have.
+since Windows' own did not see it. `EventData` begins with what Windows' event of this
+number has, under Windows' names and in Windows' order (`windows_templates`), with
+Windows' marks for what is not known; then comes what only our records have.
 
 XML cannot hold most control characters, U+FFFE, U+FFFF or lone surrogates: they are
 written visibly (`exporting.visible`). Line ends and everything beyond ASCII are written

@@ -91,8 +91,9 @@ class Settings:
         """Refuse what could not be meant.
 
         Raises:
-            InvalidRequestError: no client could ever have a process; one module's
-                name stands in place of several; or a broker does not go with the rest.
+            InvalidRequestError: no client could ever have a process; one name stands
+                in place of several modules or sinks; or a broker does not go with
+                the rest.
         """
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")

@@ -12,14 +12,14 @@ import sys
 
 import pytest
 from hypothesis import given, settings
+from tests.receivers import ORIGIN, SERVER, numbered
+from tests.strategies_records import RECORDS
 
 from stead.adapters.sinks.linux_audit import LinuxAuditSink
 from stead.errors import SinkUnavailableError
 from stead.ledger.export_linux_audit import LARGEST, linux_audit_message
 from stead.ledger.exporting import Numbered, event_name, identity_of
 from stead.model.audit_record import AuditEvent, Outcome, Principal
-from tests.receivers import ORIGIN, SERVER, numbered
-from tests.strategies_records import RECORDS
 
 AUDIT, GET, SET, TRUSTED_APP = 9, 1000, 1001, 1121
 READLOG = 1  # the multicast group (linux/audit.h, AUDIT_NLGRP_READLOG)
@@ -152,7 +152,7 @@ def test_while_auditing_is_off_records_wait(kernel, sink):
 
 @pytest.mark.root
 def test_without_the_capability_records_wait():
-    program = f"""
+    program = """
 import os
 from stead.adapters.sinks.linux_audit import LinuxAuditSink
 from stead.errors import SinkUnavailableError

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
 )
+from tests.otlp_receiver import Server, attributes, serving
+from tests.receivers import ORIGIN, numbered
+from tests.strategies_records import RECORDS
 
 from stead.adapters.sinks.connecting import read_private, tls_context
 from stead.adapters.sinks.otlp import OtlpSink
@@ -17,9 +20,6 @@ from stead.adapters.sinks.otlp_form import logs_request
 from stead.errors import SinkUnavailableError, UnsafeConfigurationError
 from stead.ledger.exporting import Numbered, identity_of, visible
 from stead.model.audit_record import AuditEvent, Outcome
-from tests.otlp_receiver import Server, attributes, serving
-from tests.receivers import ORIGIN, numbered
-from tests.strategies_records import RECORDS
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -172,8 +172,8 @@ def test_what_is_too_large_at_once_is_sent_in_halves(start, sinks):
 def test_the_token_stands_in_a_file_that_nobody_else_may_read(start, sinks, tmp_path):
     file = tmp_path / "token"
     file.write_text("secret-1\n")
+    file.chmod(0o644)
     with pytest.raises(UnsafeConfigurationError):
-        file.chmod(0o644)
         read_private(file)
     file.chmod(0o600)
     server = start()

@@ -1,8 +1,9 @@
 """A store of a version before this one is brought up to date when it is opened.
 
 Version by version, all of it in one transaction: two processes that open the store at
-once upgrade it once, and a crash leaves the old store whole. A process of the old version that has the store
-open goes on, and its changes count there from the next second on as they did before.
+once upgrade it once, and a crash leaves the old store whole. A process of the old
+version that has the store open goes on, and its changes count there from the next
+second on as they did before.
 """
 
 from __future__ import annotations
