@@ -68,9 +68,10 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
+	.ci/install-rsyslog
 	touch $@
 
 demo: venv

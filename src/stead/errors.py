@@ -688,6 +688,13 @@ class LedgerFullError(LedgerUnavailableError):
     """The disk that the trail lies on has no room but what administrators may use."""
 
 
+class SinkUnavailableError(SteadError):
+    """Where records are sent does not take them now; they wait in the trail."""
+
+    status = 1232
+    win32_name = "ERROR_HOST_UNREACHABLE"
+
+
 class LedgerCorruptError(SteadError):
     """The trail does not verify.
 

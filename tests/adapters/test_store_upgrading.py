@@ -1,4 +1,4 @@
-"""A store of version 1 is brought up to date when it is opened."""
+"""A store of an older version is brought up to date when it is opened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from stead.adapters.store import Store
 from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.errors import StoreUnavailableError
+from stead.ledger.sinks import Cursor
 from stead.model.sid import Sid
 from stead.model.well_known import EVERYONE, USERS
 
@@ -120,3 +121,16 @@ def test_two_that_open_an_old_store_at_once_upgrade_it_once(old, _):
     assert [1] * 4 == [store.accounts.generation() for store in opened]
     for store in opened:
         store.close()
+
+
+def test_a_store_of_version_2_gets_cursors_for_sinks(place):
+    Store.open(place).close()
+    with sqlite3.connect(place) as connection:
+        connection.execute("DROP TABLE sink")
+        connection.execute("UPDATE store SET version = 2")
+    connection.close()
+    with Store.open(place) as store:
+        sinks = store.open_for_sinks()
+        sinks.move("one", Cursor(7, b"seven"))
+    with Store.open(place) as store:
+        assert Cursor(7, b"seven") == store.open_for_sinks().cursor("one")

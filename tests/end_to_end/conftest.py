@@ -18,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.receivers import (  # noqa: F401 - fixtures are found by name
+    authority,
+    certificate,
+    certificates,
+    rsyslog,
+)
 
 from stead.adapters.store import Store
 from stead.errors import RemoteError

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from tests.ledger.conftest import note, make_record
+from tests.ledger.conftest import make_record, note
 
 from stead.adapters.ed25519 import Ed25519Signer, Ed25519Verifier
 from stead.adapters.store import Store
@@ -17,8 +17,8 @@ from stead.ledger.checkpoint import origin_of
 from stead.ledger.examination import Known, examine
 from stead.ledger.ledger import Ledger
 from stead.ledger.ports import Entry
-from stead.ledger.witness import Witness
 from stead.ledger.tree import CompactRange, leaf_hash
+from stead.ledger.witness import Witness
 from stead.ledger.witnessing import Witnessing
 
 SIGNER = Ed25519Signer("witness", bytes(range(32)))
@@ -160,4 +160,3 @@ def bent(body: bytes) -> bytes:
     """Return a record that says it was somebody else."""
     assert b"alice" in body
     return body.replace(b"alice", b"mallo")
-

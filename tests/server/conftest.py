@@ -8,6 +8,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.receivers import (  # noqa: F401 - fixtures are found by name
+    authority,
+    certificate,
+    certificates,
+    rsyslog,
+    stranger,
+    trusting,
+)
 
 from stead.ledger.query import Query
 from stead.model.access_mask import Rights

@@ -14,6 +14,7 @@ try:
         account,
         asking,
         audit_archive,
+        audit_export,
         audit_verify,
         broker,
         dde,
@@ -54,6 +55,7 @@ app.command("judge")(offline.judge)
 app.command("sddl")(sddl.sddl)
 audit_verify.register(asking.audit)
 audit_archive.register(asking.audit)
+audit_export.add_to(asking.audit)
 app.add_typer(asking.audit, name="audit")
 app.add_typer(witness.witness, name="witness")
 app.add_typer(dde.dde, name="dde")

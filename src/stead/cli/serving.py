@@ -81,11 +81,18 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         str | None,
         typer.Option(help="The witness's public key, or a file that holds it."),
     ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where the trail is sent, for a server without a target: "
+            "syslog+tls://..., otlp+https://..., linux-audit. More than once for more."
+        ),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
     with errors_are_lines(), ExitStack() as undo:
-        options = _options(rules, broker, trail_reserve, witness, witness_key)
+        options = _options(rules, broker, trail_reserve, witness, witness_key, sink)
         server = undo.enter_context(_server(target, name, store, options))
         gates: list[Gate] = []
         if pipe is not None:
@@ -172,6 +179,7 @@ def _options(
     trail_reserve: int | None,
     witness: str | None,
     witness_key: str | None,
+    sinks: list[str] | None,
 ) -> ServerOptions:
     """Return what was given of a server without a target."""
     options: ServerOptions = {}
@@ -186,6 +194,8 @@ def _options(
         options["witness"] = words[0] if len(words) == 1 else words
     if witness_key is not None:
         options["witness_key"] = str(verifier_of(witness_key).key)
+    if sinks:
+        options["sinks"] = sinks
     return options
 
 

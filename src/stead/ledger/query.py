@@ -61,7 +61,7 @@ def find(store: LedgerStore, query: Query) -> Iterator[tuple[int, AuditRecord]]:
     found = (
         (entry.sequence, record)
         for entry in store.entries(query.after)
-        if query.matches(record := _read(entry))
+        if query.matches(record := read_entry(entry))
     )
     return islice(found, query.limit)
 
@@ -93,7 +93,8 @@ def format_line(record: AuditRecord, sequence: int) -> str:
     return " ".join((head, record.outcome.value, *told))
 
 
-def _read(entry: Entry) -> AuditRecord:
+def read_entry(entry: Entry) -> AuditRecord:
+    """Return the record of an entry; raises `LedgerCorruptError`."""
     try:
         return read_record(entry.body)
     except InvalidRecordError as error:

@@ -21,6 +21,7 @@ from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
+from stead.ledger.sinks import Sink
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.model.posix_identity import PosixIdentity
@@ -57,6 +58,7 @@ from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.settings import Settings
+from stead.server.sinks import Pumps, export_origin, make_sinks
 from stead.server.trail import Trail
 from stead.server.trail_watch import TrailWatch, WitnessedSink
 
@@ -120,6 +122,7 @@ def compose(settings: Settings) -> House:
        before anybody can impersonate.
     6. Record durably that the server starts, and ask the trail's witness, if there is
        one, whether it knows the same trail.
+    7. Start what sends the trail elsewhere.
 
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
@@ -146,6 +149,8 @@ def compose(settings: Settings) -> House:
         # Before the ledger, so that it ends after it: the last record is witnessed too.
         watch = TrailWatch(settings, store)
         undo.callback(watch.close)
+        pumps = Pumps()
+        undo.callback(pumps.close)
         ground = _ground(settings, enforcement, store, service, way, undo)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
@@ -154,6 +159,7 @@ def compose(settings: Settings) -> House:
             carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
         )
         built_in(objects, ground.guard)
+        sinks = _sinks(settings, store)
         _open_guard(ground, settings, enforcement, support, undo)
         watch.start(ground.guard, ground.subject)
         undo.callback(end_sessions, ground.sessions, ground.own)
@@ -169,6 +175,8 @@ def compose(settings: Settings) -> House:
             objects.find(TRAIL),
             ground.subject,
         )
+        if sinks:
+            pumps.start(sinks, store.open_for_sinks(), ground.guard, ground.subject)
         work = _Work(executor, handlers, acting)
         return _furnish(settings, ground, work, objects, trail, support, undo)
 
@@ -252,6 +260,13 @@ def _ground(
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
     )
+
+
+def _sinks(settings: Settings, store: Store) -> list[Sink]:
+    """Return where the trail is sent; see `make_sinks` for what it raises."""
+    if not settings.sinks:
+        return []
+    return make_sinks(settings.sinks, export_origin(str(store.accounts.domain())))
 
 
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:

@@ -17,6 +17,7 @@ from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.enforcement import Enforcement
+from stead.server.sinks import MakeSink
 from stead.server.workers.workers import WorkerLimits
 
 PROCESSES_PER_CLIENT: Final = 64
@@ -45,6 +46,7 @@ class ServerOptions(TypedDict, total=False):
     witness_seconds: float
     witness_halts: bool
     segments: SegmentPolicy
+    sinks: Collection[str | MakeSink]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Settings:
         witness_halts: whether the server stops acting when the witness has signed
             another history than the store's.
         segments: when a segment of the trail is sealed.
+        sinks: where the trail is sent, each a URL (`stead.server.sinks.read_sink`) or a
+            function that makes a `stead.ledger.sinks.Sink`.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Settings:
     witness_seconds: float = 1.0
     witness_halts: bool = True
     segments: SegmentPolicy = field(default_factory=SegmentPolicy)
+    sinks: Collection[str | MakeSink] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
@@ -124,6 +129,10 @@ class Settings:
             )
         if self.trail_reserve < 0:
             raise InvalidRequestError("what is kept for the trail has a size in bytes")
+        if isinstance(self.sinks, str):
+            raise InvalidRequestError(
+                "sinks are named one by one", advice='write `sinks=["..."]`'
+            )
         if self.broker is not None:
             self._require_brokered()
         self._require_witness_with_key()

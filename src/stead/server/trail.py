@@ -9,6 +9,7 @@ from stead.errors import InvalidRequestError
 from stead.ledger.chain import Verification, verify
 from stead.ledger.checkpoint import NoteVerifier, origin_of
 from stead.ledger.examination import Known, Leaves, Report, Wrong, examine
+from stead.ledger.exporting import Numbered, Origin, numbered
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import Query, find
@@ -27,6 +28,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.objects import AuditTrail
+from stead.server.sinks import export_origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,27 @@ class Trail:
         """
         self._require(f"client={query.client or ''} object={query.object_name or ''}")
         return find(self.store, query)
+
+    def export(self, query: Query, form: str) -> Iterator[Numbered]:
+        """Return the records that a query asks for, with what exports say of each.
+
+        It ends with the last record that there is now.
+
+        Args:
+            query: which.
+            form: what they are written as; the record of the asking says so.
+
+        Raises:
+            AccessDeniedError: the subject may not read the trail.
+            LedgerCorruptError: a record that is read is none.
+        """
+        about = f"client={query.client or ''} object={query.object_name or ''}"
+        self._require(f"export {form} {about} after={query.after}")
+        return numbered(self.store, query)
+
+    def export_origin(self) -> Origin:
+        """Return what exports say of where this trail is."""
+        return export_origin(str(Sid.from_bytes(self.genesis)))
 
     def verify(self, witness: Verification | None = None) -> Verification:
         """Check the whole chain; return its length and head.

@@ -59,7 +59,7 @@ class SqlLedgerStore:
         Raises:
             LedgerUnavailableError: nothing was kept.
         """
-        with _mapped(), self._database.appending() as driver:
+        with mapped(), self._database.appending() as driver:
             row = driver.execute(_LAST_TEXT).fetchone()
             last = None if row is None else Entry(*row)
             added = build(last)
@@ -86,17 +86,18 @@ class SqlLedgerStore:
 
     def last(self) -> Entry | None:
         """Return the entry with the highest number, or None."""
-        with _mapped(), self._database.reading() as connection:
+        with mapped(), self._database.reading() as connection:
             return _last(connection)
 
     def _page(self, after: int, size: int) -> list[Entry]:
         values = {"after": after, "size": size}
-        with _mapped(), self._database.reading() as connection:
+        with mapped(), self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(_AFTER, values)]
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def mapped() -> Iterator[None]:
+    """Turn a store's failures into the ledger's."""
     try:
         yield
     except StoreFullError as error:

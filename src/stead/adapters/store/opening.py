@@ -26,6 +26,7 @@ from stead.adapters.store.evidence import SqlEvidenceStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.reserve import Reserve
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
+from stead.adapters.store.sinks import SqlSinkStore
 from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
 from stead.ledger.ports import NoRoom
@@ -59,7 +60,7 @@ class Store:
     ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
         self._path = path
-        self._databases = (main, trail, aside)
+        self._databases = [main, trail, aside]
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
@@ -111,6 +112,22 @@ class Store:
         if self._path is None or not size:
             return NoRoom()
         return Reserve(self._path, size)
+
+    def open_for_sinks(self) -> SqlSinkStore:
+        """Return the trail to read from, and the cursors, for what sends it elsewhere.
+
+        Over a connection of its own: who reads never holds up who appends. It closes
+        with the store.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened.
+        """
+        path = self._path
+        if path is None:
+            return SqlSinkStore(self._databases[-1])
+        database = Database(lambda: connect_aside(path))
+        self._databases.append(database)
+        return SqlSinkStore(database)
 
     def close(self) -> None:
         """Close the store; a second call does nothing."""

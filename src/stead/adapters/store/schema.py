@@ -186,3 +186,12 @@ SEGMENT: Final = Table(
     Column("cleared_by", BigInteger, nullable=False, default=0),
 )
 """The seals of the trail's segments; they stay when the entries go."""
+
+SINK: Final = Table(
+    "sink",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""Up to which entry each sink has acknowledged the trail, and that entry's digest."""

@@ -1,13 +1,15 @@
-"""A store of an older version is brought up to date when it is opened.
+"""A store of a version before this one is brought up to date when it is opened.
 
-All of it in one transaction: two processes that open the store at once upgrade it once,
-and a crash leaves the old store whole. A process of the old version that has the store
-open goes on, and its changes count there from the next second on as they did before.
+Version by version, all of it in one transaction: two processes that open the store at
+once upgrade it once, and a crash leaves the old store whole. A process of the old
+version that has the store open goes on, and its changes count there from the next
+second on as they did before.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,7 @@ from stead.adapters.store.schema import (
     OBJECT,
     PASSWORD,
     SEGMENT,
+    SINK,
     STORE,
     TREE,
     VERSION,
@@ -34,9 +37,6 @@ from stead.model.access_mask import mapping_of
 from stead.model.ace import Ace
 from stead.model.acl import Acl, NoAcl
 from stead.model.security_descriptor import SecurityDescriptor
-
-_BEFORE_PASSWORDS: Final = 1
-_BEFORE_TREE: Final = 2
 
 _TRAIL: Final = "stead:trail"
 _OLD_TRAIL_RIGHTS: Final = {"READ": 0x1}
@@ -49,15 +49,14 @@ def bring_up_to_date(database: Database, path: Path) -> None:
     Raises:
         StoreUnavailableError: it is no store, or one of a version that is not known.
     """
-    if _version(database, path) in {_BEFORE_PASSWORDS, _BEFORE_TREE}:
+    if _version(database, path) in _STEPS:
         with database.writing() as connection:
             # Read again: another process may have been faster.
-            version = connection.execute(select(STORE.c.version)).scalar_one()
-            if version == _BEFORE_PASSWORDS:
-                _add_passwords(connection)
-            if version in {_BEFORE_PASSWORDS, _BEFORE_TREE}:
-                _add_tree(connection)
-                connection.execute(update(STORE).values(version=VERSION))
+            found = connection.execute(select(STORE.c.version)).scalar_one()
+            while (step := _STEPS.get(found)) is not None:
+                step(connection)
+                found += 1
+            connection.execute(update(STORE).values(version=found))
     version = _version(database, path)
     if version != VERSION:
         raise StoreUnavailableError(
@@ -100,8 +99,10 @@ def _add_passwords(connection: Connection) -> None:
 
 
 def _add_tree(connection: Connection) -> None:
-    """Make version 3 of version 2: the trail's tree, checkpoints and segments."""
-    new = [TREE, CHECKPOINT, SEGMENT]
+    """Make version 3 of version 2: the trail's tree, its checkpoints and segments, and
+    how far each sink has got.
+    """
+    new = [TREE, CHECKPOINT, SEGMENT, SINK]
     METADATA.create_all(connection, tables=new, checkfirst=False)
     tree = build_tree(connection.exec_driver_sql)
     connection.execute(insert(TREE).values(id=1, edge=tree.to_bytes()))
@@ -140,3 +141,10 @@ def _widened(acl: Acl | NoAcl) -> Acl | NoAcl:
 def _wider(ace: Ace) -> Ace:
     old, new = (mapping_of(r).all for r in (_OLD_TRAIL_RIGHTS, _TRAIL_RIGHTS))
     return replace(ace, mask=ace.mask | new) if ace.mask & old == old else ace
+
+
+_STEPS: Final[dict[int, Callable[[Connection], None]]] = {
+    1: _add_passwords,
+    2: _add_tree,
+}
+"""What makes the next version of each."""
