@@ -127,7 +127,7 @@ def test_an_empty_file_is_refused_and_left_alone(place):
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE store SET version = 3",
+        "UPDATE store SET version = 4",
         "UPDATE store SET version = 0",
         "DELETE FROM store",
     ],
@@ -355,7 +355,7 @@ def test_a_name_that_is_too_long_is_refused(folder):
 @pytest.mark.slow
 def test_on_a_nearly_full_disk_a_store_is_created_whole_or_not_at_all(small_disk):
     created = []
-    for pages in range(8, 64, 2):
+    for pages in range(8, 120, 4):
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes((1 << 20) - 4096 * pages))
         place = small_disk / "store.db"

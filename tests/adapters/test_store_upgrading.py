@@ -10,6 +10,7 @@ import pytest
 from stead.adapters.store import Store
 from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.errors import StoreUnavailableError
+from stead.model.audit_policy import Auditing, AuditPolicy, Subcategory
 from stead.model.sid import Sid
 from stead.model.well_known import EVERYONE, USERS
 
@@ -120,3 +121,12 @@ def test_two_that_open_an_old_store_at_once_upgrade_it_once(old, _):
     assert [1] * 4 == [store.accounts.generation() for store in opened]
     for store in opened:
         store.close()
+
+
+def test_an_old_store_learns_of_the_audit_policy(old):
+    handles = Subcategory.HANDLE_MANIPULATION
+    with Store.open(old) as store:
+        assert AuditPolicy() == store.audit_policy.policy()
+        store.audit_policy.set_everybody(handles, Auditing.FAILURE)
+    with Store.open(old) as store:
+        assert Auditing.FAILURE == store.audit_policy.policy().of(handles)

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 from stead.model.sid import Sid
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the schema that this module describes."""
 
 FIRST_RID: Final = 1000
@@ -138,6 +138,30 @@ OBJECT: Final = Table(
     Column("descriptor", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
 )
+
+AUDIT_SETTING: Final = Table(
+    "audit_setting",
+    METADATA,
+    # Empty for everybody: what is said of nobody in particular.
+    Column("holder", String(184), primary_key=True),
+    Column("subcategory", String(64), primary_key=True),
+    Column("included", BigInteger, nullable=False),
+    Column("excluded", BigInteger, nullable=False),
+)
+
+GLOBAL_SACL: Final = Table(
+    "global_sacl",
+    METADATA,
+    Column("type_name", Text, primary_key=True),
+    Column("descriptor", LargeBinary, nullable=False),
+)
+
+AUDIT_LOSABLE: Final = Table(
+    "audit_losable",
+    METADATA,
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
+)
+"""Events that may be lost while the trail cannot be written."""
 
 ENTRY: Final = Table(
     "entry",

@@ -1,4 +1,4 @@
-"""A store of the version before this one is brought up to date when it is opened.
+"""A store of an earlier version is brought up to date when it is opened.
 
 All of it in one transaction: two processes that open the store at once upgrade it once,
 and a crash leaves the old store whole. A process of the old version that has the store
@@ -7,7 +7,9 @@ open goes on, and its changes count there from the next second on as they did be
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
@@ -16,6 +18,9 @@ from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.adapters.store.database import Database
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
+    AUDIT_LOSABLE,
+    AUDIT_SETTING,
+    GLOBAL_SACL,
     LOGON_FAILURE,
     METADATA,
     PASSWORD,
@@ -24,8 +29,6 @@ from stead.adapters.store.schema import (
 )
 from stead.errors import StoreUnavailableError
 
-_BEFORE_PASSWORDS: Final = 1
-
 
 def bring_up_to_date(database: Database, path: Path) -> None:
     """Return if this is a store of this version, or was made one.
@@ -33,17 +36,24 @@ def bring_up_to_date(database: Database, path: Path) -> None:
     Raises:
         StoreUnavailableError: it is no store, or one of a version that is not known.
     """
-    if _version(database, path) == _BEFORE_PASSWORDS:
+    if _version(database, path) in _STEPS:
         with database.writing() as connection:
-            # Read again: another process may have been faster.
-            if connection.execute(select(STORE.c.version)).scalar_one() != VERSION:
-                _add_passwords(connection)
+            _upgrade(connection)
     version = _version(database, path)
     if version != VERSION:
         raise StoreUnavailableError(
             f"`{path}` has schema version `{version}`; this program knows `{VERSION}`",
             advice="open it with the version of Stead that wrote it",
         )
+
+
+def _upgrade(connection: Connection) -> None:
+    """Take one step after the other, all in one transaction."""
+    known = select(STORE.c.version)
+    # Read again: another process may have been faster.
+    while (version := connection.execute(known).scalar_one()) in _STEPS:
+        _STEPS[version](connection)
+        connection.execute(update(STORE).values(version=version + 1))
 
 
 def _version(database: Database, path: Path) -> int | None:
@@ -77,4 +87,15 @@ def _add_passwords(connection: Connection) -> None:
             connection.execute(
                 insert(ACCOUNT_RIGHT).values(holder=sid, name=right.value)
             )
-    connection.execute(update(STORE).values(version=VERSION))
+
+
+def _add_audit_policy(connection: Connection) -> None:
+    """Make version 3 of version 2: what is recorded beyond what always is."""
+    new = [AUDIT_SETTING, GLOBAL_SACL, AUDIT_LOSABLE]
+    METADATA.create_all(connection, tables=new, checkfirst=False)
+
+
+_STEPS: Final[Mapping[int, Callable[[Connection], None]]] = MappingProxyType(
+    {1: _add_passwords, 2: _add_audit_policy}
+)
+"""By the version that a store has: what makes the next one of it."""
