@@ -104,7 +104,7 @@ def list_records(
         query = Query(
             client=client,
             object_name=name,
-            event=None if event is None else _event(event),
+            event=None if event is None else event_named(event),
             outcome=outcome,
             after=after,
             limit=limit,
@@ -118,7 +118,8 @@ def list_records(
                 typer.echo(format_line(record, number))
 
 
-def _event(text: str) -> AuditEvent:
+def event_named(text: str) -> AuditEvent:
+    """Return the event of a name or number; raises `InvalidRequestError`."""
     try:
         return AuditEvent(int(text)) if text.isdigit() else AuditEvent[text.upper()]
     except (KeyError, ValueError):

@@ -12,7 +12,9 @@ try:
 
     from stead.cli import (
         account,
+        account_changes,
         asking,
+        audit_policy,
         broker,
         dde,
         demo,
@@ -40,6 +42,7 @@ app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
 app.command("broker")(broker.broker)
 app.command("whoami")(asking.whoami)
+account_changes.join(account.account, account.group)
 app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
@@ -49,6 +52,9 @@ app.command("who-can")(judging.who_can)
 app.command("what-can")(judging.what_can)
 app.command("judge")(offline.judge)
 app.command("sddl")(sddl.sddl)
+asking.audit.add_typer(audit_policy.policy, name="policy")
+asking.audit.add_typer(audit_policy.global_sacl, name="global-sacl")
+asking.audit.add_typer(audit_policy.sacl, name="sacl")
 app.add_typer(asking.audit, name="audit")
 app.add_typer(dde.dde, name="dde")
 app.command("doctor")(asking.doctor)

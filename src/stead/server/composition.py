@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -14,6 +16,7 @@ from typing import Final
 
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
+from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
@@ -38,6 +41,7 @@ from stead.server.acting.acting import Acting
 from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
+from stead.server.auditing import AuditDesk, StoredRules
 from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
@@ -50,7 +54,13 @@ from stead.server.enforcement import (
 )
 from stead.server.explaining import Explainer
 from stead.server.impersonation_rules import read_policy
-from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
+from stead.server.objects import (
+    ACCOUNTS,
+    AUDIT_POLICY,
+    TRAIL,
+    ObjectDirectory,
+    built_in,
+)
 from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
@@ -77,6 +87,7 @@ class House:
         explainer: says why.
         administration: the account desk, as the server.
         trail: the trail, as the server.
+        audit_desk: the audit policy, as the server.
         dispatcher: runs operations.
         executor: where blocks run that the kernel judges, if it does.
         handlers: where handlers run.
@@ -97,6 +108,7 @@ class House:
     explainer: Explainer
     administration: Administration
     trail: Trail
+    audit_desk: AuditDesk
     dispatcher: Dispatcher
     executor: Executor
     handlers: Executor
@@ -189,6 +201,8 @@ class _Ground:
     subject: Subject
     genesis: bytes
     guard: Guard
+    rules: StoredRules
+    policies: AuditPolicyStore
     threads: ThreadEnforcer
     logon: Logon | None
     tickets: Tickets | None
@@ -221,6 +235,8 @@ def _ground(
     ledger = undo.enter_context(
         Ledger(store.ledger, genesis=genesis, lost=partial(_lost, principal))
     )
+    policies = carried(store.audit_policy, service)
+    rules = StoredRules(policies, monotonic=time.monotonic_ns)
     allowed = frozenset(settings.allowed_system_uids)
     threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
     is_kernel = enforcement is Enforcement.KERNEL
@@ -234,13 +250,16 @@ def _ground(
         clock=time.time_ns,
         verbs=_VERBS if is_kernel else frozenset(),
         policy=_policy(settings, names),
+        rules=rules,
+        process={"process id": str(os.getpid()), "image": sys.executable},
     )
     subject = Subject(own.token, principal)
     logon = _logon(settings, store, service, undo)
     tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
-        accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
-    )
+        accounts, names, sessions, own, subject, genesis, guard, rules, policies,
+        threads, logon, tickets,
+    )  # fmt: skip
 
 
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
@@ -335,6 +354,15 @@ def _furnish(
             time.sleep,
         ),
         trail=trail,
+        audit_desk=AuditDesk(
+            guard,
+            ground.policies,
+            ground.rules,
+            names,
+            objects,
+            objects.find(AUDIT_POLICY),
+            subject,
+        ),
         dispatcher=dispatcher,
         executor=work.executor,
         handlers=work.handlers,

@@ -36,6 +36,7 @@ from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
 from stead.server.administration import Administration
 from stead.server.admission import Arrival, new_correlation
+from stead.server.auditing import AuditDesk
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
 from stead.server.composition import House, compose
@@ -121,6 +122,15 @@ class ProtectedServer:
         """The audit trail, read as the server itself."""
         return self._open.trail
 
+    @property
+    def audit_policy(self) -> AuditDesk:
+        """What is recorded beyond what always is, changed as the server itself."""
+        return self._open.audit_desk
+
+    def audit_policy_for(self, client: ClientContext) -> AuditDesk:
+        """Return what is recorded beyond what always is, changed by a client."""
+        return replace(self._open.audit_desk, subject=client.subject)
+
     def accounts_for(self, client: ClientContext) -> Administration:
         """Return the account desk, acting for a client."""
         return replace(self._open.administration, subject=client.subject)
@@ -197,6 +207,43 @@ class ProtectedServer:
         house = self._open
         house.objects.set_entries(house.guard, client.subject, securable, entries)
 
+    def set_audit(
+        self, client: ClientContext, securable: SecurableObject, entries: Entries
+    ) -> None:
+        """Replace the audit entries of an object's SACL for a client that may.
+
+        Args:
+            client: on whose behalf.
+            securable: the object.
+            entries: `audit(whom, rights)`; none to take them all.
+
+        Raises:
+            AccessDeniedError: the client lacks SeSecurityPrivilege.
+        """
+        house = self._open
+        house.objects.set_audit(house.guard, client.subject, securable, entries)
+
+    def delete_object(
+        self,
+        client: ClientContext,
+        securable: SecurableObject,
+        *,
+        handle: Handle | None = None,
+    ) -> None:
+        """Delete an object for a client that may; recorded first.
+
+        Args:
+            client: on whose behalf.
+            securable: the object.
+            handle: how the client opened it, if it did: it must have DELETE then.
+
+        Raises:
+            AccessDeniedError: the client lacks DELETE.
+        """
+        house = self._open
+        subject, objects = client.subject, house.objects
+        objects.delete(house.guard, subject, securable, handle)
+
     # --- judging ----------------------------------------------------------------------
 
     def require(
@@ -231,9 +278,19 @@ class ProtectedServer:
         return self._open.guard.open(client.subject, securable, int(rights))
 
     def require_privilege(
-        self, client: ClientContext, *privileges: Privilege, operation: str
+        self,
+        client: ClientContext,
+        *privileges: Privilege,
+        operation: str,
+        on: SecurableObject | None = None,
     ) -> int:
         """Demand privileges of a client, all enabled; return the record's number.
+
+        Args:
+            client: who needs them.
+            privileges: which.
+            operation: what they are needed for.
+            on: the object they are used on, if it is one.
 
         Raises:
             PrivilegeNotHeldError: one is not held enabled.
@@ -241,7 +298,7 @@ class ProtectedServer:
         if not privileges:
             raise InvalidRequestError("no privilege is named")
         return self._open.guard.require_privilege(
-            client.subject, privileges, operation=operation
+            client.subject, privileges, operation=operation, on=on
         )
 
     def questions_for(self, client: ClientContext) -> Questions:

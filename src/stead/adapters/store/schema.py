@@ -72,9 +72,10 @@ STORE: Final = Table(
     Column("next_rid", BigInteger, nullable=False),
     Column("next_luid", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False, server_default="1"),
+    Column("next_object_version", BigInteger, nullable=False, server_default="1"),
 )
 """One row: what the store is, the numbers that it gives out next, and how often what a
-logon depends on was changed."""
+logon depends on was changed. New objects get a version that none of their name had."""
 
 PRINCIPAL: Final = Table(
     "principal",

@@ -90,7 +90,15 @@ def _add_passwords(connection: Connection) -> None:
 
 
 def _add_audit_policy(connection: Connection) -> None:
-    """Make version 3 of version 2: what is recorded beyond what always is."""
+    """Make version 3 of version 2: what is recorded beyond what always is.
+
+    Objects can be deleted by now, and made again.
+    """
+    connection.execute(
+        text(
+            "ALTER TABLE store ADD COLUMN next_object_version BIGINT DEFAULT 1 NOT NULL"
+        )
+    )
     new = [AUDIT_SETTING, GLOBAL_SACL, AUDIT_LOSABLE]
     METADATA.create_all(connection, tables=new, checkfirst=False)
 
