@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import or_
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Unpack
 
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import AuditDemand, audit_check
@@ -324,6 +324,30 @@ class Guard:
             raise error
         return number
 
+    def adjusting(
+        self,
+        subject: Subject | None,
+        privileges: tuple[Privilege, ...],
+        error: SteadError | None,
+    ) -> None:
+        """Record that privileges are enabled in a thread's token, or why not (4703).
+
+        Args:
+            subject: whose token; None for the server's own.
+            privileges: which.
+            error: what keeps them from it.
+
+        Raises:
+            LedgerUnavailableError: it could not be recorded; enable nothing.
+        """
+        self.recorder.record(
+            AuditEvent.PRIVILEGES_ADJUSTED,
+            subject,
+            error=error,
+            privileges=tuple(p.value for p in privileges),
+            detail={**self.process, "where": context.caller()},
+        )
+
     def _lacks(
         self, subject: Subject, privileges: tuple[Privilege, ...]
     ) -> SteadError | None:
@@ -334,6 +358,53 @@ class Guard:
         except SteadError as error:
             return error
         return None if decision else PrivilegeNotHeldError(decision.missing)
+
+    # --- what the server itself reports, asks, and passes on --------------------------
+
+    def report(self, subject: Subject, **parts: Unpack[Parts]) -> int:
+        """Record what the server's own code has to say of a client (event 4666).
+
+        Raises:
+            PrivilegeNotHeldError: the server's process token lacks SeAuditPrivilege:
+                what it says is not taken for a record.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        decision = privilege_check(self.process_token, (Privilege.AUDIT,))
+        if not decision:
+            raise PrivilegeNotHeldError(
+                decision.missing,
+                advice="a server writes audit records of its own with "
+                "SeAuditPrivilege in its process token: open it with `privileges=`",
+            )
+        return self.recorder.record(AuditEvent.APPLICATION_OPERATION, subject, **parts)
+
+    def asking_broker(self, subject: Subject | None, request: str, about: str) -> int:
+        """Record durably that the broker is about to be asked something.
+
+        Raises:
+            LedgerUnavailableError: then it is not asked.
+        """
+        return self.recorder.record(
+            AuditEvent.BROKER_ASKED,
+            subject,
+            object_type="Broker",
+            object_name=about,
+            detail={"request": request},
+        )
+
+    def delegating(self, subject: Subject, target: str, *, protocol: str) -> int:
+        """Record durably that another machine is about to be reached as a client.
+
+        Raises:
+            LedgerUnavailableError: then it is not reached.
+        """
+        return self.recorder.record(
+            AuditEvent.DELEGATED,
+            subject,
+            object_type="Service",
+            object_name=target,
+            detail={"protocol": protocol, "level": subject.token.level.name.lower()},
+        )
 
     # --- what is done on the machine itself -------------------------------------------
 

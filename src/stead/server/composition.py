@@ -20,7 +20,7 @@ from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
-from stead.authority.ports import AccountStore
+from stead.authority.ports import Account, AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
@@ -254,7 +254,7 @@ def _ground(
         process={"process id": str(os.getpid()), "image": sys.executable},
     )
     subject = Subject(own.token, principal)
-    logon = _logon(settings, store, service, undo)
+    logon = _logon(settings, store, service, guard, undo)
     tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, rules, policies,
@@ -271,7 +271,11 @@ def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
 
 
 def _logon(
-    settings: Settings, store: Store, service: ServiceThread, undo: ExitStack
+    settings: Settings,
+    store: Store,
+    service: ServiceThread,
+    guard: Guard,
+    undo: ExitStack,
 ) -> Logon | None:
     """Return what compares passwords; None if the library for that is missing."""
     if find_spec("argon2") is None:
@@ -290,6 +294,18 @@ def _logon(
         host=lambda uid: thread.run(partial(host_identity, uid)),
         lockout=Lockout(credentials, settings.lockout, time.time_ns),
         monotonic=time.monotonic_ns,
+        renewing=partial(_record_renewal, guard),
+    )
+
+
+def _record_renewal(guard: Guard, account: Account) -> None:
+    """Record that what is kept of a password is made again, of the same password."""
+    guard.recorder.record(
+        AuditEvent.VERIFIER_RENEWED,
+        None,
+        object_type="Account",
+        object_name=account.name,
+        detail={"sid": str(account.sid)},
     )
 
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
-from stead.errors import InvalidRequestError, ServerClosedError
+from stead.errors import InvalidRequestError, ServerClosedError, SteadError
 from stead.gates.ports import Entrance
 from stead.model.access_mask import Rights
 from stead.model.decision import AccessDecision
@@ -301,6 +301,40 @@ class ProtectedServer:
             client.subject, privileges, operation=operation, on=on
         )
 
+    def report(
+        self,
+        client: ClientContext,
+        operation: str,
+        *,
+        on: SecurableObject | None = None,
+        error: SteadError | None = None,
+        **detail: str,
+    ) -> int:
+        """Record what this server's own code did for a client; return the number.
+
+        What Stead judges and does is recorded without this. Windows has it as event
+        4666 (AuthzReportSecurityEvent).
+
+        Args:
+            client: for whom.
+            operation: what was done, in the server's own words.
+            on: the object, if it is one.
+            error: why it was refused, if it was.
+            detail: more, by name; never a secret.
+
+        Raises:
+            PrivilegeNotHeldError: the server's token lacks SeAuditPrivilege.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        return self._open.guard.report(
+            client.subject,
+            operation=operation,
+            error=error,
+            object_type="" if on is None else on.kind.name,
+            object_name="" if on is None else on.name,
+            detail=detail,
+        )
+
     def questions_for(self, client: ClientContext) -> Questions:
         """Return the questions a client may ask: why, who can do what, what can who."""
         house = self._open
@@ -326,6 +360,7 @@ class ProtectedServer:
         level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
         gate: str = "local",
         peer: str = "",
+        correlation: str | None = None,
     ) -> ClientContext:
         """Return a client that somebody trusted has authenticated; no credentials.
 
@@ -335,6 +370,8 @@ class ProtectedServer:
             level: how far the client lets the server go.
             gate: how it came.
             peer: what is known of the other end.
+            correlation: what the client calls what it does, such as a `traceparent`;
+                behind `SteadMiddleware` the request's own is taken if this is not said.
 
         Raises:
             PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
@@ -344,7 +381,8 @@ class ProtectedServer:
         """
         if not authenticated_by.strip():
             raise InvalidRequestError("say who authenticated the client")
-        arrival = Arrival(gate, peer, new_correlation(), "asserted", authenticated_by)
+        mark = new_correlation(correlation)
+        arrival = Arrival(gate, peer, mark, "asserted", authenticated_by)
         return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
 
     def client_for_peer(
@@ -502,6 +540,7 @@ class ProtectedServer:
             raise InvalidRequestError(
                 "this server has no broker", advice="open it with `broker=`"
             )
+        self._open.guard.asking_broker(None, "listen", os.fspath(path))
         return tickets.link.entrance(path)
 
     # --- the end ----------------------------------------------------------------------
