@@ -11,6 +11,7 @@ from stead.adapters.store import Store
 from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.errors import StoreUnavailableError
 from stead.ledger.sinks import Cursor
+from stead.model.audit_policy import Auditing, AuditPolicy, Subcategory
 from stead.model.sid import Sid
 from stead.model.well_known import EVERYONE, USERS
 
@@ -123,14 +124,17 @@ def test_two_that_open_an_old_store_at_once_upgrade_it_once(old, _):
         store.close()
 
 
-def test_a_store_of_version_2_gets_cursors_for_sinks(place):
-    Store.open(place).close()
-    with sqlite3.connect(place) as connection:
-        connection.execute("DROP TABLE sink")
-        connection.execute("UPDATE store SET version = 2")
-    connection.close()
-    with Store.open(place) as store:
-        sinks = store.open_for_sinks()
-        sinks.move("one", Cursor(7, b"seven"))
-    with Store.open(place) as store:
+def test_an_old_store_gets_cursors_for_sinks(old):
+    with Store.open(old) as store:
+        store.open_for_sinks().move("one", Cursor(7, b"seven"))
+    with Store.open(old) as store:
         assert Cursor(7, b"seven") == store.open_for_sinks().cursor("one")
+
+
+def test_an_old_store_learns_of_the_audit_policy(old):
+    handles = Subcategory.HANDLE_MANIPULATION
+    with Store.open(old) as store:
+        assert AuditPolicy() == store.audit_policy.policy()
+        store.audit_policy.set_everybody(handles, Auditing.FAILURE)
+    with Store.open(old) as store:
+        assert Auditing.FAILURE == store.audit_policy.policy().of(handles)

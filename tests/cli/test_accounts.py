@@ -30,6 +30,14 @@ CHANGES = (
     ("group", "add", "sales", "--gid", 70_900),
     ("group", "add-member", "staff", "uid 70900"),
     ("group", "remove-member", "staff", "alice"),
+    ("account", "rename", "alice", "alicia"),
+    ("account", "map", "alice", "--uid", 70_105),
+    ("account", "delete", "bob"),
+    ("group", "map", "interns", "--gid", 70_901),
+    ("group", "rename", "interns", "juniors"),
+    ("group", "delete", "summer"),
+    ("privilege", "grant", "alice", "SeBatchLogonRight"),
+    ("privilege", "revoke", "alice", "SeBatchLogonRight"),
     ("privilege", "grant", "alice", "SeBackupPrivilege"),
     ("privilege", "revoke", "alice", "SeBackupPrivilege"),
 )
@@ -42,6 +50,13 @@ WRITTEN = {
     AuditEvent.GROUP_MEMBER_REMOVED,
     AuditEvent.RIGHT_ASSIGNED,
     AuditEvent.RIGHT_REMOVED,
+    AuditEvent.ACCOUNT_RENAMED,
+    AuditEvent.ACCOUNT_CHANGED,
+    AuditEvent.ACCOUNT_DELETED,
+    AuditEvent.GROUP_CHANGED,
+    AuditEvent.GROUP_DELETED,
+    AuditEvent.LOGON_RIGHT_GRANTED,
+    AuditEvent.LOGON_RIGHT_REMOVED,
 }
 
 

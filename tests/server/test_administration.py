@@ -39,6 +39,12 @@ CHANGES = {
     "set_password": lambda desk: desk.set_password("bob", Secret("tiger")),
     "remove_password": lambda desk: desk.remove_password("bob"),
     "unlock": lambda desk: desk.unlock("bob"),
+    "rename": lambda desk: desk.rename("bob", "robert"),
+    "map": lambda desk: desk.map("bob", uid=70004),
+    "delete": lambda desk: desk.delete("bob"),
+    "rename_group": lambda desk: desk.rename_group("readers", "writers"),
+    "map_group": lambda desk: desk.map_group("readers", gid=70200),
+    "delete_group": lambda desk: desk.delete_group("readers"),
     "may change": lambda desk: desk.require_may_change(),
 }
 QUESTIONS = {

@@ -22,6 +22,7 @@ from stead.model.privilege import Privilege
 from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
+from stead.model.trace_context import TraceContext
 from stead.monitor.context import effective_token
 from stead.server.client_context import ClientContext
 
@@ -275,8 +276,14 @@ def test_a_conversation_runs_calls_on_handlers_threads_and_ties_their_records(
     [logon] = trail(AuditEvent.LOGON)
     requests = trail(AuditEvent.OPERATION_REQUESTED)
     assert ["pipe", "pipe"] == [record.gate for record in requests]
-    assert [f"{logon.correlation}.1", f"{logon.correlation}.2"] == [
-        record.correlation for record in requests
+    trace, _, name = logon.correlation.partition(" ")
+    spans = [record.correlation.partition(" ")[0] for record in requests]
+    assert {TraceContext.from_string(trace).trace} == {
+        TraceContext.from_string(span).trace for span in spans
+    }
+    assert 3 == len({trace, *spans})
+    assert [f"{name}.1", f"{name}.2"] == [
+        record.correlation.partition(" ")[2] for record in requests
     ]
     assert logon.correlation.endswith(" mine")
     assert 1 == len(trail(AuditEvent.LOGOFF))

@@ -340,6 +340,8 @@ def test_the_trail_says_what_was_lent_used_and_ended(
     assert ["plan", "pay"] == [record.object_name for record in used]
     assert f"limited by grant {name}: the object is not" in used[1].reasons[0]
     assert refused.value.record is not None
+    (first,) = trail(AuditEvent.GRANT_USED)
+    assert str(limited.limits.grant) == first.object_name
     limited.revoke()
     until(lambda: trail(AuditEvent.GRANT_ENDED))
     (ended,) = trail(AuditEvent.GRANT_ENDED)
@@ -358,15 +360,19 @@ def test_the_trail_says_why_it_ended(server, alice, trail, plan, rights, why, en
     lent = alice.limited(expires=expires, rights=rights.READ, targets=[plan])
     end(server)
 
+    event = AuditEvent.GRANT_ENDED
+    if why == "expired":
+        event = AuditEvent.GRANT_EXPIRED
+
     def has_ended():
         try:
             server.check(lent, plan, rights.READ)
         except LogonSessionEndedError:
-            return bool(trail(AuditEvent.GRANT_ENDED))
+            return bool(trail(event))
         return False
 
     until(has_ended)
-    (ended,) = trail(AuditEvent.GRANT_ENDED)
+    (ended,) = trail(event)
     assert why == ended.detail["because"]
 
 

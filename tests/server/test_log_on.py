@@ -206,6 +206,7 @@ def test_every_failure_sounds_the_same_and_the_trail_has_its_cause(
         "authenticated by": "itself",
         "logon type": "interactive",
         "package": "password",
+        "status": "0xC000006D",
         "sub status": sub,
     } == record.detail
     assert before == live()

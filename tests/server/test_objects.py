@@ -36,7 +36,7 @@ from stead.model.security_descriptor import SecurityDescriptor
 from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.securable_object import ObjectKind
-from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory
+from stead.server.objects import ACCOUNTS, AUDIT_POLICY, TRAIL, ObjectDirectory
 
 NO_WRITE_UP = 1
 LOW = MandatoryLabelAce(well_known.LOW_LEVEL, NO_WRITE_UP)
@@ -155,7 +155,7 @@ def test_objects_of_an_earlier_run_are_found_with_their_kind(
     alice = second.client_for("alice", authenticated_by="test")
     assert second.check(alice, found, rights.READ)
     names = [made.name for made in second._house.objects.all()]
-    assert ["plan", ACCOUNTS, TRAIL] == names
+    assert ["plan", ACCOUNTS, AUDIT_POLICY, TRAIL] == names
 
 
 def test_what_another_process_revokes_is_revoked_here_within_the_lease(

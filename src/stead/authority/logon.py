@@ -85,6 +85,7 @@ class Logon:
         host: what this host knows of a uid.
         lockout: counts failures.
         monotonic: nanoseconds that never step.
+        renewing: is told, before, that an account's verifier is made again.
     """
 
     def __init__(
@@ -96,7 +97,9 @@ class Logon:
         host: HostIdentity,
         lockout: Lockout,
         monotonic: Callable[[], int],
+        renewing: Callable[[Account], object] = lambda _account: None,
     ) -> None:
+        self._renewing = renewing
         self.lockout: Final = lockout
         self._store = store
         self._credentials = credentials
@@ -233,6 +236,7 @@ class Logon:
             return
         if self._verifier.is_outdated(kept.verifier):
             better = self._make(secret)
+            self._renewing(account)
             self._credentials.renew_verifier(account.sid, kept.verifier, better)
 
 

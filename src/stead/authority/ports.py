@@ -219,6 +219,30 @@ class AccountStore(Protocol):
         """Disable or enable; raises `UnknownAccountError`."""
         ...
 
+    def rename(self, sid: Sid, name: str) -> None:
+        """Give an account or group another name.
+
+        Raises:
+            AccountExistsError: the name is taken.
+            UnknownAccountError: there is none with this SID.
+        """
+        ...
+
+    def set_account_ids(self, sid: Sid, uid: int | None, gid: int | None) -> Account:
+        """Say what the kernel knows an account by; raises as `rename`."""
+        ...
+
+    def set_group_gid(self, sid: Sid, gid: int | None) -> Group:
+        """Say what gid the members of a group have; raises as `rename`."""
+        ...
+
+    def remove_principal(self, sid: Sid) -> None:
+        """Forget an account or group: memberships, rights and password as well.
+
+        Its SID is never given out again. Raises `UnknownAccountError`.
+        """
+        ...
+
     def account_by_name(self, name: str) -> Account | None:
         """Return the account of this name."""
         ...
@@ -299,6 +323,16 @@ class ObjectStore(Protocol):
         Raises:
             UnknownObjectError: there is no such object.
             StaleVersionError: somebody else changed it meanwhile.
+        """
+        ...
+
+    def remove_object(self, name: str, *, version: int) -> None:
+        """Forget an object if its version is still `version`.
+
+        One that is made later under the same name has a higher version than any had.
+
+        Raises:
+            UnknownObjectError, StaleVersionError: as `set_object_descriptor`.
         """
         ...
 

@@ -41,7 +41,7 @@ FromStdin = Annotated[
 _LONGEST_LINE: Final = 4096
 
 
-def _act(
+def act_on_accounts(
     store: str,
     *,
     dry_run: bool,
@@ -79,7 +79,7 @@ def add_account(
 ) -> None:
     """Add an account; with a uid the kernel can judge as it."""
     mapped = "" if uid is None else f" for uid {uid}"
-    _act(
+    act_on_accounts(
         store,
         dry_run=dry_run,
         done=f"account {name} added{mapped}",
@@ -102,7 +102,7 @@ def set_password(
     It is never taken from the command line, where everybody on the host could read it.
     """
     with errors_are_lines(), Secret(b"") if dry_run else _asked(stdin=stdin) as secret:
-        _act(
+        act_on_accounts(
             store,
             dry_run=dry_run,
             done=f"account {name} has a new password",
@@ -147,7 +147,7 @@ def add_group(
     as_json: JsonFlag = False,
 ) -> None:
     """Add a group; with a gid its members are in it for the kernel too."""
-    _act(
+    act_on_accounts(
         store,
         dry_run=dry_run,
         done=f"group {name} added",
@@ -215,7 +215,7 @@ def _offer_account(
         as_json: JsonFlag = False,
     ) -> None:
         said = done.format(name=name)
-        _act(
+        act_on_accounts(
             store,
             dry_run=dry_run,
             done=said,
@@ -238,7 +238,7 @@ def _offer_member(
         dry_run: DryRunFlag = False,
         as_json: JsonFlag = False,
     ) -> None:
-        _act(
+        act_on_accounts(
             store,
             dry_run=dry_run,
             done=done.format(name=name, member=member),
@@ -264,7 +264,7 @@ def _offer_right(
         dry_run: DryRunFlag = False,
         as_json: JsonFlag = False,
     ) -> None:
-        _act(
+        act_on_accounts(
             store,
             dry_run=dry_run,
             done=done.format(holder=holder, right=right),

@@ -12,9 +12,11 @@ try:
 
     from stead.cli import (
         account,
+        account_changes,
         asking,
         audit_archive,
         audit_export,
+        audit_policy,
         audit_verify,
         broker,
         dde,
@@ -44,6 +46,7 @@ app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
 app.command("broker")(broker.broker)
 app.command("whoami")(asking.whoami)
+account_changes.join(account.account, account.group)
 app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
@@ -56,6 +59,9 @@ app.command("sddl")(sddl.sddl)
 audit_verify.register(asking.audit)
 audit_archive.register(asking.audit)
 audit_export.add_to(asking.audit)
+asking.audit.add_typer(audit_policy.policy, name="policy")
+asking.audit.add_typer(audit_policy.global_sacl, name="global-sacl")
+asking.audit.add_typer(audit_policy.sacl, name="sacl")
 app.add_typer(asking.audit, name="audit")
 app.add_typer(witness.witness, name="witness")
 app.add_typer(dde.dde, name="dde")

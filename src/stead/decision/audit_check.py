@@ -4,6 +4,8 @@ Windows records an access when an audit entry's trustee is in the token, its mas
 the rights that were granted, or on refusal those that were asked for, and its flags
 name the outcome. An entry about an object type meets only what was asked of that type.
 A conditional one speaks unless its condition is false: what cannot be told is recorded.
+Entries for a whole kind of objects (Global Object Access Auditing) count as if they
+stood in the SACL of each.
 This module only says what is demanded; what is recorded beyond that is the guard's
 matter.
 """
@@ -36,15 +38,23 @@ class AuditDemand:
         return bool(self.aces)
 
 
-def audit_check(decision: AccessDecision) -> AuditDemand:
+def audit_check(decision: AccessDecision, whole_kind: Acl | None = None) -> AuditDemand:
     """Find the entries of the SACL that demand a record of this decision.
+
+    Args:
+        decision: what was asked and answered.
+        whole_kind: the SACL of all objects of this kind, if they have one.
 
     A refused question for MAXIMUM_ALLOWED meant every right, so every failure entry
     for the token speaks. An entry of an unknown kind always demands a record: it is
     also why the question was refused.
     """
     question = decision.question
-    if not isinstance(question.descriptor.sacl, Acl):
+    own = question.descriptor.sacl
+    aces = own.aces if isinstance(own, Acl) else ()
+    if whole_kind is not None:
+        aces += whole_kind.aces
+    if not aces:
         return AuditDemand()
     case = _Case(
         decision,
@@ -52,9 +62,7 @@ def audit_check(decision: AccessDecision) -> AuditDemand:
         Callbacks(question),
         build_tree(question.object_types),
     )
-    return AuditDemand(
-        tuple(ace for ace in question.descriptor.sacl.aces if case.is_demanded_by(ace))
-    )
+    return AuditDemand(tuple(ace for ace in aces if case.is_demanded_by(ace)))
 
 
 @dataclass(frozen=True, slots=True)

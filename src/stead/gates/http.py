@@ -22,6 +22,7 @@ from stead.errors import LogonFailureError, OperationFailedError, SteadError
 from stead.gates.ports import PublicRefusal, public_refusal
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
+from stead.monitor.tracing import arriving
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -30,6 +31,7 @@ Send: TypeAlias = Callable[[Event], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CLIENT_KEY: Final = "stead.client"
+_TRACEPARENT: Final = b"traceparent"
 
 # An accepted websocket can still be closed with a reason; a closed one cannot.
 _FINAL: Final = frozenset(
@@ -111,9 +113,10 @@ class SteadMiddleware:
             await self._refuse(scope, send, public_refusal(error))
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        client = self._client_for(scope)
-        if inspect.isawaitable(client):
-            client = await client
+        with arriving(traceparent_of(scope)):
+            client = self._client_for(scope)
+            if inspect.isawaitable(client):
+                client = await client
         begun = context.raw_frame()
         try:
             # A copy: the client is not found in a scope that outlives the request.
@@ -159,6 +162,12 @@ class _Answer:
         if event["type"] in _FINAL:
             self.may_refuse = False
         await self._send(event)
+
+
+def traceparent_of(scope: Scope) -> str | None:
+    """Return a request's `traceparent`; of several, none: nobody knows which counts."""
+    found = [v for k, v in scope.get("headers", ()) if bytes(k).lower() == _TRACEPARENT]
+    return bytes(found[0]).decode("latin-1") if len(found) == 1 else None
 
 
 def http_status(refusal: PublicRefusal) -> int:

@@ -26,6 +26,7 @@ from stead.gates.http import CLIENT_KEY, ClientLike, http_status, problem
 from stead.gates.ports import public_refusal
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
+from stead.monitor.tracing import arriving
 
 Environ: TypeAlias = dict[str, Any]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -75,7 +76,8 @@ class WsgiMiddleware:
         """Serve one request."""
         answer = _Answer(start_response, self._challenge)
         try:
-            answer.client = self._client_for(environ)
+            with arriving(environ.get("HTTP_TRACEPARENT")):
+                answer.client = self._client_for(environ)
             # A copy: the client is not found in what outlives the request.
             given = {**environ, CLIENT_KEY: answer.client}
             answer.take(self._app(given, answer.start_response))

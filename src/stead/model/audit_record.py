@@ -26,28 +26,43 @@ class AuditEvent(IntEnum):
     LOGON = 4624
     LOGON_FAILED = 4625
     LOGOFF = 4634
+    LOGOFF_ASKED = 4647
     EXPLICIT_CREDENTIALS = 4648
     HANDLE_REQUESTED = 4656
     HANDLE_CLOSED = 4658
+    OBJECT_DELETED = 4660
     OBJECT_ACCESS = 4663
+    APPLICATION_OPERATION = 4666
     PERMISSIONS_CHANGED = 4670
     SPECIAL_PRIVILEGES = 4672
     PRIVILEGED_SERVICE = 4673
+    PRIVILEGED_OBJECT = 4674
     PROCESS_CREATED = 4688
     PROCESS_EXITED = 4689
+    PRIVILEGES_ADJUSTED = 4703
     RIGHT_ASSIGNED = 4704
     RIGHT_REMOVED = 4705
+    LOGON_RIGHT_GRANTED = 4717
+    LOGON_RIGHT_REMOVED = 4718
+    AUDIT_POLICY_CHANGED = 4719
     ACCOUNT_CREATED = 4720
     ACCOUNT_ENABLED = 4722
     PASSWORD_CHANGED = 4723
     PASSWORD_RESET = 4724
     ACCOUNT_DISABLED = 4725
+    ACCOUNT_DELETED = 4726
     GROUP_CREATED = 4731
     GROUP_MEMBER_ADDED = 4732
     GROUP_MEMBER_REMOVED = 4733
+    GROUP_DELETED = 4734
+    GROUP_CHANGED = 4735
     ACCOUNT_CHANGED = 4738
     ACCOUNT_LOCKED_OUT = 4740
     ACCOUNT_UNLOCKED = 4767
+    ACCOUNT_RENAMED = 4781
+    GLOBAL_SACL_CHANGED = 4817
+    OBJECT_SACL_CHANGED = 4907
+    ACCOUNT_AUDIT_CHANGED = 4912
     IMPERSONATION_ENTERED = 100_001
     IMPERSONATION_LEFT = 100_002
     IMPERSONATION_REFUSED = 100_003
@@ -75,6 +90,13 @@ class AuditEvent(IntEnum):
     SINK_BEGAN_ANEW = 100_092
     RECORDS_NOT_SENT = 100_093
     RECORD_UNREADABLE = 100_094
+    GRANT_USED = 100_032
+    GRANT_EXPIRED = 100_033
+    WORKER_STARTED = 100_040
+    WORKER_ENDED = 100_041
+    BROKER_ASKED = 100_042
+    DELEGATED = 100_043
+    VERIFIER_RENEWED = 100_044
 
 
 class Outcome(Enum):
@@ -112,8 +134,9 @@ class AuditRecord:
         chain: everybody between, from the server to the client, both included.
         gate: how the client came: `pipe`, `http`, `local`; empty if it did not.
         peer: what the gate knows of the other end, such as `uid 1000 pid 42`.
-        correlation: what ties the records of one request together.
-        operation: the operation that was asked for.
+        correlation: the request, as a traceparent of W3C Trace Context, and after a
+            space the client's own name for it, if it has one.
+        operation: the operation that was asked for, or in which this was done.
         object_type: the kind of object, such as `Doc`.
         object_name: the object, as the server names it.
         desired: rights asked for.

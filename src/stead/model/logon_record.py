@@ -23,7 +23,8 @@ from stead.errors import (
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
-_LOGON_FAILURE: Final = 0xC000_006D
+LOGON_FAILURE: Final = 0xC000_006D
+"""STATUS_LOGON_FAILURE, the status of every failed logon ([MS-ERREF] 2.3)."""
 _SUB_STATUS: Final[Mapping[type[SteadError], int]] = MappingProxyType({
     UnknownAccountError: 0xC000_0064,
     PasswordMismatchError: 0xC000_006A,
@@ -71,4 +72,4 @@ class LogonRecord:
 
 def sub_status(error: SteadError) -> int:
     """Return what Windows puts into the record of a failed logon ([MS-ERREF] 2.3)."""
-    return _SUB_STATUS.get(type(error), _LOGON_FAILURE)
+    return _SUB_STATUS.get(type(error), LOGON_FAILURE)

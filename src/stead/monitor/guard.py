@@ -8,13 +8,14 @@ needs (`stead.monitor.ports`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Final, NoReturn
+from functools import partial, reduce
+from operator import or_
+from typing import Final, NoReturn, Unpack
 
 from stead.decision.access_check import access_check
-from stead.decision.audit_check import audit_check
+from stead.decision.audit_check import AuditDemand, audit_check
 from stead.decision.explain import explain, sentence
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
@@ -31,16 +32,19 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
 from stead.monitor.file_acts import FileActs
+from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import (
+    AuditRules,
     AuditSink,
     Enforcer,
     Entered,
+    FixedRules,
     Names,
     SessionLiveness,
     Subject,
 )
 from stead.monitor.process_acts import ProcessActs
-from stead.monitor.recorder import Recorder
+from stead.monitor.recorder import Parts, Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
 from stead.monitor.who_may import WhoMay
 
@@ -61,6 +65,9 @@ class Guard:
         clock: nanoseconds since the epoch, UTC.
         verbs: what this server offers inside blocks, for the texts of refusals.
         policy: who may be acted as, for what.
+        rules: what is recorded beyond what always is.
+        process: the process, as records about handles and privileges print it.
+        grant_uses: which grants were used.
     """
 
     process_token: AccessToken
@@ -72,18 +79,23 @@ class Guard:
     clock: Callable[[], int]
     verbs: frozenset[str] = field(default_factory=frozenset)
     policy: ImpersonationPolicy = AS_WINDOWS
+    rules: AuditRules = field(default_factory=FixedRules)
+    process: Mapping[str, str] = field(default_factory=dict)
+    grant_uses: GrantUses = field(default_factory=GrantUses)
 
     @property
     def recorder(self) -> Recorder:
         """The server's pen."""
-        return Recorder(self.server, self.sink, self.clock)
+        return Recorder(self.server, self.sink, self.clock, self.rules, self.grant_uses)
 
     # --- objects ------------------------------------------------------------------
 
     def check(
         self, subject: Subject, securable: SecurableObject, desired: int
     ) -> AccessDecision:
-        """Judge, and record only what the object's SACL asks for.
+        """Judge, and record only what a SACL asks for: the object's, or its kind's.
+
+        The audit policy may leave that out: nothing is done here.
 
         Args:
             subject: who asks.
@@ -96,9 +108,19 @@ class Guard:
             StoreUnavailableError: the descriptor cannot be read again.
         """
         decision = self._judge(subject, securable, desired)
-        if audit_check(decision):
-            self._record(AuditEvent.OBJECT_ACCESS, subject, securable, decision)
+        demand = self._demanded(decision, securable)
+        if demand:
+            event = AuditEvent.OBJECT_ACCESS
+            said = self._said(securable, decision, demand)
+            self.recorder.note(event, subject, **said)
         return decision
+
+    def _demanded(
+        self, decision: AccessDecision, securable: SecurableObject
+    ) -> AuditDemand:
+        """Return which audit entries ask for a record of this decision."""
+        whole_kind = self.rules.in_force().global_sacls.get(securable.kind.name)
+        return audit_check(decision, whole_kind)
 
     def require(
         self, subject: Subject, securable: SecurableObject, desired: int
@@ -110,32 +132,42 @@ class Guard:
             LedgerUnavailableError: it could not be recorded, so it is not done.
             LogonSessionEndedError, BadImpersonationLevelError: as in `check`.
         """
-        return self._settle(subject, securable, desired, AuditEvent.OBJECT_ACCESS)[0]
+        decision = self._judge(subject, securable, desired)
+        demand = self._demanded(decision, securable)
+        event = AuditEvent.OBJECT_ACCESS
+        self._settle(event, subject, securable, decision, demand)
+        return decision
 
     def open(
         self, subject: Subject, securable: SecurableObject, desired: int
     ) -> Handle:
         """Open a handle that remembers what was granted; raises as `require` does."""
-        decision, number = self._settle(
-            subject, securable, desired, AuditEvent.HANDLE_REQUESTED
-        )
+        decision = self._judge(subject, securable, desired)
+        demand = self._demanded(decision, securable)
+        event = AuditEvent.HANDLE_REQUESTED
+        number = self._settle(event, subject, securable, decision, demand)
+        mapping = securable.kind.mapping
         return Handle(
             securable,
             decision.granted,
             number=number,
             require_live=lambda: self.liveness.require_live(subject.token),
             close=lambda handle: self._closed(subject, handle),
+            use=lambda handle, rights: self._used(subject, handle, rights),
+            audited=reduce(or_, (mapping.map(a.mask) for a in demand.aces), 0),
         )
 
     def _settle(
         self,
+        event: AuditEvent,
         subject: Subject,
         securable: SecurableObject,
-        desired: int,
-        event: AuditEvent,
-    ) -> tuple[AccessDecision, int]:
-        decision = self._judge(subject, securable, desired)
-        number = self._record(event, subject, securable, decision)
+        decision: AccessDecision,
+        demand: AuditDemand,
+    ) -> int:
+        """Record a decision durably, and raise if it is a refusal."""
+        said = self._said(securable, decision, demand)
+        number = self.recorder.record(event, subject, **said)
         if not decision:
             raise AccessDeniedError(
                 decision=decision,
@@ -143,7 +175,7 @@ class Guard:
                 record=number,
                 advice=f"record {number} of the trail says why",
             )
-        return decision, number
+        return number
 
     def _judge(
         self, subject: Subject, securable: SecurableObject, desired: int
@@ -177,26 +209,27 @@ class Guard:
             return None
         return Circumstances(securable.kind.name, securable.name, self.clock())
 
-    def _record(
+    def _said(
         self,
-        event: AuditEvent,
-        subject: Subject,
         securable: SecurableObject,
         decision: AccessDecision,
-    ) -> int:
-        """Record a decision durably, with its reasons; return the number."""
-        return self.recorder.record(
-            event,
-            subject,
-            error=None if decision else AccessDeniedError(),
-            object_type=securable.kind.name,
-            object_name=securable.name,
-            desired=decision.question.desired,
-            granted=decision.granted,
-            privileges=tuple(p.value for p in decision.privileges_used),
-            reasons=self.reasons(decision, securable),
-            detail={"sacl": "asked"} if audit_check(decision) else {},
-        )
+        demand: AuditDemand,
+    ) -> Parts:
+        """Return what a record says of a decision: rights, reasons, process."""
+        detail = {**self.process, "sacl": "asked"} if demand else {**self.process}
+        restricting = decision.question.token.restricting_sids
+        if restricting:
+            detail["restricted sids"] = str(len(restricting))
+        return {
+            "error": None if decision else AccessDeniedError(),
+            "object_type": securable.kind.name,
+            "object_name": securable.name,
+            "desired": decision.question.desired,
+            "granted": decision.granted,
+            "privileges": tuple(p.value for p in decision.privileges_used),
+            "reasons": self.reasons(decision, securable),
+            "detail": detail,
+        }
 
     def refuse_unknown(self, subject: Subject, name: str) -> NoReturn:
         """Refuse an object that is not there as one that may not be had is refused.
@@ -224,6 +257,18 @@ class Guard:
             for reason in explain(decision)
         )
 
+    def _used(self, subject: Subject, handle: Handle, rights: int) -> None:
+        """Record that rights are used through a handle for the first time."""
+        self.recorder.note(
+            AuditEvent.OBJECT_ACCESS,
+            subject,
+            object_type=handle.object.kind.name,
+            object_name=handle.object.name,
+            desired=rights,
+            granted=rights,
+            detail={**self.process, "opened by": str(handle.number)},
+        )
+
     def _closed(self, subject: Subject, handle: Handle) -> None:
         self.recorder.queue(
             AuditEvent.HANDLE_CLOSED,
@@ -238,9 +283,21 @@ class Guard:
     # --- privileges -----------------------------------------------------------------
 
     def require_privilege(
-        self, subject: Subject, privileges: tuple[Privilege, ...], *, operation: str
+        self,
+        subject: Subject,
+        privileges: tuple[Privilege, ...],
+        *,
+        operation: str,
+        on: SecurableObject | None = None,
     ) -> int:
         """Demand privileges, all of them, enabled; recorded either way.
+
+        Args:
+            subject: who needs them.
+            privileges: which.
+            operation: what they are needed for.
+            on: the object they are used on, if it is one (Windows event 4674 in place
+                of 4673).
 
         Returns:
             the number of the record.
@@ -250,16 +307,46 @@ class Guard:
             LogonSessionEndedError: the session has ended.
         """
         error = self._lacks(subject, privileges)
+        event = AuditEvent.PRIVILEGED_SERVICE
+        if on is not None:
+            event = AuditEvent.PRIVILEGED_OBJECT
         number = self.recorder.record(
-            AuditEvent.PRIVILEGED_SERVICE,
+            event,
             subject,
             error=error,
             operation=operation,
+            object_type="" if on is None else on.kind.name,
+            object_name="" if on is None else on.name,
             privileges=tuple(p.value for p in privileges),
+            detail={**self.process},
         )
         if error is not None:
             raise error
         return number
+
+    def adjusting(
+        self,
+        subject: Subject | None,
+        privileges: tuple[Privilege, ...],
+        error: SteadError | None,
+    ) -> None:
+        """Record that privileges are enabled in a thread's token, or why not (4703).
+
+        Args:
+            subject: whose token; None for the server's own.
+            privileges: which.
+            error: what keeps them from it.
+
+        Raises:
+            LedgerUnavailableError: it could not be recorded; enable nothing.
+        """
+        self.recorder.record(
+            AuditEvent.PRIVILEGES_ADJUSTED,
+            subject,
+            error=error,
+            privileges=tuple(p.value for p in privileges),
+            detail={**self.process, "where": context.caller()},
+        )
 
     def _lacks(
         self, subject: Subject, privileges: tuple[Privilege, ...]
@@ -271,6 +358,53 @@ class Guard:
         except SteadError as error:
             return error
         return None if decision else PrivilegeNotHeldError(decision.missing)
+
+    # --- what the server itself reports, asks, and passes on --------------------------
+
+    def report(self, subject: Subject, **parts: Unpack[Parts]) -> int:
+        """Record what the server's own code has to say of a client (event 4666).
+
+        Raises:
+            PrivilegeNotHeldError: the server's process token lacks SeAuditPrivilege:
+                what it says is not taken for a record.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        decision = privilege_check(self.process_token, (Privilege.AUDIT,))
+        if not decision:
+            raise PrivilegeNotHeldError(
+                decision.missing,
+                advice="a server writes audit records of its own with "
+                "SeAuditPrivilege in its process token: open it with `privileges=`",
+            )
+        return self.recorder.record(AuditEvent.APPLICATION_OPERATION, subject, **parts)
+
+    def asking_broker(self, subject: Subject | None, request: str, about: str) -> int:
+        """Record durably that the broker is about to be asked something.
+
+        Raises:
+            LedgerUnavailableError: then it is not asked.
+        """
+        return self.recorder.record(
+            AuditEvent.BROKER_ASKED,
+            subject,
+            object_type="Broker",
+            object_name=about,
+            detail={"request": request},
+        )
+
+    def delegating(self, subject: Subject, target: str, *, protocol: str) -> int:
+        """Record durably that another machine is about to be reached as a client.
+
+        Raises:
+            LedgerUnavailableError: then it is not reached.
+        """
+        return self.recorder.record(
+            AuditEvent.DELEGATED,
+            subject,
+            object_type="Service",
+            object_name=target,
+            detail={"protocol": protocol, "level": subject.token.level.name.lower()},
+        )
 
     # --- what is done on the machine itself -------------------------------------------
 

@@ -18,6 +18,7 @@ from stead.errors import (
     NoProcessTokenError,
     NoThreadTokenError,
     PrivilegeNotHeldError,
+    SteadError,
 )
 from stead.model.access_mask import TokenRights
 from stead.model.token import AccessToken, ImpersonationLevel, TokenType
@@ -87,7 +88,7 @@ def enable_privileges(*privileges: Privilege, guard: Guard | None = None) -> Blo
         guard = (None if frame is None else frame.guard) or guard or _guard_in_force()
         own = None if frame is None or frame.subject is None else frame.subject.token
         token = own or _copy(guard.process_token, ImpersonationLevel.IMPERSONATION)
-        return _as_server(guard, _enabled(token, privileges))
+        return _as_server(guard, _enabled(guard, None, token, privileges))
     if frame.subject is None:
         raise NoThreadTokenError(
             "a handler has no token whose privileges could be enabled",
@@ -95,12 +96,16 @@ def enable_privileges(*privileges: Privilege, guard: Guard | None = None) -> Blo
             "server.as_server():`",
         )
     if frame.subject.effective_only:
-        raise PrivilegeNotHeldError(
+        error = PrivilegeNotHeldError(
             tuple(privileges),
             advice="the client gave the server what is enabled, and nothing else",
         )
-    subject = replace(frame.subject, token=_enabled(frame.subject.token, privileges))
-    return Block(FrameKind.CLIENT, subject, frame.guard)
+        if frame.guard is not None:
+            frame.guard.adjusting(frame.subject, privileges, error)
+        raise error
+    subject, token = frame.subject, frame.subject.token
+    enabled = _enabled(frame.guard, subject, token, privileges)
+    return Block(FrameKind.CLIENT, replace(subject, token=enabled), frame.guard)
 
 
 def _guard_in_force() -> Guard:
@@ -117,10 +122,24 @@ def _copy(token: AccessToken, level: ImpersonationLevel) -> AccessToken:
     return duplicate_token(opened.token, type=TokenType.IMPERSONATION, level=level)
 
 
-def _enabled(token: AccessToken, privileges: tuple[Privilege, ...]) -> AccessToken:
+def _enabled(
+    guard: Guard | None,
+    subject: Subject | None,
+    token: AccessToken,
+    privileges: tuple[Privilege, ...],
+) -> AccessToken:
+    """Return the token with privileges enabled; recorded, and so is a refusal."""
     desired = int(TokenRights.ADJUST_PRIVILEGES)
-    opened = open_token(token, caller=token, desired=desired)
-    return adjust_privileges(opened.token, dict.fromkeys(privileges, True))
+    try:
+        opened = open_token(token, caller=token, desired=desired)
+        made = adjust_privileges(opened.token, dict.fromkeys(privileges, True))
+    except SteadError as error:
+        if guard is not None:
+            guard.adjusting(subject, privileges, error)
+        raise
+    if guard is not None:
+        guard.adjusting(subject, privileges, None)
+    return made
 
 
 def _as_server(guard: Guard, token: AccessToken) -> Block:

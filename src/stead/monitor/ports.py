@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead.errors import SteadError
+from stead.model.audit_policy import AuditPolicy
 from stead.model.audit_record import AuditRecord, Principal
 from stead.model.luid import Luid
 from stead.model.sid import Sid
@@ -33,6 +34,34 @@ class AuditSink(Protocol):
 
     def count(self, record: AuditRecord, kind: str) -> None:
         """Take a record that is told together with others of its kind, as `queue`."""
+
+
+class AuditRules(Protocol):
+    """Knows what is recorded beyond what always is."""
+
+    def known(self) -> AuditPolicy:
+        """Return the policy as it was last read; never waits."""
+        ...
+
+    def in_force(self) -> AuditPolicy:
+        """Return the policy, read again where it is known for too long.
+
+        What cannot be read again stays in force.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRules:
+    """Rules that nobody changes; as they stand here, everything is recorded."""
+
+    policy: AuditPolicy = field(default_factory=AuditPolicy)
+
+    def known(self) -> AuditPolicy:
+        """Return the policy."""
+        return self.policy
+
+    in_force = known
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +140,14 @@ class Subject:
         principal: who, as records print it.
         gate: how they came: `pipe`, `http`, `local`.
         peer: what the gate knows of the other end.
-        correlation: what ties the records of one request together.
+        correlation: what ties the records of one request together, in the form of
+            `stead.model.trace_context`.
         authenticated_by: who vouches for them, in words.
         effective_only: whether nothing of the token may be enabled that is not (Win32:
             SECURITY_QUALITY_OF_SERVICE.EffectiveOnly).
         through: in whose blocks, the outermost first, the identity was carried away
             (`stead.monitor.carrying`).
+        operation: the operation in which this is asked, if it is in one.
     """
 
     token: AccessToken
@@ -127,6 +158,7 @@ class Subject:
     authenticated_by: str = ""
     effective_only: bool = False
     through: tuple[Principal, ...] = ()
+    operation: str = ""
 
     def __post_init__(self) -> None:
         if self.principal.sid != self.token.user:

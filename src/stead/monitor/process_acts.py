@@ -157,6 +157,31 @@ class ProcessActs:
         event, detail = AuditEvent.FUNCTION_ENDED, _announced(announced)
         self._queue(event, subject, deed, error=error, detail=detail)
 
+    # --- workers --------------------------------------------------------------------
+
+    def worker_starting(self, subject: Subject, kind: str) -> int:
+        """Record durably that a worker's process is about to be started as a client.
+
+        Raises:
+            LedgerUnavailableError: then it is not started.
+        """
+        return self.recorder.record(
+            AuditEvent.WORKER_STARTED, subject, object_type="Worker", object_name=kind
+        )
+
+    def worker_ended(
+        self, subject: Subject, kind: str, detail: dict[str, str], announced: int
+    ) -> None:
+        """Record that a worker's process has ended; nobody waits for it."""
+        self.recorder.queue(
+            AuditEvent.WORKER_ENDED,
+            subject,
+            None,
+            object_type="Worker",
+            object_name=kind,
+            detail=detail | _announced(announced),
+        )
+
     # --- the records ----------------------------------------------------------------
 
     def _record(
@@ -195,3 +220,33 @@ def _parts(deed: Deed, detail: dict[str, str], error: SteadError | None) -> Part
 
 def _announced(number: int | None) -> dict[str, str]:
     return {} if number is None else {"announced by": str(number)}
+
+
+@dataclass(slots=True, eq=False)
+class WorkerNotes:
+    """What is recorded of one worker, if it is started.
+
+    Attributes:
+        acts: the records.
+        subject: for whom it is started.
+        kind: what it does.
+        number: the record that announced it; None before that.
+    """
+
+    acts: ProcessActs
+    subject: Subject
+    kind: str
+    number: int | None = None
+
+    def starting(self) -> None:
+        """Record durably that it is about to be started; raises if that fails."""
+        self.number = self.acts.worker_starting(self.subject, self.kind)
+
+    def ended(self, pid: int | None, status: int | None) -> None:
+        """Record that it has ended, if it was announced."""
+        if self.number is None:
+            return
+        how = {"pid": str(pid)} if pid is not None else {}
+        if status is not None:
+            how["status"] = str(status)
+        self.acts.worker_ended(self.subject, self.kind, how, self.number)

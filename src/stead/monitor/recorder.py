@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, TypedDict, Unpack
 
 from stead.errors import SteadError
+from stead.model.audit_policy import AuditPolicy
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import ADMINISTRATORS
 from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
-from stead.monitor.ports import AuditSink, Subject
+from stead.monitor.grant_use import GrantUses
+from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
 
 LONGEST_TEXT: Final = 2048
 """Characters of one text in a record; a path holds 4095 bytes, a flood much more."""
+
+_NO_USE: Final = frozenset({
+    AuditEvent.GRANT_MADE, AuditEvent.GRANT_USED, AuditEvent.LOGOFF_ASKED,
+})  # fmt: skip
 
 
 _SERVERS_OWN: Final = frozenset({AuditEvent.TRAIL_STARTED, AuditEvent.TRAIL_STOPPED})
@@ -47,16 +53,20 @@ class Recorder:
         server: the server, as records print it.
         sink: where records go.
         clock: nanoseconds since the epoch, UTC.
+        rules: what may be left out.
+        uses: which grants were used.
     """
 
     server: Principal
     sink: AuditSink
     clock: Callable[[], int]
+    rules: AuditRules = field(default_factory=FixedRules)
+    uses: GrantUses = field(default_factory=GrantUses)
 
     def record(
         self, event: AuditEvent, subject: Subject | None, **parts: Unpack[Parts]
     ) -> int:
-        """Record durably and return the record's number.
+        """Record durably and return the record's number; no policy leaves this out.
 
         An error that is recorded learns the number, unless it knows one: the first
         record of a refusal is the one that says why.
@@ -65,6 +75,8 @@ class Recorder:
             LedgerUnavailableError: it is not durable; do nothing then.
         """
         frame = context.raw_frame()
+        if subject is not None and subject.token.limits is not None:
+            self._record_use(event, subject, frame)
         composed = self.compose(event, subject, frame, **parts)
         is_reserved = event in _SERVERS_OWN or _administers(subject)
         number = self.sink.record(composed, is_reserved=is_reserved)
@@ -73,6 +85,29 @@ class Recorder:
             error.record = number
         return number
 
+    def _record_use(
+        self, event: AuditEvent, subject: Subject, frame: Frame | None
+    ) -> None:
+        """Record a grant's first use, before what it is used for."""
+        logon_id = subject.token.logon_id
+        if event in _NO_USE or not self.uses.is_first(logon_id):
+            return
+        used, grant = AuditEvent.GRANT_USED, str(logon_id)
+        parts: Parts = {"object_type": "Grant", "object_name": grant}
+        try:
+            self.sink.record(self.compose(used, subject, frame, **parts))
+        except SteadError:
+            self.uses.forget(logon_id)
+            raise
+
+    def note(
+        self, event: AuditEvent, subject: Subject, **parts: Unpack[Parts]
+    ) -> int | None:
+        """Record as `record` does, unless the policy leaves it out; then None."""
+        if not _is_wanted(self.rules.in_force(), event, subject, parts.get("error")):
+            return None
+        return self.record(event, subject, **parts)
+
     def queue(
         self,
         event: AuditEvent,
@@ -80,7 +115,9 @@ class Recorder:
         frame: Frame | None,
         **parts: Unpack[Parts],
     ) -> None:
-        """Hand on a record nobody waits for; never waits, never raises.
+        """Hand on a record nobody waits for, unless the policy leaves it out.
+
+        It never waits and never raises.
 
         Args:
             event: what happened.
@@ -88,7 +125,8 @@ class Recorder:
             frame: whose blocks lie between: ends may be told inside somebody else's.
             parts: what else it says.
         """
-        self.sink.queue(self.compose(event, subject, frame, **parts))
+        if _is_wanted(self.rules.known(), event, subject, parts.get("error")):
+            self.sink.queue(self.compose(event, subject, frame, **parts))
 
     def count(
         self,
@@ -139,7 +177,9 @@ class Recorder:
             gate="" if subject is None else subject.gate,
             peer="" if subject is None else subject.peer,
             correlation="" if subject is None else subject.correlation,
-            operation=_cut(parts.get("operation", "")),
+            operation=_cut(
+                parts.get("operation", "" if subject is None else subject.operation)
+            ),
             object_type=parts.get("object_type", ""),
             object_name=_cut(parts.get("object_name", "")),
             desired=parts.get("desired", 0),
@@ -176,6 +216,23 @@ def _administers(subject: Subject | None) -> bool:
         return False
     group = subject.token.group(ADMINISTRATORS)
     return group is not None and group.is_enabled and not group.is_deny_only
+
+
+def _is_wanted(
+    policy: AuditPolicy,
+    event: AuditEvent,
+    subject: Subject | None,
+    error: SteadError | None,
+) -> bool:
+    """Tell whether the policy wants what it may leave out."""
+    if subject is None or policy.leaves_nothing_out:
+        return True
+    return policy.wants(
+        event,
+        Outcome.SUCCESS if error is None else Outcome.FAILURE,
+        subject.token.user,
+        is_administrator=any(g.sid == ADMINISTRATORS for g in subject.token.groups),
+    )
 
 
 def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal, ...]:

@@ -90,10 +90,13 @@ class Handle:
     Attributes:
         object: what it opens.
         granted: the rights granted at opening.
-        number: the audit record that opened it.
+        number: the audit record that opened it; it is the handle's number in the trail.
     """
 
-    __slots__ = ("_close", "_lock", "_require_live", "granted", "number", "object")
+    __slots__ = (
+        "_close", "_lock", "_require_live", "_to_tell", "_use", "granted", "number",
+        "object",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -103,12 +106,27 @@ class Handle:
         number: int,
         require_live: Callable[[], None],
         close: Callable[[Handle], None],
+        use: Callable[[Handle, int], None] | None = None,
+        audited: int = 0,
     ) -> None:
+        """Make one.
+
+        Args:
+            securable: what it opens.
+            granted: what was granted.
+            number: the record that says so.
+            require_live: raises once the client's session has ended.
+            close: is told when it is closed.
+            use: records rights that are used for the first time.
+            audited: the rights whose first use is recorded.
+        """
         self.object: Final = securable
         self.granted: Final = granted
         self.number: Final = number
         self._require_live = require_live
         self._close: Callable[[Handle], None] | None = close
+        self._use = use
+        self._to_tell = audited
         self._lock = threading.Lock()
 
     @property
@@ -119,7 +137,11 @@ class Handle:
     def require(self, rights: int) -> None:
         """Return if the handle was granted all of `rights`; opens decide, this reads.
 
+        The first use of each right that the object's SACL asks about is recorded before
+        (Windows event 4663).
+
         Raises:
+            LedgerUnavailableError: that could not be recorded; do nothing then.
             HandleClosedError: the handle is closed.
             AccessDeniedError: it was opened with less.
             LogonSessionEndedError: the client's session has ended.
@@ -136,6 +158,9 @@ class Handle:
                 object_name=self.object.name,
                 advice=f"the handle was opened with {granted}",
             )
+        if wanted & self._to_tell and self._use is not None:
+            self._use(self, wanted & self._to_tell)
+            self._to_tell &= ~wanted
 
     def close(self) -> None:
         """Close it; closing again does nothing."""

@@ -18,10 +18,8 @@ from stead.authority.sessions import Sessions
 from stead.errors import (
     AccountExistsError,
     InvalidNameError,
-    UnknownAccountError,
 )
 from stead.model.audit_record import AuditEvent
-from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
 from stead.model.sid import Sid
@@ -31,6 +29,11 @@ from stead.monitor.securable_object import SecurableObject
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.objects import AccountDatabase
 from stead.server.passwords import PasswordDesk
+from stead.server.principal_changes import (
+    PrincipalChanges,
+    group_named,
+    require_id,
+)
 
 _RIGHTS = frozenset(p.value for p in Privilege) | {r.value for r in LogonRight}
 
@@ -85,8 +88,8 @@ class Administration:
             AccessDeniedError: the subject may not.
         """
         kept = require_name(name)
-        _require_id(uid)
-        _require_id(gid)
+        require_id(uid)
+        require_id(gid)
         if uid is None and gid is not None:
             raise InvalidNameError("a gid without a uid says nothing")
         if gid is not None and gid != uid:
@@ -129,6 +132,37 @@ class Administration:
         """Return all accounts, by name; raises `AccessDeniedError`."""
         self._require(AccountDatabase.READ)
         return self.store.accounts()
+
+    def rename(self, name: str, new: str) -> Account:
+        """Give an account another name; its SID, and all that names it, stays.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            AccountExistsError, InvalidNameError: the new name is taken, or is none.
+            AccessDeniedError: the subject may not.
+        """
+        return self._changes.rename_account(name, new)
+
+    def map(self, name: str, *, uid: int | None, gid: int | None = None) -> Account:
+        """Say what the kernel knows an account by; its sessions end.
+
+        Raises:
+            UnknownAccountError, AccountExistsError, InvalidNameError,
+            AccessDeniedError: as of `add` and `rename`.
+        """
+        return self._changes.map_account(name, uid, gid)
+
+    def delete(self, name: str) -> None:
+        """Delete an account, with its password, rights and memberships.
+
+        Its sessions end. Its SID is never given out again: entries that name it mean
+        nobody from now on.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            AccessDeniedError: the subject may not.
+        """
+        self._changes.delete_account(name)
 
     # --- passwords --------------------------------------------------------------------
 
@@ -182,7 +216,7 @@ class Administration:
             AccessDeniedError: the subject may not.
         """
         kept = require_name(name)
-        _require_id(gid)
+        require_id(gid)
         if gid is not None:
             require_mappable(gid)
         found = self.store.group_by_name(kept)
@@ -234,6 +268,24 @@ class Administration:
         ):
             return self.store.remove_member(out_of.sid, sid)
 
+    def rename_group(self, name: str, new: str) -> Group:
+        """Give a group another name, unless it is every store's; as `rename`."""
+        return self._changes.rename_group(name, new)
+
+    def map_group(self, name: str, *, gid: int | None) -> Group:
+        """Say what gid the members of a group have from their next session on."""
+        return self._changes.map_group(name, gid)
+
+    def delete_group(self, name: str) -> None:
+        """Delete a group, unless it is every store's; sessions that hold it end.
+
+        Raises:
+            UnknownAccountError: there is no such group.
+            InvalidNameError: it is every store's.
+            AccessDeniedError: the subject may not.
+        """
+        self._changes.delete_group(name)
+
     def groups(self) -> tuple[Group, ...]:
         """Return all groups, by name; raises `AccessDeniedError`."""
         self._require(AccountDatabase.READ)
@@ -255,9 +307,10 @@ class Administration:
         sid = self.names.find(holder)
         if self._holds(sid, right):
             return False
-        with self._changing(
-            AuditEvent.RIGHT_ASSIGNED, self.names(sid), right=right.value
-        ):
+        event = AuditEvent.RIGHT_ASSIGNED
+        if isinstance(right, LogonRight):
+            event = AuditEvent.LOGON_RIGHT_GRANTED
+        with self._changing(event, self.names(sid), right=right.value):
             return self.store.add_right(sid, right.value)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
@@ -269,9 +322,10 @@ class Administration:
         sid = self.names.find(holder)
         if not self._holds(sid, right):
             return False
-        with self._changing(
-            AuditEvent.RIGHT_REMOVED, self.names(sid), right=right.value
-        ):
+        event = AuditEvent.RIGHT_REMOVED
+        if isinstance(right, LogonRight):
+            event = AuditEvent.LOGON_RIGHT_REMOVED
+        with self._changing(event, self.names(sid), right=right.value):
             return self.store.remove_right(sid, right.value)
 
     def rights(self) -> tuple[tuple[Sid, str], ...]:
@@ -284,6 +338,10 @@ class Administration:
         self._require(AccountDatabase.WRITE)
 
     # --- how --------------------------------------------------------------------------
+
+    @property
+    def _changes(self) -> PrincipalChanges:
+        return PrincipalChanges(self._desk, self.store)
 
     @property
     def _desk(self) -> AccountDesk:
@@ -304,10 +362,7 @@ class Administration:
         return account_named(self.store, name)
 
     def _group(self, name: str) -> Group:
-        found = self.store.group_by_name(name)
-        if found is None:
-            raise UnknownAccountError(f"no group is called `{name[:80]}`")
-        return found
+        return group_named(self.store, name)
 
 
 def right_named(text: str) -> Privilege | LogonRight:
@@ -328,8 +383,3 @@ def right_named(text: str) -> Privilege | LogonRight:
 def _require_same(name: str, what: str, wanted: int | None, kept: int | None) -> None:
     if wanted is not None and wanted != kept:
         raise AccountExistsError(f"`{name}` exists, and not with {what} {wanted}")
-
-
-def _require_id(number: int | None) -> None:
-    if number is not None and not 0 <= number <= MAXIMUM_ID:
-        raise InvalidNameError(f"`{number}` is not a uid or gid")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -35,9 +36,9 @@ from stead.errors import (
     SteadError,
 )
 from stead.gates.ports import Ticket
-from stead.model import well_known
+from stead.model import trace_context, well_known
 from stead.model.audit_record import AuditEvent, Principal
-from stead.model.logon_record import LogonType, sub_status
+from stead.model.logon_record import LOGON_FAILURE, LogonType, sub_status
 from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import SENSITIVE, Privilege
@@ -48,6 +49,7 @@ from stead.monitor import context
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.recorder import Parts
+from stead.monitor.tracing import incoming_trace
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
 from stead.server.failure_quota import FailureQuota, origin_of
@@ -136,7 +138,8 @@ class Admission:
             identity = identify_peer(self.store, peer)
             session, client = self._admit(identity, quality, arrival)
         except SteadError as error:
-            number = self._refused(principal, arrival, error)
+            detail = _failure_detail(error, LogonType.NETWORK, arrival)
+            number = self._refused(principal, arrival, error, detail)
             failure = LogonFailureError()
             failure.record = number
             raise failure from error
@@ -167,7 +170,8 @@ class Admission:
             identity = identify_account(self.store, name, host=self.host)
             return self._admit(identity, _at(level), arrival)[1]
         except SteadError as error:
-            self._refused(principal, arrival, error)
+            detail = _failure_detail(error, LogonType.NETWORK, arrival)
+            self._refused(principal, arrival, error, detail)
             raise
 
     def log_on(
@@ -215,16 +219,21 @@ class Admission:
                 attempt = logon.attempt(name, secret, logon_type)
             except SteadError as error:
                 attempt = LogonAttempt(error)
-            ticket = self._vouched(attempt, secret)
+            ticket = self._vouched(attempt, secret, arrival)
         return self._answer(attempt, principal, logon_type, arrival, ticket)
 
     def _vouched(
-        self, attempt: LogonAttempt[Identity], secret: Secret
+        self, attempt: LogonAttempt[Identity], secret: Secret, arrival: Arrival
     ) -> Ticket | None:
         """Show a password that was right here to the broker, if that is wanted."""
         if self.tickets is None or not self.shows_passwords or attempt.error:
             return None
-        return self.tickets.vouch(attempt.require().posix, secret)
+        identity = attempt.require()
+        if identity.posix is None:
+            return None
+        whose = _nobody(Principal(identity.user, identity.name), arrival)
+        self.guard.asking_broker(whose, "log_on", identity.name)
+        return self.tickets.vouch(identity.posix, secret)
 
     def _require_may_log_on(
         self, principal: Principal, logon_type: LogonType, arrival: Arrival
@@ -238,7 +247,8 @@ class Admission:
         try:
             self._require_tcb()
         except PrivilegeNotHeldError as error:
-            self._refused(principal, arrival, error)
+            detail = _failure_detail(error, logon_type, arrival)
+            self._refused(principal, arrival, error, detail)
             raise
         logon_rule(logon_type)
         if self.logon is None:
@@ -286,9 +296,7 @@ class Admission:
                 )
                 self._bind(session, ticket)
                 return LogonSession(
-                    client,
-                    session.record,
-                    partial(self.sessions.end, session.record.logon_id),
+                    client, session.record, partial(self._log_off, client)
                 )
             except SteadError as refusal:
                 error = refusal.with_traceback(None)
@@ -305,6 +313,15 @@ class Admission:
             self.sleep(attempt.delay)
         # Outside every handler: what is raised here leads to no cause.
         raise failure
+
+    def _log_off(self, client: ClientContext) -> None:
+        """End a session because somebody asked for it (Windows event 4647)."""
+        # Nobody is kept from leaving: the record is queued, and once it has ended
+        # there is nothing left to say.
+        with suppress(SteadError):
+            self.sessions.require_live(client.token)
+            self.guard.announce_end(AuditEvent.LOGOFF_ASKED, client.subject)
+        self.sessions.end(client.token.logon_id)
 
     def _record_lock(self, principal: Principal, arrival: Arrival) -> None:
         self.guard.recorder.record(
@@ -448,11 +465,16 @@ def _failure_detail(
     return {
         "logon type": logon_type.name.lower(),
         "package": arrival.package,
+        "status": f"0x{LOGON_FAILURE:08X}",
         "sub status": f"0x{sub_status(error):08X}",
     }
 
 
 def new_correlation(given: str | None = None) -> str:
-    """Return a new mark for one client's records, with its own beside it."""
-    mark = secrets.token_hex(8)
-    return f"{mark} {given}" if given else mark
+    """Return what ties one client's records together (`stead.model.trace_context`).
+
+    Args:
+        given: what the client calls what it does; a request's own `traceparent` is
+            taken where a gate has read one (`stead.monitor.tracing`).
+    """
+    return trace_context.new_correlation(given or incoming_trace(), secrets.token_bytes)

@@ -7,6 +7,7 @@ ambient: a thread becomes the client only inside ``with client.impersonate():``.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from stead.model.limits import TokenLimits
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
+from stead.model.trace_context import child_correlation
 from stead.monitor import context
 from stead.monitor.carrying import carried, carried_by
 from stead.monitor.context import FrameKind
@@ -266,16 +268,28 @@ class ClientContext:
 
     # --- its life ---------------------------------------------------------------------
 
-    def with_correlation(self, correlation: str) -> ClientContext:
+    def with_correlation(
+        self, correlation: str, *, operation: str = ""
+    ) -> ClientContext:
         """Return the same client for one request, whose records it ties together."""
         made = ClientContext(
-            replace(self.subject, correlation=correlation),
+            replace(self.subject, correlation=correlation, operation=operation),
             self._guard,
             acting=self._acting,
             end=None,
         )
         made._parent = self  # the session lives as long as anybody holds it
         return made
+
+    def for_request(self, number: int, operation: str = "") -> ClientContext:
+        """Return the same client for one of its requests: a span of its trace.
+
+        Args:
+            number: which request, in the order they come.
+            operation: what is asked for, as its records name it.
+        """
+        mark = child_correlation(self.subject.correlation, number, secrets.token_bytes)
+        return self.with_correlation(mark, operation=operation)
 
     def close(self) -> None:
         """Let go of the client's session; again does nothing.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -14,10 +16,11 @@ from typing import Final
 
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
+from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
-from stead.authority.ports import AccountStore
+from stead.authority.ports import Account, AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.errors import InvalidRequestError
 from stead.ledger.ledger import Ledger
@@ -39,6 +42,7 @@ from stead.server.acting.acting import Acting
 from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
+from stead.server.auditing import AuditDesk, StoredRules
 from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
@@ -52,7 +56,13 @@ from stead.server.enforcement import (
 from stead.server.explaining import Explainer
 from stead.server.failure_quota import FailureQuota
 from stead.server.impersonation_rules import read_policy
-from stead.server.objects import ACCOUNTS, TRAIL, ObjectDirectory, built_in
+from stead.server.objects import (
+    ACCOUNTS,
+    AUDIT_POLICY,
+    TRAIL,
+    ObjectDirectory,
+    built_in,
+)
 from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
@@ -81,6 +91,7 @@ class House:
         explainer: says why.
         administration: the account desk, as the server.
         trail: the trail, as the server.
+        audit_desk: the audit policy, as the server.
         dispatcher: runs operations.
         executor: where blocks run that the kernel judges, if it does.
         handlers: where handlers run.
@@ -101,6 +112,7 @@ class House:
     explainer: Explainer
     administration: Administration
     trail: Trail
+    audit_desk: AuditDesk
     dispatcher: Dispatcher
     executor: Executor
     handlers: Executor
@@ -206,6 +218,8 @@ class _Ground:
     subject: Subject
     genesis: bytes
     guard: Guard
+    rules: StoredRules
+    policies: AuditPolicyStore
     threads: ThreadEnforcer
     logon: Logon | None
     tickets: Tickets | None
@@ -235,11 +249,9 @@ def _ground(
     own = sessions.open_server(settings.name, settings.privileges)
     principal = Principal(own.token.user, settings.name, own.record.logon_id)
     genesis = accounts.domain().to_bytes()
-    room = store.reserve(settings.trail_reserve)
-    undo.callback(room.close)
-    ledger = undo.enter_context(
-        Ledger(store.ledger, genesis=genesis, note=partial(_note, principal), room=room)
-    )
+    policies = carried(store.audit_policy, service)
+    rules = StoredRules(policies, monotonic=time.monotonic_ns)
+    ledger = _ledger(settings, store, principal, genesis, rules, undo)
     allowed = frozenset(settings.allowed_system_uids)
     threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
     is_kernel = enforcement is Enforcement.KERNEL
@@ -253,12 +265,38 @@ def _ground(
         clock=time.time_ns,
         verbs=_VERBS if is_kernel else frozenset(),
         policy=_policy(settings, names),
+        rules=rules,
+        process={"process id": str(os.getpid()), "image": sys.executable},
     )
     subject = Subject(own.token, principal)
-    logon = _logon(settings, store, service, undo)
+    logon = _logon(settings, store, service, guard, undo)
     tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
-        accounts, names, sessions, own, subject, genesis, guard, threads, logon, tickets
+        accounts, names, sessions, own, subject, genesis, guard, rules, policies,
+        threads, logon, tickets,
+    )  # fmt: skip
+
+
+def _ledger(
+    settings: Settings,
+    store: Store,
+    server: Principal,
+    genesis: bytes,
+    rules: StoredRules,
+    undo: ExitStack,
+) -> Ledger:
+    """Open the ledger, with what is kept on its disk and what may be lost."""
+    room = store.reserve(settings.trail_reserve)
+    undo.callback(room.close)
+    return undo.enter_context(
+        Ledger(
+            store.ledger,
+            genesis=genesis,
+            note=partial(_note, server),
+            room=room,
+            # As it was last read: the writer must not wait for the store.
+            may_lose=lambda: rules.known().losable,
+        )
     )
 
 
@@ -278,7 +316,11 @@ def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
 
 
 def _logon(
-    settings: Settings, store: Store, service: ServiceThread, undo: ExitStack
+    settings: Settings,
+    store: Store,
+    service: ServiceThread,
+    guard: Guard,
+    undo: ExitStack,
 ) -> Logon | None:
     """Return what compares passwords; None if the library for that is missing."""
     if find_spec("argon2") is None:
@@ -297,6 +339,18 @@ def _logon(
         host=lambda uid: thread.run(partial(host_identity, uid)),
         lockout=Lockout(credentials, settings.lockout, time.time_ns),
         monotonic=time.monotonic_ns,
+        renewing=partial(_record_renewal, guard),
+    )
+
+
+def _record_renewal(guard: Guard, account: Account) -> None:
+    """Record that what is kept of a password is made again, of the same password."""
+    guard.recorder.record(
+        AuditEvent.VERIFIER_RENEWED,
+        None,
+        object_type="Account",
+        object_name=account.name,
+        detail={"sid": str(account.sid)},
     )
 
 
@@ -362,6 +416,15 @@ def _furnish(
             time.sleep,
         ),
         trail=trail,
+        audit_desk=AuditDesk(
+            guard,
+            ground.policies,
+            ground.rules,
+            names,
+            objects,
+            objects.find(AUDIT_POLICY),
+            subject,
+        ),
         dispatcher=dispatcher,
         executor=work.executor,
         handlers=work.handlers,

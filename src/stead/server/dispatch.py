@@ -220,8 +220,7 @@ class ServerConversation:
 
     def _run(self, number: int, operation: str, arguments: Mapping[str, Any]) -> Any:
         client = self._visitor.now()
-        correlation = f"{client.subject.correlation}.{number}"
-        request = client.with_correlation(correlation)
+        request = client.for_request(number, operation)
         return self._dispatcher.run(request, operation, arguments)
 
     async def close(self) -> None:

@@ -52,6 +52,7 @@ Target: TypeAlias = (
     | FileRoot
     | os.PathLike[str]
 )
+EXPIRED: Final = "expired"
 _NANOSECONDS: Final = 1_000
 _FOREVER: Final = 86_400.0 * 365
 
@@ -172,7 +173,7 @@ class Grants:
             self.sessions.end(logon_id)
             raise
         end = partial(_end, self.sessions, logon_id, ending)
-        self._end_in_time(logon_id, made, partial(end, "expired"))
+        self._end_in_time(logon_id, made, partial(end, EXPIRED))
         return Grant(lent, made, partial(_let_go, self.sessions, logon_id), end)
 
     def _record(self, lent: Subject, made: TokenLimits, *, within: Subject) -> None:
@@ -208,10 +209,11 @@ class _Ending:
     def record(self) -> None:
         """Record it; nobody waits for that, and no finalizer may."""
         limits = self.subject.token.limits
+        self.guard.grant_uses.forget(self.subject.token.logon_id)
         over = limits is not None and limits.ends <= self.guard.clock()
-        why = self.why or ("expired" if over else "its session has ended")
+        why = self.why or (EXPIRED if over else "its session has ended")
         self.guard.recorder.queue(
-            AuditEvent.GRANT_ENDED,
+            AuditEvent.GRANT_EXPIRED if why == EXPIRED else AuditEvent.GRANT_ENDED,
             self.subject,
             None,
             object_type="Grant",

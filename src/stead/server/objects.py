@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -14,18 +15,15 @@ from stead.decision.inheritance import new_object_descriptor, rights_to_set
 from stead.decision.mandatory import dominates
 from stead.errors import (
     AccessDeniedError,
-    InvalidNameError,
     InvalidRequestError,
     UnknownObjectError,
 )
 from stead.model import well_known
 from stead.model.access_mask import (
     AccessMask,
-    GenericMapping,
     Rights,
-    mapping_of,
 )
-from stead.model.ace import Ace, MandatoryLabelAce, Place
+from stead.model.ace import AUDIT_KINDS, Ace, Place
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import ExplicitAccess, allow, audit
@@ -37,9 +35,15 @@ from stead.monitor import context
 from stead.monitor.context import Frame
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
-from stead.monitor.securable_object import ObjectKind, SecurableObject
+from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
+from stead.server.object_entries import (
+    halves,
+    mapped_to,
+    mapping_of_its_own,
+    require_object_name,
+    stored_kind,
+)
 
-MAXIMUM_OBJECT_NAME: Final = 256
 Entries = Iterable[Ace | ExplicitAccess]
 
 
@@ -57,8 +61,17 @@ class AuditTrail(Rights):
     CLEAR = 0x2
 
 
+class AuditSettings(Rights):
+    """Rights to the audit policy (Win32: AUDIT_QUERY_..., AUDIT_SET_SYSTEM_POLICY)."""
+
+    READ = 0x1
+    WRITE = 0x2
+
+
 ACCOUNTS: Final = "stead:accounts"
 TRAIL: Final = "stead:trail"
+AUDIT_POLICY: Final = "stead:audit policy"
+_BUILT_IN: Final = "stead:"
 
 
 class ObjectDirectory:
@@ -122,7 +135,7 @@ class ObjectDirectory:
             UnknownAccountError: an entry or the owner names nobody.
             InvalidRequestError: the object exists and is of another kind.
         """
-        stored = self._store.object_by_name(_require_object_name(name))
+        stored = self._store.object_by_name(require_object_name(name))
         if stored is None:
             descriptor = self._describe(token, kind, entries, owner)
             stored = self._add(
@@ -132,7 +145,7 @@ class ObjectDirectory:
                     kind.name,
                     dict(kind.rights),
                     descriptor.to_bytes(),
-                    mapping=_mapping_of_its_own(kind),
+                    mapping=mapping_of_its_own(kind),
                 ),
                 spelled(descriptor),
             )
@@ -171,7 +184,7 @@ class ObjectDirectory:
         # Owner and SACL given by the server's own code need no privilege of the
         # client's: the composition root may name whom it likes.
         chosen = made.owner if owner is None else self._names.find(owner)
-        mapped = _mapped(sacl, kind)
+        mapped = mapped_to(sacl, kind)
         return replace(made, owner=chosen, sacl=mapped)
 
     def _remember(
@@ -179,7 +192,7 @@ class ObjectDirectory:
     ) -> SecurableObject:
         made = SecurableObject(
             stored.name,
-            kind or _stored_kind(stored),
+            kind or stored_kind(stored),
             SecurityDescriptor.from_bytes(stored.descriptor),
             version=stored.version,
             renew=self._renew,
@@ -191,9 +204,24 @@ class ObjectDirectory:
         return known
 
     def _renew(self, securable: SecurableObject) -> None:
-        """Read an object again whose lease is up."""
+        """Read an object again whose lease is up.
+
+        Raises:
+            UnknownObjectError: it was deleted. One that was made since under the same
+                name is another.
+        """
+        if self._known.get(securable.name) is not securable:
+            raise _deleted(securable.name)
         if self._monotonic() >= self._leases[securable.name]:
-            self._remember(self._stored(securable.name), securable.kind)
+            stored = self._store.object_by_name(securable.name)
+            if stored is None or stored.version < securable.version:
+                self._forget(securable)
+                raise _deleted(securable.name)
+            self._remember(stored, securable.kind)
+
+    def _forget(self, securable: SecurableObject) -> None:
+        if self._known.get(securable.name) is securable:
+            del self._known[securable.name]
 
     def _stored(self, name: str) -> StoredObject:
         stored = self._store.object_by_name(name)
@@ -234,7 +262,7 @@ class ObjectDirectory:
         # this process or another, makes the version stale.
         version = securable.version
         dacl, sacl = self.resolve(entries)
-        labels, audits = _halves(_mapped(sacl, securable.kind))
+        labels, audits = halves(mapped_to(sacl, securable.kind))
         guard.require(
             subject,
             securable,
@@ -242,33 +270,125 @@ class ObjectDirectory:
         )
         if not all(dominates(subject.token.integrity, ace.trustee) for ace in labels):
             guard.require_privilege(
-                subject, (Privilege.RELABEL,), operation=f"label {securable.name}"
+                subject,
+                (Privilege.RELABEL,),
+                operation=f"label {securable.name}",
+                on=securable,
             )
         before = securable.descriptor
-        kept_labels, kept_audits = _halves(before.sacl)
+        kept_labels, kept_audits = halves(before.sacl)
         aces = (*(labels or kept_labels), *(audits or kept_audits))
         after = replace(
             before,
-            dacl=_mapped(dacl, securable.kind),
+            dacl=mapped_to(dacl, securable.kind),
             sacl=Acl(aces) if labels or audits else before.sacl,
         )
-        with guard.recorder.changing(
-            AuditEvent.PERMISSIONS_CHANGED,
-            subject,
-            object_type=securable.kind.name,
-            object_name=securable.name,
-            detail={"old": spelled(before), "new": spelled(after)},
-        ):
+        events = [AuditEvent.PERMISSIONS_CHANGED]
+        if audits:
+            events.append(AuditEvent.OBJECT_SACL_CHANGED)
+        self._replace(guard, subject, securable, events, after=after, version=version)
+
+    def set_audit(
+        self,
+        guard: Guard,
+        subject: Subject,
+        securable: SecurableObject,
+        entries: Entries,
+    ) -> None:
+        """Replace the audit entries of an object's SACL, or take them all.
+
+        Raises:
+            AccessDeniedError: the subject lacks ACCESS_SYSTEM_SECURITY, which
+                SeSecurityPrivilege gives.
+            InvalidRequestError: an entry is no audit entry.
+            StaleVersionError: somebody changed the descriptor meanwhile.
+        """
+        version = securable.version
+        audits = self.resolve_audit(entries, securable.kind)
+        guard.require(subject, securable, rights_to_set(sacl=True))
+        before = securable.descriptor
+        aces = (*halves(before.sacl)[0], *audits)
+        after = replace(before, sacl=Acl(aces) if aces else ABSENT_SACL)
+        events = [AuditEvent.OBJECT_SACL_CHANGED]
+        self._replace(guard, subject, securable, events, after=after, version=version)
+
+    def resolve_audit(self, entries: Entries, kind: ObjectKind) -> tuple[Ace, ...]:
+        """Return the audit entries that are meant, for a kind of object.
+
+        Raises:
+            InvalidRequestError: one of them is something else.
+            UnknownAccountError: one names nobody.
+        """
+        dacl, sacl = self.resolve(entries)
+        mapped = mapped_to(sacl, kind)
+        audits = mapped.aces if isinstance(mapped, Acl) else ()
+        if len(dacl.aces) or not all(type(ace) in AUDIT_KINDS for ace in audits):
+            raise InvalidRequestError(
+                "what is recorded is said by audit entries alone",
+                advice="write `audit(whom, rights, success=..., failure=...)`",
+            )
+        return audits
+
+    def _replace(
+        self,
+        guard: Guard,
+        subject: Subject,
+        securable: SecurableObject,
+        events: Iterable[AuditEvent],
+        *,
+        after: SecurityDescriptor,
+        version: int,
+    ) -> None:
+        """Record that a descriptor changes, from what to what, and change it."""
+        detail = {"old": spelled(securable.descriptor), "new": spelled(after)}
+        with ExitStack() as told:
+            for event in events:
+                told.enter_context(_about(guard, event, subject, securable, detail))
             stored = self._store.set_object_descriptor(
                 securable.name, after.to_bytes(), version=version
             )
         securable.descriptor, securable.version = after, stored.version
 
+    def delete(
+        self,
+        guard: Guard,
+        subject: Subject,
+        securable: SecurableObject,
+        handle: Handle | None = None,
+    ) -> None:
+        """Delete an object: nothing is judged by its descriptor any more.
+
+        Handles that are open stay what they are until they are closed, as on Windows.
+
+        Raises:
+            AccessDeniedError: the subject, or the handle, lacks DELETE.
+            InvalidRequestError: it is one of the server's own.
+            UnknownObjectError: it is deleted already.
+            StaleVersionError: somebody changed the descriptor meanwhile.
+        """
+        version = securable.version
+        if securable.name.startswith(_BUILT_IN):
+            raise InvalidRequestError(f"`{securable.name}` guards the server itself")
+        detail = {}
+        if handle is None:
+            guard.require(subject, securable, int(AccessMask.DELETE))
+        else:
+            handle.require(int(AccessMask.DELETE))
+            detail = {"opened by": str(handle.number)}
+        with _about(guard, AuditEvent.OBJECT_DELETED, subject, securable, detail):
+            self._store.remove_object(securable.name, version=version)
+        self._forget(securable)
+
 
 def built_in(directory: ObjectDirectory, guard: Guard) -> None:
-    """Make the objects that guard the server's own accounts and trail."""
+    """Make the objects that guard the server's own accounts, trail and policy."""
     everything = int(AccessMask.GENERIC_ALL)
-    for name, rights in ((ACCOUNTS, AccountDatabase), (TRAIL, AuditTrail)):
+    kinds: tuple[tuple[str, type[Rights]], ...] = (
+        (ACCOUNTS, AccountDatabase),
+        (TRAIL, AuditTrail),
+        (AUDIT_POLICY, AuditSettings),
+    )
+    for name, rights in kinds:
         directory.protect(
             guard,
             name,
@@ -283,6 +403,27 @@ def built_in(directory: ObjectDirectory, guard: Guard) -> None:
         )
 
 
+def _about(
+    guard: Guard,
+    event: AuditEvent,
+    subject: Subject,
+    securable: SecurableObject,
+    detail: dict[str, str],
+) -> AbstractContextManager[None]:
+    """Record a change of an object before it is made, and again if it fails."""
+    return guard.recorder.changing(
+        event,
+        subject,
+        object_type=securable.kind.name,
+        object_name=securable.name,
+        detail=detail,
+    )
+
+
+def _deleted(name: str) -> UnknownObjectError:
+    return UnknownObjectError(f"object `{name}` was deleted")
+
+
 def _require_may_make(frame: Frame | None, name: str) -> None:
     """Refuse to make an object for a limited client: nobody could have named it."""
     limits = None
@@ -293,49 +434,3 @@ def _require_may_make(frame: Frame | None, name: str) -> None:
             object_name=name,
             advice=f"grant {limits} makes no objects: the server makes it, beforehand",
         )
-
-
-def _require_object_name(name: str) -> str:
-    if not 0 < len(name) <= MAXIMUM_OBJECT_NAME or not name.isprintable():
-        raise InvalidNameError(
-            f"`{name[:80]}` is no object's name: 1 to {MAXIMUM_OBJECT_NAME} printable "
-            "characters"
-        )
-    return name
-
-
-def _stored_kind(stored: StoredObject) -> ObjectKind:
-    mapping = mapping_of(stored.rights)
-    if stored.mapping is not None:
-        mapping = GenericMapping(*stored.mapping)
-    return ObjectKind(stored.type_name, stored.rights, mapping)
-
-
-def _mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
-    """Return a kind's mapping where its rights' names do not say it."""
-    own = kind.mapping
-    if own == mapping_of(kind.rights):
-        return None
-    return own.read, own.write, own.execute, own.all
-
-
-def _halves(sacl: Acl | NoAcl) -> tuple[tuple[Ace, ...], tuple[Ace, ...]]:
-    """Return a SACL's labels, and its other entries."""
-    aces = sacl.aces if isinstance(sacl, Acl) else ()
-    labels = tuple(ace for ace in aces if isinstance(ace, MandatoryLabelAce))
-    return labels, tuple(ace for ace in aces if ace not in labels)
-
-
-def _mapped(acl: Acl | NoAcl, kind: ObjectKind) -> Acl | NoAcl:
-    """Return a list with generic rights replaced by the kind's own."""
-    if isinstance(acl, NoAcl):
-        return acl
-    return Acl(
-        tuple(replace(ace, mask=_map(ace, kind)) for ace in acl), revision=acl.revision
-    )
-
-
-def _map(ace: Ace, kind: ObjectKind) -> int:
-    if isinstance(ace, MandatoryLabelAce):
-        return ace.mask  # a label's mask is a policy, not rights
-    return kind.mapping.map(ace.mask)

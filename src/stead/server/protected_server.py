@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
-from stead.errors import InvalidRequestError, ServerClosedError
+from stead.errors import InvalidRequestError, ServerClosedError, SteadError
 from stead.gates.ports import Entrance
 from stead.model.access_mask import Rights
 from stead.model.decision import AccessDecision
@@ -36,6 +36,7 @@ from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.privileged.probe import KernelSupport
 from stead.server.administration import Administration
 from stead.server.admission import Arrival, new_correlation
+from stead.server.auditing import AuditDesk
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
 from stead.server.composition import House, compose
@@ -121,6 +122,15 @@ class ProtectedServer:
         """The audit trail, read as the server itself."""
         return self._open.trail
 
+    @property
+    def audit_policy(self) -> AuditDesk:
+        """What is recorded beyond what always is, changed as the server itself."""
+        return self._open.audit_desk
+
+    def audit_policy_for(self, client: ClientContext) -> AuditDesk:
+        """Return what is recorded beyond what always is, changed by a client."""
+        return replace(self._open.audit_desk, subject=client.subject)
+
     def accounts_for(self, client: ClientContext) -> Administration:
         """Return the account desk, acting for a client."""
         return replace(self._open.administration, subject=client.subject)
@@ -197,6 +207,43 @@ class ProtectedServer:
         house = self._open
         house.objects.set_entries(house.guard, client.subject, securable, entries)
 
+    def set_audit(
+        self, client: ClientContext, securable: SecurableObject, entries: Entries
+    ) -> None:
+        """Replace the audit entries of an object's SACL for a client that may.
+
+        Args:
+            client: on whose behalf.
+            securable: the object.
+            entries: `audit(whom, rights)`; none to take them all.
+
+        Raises:
+            AccessDeniedError: the client lacks SeSecurityPrivilege.
+        """
+        house = self._open
+        house.objects.set_audit(house.guard, client.subject, securable, entries)
+
+    def delete_object(
+        self,
+        client: ClientContext,
+        securable: SecurableObject,
+        *,
+        handle: Handle | None = None,
+    ) -> None:
+        """Delete an object for a client that may; recorded first.
+
+        Args:
+            client: on whose behalf.
+            securable: the object.
+            handle: how the client opened it, if it did: it must have DELETE then.
+
+        Raises:
+            AccessDeniedError: the client lacks DELETE.
+        """
+        house = self._open
+        subject, objects = client.subject, house.objects
+        objects.delete(house.guard, subject, securable, handle)
+
     # --- judging ----------------------------------------------------------------------
 
     def require(
@@ -231,9 +278,19 @@ class ProtectedServer:
         return self._open.guard.open(client.subject, securable, int(rights))
 
     def require_privilege(
-        self, client: ClientContext, *privileges: Privilege, operation: str
+        self,
+        client: ClientContext,
+        *privileges: Privilege,
+        operation: str,
+        on: SecurableObject | None = None,
     ) -> int:
         """Demand privileges of a client, all enabled; return the record's number.
+
+        Args:
+            client: who needs them.
+            privileges: which.
+            operation: what they are needed for.
+            on: the object they are used on, if it is one.
 
         Raises:
             PrivilegeNotHeldError: one is not held enabled.
@@ -241,7 +298,41 @@ class ProtectedServer:
         if not privileges:
             raise InvalidRequestError("no privilege is named")
         return self._open.guard.require_privilege(
-            client.subject, privileges, operation=operation
+            client.subject, privileges, operation=operation, on=on
+        )
+
+    def report(
+        self,
+        client: ClientContext,
+        operation: str,
+        *,
+        on: SecurableObject | None = None,
+        error: SteadError | None = None,
+        **detail: str,
+    ) -> int:
+        """Record what this server's own code did for a client; return the number.
+
+        What Stead judges and does is recorded without this. Windows has it as event
+        4666 (AuthzReportSecurityEvent).
+
+        Args:
+            client: for whom.
+            operation: what was done, in the server's own words.
+            on: the object, if it is one.
+            error: why it was refused, if it was.
+            detail: more, by name; never a secret.
+
+        Raises:
+            PrivilegeNotHeldError: the server's token lacks SeAuditPrivilege.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        return self._open.guard.report(
+            client.subject,
+            operation=operation,
+            error=error,
+            object_type="" if on is None else on.kind.name,
+            object_name="" if on is None else on.name,
+            detail=detail,
         )
 
     def questions_for(self, client: ClientContext) -> Questions:
@@ -269,6 +360,7 @@ class ProtectedServer:
         level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
         gate: str = "local",
         peer: str = "",
+        correlation: str | None = None,
     ) -> ClientContext:
         """Return a client that somebody trusted has authenticated; no credentials.
 
@@ -278,6 +370,8 @@ class ProtectedServer:
             level: how far the client lets the server go.
             gate: how it came.
             peer: what is known of the other end.
+            correlation: what the client calls what it does, such as a `traceparent`;
+                behind `SteadMiddleware` the request's own is taken if this is not said.
 
         Raises:
             PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
@@ -287,7 +381,8 @@ class ProtectedServer:
         """
         if not authenticated_by.strip():
             raise InvalidRequestError("say who authenticated the client")
-        arrival = Arrival(gate, peer, new_correlation(), "asserted", authenticated_by)
+        mark = new_correlation(correlation)
+        arrival = Arrival(gate, peer, mark, "asserted", authenticated_by)
         return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
 
     def client_for_peer(
@@ -445,6 +540,7 @@ class ProtectedServer:
             raise InvalidRequestError(
                 "this server has no broker", advice="open it with `broker=`"
             )
+        self._open.guard.asking_broker(None, "listen", os.fspath(path))
         return tickets.link.entrance(path)
 
     # --- the end ----------------------------------------------------------------------

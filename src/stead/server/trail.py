@@ -216,6 +216,6 @@ class Trail:
 
     def _require(self, what: str) -> None:
         self.guard.require(self.subject, self.securable, int(AuditTrail.READ))
-        self.guard.recorder.record(
+        self.guard.recorder.note(
             AuditEvent.TRAIL_READ, self.subject, detail={"asked": what}
         )

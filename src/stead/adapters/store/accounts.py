@@ -6,7 +6,6 @@ from threading import Lock
 from typing import Any, Final
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
@@ -18,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from stead.adapters.store import principals
 from stead.adapters.store.database import Database
 from stead.adapters.store.generation import count_change, read_generation
 from stead.adapters.store.naming import (
@@ -27,9 +27,10 @@ from stead.adapters.store.naming import (
     require_id,
     require_text,
 )
+from stead.adapters.store.principals import require_free
 from stead.adapters.store.schema import ACCOUNT_RIGHT, MEMBERSHIP, PRINCIPAL, STORE
 from stead.authority.ports import Account, Group
-from stead.errors import AccountExistsError, UnknownAccountError
+from stead.errors import UnknownAccountError
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
@@ -106,8 +107,8 @@ class SqlAccountStore:
         require_id(uid)
         require_id(gid)
         with self._database.writing() as connection:
-            _require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
-            _require_free(connection, PRINCIPAL.c.uid, uid, f"uid `{uid}`")
+            require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
+            require_free(connection, PRINCIPAL.c.uid, uid, f"uid `{uid}`")
             account = Account(_next_sid(connection), name, uid, gid)
             row = {"is_group": False, "uid": uid, "primary_gid": gid}
             _insert(connection, account.sid, name, **row)
@@ -119,8 +120,8 @@ class SqlAccountStore:
         key = name_key(name)
         require_id(gid)
         with self._database.writing() as connection:
-            _require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
-            _require_free(connection, PRINCIPAL.c.group_gid, gid, f"gid `{gid}`")
+            require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
+            require_free(connection, PRINCIPAL.c.group_gid, gid, f"gid `{gid}`")
             group = Group(_next_sid(connection), name, gid)
             _insert(connection, group.sid, name, is_group=True, group_gid=gid)
             count_change(connection)
@@ -140,6 +141,39 @@ class SqlAccountStore:
         if row is None:
             raise UnknownAccountError(f"there is no account `{sid}`")
         return _account(row)
+
+    def rename(self, sid: Sid, name: str) -> None:
+        """Give an account or group another name.
+
+        Raises:
+            AccountExistsError: the name is taken.
+            UnknownAccountError: there is none with this SID.
+        """
+        with self._database.writing() as connection:
+            principals.rename(connection, sid, name)
+
+    def set_account_ids(self, sid: Sid, uid: int | None, gid: int | None) -> Account:
+        """Say what the kernel knows an account by; raises as `rename`."""
+        require_id(uid)
+        require_id(gid)
+        with self._database.writing() as connection:
+            principals.set_account_ids(connection, sid, uid, gid)
+            return _account(connection.execute(_ACCOUNT_BY_SID, {"key": sid}).one())
+
+    def set_group_gid(self, sid: Sid, gid: int | None) -> Group:
+        """Say what gid the members of a group have; raises as `rename`."""
+        require_id(gid)
+        with self._database.writing() as connection:
+            principals.set_group_gid(connection, sid, gid)
+            return _group(connection.execute(_GROUP_BY_SID, {"key": sid}).one())
+
+    def remove_principal(self, sid: Sid) -> None:
+        """Forget an account or group: memberships, rights and password as well.
+
+        Its SID is never given out again. Raises `UnknownAccountError`.
+        """
+        with self._database.writing() as connection:
+            principals.remove(connection, sid)
 
     def account_by_name(self, name: str) -> Account | None:
         """Return the account of this name."""
@@ -279,16 +313,6 @@ def _insert(
     connection.execute(
         insert(PRINCIPAL).values(sid=sid, name=name, name_key=key, **columns)
     )
-
-
-def _require_free(
-    connection: Connection, column: Column[Any], value: str | int | None, what: str
-) -> None:
-    if value is None:
-        return
-    query = select(PRINCIPAL.c.sid).where(column == value)
-    if connection.execute(query).first() is not None:
-        raise AccountExistsError(f"the {what} is taken")
 
 
 def _membership(group: Sid, member: Sid) -> Select[Any]:

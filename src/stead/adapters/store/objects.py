@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from stead.adapters.store.database import Database
 from stead.adapters.store.naming import is_text, require_text
-from stead.adapters.store.schema import OBJECT
+from stead.adapters.store.schema import OBJECT, STORE
 from stead.authority.ports import StoredObject
 from stead.errors import StaleVersionError, UnknownObjectError
 
@@ -40,6 +40,8 @@ class SqlObjectStore:
             kept = _find(connection, stored.name)
             if kept is not None:
                 return kept
+            first = connection.execute(select(STORE.c.next_object_version)).scalar_one()
+            made = replace(stored, version=max(stored.version, first))
             connection.execute(
                 insert(OBJECT).values(
                     name=stored.name,
@@ -47,10 +49,10 @@ class SqlObjectStore:
                     rights=json.dumps(stored.rights, sort_keys=True),
                     mapping=_write_mapping(stored.mapping),
                     descriptor=stored.descriptor,
-                    version=stored.version,
+                    version=made.version,
                 )
             )
-        return stored
+        return made
 
     def set_object_descriptor(
         self, name: str, descriptor: bytes, *, version: int
@@ -62,14 +64,7 @@ class SqlObjectStore:
             StaleVersionError: somebody else changed it meanwhile.
         """
         with self._database.writing() as connection:
-            kept = _find(connection, name) if is_text(name) else None
-            if kept is None:
-                raise UnknownObjectError(f"there is no object `{name}`")
-            if kept.version != version:
-                raise StaleVersionError(
-                    f"`{name}` has version {kept.version}, not {version}",
-                    advice="read it again and decide again",
-                )
+            kept = _require(connection, name, version)
             connection.execute(
                 update(OBJECT)
                 .where(OBJECT.c.name == name)
@@ -77,10 +72,38 @@ class SqlObjectStore:
             )
         return replace(kept, descriptor=descriptor, version=version + 1)
 
+    def remove_object(self, name: str, *, version: int) -> None:
+        """Forget an object if its version is still `version`.
+
+        Raises:
+            UnknownObjectError, StaleVersionError: as `set_object_descriptor`.
+        """
+        with self._database.writing() as connection:
+            _require(connection, name, version)
+            connection.execute(delete(OBJECT).where(OBJECT.c.name == name))
+            # Whoever still holds the old one must not take the next for it.
+            connection.execute(
+                update(STORE)
+                .where(STORE.c.next_object_version <= version)
+                .values(next_object_version=version + 1)
+            )
+
     def objects(self) -> tuple[StoredObject, ...]:
         """Return all objects, by name."""
         with self._database.reading() as connection:
             return tuple(map(_stored, connection.execute(_ALL)))
+
+
+def _require(connection: Connection, name: str, version: int) -> StoredObject:
+    kept = _find(connection, name) if is_text(name) else None
+    if kept is None:
+        raise UnknownObjectError(f"there is no object `{name}`")
+    if kept.version != version:
+        raise StaleVersionError(
+            f"`{name}` has version {kept.version}, not {version}",
+            advice="read it again and decide again",
+        )
+    return kept
 
 
 def _find(connection: Connection, name: str) -> StoredObject | None:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from stead.adapters.store.accounts import SqlAccountStore
+from stead.adapters.store.audit_policy import SqlAuditPolicyStore
 from stead.adapters.store.creation import create_file, write_first_rows
 from stead.adapters.store.credentials import SqlCredentialStore
 from stead.adapters.store.database import (
@@ -41,6 +42,7 @@ class Store:
         accounts: accounts, groups, memberships and account rights.
         credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
+        audit_policy: what is recorded beyond what always is.
         ledger: the entries of the trail.
         reading: the same entries, read without ever holding up who appends.
         evidence: what is known of the entries: tree, checkpoints, seals.
@@ -64,6 +66,7 @@ class Store:
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
+        self.audit_policy = SqlAuditPolicyStore(main)
         self.ledger = SqlLedgerStore(trail)
         self.reading = SqlLedgerStore(aside)
         self.evidence = SqlEvidenceStore(aside)

@@ -72,9 +72,10 @@ STORE: Final = Table(
     Column("next_rid", BigInteger, nullable=False),
     Column("next_luid", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False, server_default="1"),
+    Column("next_object_version", BigInteger, nullable=False, server_default="1"),
 )
 """One row: what the store is, the numbers that it gives out next, and how often what a
-logon depends on was changed."""
+logon depends on was changed. New objects get a version that none of their name had."""
 
 PRINCIPAL: Final = Table(
     "principal",
@@ -138,6 +139,30 @@ OBJECT: Final = Table(
     Column("descriptor", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
 )
+
+AUDIT_SETTING: Final = Table(
+    "audit_setting",
+    METADATA,
+    # Empty for everybody: what is said of nobody in particular.
+    Column("holder", String(184), primary_key=True),
+    Column("subcategory", String(64), primary_key=True),
+    Column("included", BigInteger, nullable=False),
+    Column("excluded", BigInteger, nullable=False),
+)
+
+GLOBAL_SACL: Final = Table(
+    "global_sacl",
+    METADATA,
+    Column("type_name", Text, primary_key=True),
+    Column("descriptor", LargeBinary, nullable=False),
+)
+
+AUDIT_LOSABLE: Final = Table(
+    "audit_losable",
+    METADATA,
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
+)
+"""Events that may be lost while the trail cannot be written."""
 
 ENTRY: Final = Table(
     "entry",

@@ -1,4 +1,4 @@
-"""A store of a version before this one is brought up to date when it is opened.
+"""A store of an earlier version is brought up to date when it is opened.
 
 Version by version, all of it in one transaction: two processes that open the store at
 once upgrade it once, and a crash leaves the old store whole. A process of the old
@@ -9,9 +9,10 @@ second on as they did before.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
@@ -20,7 +21,10 @@ from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.adapters.store.database import Database
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
+    AUDIT_LOSABLE,
+    AUDIT_SETTING,
     CHECKPOINT,
+    GLOBAL_SACL,
     LOGON_FAILURE,
     METADATA,
     OBJECT,
@@ -51,18 +55,22 @@ def bring_up_to_date(database: Database, path: Path) -> None:
     """
     if _version(database, path) in _STEPS:
         with database.writing() as connection:
-            # Read again: another process may have been faster.
-            found = connection.execute(select(STORE.c.version)).scalar_one()
-            while (step := _STEPS.get(found)) is not None:
-                step(connection)
-                found += 1
-            connection.execute(update(STORE).values(version=found))
+            _upgrade(connection)
     version = _version(database, path)
     if version != VERSION:
         raise StoreUnavailableError(
             f"`{path}` has schema version `{version}`; this program knows `{VERSION}`",
             advice="open it with the version of Stead that wrote it",
         )
+
+
+def _upgrade(connection: Connection) -> None:
+    """Take one step after the other, all in one transaction."""
+    known = select(STORE.c.version)
+    # Read again: another process may have been faster.
+    while (version := connection.execute(known).scalar_one()) in _STEPS:
+        _STEPS[version](connection)
+        connection.execute(update(STORE).values(version=version + 1))
 
 
 def _version(database: Database, path: Path) -> int | None:
@@ -98,10 +106,13 @@ def _add_passwords(connection: Connection) -> None:
             )
 
 
-def _add_tree(connection: Connection) -> None:
-    """Make version 3 of version 2: the trail's tree, its checkpoints and segments, and
-    how far each sink has got.
+def _add_trail(connection: Connection) -> None:
+    """Make version 3 of version 2: all that belongs to the trail beside its entries.
+
+    The tree, its checkpoints and segments; how far each sink has got; what is recorded
+    beyond what always is.
     """
+    _add_audit_policy(connection)
     new = [TREE, CHECKPOINT, SEGMENT, SINK]
     METADATA.create_all(connection, tables=new, checkfirst=False)
     tree = build_tree(connection.exec_driver_sql)
@@ -143,8 +154,18 @@ def _wider(ace: Ace) -> Ace:
     return replace(ace, mask=ace.mask | new) if ace.mask & old == old else ace
 
 
-_STEPS: Final[dict[int, Callable[[Connection], None]]] = {
-    1: _add_passwords,
-    2: _add_tree,
-}
-"""What makes the next version of each."""
+def _add_audit_policy(connection: Connection) -> None:
+    # Objects can be deleted by now, and made again.
+    connection.execute(
+        text(
+            "ALTER TABLE store ADD COLUMN next_object_version BIGINT DEFAULT 1 NOT NULL"
+        )
+    )
+    new = [AUDIT_SETTING, GLOBAL_SACL, AUDIT_LOSABLE]
+    METADATA.create_all(connection, tables=new, checkfirst=False)
+
+
+_STEPS: Final[Mapping[int, Callable[[Connection], None]]] = MappingProxyType(
+    {1: _add_passwords, 2: _add_trail}
+)
+"""By the version that a store has: what makes the next one of it."""

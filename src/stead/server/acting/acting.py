@@ -26,7 +26,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
-from stead.monitor.process_acts import Deed
+from stead.monitor.process_acts import Deed, WorkerNotes
 from stead.server.acting.called import CalledFunction, OpenedFile
 from stead.server.acting.errands import Errands
 from stead.server.acting.means import Means
@@ -35,6 +35,7 @@ from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START, Starts
 from stead.server.grants import Grants
 from stead.server.workers.bounds import require_confinable
+from stead.server.workers.wire import OPEN, RUN
 from stead.server.workers.workers import Workers
 
 _T = TypeVar("_T")
@@ -174,7 +175,8 @@ class Acting:
             require_confinable(token)
             self._identity(token)
             number = acts.calling(subject, deed)
-            run = partial(means.workers.run, token, function, arguments)
+            notes = WorkerNotes(acts, subject, RUN)
+            run = partial(means.workers.run, token, function, arguments, notes=notes)
             future = self._submit(means, token, run, seconds)
         except SteadError as error:
             if not isinstance(error, LedgerUnavailableError):
@@ -198,7 +200,9 @@ class Acting:
         answer = partial(files.answer, subject, path, flags)
         try:
             require_confinable(subject.token)
-            opening = partial(means.workers.open, subject.token, path, flags)
+            notes = WorkerNotes(self._guard.processes, subject, OPEN)
+            ask = partial(means.workers.open, subject.token, path, flags)
+            opening = partial(ask, notes=notes)
             future = self._submit(means, subject.token, opening, seconds)
         except SteadError as error:
             answer(error)

@@ -158,9 +158,7 @@ class ConversationSide:
 
     async def _transact(self, act: Callable[..., _T], *told: Any) -> _T:
         """Run one transaction on a handler's thread, its records tied together."""
-        subject = self._conversation.client.subject
-        correlation = f"{subject.correlation}.{next(self._numbers)}"
-        client = self._conversation.client.with_correlation(correlation)
+        client = self._conversation.client.for_request(next(self._numbers))
         mine = replace(self._conversation, client=client)
         loop = asyncio.get_running_loop()
         async with self._turns:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
+from stead.monitor.process_acts import WorkerNotes
 from stead.privileged.confinement import Confinement
 from stead.privileged.launching import Child
 from stead.server.workers.answers import ReceivedDescriptor, Reply
@@ -78,6 +79,7 @@ class Call:
         body: the request's bytes.
         read: looks into the answer.
         deadline: when it is too late, on the monotonic clock; None for never.
+        notes: records a worker that is started for it.
         future: who waits for it.
         is_ready: whether it may be given to a worker.
         is_settled: whether somebody has undertaken to settle its future.
@@ -90,6 +92,7 @@ class Call:
     body: bytes = field(repr=False)
     read: Callable[[Reply], Any]
     deadline: float | None
+    notes: WorkerNotes | None = None
     future: WorkerFuture[Any] = field(init=False)
     is_ready: bool = False
     is_settled: bool = False
@@ -115,6 +118,7 @@ class Worker:
         is_buried: whether what it leaves behind is settled.
         leftovers: descriptors that came from it and that nobody wants.
         hearing: held while what it sends is taken.
+        notes: records its start and its end.
     """
 
     key: Key
@@ -131,6 +135,7 @@ class Worker:
     is_buried: bool = False
     leftovers: list[ReceivedDescriptor | None] = field(default_factory=list)
     hearing: threading.Lock = field(default_factory=threading.Lock)
+    notes: WorkerNotes | None = None
 
     @property
     def is_new(self) -> bool:

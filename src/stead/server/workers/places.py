@@ -212,6 +212,7 @@ class Places:
             environment=call.environment,
             call=call,
             asked=1,
+            notes=call.notes,
         )
         client.workers.append(worker)
         return worker

@@ -175,6 +175,8 @@ class WorkerPool:
             channel = worker.channel = self._channel(ours, worker.key)
             self._watch.add(ours, partial(self._hear, worker, channel))
             bury = partial(self._bury, worker)
+            if worker.notes is not None:
+                worker.notes.starting()
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             try:
                 worker.child = self._launcher.start(
@@ -321,6 +323,7 @@ class WorkerPool:
         if worker.is_buried:
             return
         worker.is_buried = True
+        _note_end(worker)
         channel = worker.channel
         if channel is not None:
             self._hear_out(worker, channel)
@@ -373,6 +376,16 @@ class WorkerPool:
                 self._housekeeper.do(partial(self._start, worker))
         self._fail(settled, _too_late)
         return None if moment == _NEVER else max(0.0, moment - now)
+
+
+def _note_end(worker: Worker) -> None:
+    """Record that a worker has ended."""
+    child = worker.child
+    if worker.notes is not None:
+        pid = None if child is None else child.pid
+        is_known = child is not None and child.ended.done()
+        status = child.ended.result() if child is not None and is_known else None
+        worker.notes.ended(pid, status)
 
 
 def _too_late(_: Call) -> ProcessTimeoutError:

@@ -21,6 +21,7 @@ from stead.errors import NotPlainDataError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
+from stead.monitor.process_acts import WorkerNotes
 from stead.privileged.launching import Starter
 from stead.privileged.opening import openable
 from stead.privileged.watch import Watch
@@ -76,6 +77,7 @@ class Workers:
         args: tuple[Any, ...],
         *,
         seconds: float | None,
+        notes: WorkerNotes | None = None,
     ) -> WorkerFuture[_T]:
         """Run a function as the client, in a process of the client's own.
 
@@ -84,6 +86,7 @@ class Workers:
             function: one that can be imported by name; see `name_of`.
             args: what it is called with; pickled.
             seconds: how long it may take, waiting included; None for ever.
+            notes: records a worker that is started for it.
 
         Returns:
             What becomes its value, or the error; `cancel` ends the worker.
@@ -104,10 +107,16 @@ class Workers:
         def read(reply: Reply) -> Any:
             return function_outcome(str(name), reply, largest)
 
-        return self._submit(token, RUN, body, read, seconds)
+        return self._submit(token, RUN, body, read, seconds, notes)
 
     def open(
-        self, token: AccessToken, path: str, flags: int, *, seconds: float | None
+        self,
+        token: AccessToken,
+        path: str,
+        flags: int,
+        *,
+        seconds: float | None,
+        notes: WorkerNotes | None = None,
     ) -> WorkerFuture[int]:
         """Open a file as the client, and return the descriptor.
 
@@ -118,6 +127,7 @@ class Workers:
             path: absolute.
             flags: as of `stead.privileged.opening.open_as`.
             seconds: how long it may take, waiting included; None for ever.
+            notes: records a worker that is started for it.
 
         Raises:
             InvalidNameError, InvalidRequestError: the path or the flags mean nothing.
@@ -126,9 +136,8 @@ class Workers:
         """
         root = root_for(token, path, flags)
         body = write_plain((openable(path, flags), flags, os.fsencode(root)))
-        return self._submit(
-            token, OPEN, body, partial(opened_file, path, flags), seconds
-        )
+        read = partial(opened_file, path, flags)
+        return self._submit(token, OPEN, body, read, seconds, notes)
 
     def end_session(self, logon_id: Luid) -> None:
         """End a session's workers at once, with whatever they do."""
@@ -145,6 +154,7 @@ class Workers:
         body: bytes,
         read: Callable[[Reply], _T],
         seconds: float | None,
+        notes: WorkerNotes | None,
     ) -> WorkerFuture[_T]:
         identity = self._identity(token)
         call = Call(
@@ -154,6 +164,7 @@ class Workers:
             body=body,
             read=read,
             deadline=None if seconds is None else time.monotonic() + seconds,
+            notes=notes,
         )
         future: WorkerFuture[_T] = WorkerFuture(partial(self._pool.cancelled, call))
         call.future = future

@@ -1,0 +1,63 @@
+"""What entries and kinds are made of: pure steps of `stead.server.objects`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from stead.authority.ports import StoredObject
+from stead.errors import InvalidNameError
+from stead.model.access_mask import GenericMapping, mapping_of
+from stead.model.ace import Ace, MandatoryLabelAce
+from stead.model.acl import Acl, NoAcl
+from stead.monitor.securable_object import ObjectKind
+
+MAXIMUM_OBJECT_NAME: Final = 256
+
+
+def require_object_name(name: str) -> str:
+    """Return the name if it is one; raises `InvalidNameError`."""
+    if not 0 < len(name) <= MAXIMUM_OBJECT_NAME or not name.isprintable():
+        raise InvalidNameError(
+            f"`{name[:80]}` is no object's name: 1 to {MAXIMUM_OBJECT_NAME} printable "
+            "characters"
+        )
+    return name
+
+
+def stored_kind(stored: StoredObject) -> ObjectKind:
+    """Return the kind of an object that is kept."""
+    mapping = mapping_of(stored.rights)
+    if stored.mapping is not None:
+        mapping = GenericMapping(*stored.mapping)
+    return ObjectKind(stored.type_name, stored.rights, mapping)
+
+
+def mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
+    """Return a kind's mapping where its rights' names do not say it."""
+    own = kind.mapping
+    if own == mapping_of(kind.rights):
+        return None
+    return own.read, own.write, own.execute, own.all
+
+
+def halves(sacl: Acl | NoAcl) -> tuple[tuple[Ace, ...], tuple[Ace, ...]]:
+    """Return a SACL's labels, and its other entries."""
+    aces = sacl.aces if isinstance(sacl, Acl) else ()
+    labels = tuple(ace for ace in aces if isinstance(ace, MandatoryLabelAce))
+    return labels, tuple(ace for ace in aces if ace not in labels)
+
+
+def mapped_to(acl: Acl | NoAcl, kind: ObjectKind) -> Acl | NoAcl:
+    """Return a list with generic rights replaced by the kind's own."""
+    if isinstance(acl, NoAcl):
+        return acl
+    return Acl(
+        tuple(replace(ace, mask=_map(ace, kind)) for ace in acl), revision=acl.revision
+    )
+
+
+def _map(ace: Ace, kind: ObjectKind) -> int:
+    if isinstance(ace, MandatoryLabelAce):
+        return ace.mask  # a label's mask is a policy, not rights
+    return kind.mapping.map(ace.mask)

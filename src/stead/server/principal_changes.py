@@ -1,0 +1,126 @@
+"""Changes of accounts and groups that exist: other names, other ids, and their end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stead.authority.identity import require_mappable
+from stead.authority.names import require_name
+from stead.authority.ports import Account, AccountStore, Group
+from stead.errors import InvalidNameError, UnknownAccountError
+from stead.model.audit_record import AuditEvent
+from stead.model.posix_identity import MAXIMUM_ID
+from stead.model.sid import Sid
+from stead.model.well_known import NAMES
+from stead.server.account_desk import AccountDesk, account_named
+from stead.server.objects import AccountDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalChanges:
+    """What can become of an account or a group that exists.
+
+    Attributes:
+        desk: judges and records.
+        store: where they live.
+    """
+
+    desk: AccountDesk
+    store: AccountStore
+
+    def rename_account(self, name: str, new: str) -> Account:
+        """Give an account another name; its SID and all that names it stay."""
+        self.desk.require(AccountDatabase.WRITE)
+        account = account_named(self.store, name)
+        self._rename(account.sid, account.name, new)
+        return account_named(self.store, new)
+
+    def rename_group(self, name: str, new: str) -> Group:
+        """Give a group of the store's own another name."""
+        self.desk.require(AccountDatabase.WRITE)
+        group = self._own_group(name)
+        self._rename(group.sid, group.name, new)
+        return group_named(self.store, new)
+
+    def map_account(self, name: str, uid: int | None, gid: int | None) -> Account:
+        """Say what the kernel knows an account by; its sessions end."""
+        require_id(uid)
+        require_id(gid)
+        if uid is None and gid is not None:
+            raise InvalidNameError("a gid without a uid says nothing")
+        if gid is not None and gid != uid:
+            require_mappable(gid)
+        self.desk.require(AccountDatabase.WRITE)
+        account, group = account_named(self.store, name), uid if gid is None else gid
+        changed = {
+            "sid": str(account.sid),
+            "old": f"uid {_shown(account.uid)} gid {_shown(account.gid)}",
+            "new": f"uid {_shown(uid)} gid {_shown(group)}",
+        }
+        with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **changed):
+            made = self.store.set_account_ids(account.sid, uid, group)
+        self.desk.sessions.end_all_of(account.sid)
+        return made
+
+    def map_group(self, name: str, gid: int | None) -> Group:
+        """Say what gid the members of a group have; it counts from their next logon."""
+        require_id(gid)
+        if gid is not None:
+            require_mappable(gid)
+        self.desk.require(AccountDatabase.WRITE)
+        group = group_named(self.store, name)
+        changed = {
+            "sid": str(group.sid),
+            "old": f"gid {_shown(group.gid)}",
+            "new": f"gid {_shown(gid)}",
+        }
+        with self.desk.changing(AuditEvent.GROUP_CHANGED, group.name, **changed):
+            return self.store.set_group_gid(group.sid, gid)
+
+    def delete_account(self, name: str) -> None:
+        """Delete an account: its sessions end, and its SID is never given out again."""
+        self.desk.require(AccountDatabase.WRITE)
+        account = account_named(self.store, name)
+        deleted = AuditEvent.ACCOUNT_DELETED
+        with self.desk.changing(deleted, account.name, sid=str(account.sid)):
+            self.store.remove_principal(account.sid)
+        self.desk.sessions.end_all_of(account.sid)
+
+    def delete_group(self, name: str) -> None:
+        """Delete a group of the store's own; sessions whose tokens hold it end."""
+        self.desk.require(AccountDatabase.WRITE)
+        group = self._own_group(name)
+        deleted = AuditEvent.GROUP_DELETED
+        with self.desk.changing(deleted, group.name, sid=str(group.sid)):
+            self.store.remove_principal(group.sid)
+
+    def _rename(self, sid: Sid, old: str, new: str) -> None:
+        kept = require_name(new)
+        renamed = AuditEvent.ACCOUNT_RENAMED
+        with self.desk.changing(renamed, old, sid=str(sid), new=kept):
+            self.store.rename(sid, kept)
+
+    def _own_group(self, name: str) -> Group:
+        """Return a group that is not Windows' own."""
+        group = group_named(self.store, name)
+        if group.sid in NAMES:
+            raise InvalidNameError(f"group `{group.name}` is every store's, and stays")
+        return group
+
+
+def group_named(store: AccountStore, name: str) -> Group:
+    """Return the group of this name; raises `UnknownAccountError`."""
+    found = store.group_by_name(name)
+    if found is None:
+        raise UnknownAccountError(f"no group is called `{name[:80]}`")
+    return found
+
+
+def require_id(number: int | None) -> None:
+    """Return if this can be a uid or gid; raises `InvalidNameError`."""
+    if number is not None and not 0 <= number <= MAXIMUM_ID:
+        raise InvalidNameError(f"`{number}` is not a uid or gid")
+
+
+def _shown(number: int | None) -> str:
+    return "none" if number is None else str(number)

@@ -1,0 +1,294 @@
+"""The law of the trail, watched in tests: nothing is done before its record is durable.
+
+    with Law() as law:
+        ...
+    assert [] == law.take()
+
+While it is in force, every write to a server's security tables, every block that makes
+a thread somebody, and every order to a launcher, worker or broker must find a record
+that announces it: of the right event, about the same thing, durable before, made by the
+same thread (or the one on whose behalf it is carried over), and not used up by another
+act. A write to the counts of failed logons comes before its record (see the ADR) and
+must be followed by one.
+
+It watches this process, and the servers that are opened while it is in force. What
+another process would do to a store, a test does by hand; it says so by a mark.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, Final, Self
+from weakref import WeakSet
+
+from sqlalchemy import Engine, event
+
+from stead.ledger.ledger import Ledger
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
+from stead.monitor import context
+from stead.monitor.context import Frame, FrameKind
+from stead.privileged.brokered_launching import BrokeredLauncher
+from stead.privileged.launching import Launcher
+from stead.server import composition
+from stead.server.acting.errands import Errands
+from stead.server.brokered import Tickets
+from stead.server.service_thread import ServiceThread
+from stead.server.workers.workers import Workers
+
+_E = AuditEvent
+_ENDS: Final = (_E.ACCOUNT_DELETED, _E.GROUP_DELETED)
+_TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyType({
+    ("principal", "INSERT"): {_E.ACCOUNT_CREATED, _E.GROUP_CREATED},
+    ("principal", "UPDATE"): {
+        _E.ACCOUNT_ENABLED, _E.ACCOUNT_DISABLED, _E.ACCOUNT_CHANGED, _E.GROUP_CHANGED,
+        _E.ACCOUNT_RENAMED,
+    },
+    ("principal", "DELETE"): {*_ENDS},
+    ("membership", "INSERT"): {_E.GROUP_MEMBER_ADDED},
+    ("membership", "DELETE"): {_E.GROUP_MEMBER_REMOVED, *_ENDS},
+    ("account_right", "INSERT"): {_E.RIGHT_ASSIGNED, _E.LOGON_RIGHT_GRANTED},
+    ("account_right", "DELETE"): {_E.RIGHT_REMOVED, _E.LOGON_RIGHT_REMOVED, *_ENDS},
+    ("password", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET},
+    ("password", "UPDATE"): {_E.VERIFIER_RENEWED},
+    ("password", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, *_ENDS},
+    ("object", "INSERT"): {_E.OBJECT_CREATED},
+    ("object", "UPDATE"): {_E.PERMISSIONS_CHANGED, _E.OBJECT_SACL_CHANGED},
+    ("object", "DELETE"): {_E.OBJECT_DELETED},
+    ("audit_setting", "INSERT"): {_E.AUDIT_POLICY_CHANGED, _E.ACCOUNT_AUDIT_CHANGED},
+    ("audit_setting", "DELETE"): {
+        _E.AUDIT_POLICY_CHANGED, _E.ACCOUNT_AUDIT_CHANGED, *_ENDS,
+    },
+    ("global_sacl", "INSERT"): {_E.GLOBAL_SACL_CHANGED},
+    ("global_sacl", "DELETE"): {_E.GLOBAL_SACL_CHANGED},
+    ("audit_losable", "INSERT"): {_E.AUDIT_POLICY_CHANGED},
+    ("audit_losable", "DELETE"): {_E.AUDIT_POLICY_CHANGED},
+})  # fmt: skip
+"""By table and statement: the events that announce such a write."""
+
+NAMED: Final = frozenset({("principal", "INSERT"), ("object", "INSERT"),
+    ("object", "UPDATE"), ("object", "DELETE"), ("global_sacl", "INSERT")})  # fmt: skip
+"""Writes whose parameters name what the record names."""
+
+UNWATCHED: Final[Mapping[str, str]] = MappingProxyType({
+    "store": "numbers given out; no right or account is among them",
+    "entry": "the trail itself",
+    "logon_failure": "watched the other way round: its record follows",
+})  # fmt: skip
+"""Tables that no record announces, and why."""
+
+WATCHED: Final = frozenset(table for table, _ in _TABLES)
+_STATEMENT: Final = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM) \"?(\w+)")
+_KEPT: Final = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Announcement:
+    record: AuditRecord
+    number: int
+    used_by: object = None
+
+    def names(self) -> set[str]:
+        return {self.record.object_name, *self.record.detail.values()}
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class _Actor:
+    """What one thread has recorded lately, and failures it has counted since."""
+
+    announced: deque[_Announcement] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    uncounted: int = 0
+
+
+class Law:
+    """Watches this process while it is in force; see the module."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        self._actors: WeakSet[_Actor] = WeakSet()
+        self._engines: WeakSet[Engine] = WeakSet()
+        self._doers: WeakSet[Any] = WeakSet()
+        self._breaches: list[str] = []
+        self._undo: list[Callable[[], None]] = []
+        self.seen: set[AuditEvent] = set()
+        """The events recorded or queued by any ledger while it was in force."""
+
+    def take(self) -> list[str]:
+        """Return what broke the law since this was asked last."""
+        for actor in list(self._actors):
+            if actor.uncounted:
+                self._breaches.append("a failed logon was counted and never recorded")
+            actor.uncounted = 0
+        found, self._breaches = self._breaches, []
+        return found
+
+    # --- in force ---------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._listen("before_cursor_execute", self._statement)
+        self._listen("begin", self._begun)
+        self._wrap(Ledger, "record", self._recording)
+        self._wrap(Ledger, "queue", self._queueing)
+        self._wrap(ServiceThread, "_away", self._carrying)
+        self._wrap(Errands, "submit", self._carrying)
+        self._wrap(composition, "_ground", self._grounding)
+        self._wrap(composition, "put_together", self._putting)
+        self._wrap(context, "enter_frame", self._entering)
+        processes = {_E.PROCESS_CREATED, _E.WORKER_STARTED}
+        for launcher in (Launcher, BrokeredLauncher):
+            self._wrap(
+                launcher, "start", self._doing("a process is ordered", processes)
+            )
+        run = self._doing("a function is ordered", {_E.FUNCTION_RUN})
+        self._wrap(Workers, "run", run)
+        opening = self._doing("a file is ordered", {_E.HANDLE_REQUESTED})
+        self._wrap(Workers, "open", opening)
+        vouch = self._doing("the broker is asked", {_E.BROKER_ASKED})
+        self._wrap(Tickets, "vouch", vouch)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _listen(self, name: str, heard: Callable[..., None]) -> None:
+        event.listen(Engine, name, heard)
+        self._undo.append(lambda: event.remove(Engine, name, heard))
+
+    def _wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+
+        @wraps(original)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            return around(original, *arguments, **named)
+
+        setattr(owner, name, wrapped)
+        self._undo.append(lambda: setattr(owner, name, original))
+
+    # --- who does it ------------------------------------------------------------------
+
+    def _actor(self) -> _Actor:
+        found: _Actor | None = getattr(self._here, "actor", None)
+        if found is None:
+            found = self._here.actor = _Actor()
+            self._actors.add(found)
+        return found
+
+    def _carrying(
+        self, original: Callable[..., Any], owner: Any, act: Callable[[], Any]
+    ) -> Any:
+        """Let what is carried over to another thread be done by who asked for it."""
+        actor = self._actor()
+
+        def carried() -> Any:
+            before, self._here.actor = getattr(self._here, "actor", None), actor
+            try:
+                return act()
+            finally:
+                self._here.actor = before
+
+        return original(owner, carried)
+
+    # --- records ----------------------------------------------------------------------
+
+    def _recording(
+        self, original: Callable[..., int], ledger: Ledger, record: AuditRecord
+    ) -> int:
+        actor = self._actor()
+        actor.uncounted = 0  # told, or refused with the error that it cannot be told
+        number = original(ledger, record)
+        self.seen.add(record.event)
+        if record.outcome is Outcome.SUCCESS:
+            actor.announced.append(_Announcement(record, number))
+        return number
+
+    def _queueing(
+        self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
+    ) -> None:
+        self.seen.add(record.event)
+        original(ledger, record)
+
+    # --- acts -------------------------------------------------------------------------
+
+    def _grounding(
+        self, original: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> Any:
+        _, _, store, *_ = arguments
+        for database in store._databases:  # noqa: SLF001 - nobody else may ask
+            self._engines.add(database._engine)  # noqa: SLF001 - likewise
+        return original(*arguments, **named)
+
+    def _putting(
+        self, original: Callable[..., Any], *arguments: Any, **named: Any
+    ) -> Any:
+        means = original(*arguments, **named)
+        self._doers.update((means.programs, means.functions, means.workers))
+        return means
+
+    def _begun(self, connection: Any) -> None:
+        connection.info["law"] = object()
+
+    def _statement(
+        self,
+        connection: Any,
+        _cursor: object,
+        statement: str,
+        parameters: Any,
+        _context: object,
+        _many: object,
+    ) -> None:
+        found = _STATEMENT.match(statement)
+        if found is None or connection.engine not in self._engines:
+            return
+        verb, table = found[1].partition(" ")[0], found[2]
+        if table == "logon_failure":
+            self._actor().uncounted += 1
+        events = _TABLES.get((table, verb))
+        if events is None:
+            if table in WATCHED:
+                self._breaches.append(f"{verb} of `{table}` is announced by nothing")
+            return
+        names = set(map(str, parameters)) if (table, verb) in NAMED else None
+        what = f"{verb} of `{table}` {names or ''}"
+        self._require(what, events, by=connection.info.get("law"), names=names)
+
+    def _doing(self, what: str, events: Collection[AuditEvent]) -> Callable[..., Any]:
+        def around(
+            original: Callable[..., Any], doer: Any, *args: Any, **kw: Any
+        ) -> Any:
+            if doer in self._doers or isinstance(doer, Tickets):
+                self._require(what, events, by=object())
+            return original(doer, *args, **kw)
+
+        return around
+
+    def _entering(self, original: Callable[[Frame], None], frame: Frame) -> None:
+        if frame.guard is not None and frame.kind is not FrameKind.HANDLER:
+            entered = _E.IMPERSONATION_ENTERED
+            if frame.kind is FrameKind.SERVER:
+                entered = _E.ACTED_AS_SERVER
+            self._require(f"a thread becomes {frame.kind.value}", {entered}, by=frame)
+        original(frame)
+
+    def _require(
+        self,
+        what: str,
+        events: Collection[AuditEvent],
+        *,
+        by: object,
+        names: set[str] | None = None,
+    ) -> None:
+        """Use up a record that announces this act; note a breach if there is none."""
+        for one in reversed(self._actor().announced):
+            is_free = one.used_by is None or one.used_by is by
+            is_about_it = names is None or names & one.names()
+            if one.record.event in events and is_free and is_about_it:
+                one.used_by = by
+                return
+        awaited = ", ".join(sorted(event.name for event in events))
+        self._breaches.append(f"{what}, and no durable {awaited} announced it")

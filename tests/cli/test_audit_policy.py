@@ -1,0 +1,69 @@
+"""`stead audit policy`, `global-sacl` and `sacl`: what is recorded, from a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def auditor(stead):
+    """Whoever runs this may change SACLs."""
+    stead("privilege", "grant", "Administrators", "SeSecurityPrivilege")
+
+
+def setting(stead, name):
+    rows = stead("audit", "policy", "show", "--json").json["subcategories"]
+    return next(row["recorded"] for row in rows if row["subcategory"] == name)
+
+
+def test_a_setting_is_shown_changed_and_recorded(stead):
+    assert "success and failure" == setting(stead, "Handle Manipulation")
+    args = ("audit", "policy", "set", "handle manipulation", "--no-success")
+    assert stead(*args, "--dry-run").out.startswith("would: Handle Manipulation")
+    assert "success and failure" == setting(stead, "Handle Manipulation")
+    assert "Handle Manipulation: failure of everybody\n" == stead(*args).out
+    assert "failure" == setting(stead, "Handle Manipulation")
+    shown = stead("audit", "policy", "show").lines
+    assert "Object Access" in shown
+    assert shown[-1].endswith("cannot be written: nothing")
+    (line,) = stead("audit", "list", "--event", "audit_policy_changed").lines
+    assert 'new="failure"' in line or "new=failure" in line
+
+
+def test_what_the_law_demands_is_not_switched_off(stead):
+    ran = stead("audit", "policy", "set", "logon", "--no-success")
+    assert "always recorded" in ran.err
+    ran = stead("audit", "policy", "set", "nonsense", "--success")
+    assert "is no subcategory" in ran.err
+    assert 1 == stead("audit", "policy", "may-lose", "logon").status
+
+
+def test_an_account_is_included_or_excluded(stead):
+    args = ("audit", "policy", "set", "HANDLE_MANIPULATION", "--account", "alice")
+    stead(*args, "--no-success")
+    shown = stead("audit", "policy", "show").out
+    assert "alice: Handle Manipulation: include nothing, exclude success" in shown
+    stead(*args)
+    assert "alice" not in stead("audit", "policy", "show").out
+
+
+def test_events_may_be_lost_where_somebody_says_so(stead):
+    stead("audit", "policy", "may-lose", "handle_closed", "4663")
+    found = stead("audit", "policy", "show", "--json").json["may be lost"]
+    assert ["handle_closed", "object_access"] == found
+    assert "nothing" in stead("audit", "policy", "may-lose").out
+
+
+def test_sacls_of_an_object_and_of_a_kind_are_set(stead, auditor):
+    sacl = "S:(AU;SAFA;CC;;;WD)"
+    assert (
+        "1 audit entries for plan\n" == stead("audit", "sacl", "set", "plan", sacl).out
+    )
+    assert "Doc  none\n" == stead("audit", "global-sacl", "show", "plan").out
+    stead("audit", "global-sacl", "set", "plan", sacl)
+    assert sacl in stead("audit", "global-sacl", "show", "plan").out
+    assert f"every Doc: {sacl}" in stead("audit", "policy", "show").out
+    stead("audit", "global-sacl", "set", "plan", "")
+    assert "none" in stead("audit", "global-sacl", "show", "plan").out
+    ran = stead("audit", "sacl", "set", "plan", "D:(A;;CC;;;WD)")
+    assert "only a SACL" in ran.err

@@ -1,0 +1,128 @@
+"""Planted acts without their record are found by the watch that every test here has."""
+
+from __future__ import annotations
+
+import pytest
+
+from stead.adapters.store.schema import METADATA
+from stead.errors import LedgerUnavailableError
+from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
+from stead.model.privilege import Privilege
+from stead.monitor.impersonation import Block
+from stead.testing.law import UNWATCHED, WATCHED
+
+bypasses_the_law = pytest.mark.bypasses_the_law
+
+
+def test_every_table_is_watched_or_it_is_said_why_not():
+    """A new table: say in `stead.testing.law` which events announce a write to it."""
+    tables = set(METADATA.tables)
+    assert tables == set(WATCHED) | set(UNWATCHED)
+    assert not set(WATCHED) & set(UNWATCHED)
+
+
+@bypasses_the_law
+def test_a_naive_server_that_changes_first_and_records_after_is_found(server, law):
+    desk = server.accounts
+    desk.add("carol")
+    assert [] == law.take()
+    desk.store.add_account("mallory", None, None)
+    desk._desk.record(AuditEvent.ACCOUNT_CREATED, "mallory", None)
+    (breach,) = law.take()
+    assert breach.startswith("INSERT of `principal`")
+    assert breach.endswith("and no durable ACCOUNT_CREATED, GROUP_CREATED announced it")
+
+
+@bypasses_the_law
+def test_a_record_of_another_thing_announces_nothing(server, law, plan, rights):
+    desk = server.accounts
+    with desk._desk.changing(AuditEvent.ACCOUNT_CREATED, "carol"):
+        desk.store.add_account("mallory", None, None)
+    assert 1 == len(law.take())
+    with desk._desk.changing(AuditEvent.ACCOUNT_DISABLED, "bob"):
+        desk.store.add_right(desk.store.account_by_name("bob").sid, "SeDebugPrivilege")
+    assert 1 == len(law.take())
+
+
+@bypasses_the_law
+def test_one_record_announces_one_act(server, law):
+    desk = server.accounts
+    sid = desk.store.account_by_name("bob").sid
+    with desk._desk.changing(AuditEvent.RIGHT_ASSIGNED, "bob"):
+        desk.store.add_right(sid, Privilege.BACKUP.value)
+        assert [] == law.take()
+        desk.store.add_right(sid, Privilege.RESTORE.value)
+    assert 1 == len(law.take())
+
+
+@bypasses_the_law
+def test_a_change_of_the_policy_and_of_an_object_by_hand_is_found(
+    server, law, plan, rights
+):
+    house = server._house
+    kept = house.objects._store.object_by_name("plan")
+    house.objects._store.set_object_descriptor(
+        "plan", kept.descriptor, version=kept.version
+    )
+    house.audit_desk.store.set_losable([AuditEvent.HANDLE_CLOSED])
+    found = law.take()
+    assert ["UPDATE of `object`", "DELETE of `audit_losable`"] == [
+        " ".join(breach.split()[:3]) for breach in found[:2]
+    ]
+
+
+@bypasses_the_law
+def test_a_naive_block_that_becomes_the_client_unrecorded_is_found(
+    server, law, alice, monkeypatch
+):
+    with alice.impersonate():
+        assert [] == law.take()
+    monkeypatch.setattr(type(server._house.guard), "announce", lambda *_, **__: None)
+    for block in (alice.impersonate, server.as_server):
+        with block():
+            pass
+    assert ["a thread becomes the client", "a thread becomes the server"] == [
+        breach.partition(",")[0] for breach in law.take()
+    ]
+
+
+@bypasses_the_law
+@pytest.mark.root
+def test_naive_orders_to_workers_and_launchers_are_found(kernel_server, law, client_of):
+    alice = client_of(kernel_server, "alice")
+    means = kernel_server._house.acting._means
+    assert 4 == alice.run(divmod, 9, 2)[0]
+    assert [] == law.take()
+    means.workers.run(alice.token, divmod, (9, 2), seconds=30).result(30)
+    means.workers.open(alice.token, "/etc/hosts", 0, seconds=30).exception(30)
+    said = [breach.partition(",")[0] for breach in law.take()]
+    assert {"a function is ordered", "a file is ordered"} <= set(said)
+    # A worker that nobody recorded was started for it, too.
+    assert "a process is ordered" in said
+
+
+@bypasses_the_law
+def test_a_failed_logon_that_is_counted_and_never_recorded_is_found(server, law):
+    logon = server.accounts.logon
+    logon.lockout.reserve("alice")
+    assert ["a failed logon was counted and never recorded"] == law.take()
+
+
+def test_what_the_guard_refuses_to_do_unrecorded_breaks_nothing(
+    server, law, alice, plan, rights
+):
+    server._house.guard.sink.close()
+    with pytest.raises(LedgerUnavailableError):
+        server.accounts.add("carol")
+    with pytest.raises(LedgerUnavailableError):
+        alice.impersonate().__enter__()
+    with pytest.raises(LedgerUnavailableError):
+        server.protect("draft", rights, [allow("alice", rights.READ)])
+    assert [] == law.take()
+
+
+def test_blocks_are_watched_whoever_enters_them(server, law, alice):
+    block = Block(alice.impersonate()._kind, alice.subject, server._house.guard)
+    with block:
+        assert [] == law.take()
