@@ -36,6 +36,7 @@ __all__ = [
     "GroupNotAdjustableError",
     "HandleClosedError",
     "ImpersonationRefusedError",
+    "IndexDamagedError",
     "InvalidAccessMaskError",
     "InvalidAclError",
     "InvalidClaimError",
@@ -663,6 +664,10 @@ class StoreUnavailableError(SteadError):
     status = 1117
     win32_name = "ERROR_IO_DEVICE"
     public = "the server is not available"
+
+
+class IndexDamagedError(StoreUnavailableError):
+    """What is derived from the store holds what was never written; it is made anew."""
 
 
 class LedgerUnavailableError(SteadError):

@@ -13,6 +13,7 @@ try:
     from stead.cli import (
         account,
         asking,
+        audit_asking,
         broker,
         dde,
         demo,
@@ -49,6 +50,7 @@ app.command("who-can")(judging.who_can)
 app.command("what-can")(judging.what_can)
 app.command("judge")(offline.judge)
 app.command("sddl")(sddl.sddl)
+audit_asking.add_to(asking.audit)
 app.add_typer(asking.audit, name="audit")
 app.add_typer(dde.dde, name="dde")
 app.command("doctor")(asking.doctor)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NoReturn
 
+from stead.codec.token_text import DIGEST, token_digest
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import audit_check
 from stead.decision.explain import explain, sentence
@@ -195,7 +196,8 @@ class Guard:
             granted=decision.granted,
             privileges=tuple(p.value for p in decision.privileges_used),
             reasons=self.reasons(decision, securable),
-            detail={"sacl": "asked"} if audit_check(decision) else {},
+            detail={DIGEST: token_digest(subject.token)}
+            | ({"sacl": "asked"} if audit_check(decision) else {}),
         )
 
     def refuse_unknown(self, subject: Subject, name: str) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from contextvars import Context
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,7 +19,9 @@ from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
+from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
+from stead.ledger.indexing import IndexKeeper
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
@@ -153,9 +155,13 @@ def compose(settings: Settings) -> House:
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)
+        undo.enter_context(
+            closing(IndexKeeper(store.reader, store.index, monotonic=time.monotonic_ns))
+        )
         trail = Trail(
             ground.guard,
-            carried(store.ledger, service),
+            carried(store.reader, service),
+            carried(store.index, service),
             ground.genesis,
             objects.find(TRAIL),
             ground.subject,
@@ -425,6 +431,7 @@ def _record_start(
         "not enforced because": "; ".join(support.reasons),
     }
     shown = {name: text for name, text in detail.items() if text}
+    shown |= token_detail(subject.token)
     guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
 
 

@@ -19,6 +19,7 @@ from stead.adapters.store.database import Database, connect_file, connect_memory
 from stead.adapters.store.entries import SqlLedgerStore
 from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
+from stead.adapters.store.trail_index import SUFFIX, SqlTrailIndex
 from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
 
@@ -33,6 +34,8 @@ class Store:
         credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
         ledger: the entries of the trail.
+        reader: the same, over a connection on which nobody appends.
+        index: what finds entries of the trail, in a file of its own; derived.
 
     Example::
 
@@ -40,13 +43,17 @@ class Store:
             alice = store.accounts.account_by_name("alice")
     """
 
-    def __init__(self, main: Database, trail: Database) -> None:
+    def __init__(
+        self, main: Database, trail: Database, reader: Database, index: Path | None
+    ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
-        self._databases = (main, trail)
+        self._databases = (main, trail, reader)
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.ledger = SqlLedgerStore(trail)
+        self.reader = SqlLedgerStore(reader)
+        self.index = SqlTrailIndex(index)
 
     @classmethod
     def open(
@@ -78,10 +85,12 @@ class Store:
         if create and not os.path.lexists(path):
             create_file(path, entropy)
         require_safe_files(path)
+        require_safe_files(_index_of(path))
         return cls._open_file(path)
 
     def close(self) -> None:
         """Close the store; a second call does nothing."""
+        self.index.close()
         for database in self._databases:
             database.close()
 
@@ -105,7 +114,9 @@ class Store:
             bring_up_to_date(main, path)
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
-            store = cls(main, trail)
+            reader = Database(lambda: connect_file(path))
+            opened.callback(reader.close)
+            store = cls(main, trail, reader, _index_of(path))
             opened.pop_all()  # it stands: nothing is closed
         return store
 
@@ -114,7 +125,11 @@ class Store:
         database = Database(connect_memory)
         with database.writing() as connection:
             write_first_rows(connection, entropy)
-        return cls(database, database)
+        return cls(database, database, database, None)
+
+
+def _index_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{SUFFIX}")
 
 
 def _path(place: str) -> Path | None:
