@@ -63,8 +63,9 @@ def opened(place):
         yield store
 
 
-def agrees(store, query=Query(client="alice")):
+def agrees(store, query=None):
     """Ask, and tell whether the answer is the one that reading everything gives."""
+    query = query or Query(client="alice")
     page = ask(store.reader, store.index, replace(query, limit=1000))
     return list(find(store.reader, query)) == list(page.found)
 
@@ -196,8 +197,7 @@ def test_what_was_never_written_to_it_is_found_out(place, file, statement):
         ("UPDATE term SET first = 4", (1, 2, 3)),
         ("UPDATE term SET last = 2", (3, 4, 5)),
         (
-            "UPDATE block SET postings = substr(postings, 1, 8) "
-            "WHERE length(postings) = 10",
+            "UPDATE block SET postings = substr(postings, 1, 8)",
             (5,),
         ),
     ],
@@ -242,7 +242,7 @@ def test_the_index_of_another_store_is_made_anew(private, place, file):
     with opened(other) as store:
         append(store, 10, object_name="secret")
         catch_up(store.reader, store.index)
-    os.replace(other.with_name(other.name + SUFFIX), file)
+    other.with_name(other.name + SUFFIX).replace(file)
     with opened(place) as store:
         append(store, 3)
         assert agrees(store)

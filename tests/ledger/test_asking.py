@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead.adapters.store.trail_index import SqlTrailIndex
-from stead.errors import StoreUnavailableError
-from stead.ledger import asking
 from stead.ledger.asking import ask
 from stead.ledger.canonical import write_record
 from stead.ledger.chain import seal
 from stead.ledger.indexing import catch_up
-from stead.ledger.ports import Block, Entry, Reached, TermUse
-from stead.ledger.postings import CHUNK
 from stead.ledger.query import Query, find
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid

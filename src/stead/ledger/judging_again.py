@@ -28,6 +28,7 @@ from stead.model.ace import (
 from stead.model.acl import Acl
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.model.security_descriptor import SecurityDescriptor
+from stead.model.token import AccessToken
 
 ACCESSES: Final = frozenset({AuditEvent.OBJECT_ACCESS, AuditEvent.HANDLE_REQUESTED})
 """Events that record a decision about an object."""
@@ -85,14 +86,21 @@ class PastJudge:
         unknown = token if isinstance(token, str) else self._lacking(token)
         if isinstance(token, str) or unknown:
             return JudgedAgain(number, record, unknown=unknown)
-        desired = record.desired
         try:
-            decision = access_check(token.token, self.descriptor, desired, self.mapping)
+            lost = self._lost(token.token, record)
         except SteadError as error:
             return JudgedAgain(number, record, unknown=str(error))
-        if desired & MAXIMUM_ALLOWED:
-            return JudgedAgain(number, record, record.granted & ~decision.granted)
-        return JudgedAgain(number, record, desired & ~decision.granted)
+        return JudgedAgain(number, record, lost)
+
+    def _lost(self, token: AccessToken, record: AuditRecord) -> int:
+        """Return the rights that were granted then and would not be now."""
+        asked_for_all = record.desired & MAXIMUM_ALLOWED
+        wanted = record.granted if asked_for_all else record.desired
+        if access_check(token, self.descriptor, wanted, self.mapping):
+            return 0
+        # What is refused is refused as a whole; say which rights are to blame.
+        most = access_check(token, self.descriptor, MAXIMUM_ALLOWED, self.mapping)
+        return wanted & ~most.granted or wanted
 
     def _lacking(self, token: DescribedToken) -> str:
         """Say what of the token is not known and would be asked, or nothing."""
