@@ -36,6 +36,7 @@ __all__ = [
     "GroupNotAdjustableError",
     "HandleClosedError",
     "ImpersonationRefusedError",
+    "IndexDamagedError",
     "InvalidAccessMaskError",
     "InvalidAclError",
     "InvalidCheckpointError",
@@ -674,6 +675,10 @@ class StoreFullError(StoreUnavailableError):
 
     status = 112
     win32_name = "ERROR_DISK_FULL"
+
+
+class IndexDamagedError(StoreUnavailableError):
+    """What is derived from the store holds what was never written; it is made anew."""
 
 
 class LedgerUnavailableError(SteadError):

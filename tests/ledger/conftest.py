@@ -6,7 +6,10 @@ import threading
 
 import pytest
 
+from stead.adapters.store.trail_index import SqlTrailIndex
 from stead.errors import LedgerUnavailableError
+from stead.ledger.canonical import write_record
+from stead.ledger.chain import seal
 from stead.ledger.ledger import Ledger
 from stead.ledger.ports import Entry
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
@@ -41,6 +44,14 @@ class BendableStore:
     def entries(self, after=0, limit=None):
         later = [entry for entry in self.kept if entry.sequence > after]
         yield from later[:limit]
+
+    def backwards(self, before=None):
+        for entry in reversed(self.kept):
+            if before is None or entry.sequence < before:
+                yield entry
+
+    def picked(self, sequences):
+        return [entry for entry in self.kept if entry.sequence in set(sequences)]
 
     def last(self):
         return self.kept[-1] if self.kept else None
@@ -82,6 +93,24 @@ def record():
 @pytest.fixture
 def store():
     return BendableStore()
+
+
+@pytest.fixture
+def index():
+    made = SqlTrailIndex(None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fill(store):
+    """Give what chains records into the store, as the writer does."""
+
+    def chain(records):
+        bodies = [write_record(one) for one in records]
+        store.append(lambda last: seal(last, bodies, GENESIS.to_bytes()))
+
+    return chain
 
 
 @pytest.fixture

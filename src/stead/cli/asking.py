@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from enum import Enum
 from typing import Annotated, Any
@@ -14,16 +13,12 @@ from stead.authority.tokens import SERVER_HOLDS
 from stead.cli.opening import opened
 from stead.cli.output import (
     JsonFlag,
-    StoreOption,
     errors_are_lines,
     show,
 )
 from stead.decision.fast import has_twin
 from stead.errors import InvalidRequestError
 from stead.gates.pipe.client import PipeClient
-from stead.ledger.canonical import write_record
-from stead.ledger.query import Query, format_line
-from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
 from stead.privileged.broker_config import DEFAULT_SOCKET
@@ -84,48 +79,6 @@ def _whoami_lines(found: dict[str, Any]) -> list[str]:
         *(f"group      {g['name']}  {g['sid']}" for g in found["groups"]),
         *(f"privilege  {name}" for name in found["privileges"]),
     ]
-
-
-@audit.command("list")
-def list_records(
-    store: StoreOption,
-    *,
-    client: Annotated[str | None, typer.Option(help="Name or SID.")] = None,
-    name: Annotated[str | None, typer.Option("--object", help="Exact name.")] = None,
-    event: Annotated[str | None, typer.Option(help="Name or number.")] = None,
-    outcome: Annotated[Outcome | None, typer.Option()] = None,
-    after: Annotated[int, typer.Option(help="Only later numbers.", min=0)] = 0,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 1000,
-    as_json: JsonFlag = False,
-) -> None:
-    """List records, oldest first; JSON is one record a line."""
-    with errors_are_lines(), opened(store) as (server, me):
-        query = Query(
-            client=client,
-            object_name=name,
-            event=None if event is None else event_named(event),
-            outcome=outcome,
-            after=after,
-            limit=limit,
-        )
-        for number, record in server.trail_for(me).find(query):
-            if as_json:
-                # Read back and escaped: a terminal acts on more than JSON escapes.
-                body = json.loads(write_record(record))
-                typer.echo(json.dumps({"sequence": number, "record": body}))
-            else:
-                typer.echo(format_line(record, number))
-
-
-def event_named(text: str) -> AuditEvent:
-    """Return the event of a name or number; raises `InvalidRequestError`."""
-    try:
-        return AuditEvent(int(text)) if text.isdigit() else AuditEvent[text.upper()]
-    except (KeyError, ValueError):
-        known = ", ".join(event.name.lower() for event in AuditEvent)
-        raise InvalidRequestError(
-            f"`{text[:80]}` is no event", advice=f"there are {known}"
-        ) from None
 
 
 def doctor(

@@ -12,7 +12,7 @@ from typing import Annotated, Final, TextIO
 
 import typer
 
-from stead.cli.asking import event_named
+from stead.cli.audit_asking import event_named
 from stead.cli.opening import opened
 from stead.cli.output import StoreOption, errors_are_lines
 from stead.errors import InvalidRequestError

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stead.cli.asking import event_named
+from stead.cli.audit_asking import event_named
 from stead.cli.opening import opened
 from stead.cli.output import (
     DryRunFlag,

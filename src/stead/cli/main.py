@@ -15,6 +15,7 @@ try:
         account_changes,
         asking,
         audit_archive,
+        audit_asking,
         audit_export,
         audit_policy,
         audit_verify,
@@ -62,6 +63,7 @@ audit_export.add_to(asking.audit)
 asking.audit.add_typer(audit_policy.policy, name="policy")
 asking.audit.add_typer(audit_policy.global_sacl, name="global-sacl")
 asking.audit.add_typer(audit_policy.sacl, name="sacl")
+audit_asking.add_to(asking.audit)
 app.add_typer(asking.audit, name="audit")
 app.add_typer(witness.witness, name="witness")
 app.add_typer(dde.dde, name="dde")

@@ -162,9 +162,13 @@ def _record(fields: dict[str, Any]) -> AuditRecord:
 
 def _read_principal(parts: list[Any]) -> Principal:
     sid, name, logon_id = parts
-    return Principal(
-        Sid.from_string(sid), _read_text(name), Luid(_read_number(logon_id))
-    )
+    return _principal_of(sid, _read_text(name), _read_number(logon_id))
+
+
+@lru_cache(maxsize=4096)
+def _principal_of(sid: str, name: str, logon_id: int) -> Principal:
+    """Return somebody; a trail names the same few in record after record."""
+    return Principal(Sid.from_string(sid), name, Luid(logon_id))
 
 
 def _read_text(value: object) -> str:

@@ -51,6 +51,14 @@ class LedgerStore(Protocol):
         """Yield the entries numbered above `after`, in order, without loading all."""
         ...  # a body that is a docstring alone returns None to pyright
 
+    def backwards(self, before: int | None = None) -> Iterator[Entry]:
+        """Yield the entries numbered below `before`, the last first, as `entries`."""
+        ...
+
+    def picked(self, sequences: Sequence[int]) -> list[Entry]:
+        """Return those entries of these numbers that there are, in order."""
+        ...
+
     def last(self) -> Entry | None:
         """Return the entry with the highest number, or None."""
 
@@ -153,3 +161,110 @@ class EvidenceStore(Protocol):
 
         What was noted stays so if this is interrupted; doing it again finishes it.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far an index goes.
+
+    Attributes:
+        sequence: the last entry that it holds; 0 for none.
+        digest: that entry's digest, by which an index of another trail is known.
+    """
+
+    sequence: int = 0
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TermUse:
+    """What an index keeps of one term.
+
+    Attributes:
+        kind: the term's kind, as a number.
+        value: its value.
+        first: the lowest number of an entry that has it.
+        last: the highest.
+        count: how many entries have it; by this, what to look at first is chosen.
+    """
+
+    kind: int
+    value: bytes
+    first: int
+    last: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Which entries of one stretch of the trail have a term.
+
+    Attributes:
+        term: the term's number.
+        chunk: which stretch.
+        postings: their places in it (`stead.ledger.postings`).
+    """
+
+    term: int
+    chunk: int
+    postings: bytes
+
+
+class TrailIndex(Protocol):
+    """Where an index of the trail is kept: derived, and never believed.
+
+    Every failure is a `StoreUnavailableError`; what is damaged is made anew, empty.
+    """
+
+    def reached(self) -> Reached:
+        """Return how far it goes."""
+        ...
+
+    def add(
+        self,
+        since: Reached,
+        upto: Reached,
+        uses: Sequence[TermUse],
+        blocks: Sequence[Block],
+    ) -> bool:
+        """Take in what follows `since`, all of it or nothing.
+
+        Returns:
+            False if it goes elsewhere by now: somebody else was faster.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def uses(
+        self, kind: int, low: bytes, high: bytes | None, limit: int
+    ) -> list[TermUse]:
+        """Return what is kept of the terms from `low` to below `high`, at most some."""
+        ...
+
+    def uses_of(self, kind: int, values: Sequence[bytes]) -> list[TermUse]:
+        """Return what is kept of these terms, as far as there is anything."""
+        ...
+
+    def bounds(
+        self, kind: int, low: bytes, high: bytes | None
+    ) -> tuple[int, int] | None:
+        """Return the first and last entry that has any of these terms, or None."""
+        ...
+
+    def chunks(
+        self,
+        terms: Sequence[int],
+        first: int,
+        last: int,
+        *,
+        limit: int,
+        newest_first: bool = False,
+    ) -> list[int]:
+        """Return the next stretches from `first` to `last` that have any of these."""
+        ...
+
+    def blocks(self, terms: Sequence[int], chunks: Sequence[int]) -> list[Block]:
+        """Return what these terms have in these stretches."""
+        ...

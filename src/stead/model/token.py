@@ -165,6 +165,7 @@ class AccessToken:
         limits: what it may reach at most; None for no limits. It holds no privilege
             beyond them.
         kept_standing: what the judge worked out about it; no part of the value.
+        kept_digest: the digest of its text (`stead.codec.token_text`), likewise.
     """
 
     user: Sid
@@ -202,6 +203,7 @@ class AccessToken:
         init=False, repr=False, compare=False
     )
     kept_standing: object = field(init=False, repr=False, compare=False, default=None)
+    kept_digest: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         for name in _TUPLES:

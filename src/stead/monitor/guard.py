@@ -14,6 +14,7 @@ from functools import partial, reduce
 from operator import or_
 from typing import Final, NoReturn, Unpack
 
+from stead.codec.token_text import DIGEST, token_digest
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import AuditDemand, audit_check
 from stead.decision.explain import explain, sentence
@@ -216,10 +217,12 @@ class Guard:
         demand: AuditDemand,
     ) -> Parts:
         """Return what a record says of a decision: rights, reasons, process."""
-        detail = {**self.process, "sacl": "asked"} if demand else {**self.process}
-        restricting = decision.question.token.restricting_sids
-        if restricting:
-            detail["restricted sids"] = str(len(restricting))
+        token = decision.question.token
+        detail = {**self.process, DIGEST: token_digest(token)}
+        if demand:
+            detail["sacl"] = "asked"
+        if token.restricting_sids:
+            detail["restricted sids"] = str(len(token.restricting_sids))
         return {
             "error": None if decision else AccessDeniedError(),
             "object_type": securable.kind.name,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from stead.authority.identity import (
 from stead.authority.logon import Logon, LogonAttempt
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
+from stead.codec.token_text import token_detail
 from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
@@ -66,6 +67,7 @@ class Arrival:
         correlation: what ties its records together.
         package: what authenticated it.
         authenticated_by: who vouches for it.
+        within: the session of the client that handed its password in, if one did.
     """
 
     gate: str
@@ -73,6 +75,7 @@ class Arrival:
     correlation: str
     package: str
     authenticated_by: str
+    within: Luid = NO_LUID
 
 
 class MakeClient(Protocol):
@@ -214,6 +217,7 @@ class Admission:
             logon = self._require_may_log_on(principal, logon_type, arrival)
             if via is not None:
                 self._record_explicit(via, name, logon_type)
+                arrival = replace(arrival, within=via.subject.principal.logon_id)
             attempt: LogonAttempt[Identity]
             try:
                 attempt = logon.attempt(name, secret, logon_type)
@@ -369,7 +373,7 @@ class Admission:
             self.guard.recorder.record(
                 AuditEvent.LOGON,
                 subject,
-                detail=_logon_detail(session, granted, quality),
+                detail=_logon_detail(session, granted, quality, arrival),
             )
             self.sessions.on_end(
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
@@ -444,13 +448,18 @@ def _subject(session: Session, arrival: Arrival, *, effective_only: bool) -> Sub
 
 
 def _logon_detail(
-    session: Session, level: ImpersonationLevel, stated: QualityOfService
+    session: Session,
+    level: ImpersonationLevel,
+    stated: QualityOfService,
+    arrival: Arrival,
 ) -> dict[str, str]:
-    record, more = session.record, {}
+    record, more = session.record, token_detail(session.token)
     if level is not stated.level:
         more["stated level"] = stated.level.name.lower()
     if stated.tracking is Tracking.DYNAMIC:
         more["tracking"] = stated.tracking.value
+    if arrival.within != NO_LUID:
+        more["within"] = str(arrival.within)
     return more | {
         "logon type": record.logon_type.name.lower(),
         "package": record.package,

@@ -22,7 +22,9 @@ from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import Account, AccountStore
 from stead.authority.sessions import Session, Sessions
+from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
+from stead.ledger.indexing import IndexKeeper
 from stead.ledger.ledger import Ledger
 from stead.ledger.sinks import Sink
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
@@ -179,10 +181,16 @@ def compose(settings: Settings) -> House:
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)
+        undo.enter_context(
+            closing(
+                IndexKeeper(store.reading, store.index, monotonic=time.monotonic_ns)
+            )
+        )
         trail = Trail(
             ground.guard,
             carried(store.reading, service),
             carried(store.evidence, service),
+            carried(store.index, service),
             ground.genesis,
             objects.find(TRAIL),
             ground.subject,
@@ -515,6 +523,7 @@ def _record_start(
         "not enforced because": "; ".join(support.reasons),
     }
     shown = {name: text for name, text in detail.items() if text}
+    shown |= token_detail(subject.token)
     guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
 
 

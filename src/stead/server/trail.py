@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
-from stead.errors import InvalidRequestError
+from stead.decision.access_check import access_check
+from stead.errors import InvalidRequestError, LedgerCorruptError
+from stead.ledger.asking import Page, ask
 from stead.ledger.chain import Verification, verify
 from stead.ledger.checkpoint import NoteVerifier, origin_of
 from stead.ledger.examination import Known, Leaves, Report, Wrong, examine
 from stead.ledger.exporting import Numbered, Origin, numbered
-from stead.ledger.ports import EvidenceStore, LedgerStore
+from stead.ledger.history import (
+    Found,
+    SessionHistory,
+    Touch,
+    session_history,
+    who_touched,
+)
+from stead.ledger.index_check import IndexCheck, check_index
+from stead.ledger.indexing import PAGE, catch_up
+from stead.ledger.judging_again import ACCESSES, JudgedAgain, PastJudge
+from stead.ledger.ports import EvidenceStore, LedgerStore, TrailIndex
 from stead.ledger.proof_text import InclusionProof
-from stead.ledger.query import Query, find
+from stead.ledger.query import Query
 from stead.ledger.segments import cleared_until
 from stead.ledger.tree import (
     CompactRange,
@@ -22,7 +35,9 @@ from stead.ledger.tree import (
     nodes_of,
     roots_of,
 )
-from stead.model.audit_record import AuditEvent, AuditRecord
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
+from stead.model.luid import Luid
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
@@ -49,14 +64,22 @@ class TrailStanding:
     segments: int
 
 
+_READ: Final = int(AuditTrail.READ)
+_AT_ONCE: Final = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Trail:
     """The trail of a server's store, read on behalf of a subject.
+
+    Every question is judged and recorded before it is answered. A record tells of other
+    people: who may not read the trail is shown nothing of it.
 
     Attributes:
         guard: judges and records who reads.
         store: where entries are.
         evidence: what is known of them.
+        index: what finds them.
         genesis: what the chain begins with.
         securable: the object whose descriptor says who may read.
         subject: on whose behalf.
@@ -65,6 +88,7 @@ class Trail:
     guard: Guard
     store: LedgerStore
     evidence: EvidenceStore
+    index: TrailIndex
     genesis: bytes
     securable: SecurableObject
     subject: Subject
@@ -75,14 +99,120 @@ class Trail:
         return origin_of(str(Sid(self.genesis)))
 
     def find(self, query: Query) -> Iterator[tuple[int, AuditRecord]]:
-        """Return numbers and records that a query asks for, in order.
+        """Return numbers and records that a query asks for, in its order.
 
         Raises:
             AccessDeniedError: the subject may not read the trail.
-            LedgerCorruptError: a record that is read is none.
+            LedgerCorruptError: an entry that may have been asked for is no record.
         """
-        self._require(f"client={query.client or ''} object={query.object_name or ''}")
-        return find(self.store, query)
+        self._require(query.describe())
+        return self._find(query)
+
+    def page(self, query: Query) -> Page:
+        """Return one page of what a query asks for; see `stead.ledger.asking`.
+
+        Raises:
+            AccessDeniedError: the subject may not read the trail.
+        """
+        self._require(query.describe())
+        return ask(self.store, self.index, query)
+
+    def follow(
+        self, query: Query, *, wait: Callable[[], object]
+    ) -> Iterator[tuple[int, AuditRecord]]:
+        """Yield what a query asks for as it becomes durable, for as long as it may.
+
+        Args:
+            query: what is asked for; `after` says where to begin, 0 for now.
+            wait: waits a little, until it is worth looking again; may raise to end.
+
+        Raises:
+            AccessDeniedError: the subject may not read the trail, or may no more.
+            LedgerCorruptError: an entry is no record.
+        """
+        self._require(f"follow {query.describe()}")
+        if not query.after:
+            last = self.store.last()
+            query = replace(query, after=0 if last is None else last.sequence)
+        return self._follow(replace(query, newest_first=False), wait)
+
+    def who_touched(self, query: Query) -> tuple[Touch, ...]:
+        """Return who did something with an object, by name and outcome.
+
+        Args:
+            query: names the object; times and the like may narrow it.
+
+        Raises:
+            AccessDeniedError, LedgerCorruptError: as `find`.
+        """
+        self._require(f"who touched {query.describe()}")
+        return who_touched(self._find(replace(query, newest_first=False)))
+
+    def session(self, logon_id: int, query: Query | None = None) -> SessionHistory:
+        """Return what a session did, and every session that it began.
+
+        Args:
+            logon_id: its number.
+            query: what else is asked of the acts; None for all of them.
+
+        Raises:
+            AccessDeniedError, LedgerCorruptError: as `find`.
+        """
+        asked = Query() if query is None else query
+        self._require(f"session={logon_id:#x} {asked.describe()}")
+        return session_history(self._find, Luid(logon_id), asked)
+
+    def would_refuse(
+        self, securable: SecurableObject, descriptor: SecurityDescriptor, query: Query
+    ) -> Iterator[JudgedAgain]:
+        """Yield what a descriptor would have answered to the recorded accesses.
+
+        Args:
+            securable: the object, for what its rights mean.
+            descriptor: the other descriptor; without an owner, it has the object's.
+            query: which accesses; the object need not be named.
+
+        Raises:
+            AccessDeniedError, LedgerCorruptError: as `find`.
+        """
+        self._require(f"would refuse {securable.name} {query.describe()}")
+        now = securable.in_force()
+        whole = replace(
+            descriptor,
+            owner=now.owner if descriptor.owner is None else descriptor.owner,
+            group=now.group if descriptor.group is None else descriptor.group,
+        )
+        judge = PastJudge(self._find, whole, securable.kind.mapping)
+        asked = replace(
+            query,
+            object_name=securable.name,
+            event=ACCESSES,
+            outcome=Outcome.SUCCESS,
+        )
+        return judge.judge(
+            (number, record)
+            for number, record in self._find(asked)
+            if record.object_type == securable.kind.name
+        )
+
+    def reindex(self) -> int:
+        """Make the index anew of the trail; return how far it goes.
+
+        Raises:
+            AccessDeniedError: the subject may not read the trail.
+            StoreUnavailableError: the index cannot be written.
+        """
+        self._require("reindex")
+        self.index.clear()
+        reached = catch_up(self.store, self.index, limit=PAGE)
+        while (last := self.store.last()) and reached.sequence < last.sequence:
+            reached = catch_up(self.store, self.index, limit=PAGE)
+        return reached.sequence
+
+    def check_index(self) -> IndexCheck:
+        """Compare the index with the trail; raises as `reindex` does."""
+        self._require("check the index")
+        return check_index(self.store, self.index)
 
     def export(self, query: Query, form: str) -> Iterator[Numbered]:
         """Return the records that a query asks for, with what exports say of each.
@@ -214,8 +344,54 @@ class Trail:
         for entry in self.store.entries(begun.size, size - begun.size):
             yield Node(entry.sequence - 1, 0, leaf_hash(entry.body))
 
+    # --- inside -----------------------------------------------------------------------
+
+    def _find(self, query: Query) -> Iterator[Found]:
+        """Yield what a query asks for, page after page."""
+        left = query.limit
+        while left is None or left > 0:
+            size = _AT_ONCE if left is None else min(left, _AT_ONCE)
+            page = ask(self.store, self.index, replace(query, limit=size))
+            yield from page.found
+            for sequence in page.unreadable:
+                raise LedgerCorruptError(
+                    f"record {sequence} cannot be read", sequence=sequence
+                )
+            if page.next is None:
+                return
+            left = None if left is None else left - len(page.found)
+            query = page.following(query)
+
+    def _follow(self, query: Query, wait: Callable[[], object]) -> Iterator[Found]:
+        left = query.limit
+        while left is None or left > 0:
+            self._still_may()
+            page = ask(self.store, self.index, replace(query, limit=_AT_ONCE))
+            found = page.found if left is None else page.found[:left]
+            yield from found
+            left = None if left is None else left - len(found)
+            query = replace(query, after=page.through)
+            if page.is_last and left != 0:
+                wait()
+
+    def _still_may(self) -> None:
+        """Look whether the subject may still read; recorded only if it may not.
+
+        To record that somebody looks would be a new record to look at.
+        """
+        self.guard.liveness.require_live(self.subject.token)
+        decision = access_check(
+            self.subject.token,
+            self.securable.in_force(),
+            _READ,
+            self.securable.kind.mapping,
+            circumstances=self.guard.circumstances(self.subject.token, self.securable),
+        )
+        if not decision:
+            self.guard.require(self.subject, self.securable, _READ)
+
     def _require(self, what: str) -> None:
-        self.guard.require(self.subject, self.securable, int(AuditTrail.READ))
+        self.guard.require(self.subject, self.securable, _READ)
         self.guard.recorder.note(
             AuditEvent.TRAIL_READ, self.subject, detail={"asked": what}
         )

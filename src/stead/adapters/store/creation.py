@@ -75,7 +75,7 @@ def create_file(path: Path, entropy: Callable[[int], bytes]) -> None:
     """
     draft = path.with_name(f".{path.name}.{entropy(8).hex()}.new")
     try:
-        _touch(draft)
+        touch(draft)
         try:
             _fill(draft, entropy)
             with suppress(FileExistsError):
@@ -147,7 +147,8 @@ def _fill(draft: Path, entropy: Callable[[int], bytes]) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _touch(path: Path) -> None:
+def touch(path: Path) -> None:
+    """Create an empty file that its owner alone may read; raises `OSError`."""
     # Never done to a file that exists: closing it would drop every lock that SQLite
     # holds on it in this process.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, LargeBinary, bindparam, cast, func, insert, select
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    Select,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+)
 
 from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.schema import ENTRY
@@ -41,6 +50,16 @@ _AFTER: Final = (
     .order_by(ENTRY.c.sequence)
     .limit(bindparam("size"))
 )
+
+
+_BEFORE: Final = (
+    _ENTRY.where(ENTRY.c.sequence < bindparam("before"))
+    .order_by(ENTRY.c.sequence.desc())
+    .limit(_PAGE)
+)
+_PICKED: Final = _ENTRY.where(
+    ENTRY.c.sequence.in_(bindparam("sequences", expanding=True))
+).order_by(ENTRY.c.sequence)
 
 
 class SqlLedgerStore:
@@ -84,15 +103,35 @@ class SqlLedgerStore:
             after = page[-1].sequence
             left = None if left is None else left - len(page)
 
+    def backwards(self, before: int | None = None) -> Iterator[Entry]:
+        """Yield the entries numbered below `before`, the last first, page by page.
+
+        The very last number that the database can hold is no entry's.
+        """
+        place = _LARGEST if before is None else min(before, _LARGEST)
+        while page := self._rows(_BEFORE, {"before": max(place, 0)}):
+            yield from page
+            place = page[-1].sequence
+
+    def picked(self, sequences: Sequence[int]) -> list[Entry]:
+        """Return those entries of these numbers that there are, in order."""
+        found: list[Entry] = []
+        for at in range(0, len(sequences), _PAGE):
+            part = list(sequences[at : at + _PAGE])
+            found += self._rows(_PICKED, {"sequences": part})
+        return sorted(found, key=lambda entry: entry.sequence)
+
     def last(self) -> Entry | None:
         """Return the entry with the highest number, or None."""
         with mapped(), self._database.reading() as connection:
             return _last(connection)
 
     def _page(self, after: int, size: int) -> list[Entry]:
-        values = {"after": after, "size": size}
+        return self._rows(_AFTER, {"after": after, "size": size})
+
+    def _rows(self, statement: Select[Any], values: dict[str, Any]) -> list[Entry]:
         with mapped(), self._database.reading() as connection:
-            return [_entry(row) for row in connection.execute(_AFTER, values)]
+            return [_entry(row) for row in connection.execute(statement, values)]
 
 
 @contextmanager

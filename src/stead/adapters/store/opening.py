@@ -28,6 +28,7 @@ from stead.adapters.store.objects import SqlObjectStore
 from stead.adapters.store.reserve import Reserve
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
 from stead.adapters.store.sinks import SqlSinkStore
+from stead.adapters.store.trail_index import SUFFIX, SqlTrailIndex
 from stead.adapters.store.upgrading import bring_up_to_date
 from stead.errors import StoreUnavailableError
 from stead.ledger.ports import NoRoom
@@ -46,6 +47,7 @@ class Store:
         ledger: the entries of the trail.
         reading: the same entries, read without ever holding up who appends.
         evidence: what is known of the entries: tree, checkpoints, seals.
+        index: what finds entries of the trail, in a file of its own; derived.
 
     Example::
 
@@ -70,6 +72,7 @@ class Store:
         self.ledger = SqlLedgerStore(trail)
         self.reading = SqlLedgerStore(aside)
         self.evidence = SqlEvidenceStore(aside)
+        self.index = SqlTrailIndex(None if path is None else _index_of(path))
 
     @classmethod
     def open(
@@ -101,6 +104,7 @@ class Store:
         if create and not os.path.lexists(path):
             create_file(path, entropy)
         require_safe_files(path)
+        require_safe_files(_index_of(path))
         return cls._open_file(path)
 
     def reserve(self, size: int) -> Reserve | NoRoom:
@@ -134,6 +138,7 @@ class Store:
 
     def close(self) -> None:
         """Close the store; a second call does nothing."""
+        self.index.close()
         for database in self._databases:
             database.close()
 
@@ -169,6 +174,10 @@ class Store:
         with database.writing() as connection:
             write_first_rows(connection, entropy)
         return cls(database, database, database)
+
+
+def _index_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{SUFFIX}")
 
 
 def _path(place: str) -> Path | None:

@@ -1,0 +1,458 @@
+"""`stead audit list`, `follow`, `show` and more: questions to the trail.
+
+Each is judged as whoever runs it, and recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+
+from stead.cli.opening import opened
+from stead.cli.output import (
+    REFUSED,
+    JsonFlag,
+    StoreOption,
+    errors_are_lines,
+    printable,
+    show,
+)
+from stead.errors import InvalidRequestError, UnknownObjectError
+from stead.ledger.canonical import write_record
+from stead.ledger.history import Act, Begun, Touch
+from stead.ledger.index_check import IndexCheck
+from stead.ledger.judging_again import JudgedAgain
+from stead.ledger.query import Query, format_line, format_moment
+from stead.model.access_mask import format_mask
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
+from stead.model.security_descriptor import SecurityDescriptor
+from stead.server.protected_server import ProtectedServer
+
+_LOOK_AGAIN: Final = 0.25  # seconds
+_NANOSECONDS: Final = 1_000_000_000
+_AGO: Final = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+AfterOption = Annotated[int, typer.Option(help="Only later numbers.", min=0)]
+LimitOption = Annotated[int, typer.Option(help="At most so many.", min=1)]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", help="Not before: 2026-01-31, 2026-01-31T12:00, or 2h ago."),
+]
+ToOption = Annotated[str | None, typer.Option("--to", help="Before; as --from.")]
+ClientOption = Annotated[str | None, typer.Option(help="Name or SID.")]
+ServerOption = Annotated[str | None, typer.Option(help="The server's name or SID.")]
+MemberOption = Annotated[
+    str | None, typer.Option(help="Client, server or between them: name or SID.")
+]
+ObjectOption = Annotated[str | None, typer.Option("--object", help="Exact name.")]
+PrefixOption = Annotated[
+    str | None, typer.Option("--object-prefix", help="How the name begins.")
+]
+EventOption = Annotated[
+    list[str] | None, typer.Option(help="Name or number; may be repeated.")
+]
+CorrelationOption = Annotated[
+    str | None, typer.Option(help="A request, with all below it; or its trace.")
+]
+SessionOption = Annotated[str | None, typer.Option(help="Logon id, such as 0x10002.")]
+PeerOption = Annotated[str | None, typer.Option(help="The other end: uid 1000.")]
+
+
+def add_to(audit: typer.Typer) -> None:
+    """Add these verbs to `stead audit`."""
+    audit.command("list")(list_records)
+    audit.command("follow")(follow)
+    audit.command("show")(show_record)
+    audit.command("who-touched")(who_touched)
+    audit.command("session")(session)
+    audit.command("would-refuse")(would_refuse)
+    audit.command("reindex")(reindex)
+
+
+def list_records(  # noqa: PLR0913 - a question has that many sides
+    store: StoreOption,
+    *,
+    client: ClientOption = None,
+    server: ServerOption = None,
+    member: MemberOption = None,
+    name: ObjectOption = None,
+    prefix: PrefixOption = None,
+    event: EventOption = None,
+    outcome: Annotated[Outcome | None, typer.Option()] = None,
+    since: FromOption = None,
+    until: ToOption = None,
+    correlation: CorrelationOption = None,
+    session: SessionOption = None,
+    gate: Annotated[str | None, typer.Option(help="How the client came.")] = None,
+    peer: PeerOption = None,
+    after: AfterOption = 0,
+    before: Annotated[int | None, typer.Option(help="Only earlier numbers.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,
+    limit: LimitOption = 1000,
+    as_json: JsonFlag = False,
+) -> None:
+    """List records, oldest first; JSON is one record a line.
+
+    Where more follow, the key of the next page is said on standard error.
+    """
+    with errors_are_lines(), opened(store) as (host, me):
+        query = Query(
+            client=client,
+            server=server,
+            member=member,
+            object_name=name,
+            object_prefix=prefix,
+            event=_events(event),
+            outcome=outcome,
+            since=_moment(since),
+            until=_moment(until),
+            correlation=correlation,
+            session=None if session is None else _session(session),
+            gate=gate,
+            peer=peer,
+            after=after,
+            before=before,
+            newest_first=newest,
+            limit=limit,
+        )
+        last, count = 0, 0
+        for last, record in host.trail_for(me).find(query):
+            count += 1
+            _print(last, record, as_json=as_json)
+        if count == limit:
+            _tell_next(last, newest=newest)
+
+
+def follow(  # noqa: PLR0913 - a question has that many sides
+    store: StoreOption,
+    *,
+    client: ClientOption = None,
+    name: ObjectOption = None,
+    prefix: PrefixOption = None,
+    event: EventOption = None,
+    outcome: Annotated[Outcome | None, typer.Option()] = None,
+    session: SessionOption = None,
+    after: AfterOption = 0,
+    limit: Annotated[int | None, typer.Option(help="End after so many.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print records as they become durable, until Ctrl-C.
+
+    With --after, those since that number come first.
+    """
+    with errors_are_lines(), opened(store) as (host, me), suppress(KeyboardInterrupt):
+        query = Query(
+            client=client,
+            object_name=name,
+            object_prefix=prefix,
+            event=_events(event),
+            outcome=outcome,
+            session=None if session is None else _session(session),
+            after=after,
+            limit=limit,
+        )
+        trail = host.trail_for(me)
+        for number, record in trail.follow(query, wait=lambda: time.sleep(_LOOK_AGAIN)):
+            _print(number, record, as_json=as_json)
+            sys.stdout.flush()
+
+
+def show_record(
+    number: Annotated[int, typer.Argument(help="The record's number.", min=1)],
+    store: StoreOption,
+    *,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one record, a field a line."""
+    with errors_are_lines(), opened(store) as (host, me):
+        query = Query(after=number - 1, before=number + 1)
+        found = next(host.trail_for(me).find(query), None)
+        if found is None:
+            raise UnknownObjectError(f"the trail has no record {number}")
+    data = _data(*found)
+    show(data, as_json=as_json, lines=lambda: _field_lines(found[1], number))
+
+
+def who_touched(
+    name: Annotated[str, typer.Argument(help="The object.")],
+    store: StoreOption,
+    *,
+    since: FromOption = None,
+    until: ToOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who did something with an object: since when, how often, with what rights.
+
+    Of failures, the rights are those that were asked for.
+    """
+    with errors_are_lines(), opened(store) as (host, me):
+        query = Query(object_name=name, since=_moment(since), until=_moment(until))
+        found = host.trail_for(me).who_touched(query)
+        spell = _speller(host, name)
+    data = [_touch_data(touch, spell) for touch in found]
+    show(data, as_json=as_json, lines=lambda: (_touch_line(t, spell) for t in found))
+
+
+def session(
+    logon_id: Annotated[str, typer.Argument(help="Such as 0x10002.")],
+    store: StoreOption,
+    *,
+    after: AfterOption = 0,
+    limit: LimitOption = 1000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what a logon session did, and the sessions and processes that it began."""
+    with errors_are_lines(), opened(store) as (host, me):
+        number = _session(logon_id)
+        told = host.trail_for(me).session(number, Query(after=after, limit=limit))
+        for begun in told.begun:
+            _print_begun(begun, as_json=as_json)
+        last, count = 0, 0
+        for act in told.acts:
+            last, count = act.number, count + 1
+            _print_act(act, as_json=as_json)
+        if count == limit:
+            _tell_next(last, newest=False)
+
+
+def would_refuse(
+    name: Annotated[str, typer.Argument(help="The object.")],
+    sddl: Annotated[str, typer.Argument(help="The other descriptor.")],
+    store: StoreOption,
+    *,
+    since: FromOption = None,
+    until: ToOption = None,
+    client: ClientOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the recorded accesses to an object that another descriptor would refuse.
+
+    Each is judged as the client was then: by the groups, privileges and integrity that
+    the record of its logon holds. Those that nobody can judge again are listed too, and
+    why.
+    """
+    with errors_are_lines(), opened(store) as (host, me):
+        trail, securable = host.trail_for(me), host.find_object(name)
+        query = Query(client=client, since=_moment(since), until=_moment(until))
+        descriptor = SecurityDescriptor.from_sddl(sddl)
+        counts = _Counts()
+        for judged in trail.would_refuse(securable, descriptor, query):
+            counts.add(judged)
+            if judged.is_refused or judged.unknown:
+                _print_judged(judged, securable.kind.spell, as_json=as_json)
+    if not as_json:
+        typer.echo(counts.line())
+
+
+def reindex(
+    store: StoreOption,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare it with the trail; change nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the trail's index anew; with --check, say what it hides instead.
+
+    Status 1 if it hides something. `stead audit verify` is about the trail itself.
+    """
+    with errors_are_lines(), opened(store) as (host, me):
+        trail = host.trail_for(me)
+        if not check:
+            reached = trail.reindex()
+            show(
+                {"indexed": reached},
+                as_json=as_json,
+                lines=lambda: [f"index made anew: {reached} records"],
+            )
+            return
+        found = trail.check_index()
+    data = {
+        "compared": found.entries,
+        "hidden": list(found.hidden),
+        "hidden_count": found.hidden_count,
+        "invented": found.invented,
+    }
+    show(
+        data,
+        as_json=as_json,
+        lines=lambda: _check_lines(found),
+    )
+    if found.hidden_count:
+        raise typer.Exit(REFUSED)
+
+
+def _check_lines(found: IndexCheck) -> Iterator[str]:
+    yield (
+        f"index compared with {found.entries} records: {found.hidden_count} hidden, "
+        f"{found.invented} invented"
+    )
+    yield from (f"hidden: record {number}" for number in found.hidden)
+
+
+# --- what is printed ------------------------------------------------------------------
+
+
+def _data(number: int, record: AuditRecord) -> dict[str, Any]:
+    return {"sequence": number, "record": json.loads(write_record(record))}
+
+
+def _print(number: int, record: AuditRecord, *, as_json: bool) -> None:
+    # Escaped: a terminal acts on more than JSON escapes.
+    typer.echo(
+        json.dumps(_data(number, record)) if as_json else format_line(record, number)
+    )
+
+
+def _tell_next(key: int, *, newest: bool) -> None:
+    way = "--before" if newest else "--after"
+    sys.stderr.write(f"more may follow: {way} {key}\n")
+
+
+def _field_lines(record: AuditRecord, number: int) -> Iterator[str]:
+    yield f"record {number}"
+    for name, value in json.loads(write_record(record)).items():
+        shown = value if isinstance(value, str) else json.dumps(value)
+        yield f"  {name:12} {shown}"
+    yield f"  {'when':12} {format_moment(record.time)}"
+    yield f"  {'what':12} {record.event.name}"
+
+
+def _touch_data(touch: Touch, spell: Callable[[int], str]) -> dict[str, Any]:
+    return {
+        "name": printable(touch.principal.name),
+        "sid": str(touch.principal.sid),
+        "outcome": touch.outcome.value,
+        "count": touch.count,
+        "first": {"sequence": touch.first[0], "time": format_moment(touch.first[1])},
+        "last": {"sequence": touch.last[0], "time": format_moment(touch.last[1])},
+        "rights": spell(touch.rights),
+        "mask": touch.rights,
+    }
+
+
+def _touch_line(touch: Touch, spell: Callable[[int], str]) -> str:
+    return (
+        f"{touch.principal.name} ({touch.principal.sid})  {touch.outcome.value}  "
+        f"{touch.count} times  {spell(touch.rights)}  "
+        f"first {format_moment(touch.first[1])} #{touch.first[0]}  "
+        f"last {format_moment(touch.last[1])} #{touch.last[0]}"
+    )
+
+
+def _print_begun(begun: Begun, *, as_json: bool) -> None:
+    data = {
+        "begun": str(begun.session),
+        "within": str(begun.within),
+        "by": begun.event.name.lower(),
+        "sequence": begun.record,
+    }
+    line = f"{data['begun']} begun within {data['within']} by {begun.event.name}"
+    typer.echo(json.dumps(data) if as_json else f"{line} #{begun.record}")
+
+
+def _print_act(act: Act, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(_data(act.number, act.record) | {"depth": act.depth}))
+    else:
+        typer.echo("  " * act.depth + format_line(act.record, act.number))
+
+
+def _print_judged(
+    judged: JudgedAgain, spell: Callable[[int], str], *, as_json: bool
+) -> None:
+    if as_json:
+        more = {
+            "refused": None if judged.unknown else judged.is_refused,
+            "lost": spell(judged.lost),
+            "unknown": judged.unknown,
+        }
+        typer.echo(json.dumps(_data(judged.number, judged.record) | more))
+        return
+    said = f"unknown: {judged.unknown}" if judged.unknown else spell(judged.lost)
+    typer.echo(f"{printable(said)}  {format_line(judged.record, judged.number)}")
+
+
+@dataclass(slots=True)
+class _Counts:
+    judged: int = 0
+    refused: int = 0
+    unknown: int = 0
+
+    def add(self, one: JudgedAgain) -> None:
+        self.judged += not one.unknown
+        self.refused += one.is_refused
+        self.unknown += bool(one.unknown)
+
+    def line(self) -> str:
+        return (
+            f"{self.judged} accesses judged again: {self.refused} would be refused; "
+            f"{self.unknown} cannot be judged"
+        )
+
+
+def _speller(host: ProtectedServer, name: str) -> Callable[[int], str]:
+    """Return what prints rights to an object; numbers, where there is none any more."""
+    try:
+        return host.find_object(name).kind.spell
+    except UnknownObjectError:
+        return format_mask
+
+
+# --- what is asked --------------------------------------------------------------------
+
+
+def _events(texts: list[str] | None) -> frozenset[AuditEvent] | None:
+    return frozenset(map(event_named, texts)) if texts else None
+
+
+def event_named(text: str) -> AuditEvent:
+    """Return the event of a name or number; raises `InvalidRequestError`."""
+    try:
+        return AuditEvent(int(text)) if text.isdigit() else AuditEvent[text.upper()]
+    except (KeyError, ValueError):
+        known = ", ".join(event.name.lower() for event in AuditEvent)
+        raise InvalidRequestError(
+            f"`{text[:80]}` is no event", advice=f"there are {known}"
+        ) from None
+
+
+def _session(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 64:
+        raise InvalidRequestError(
+            f"`{text[:80]}` is no logon id", advice="write it as 0x10002"
+        )
+    return number
+
+
+def _moment(text: str | None) -> int | None:
+    """Return a time in nanoseconds; what names no time zone is UTC."""
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return time.time_ns() - int(ago[1]) * _UNITS[ago[2]] * _NANOSECONDS
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequestError(
+            f"`{text[:80]}` is no time", advice="write 2026-01-31T12:00, or 2h for ago"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
