@@ -181,11 +181,8 @@ def compose(settings: Settings) -> House:
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)
-        undo.enter_context(
-            closing(
-                IndexKeeper(store.reading, store.index, monotonic=time.monotonic_ns)
-            )
-        )
+        keeper = IndexKeeper(store.reading, store.index, monotonic=time.monotonic_ns)
+        undo.callback(keeper.close)
         trail = Trail(
             ground.guard,
             carried(store.reading, service),
