@@ -39,8 +39,9 @@ from tests.privileged.broker_stage import (
 
 from stead.errors import RemoteProtocolError
 from stead.privileged import orders, trees
-from stead.privileged.broker_wire import LARGEST_ORDER, say
+from stead.privileged.broker_wire import LARGEST_ORDER, hear, say
 from stead.privileged.peers import peer_credentials
+from stead.privileged.stated_level import state_level
 
 pytestmark = pytest.mark.root
 __all__ = ["begin", "broker", "connect", "stage"]  # fixtures
@@ -331,6 +332,48 @@ def become_number(pid):
         os.kill(made, signal.SIGKILL)
         os.waitpid(made, 0)
     pytest.fail("the number did not come again")
+
+
+# --- what a client allows -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["anonymous", "identification", "nonsense"])
+def test_a_client_that_allows_less_has_no_index_whatever_its_server_says(
+    broker, begin, level
+):
+    """Naive: the client tells the server, which is asked to remember it."""
+
+    def comes(talk):
+        with socket.socket(socket.AF_UNIX) as client:
+            if level == "nonsense":
+                client.bind(b"\0stead/everything")
+            else:
+                state_level(client, level)
+            client.connect(str(broker.gate))
+            # To the server it says something else, and that is all the server hears.
+            client.sendall(b'{"type":"hello","version":1,"level":"delegation"}')
+            talk.say("connected")
+            talk.hear()
+
+    def act(talk):
+        raw = Raw(broker.socket)
+        raw.hello()
+        arrivals = raw.listen()
+        talk.say("listens")
+        message, (descriptor,) = hear(arrivals, 8192, 1)
+        client = socket.socket(fileno=descriptor)
+        talk.say([message, client.recv(100).decode()])
+        raw.start(1, "id")
+        talk.say(raw.is_cut_off())
+
+    server = begin(NOTES, act)
+    server.hear()
+    begin(ALICE, comes).hear()
+    message, heard = server.hear()
+    assert message["client"] is None
+    assert "and no more" in message["why"]
+    assert "delegation" in heard
+    assert server.hear()
 
 
 # --- indexes --------------------------------------------------------------------------

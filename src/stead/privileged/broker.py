@@ -106,7 +106,7 @@ def open_desks(
     for uid, service in config.services.items():
         gates = tuple(
             _listener(path, service.mode, socket.SOCK_STREAM, inherited, undo)
-            for path in service.gates
+            for path in service.all_gates
         )
         tokens = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         desks[uid] = _Desk(service, gates, tokens)

@@ -264,7 +264,7 @@ class BrokerEntrance:
         if self._channel is None or self._connection is None:
             raise EOFError
         try:
-            heard = hear(self._channel, LONGEST_ANSWER, 1)
+            heard = hear(self._channel, _LONGEST_GROUPS, 1)
         except RemoteProtocolError as error:
             raise EOFError from error
         if heard is None or not heard[1]:
@@ -272,8 +272,7 @@ class BrokerEntrance:
         message, (descriptor,) = heard
         client = socket.socket(fileno=descriptor)
         try:
-            _, uid, gid = peer_credentials(client)
-            identity = PosixIdentity(uid, gid, peer_groups(client))
+            identity = _identity_of(message, client)
         except RemoteProtocolError as error:
             client.close()
             raise BlockingIOError from error
@@ -285,6 +284,7 @@ class BrokerEntrance:
             message["client"],
             identity,
             why=message.get("why", ""),
+            principal=message.get("principal", ""),
             defer=self._link.defer,
         )
         return client, ticket
@@ -294,6 +294,19 @@ class BrokerEntrance:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
+
+
+def _identity_of(message: dict[str, Any], client: socket.socket) -> PosixIdentity:
+    """Return who a client is: by its ticket, or by the kernel's word on who connected.
+
+    Raises:
+        RemoteProtocolError: the kernel does not know the peer.
+    """
+    if "identity" in message:
+        uid, gid, groups = message["identity"]
+        return PosixIdentity(uid, gid, tuple(groups))
+    _, uid, gid = peer_credentials(client)
+    return PosixIdentity(uid, gid, peer_groups(client))
 
 
 def _descriptor_of(heard: tuple[dict[str, Any], tuple[int, ...]], path: str) -> int:

@@ -25,6 +25,7 @@ class BrokeredClient:
         identity: who it is to the kernel.
         why: why the broker does nothing as it; empty if it does.
         lease: seconds after which it is gone unless renewed; None if it is connected.
+        principal: whose Kerberos ticket it showed; empty if the kernel vouches for it.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class BrokeredClient:
         *,
         why: str = "",
         lease: float | None = None,
+        principal: str = "",
         defer: Callable[[Callable[[], object]], object] = _at_once,
     ) -> None:
         self.identity: Final = identity
         self.why: Final = why
         self.lease: Final = lease
+        self.principal: Final = principal
         self._connection = connection
         self._index = index
         self._is_closed = False
