@@ -481,6 +481,34 @@ def test_an_order_says_neither_whom_nor_what_else(broker, begin, connect, said):
     assert is_heard
 
 
+@pytest.mark.parametrize(
+    "groups", [[0], [42], [70_101], [70_100, 0], ["70100"], [True], [[70_100]], [{}]]
+)
+def test_a_server_adds_no_group_but_those_that_are_named(stage, begin, connect, groups):
+    """Naive: a server says which groups its client has, as one that is root does."""
+    stage.write(more="mapped_groups = [70100]")
+    stage.start()
+
+    def act(foothold):
+        kept.append(foothold.raw.start(foothold.index, "id", groups=groups))
+
+    assert_cut_off(stage, begin, connect, act)
+
+
+def test_a_group_that_is_named_is_added_to_the_clients_own(stage, begin, connect):
+    stage.write(more="mapped_groups = [70100, 70101]")
+    stage.start()
+
+    def act(foothold, talk):
+        channel = foothold.raw.start(foothold.index, "sleep", "600", groups=[70_100])
+        talk.say(told(channel)["started"])
+        talk.hear()
+
+    attacker, _, first = attack(stage, begin, connect, act)
+    assert [] == ids_of(first)[2]
+    assert [[ALICE] * 3, [ALICE] * 3, [70_100]] == ids_of(attacker.hear())
+
+
 def test_a_pam_session_of_somebody_else_is_none(broker, begin, connect):
     document = server_part(["id"], pam_user="root")
 

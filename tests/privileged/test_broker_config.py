@@ -104,6 +104,10 @@ def test_what_is_no_file_is_none(place):
         load("broker.toml")
 
 
+def groups(gids):
+    return {"services": {"a": {"uid": 9, "mapped_groups": gids}}}
+
+
 def tickets(**words):
     return {"kerberos": {"keytab": "/k", "realms": ["R"]} | words}
 
@@ -137,6 +141,11 @@ def tickets(**words):
         ({"allowed_system_uids": [True]}, "no list of int"),
         ({"allowed_system_uids": [65530]}, "guard's uid is nobody's"),
         ({"worker_modules": "app"}, "no list of str"),
+        (groups([0]), "none is the system's"),
+        (groups([42]), "none is the system's"),
+        (groups([65530]), "none is the system's"),
+        (groups(list(range(1000, 1033))), "few"),
+        (groups(["1000"]), "no list of int"),
         ({"services": {"a": {"uid": 9, "ticket_gates": ["x"]}}}, "no absolute path"),
         ({"services": {"a": {"uid": 9, "ticket_gates": ["/x"]}}}, "nothing to check"),
         ({"kerberos": 1}, "no table"),

@@ -31,6 +31,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stead.errors import UnsafeConfigurationError
+from stead.model.system_ids import owner_of
 from stead.privileged.system_uids import DEFAULT_GUARD_UID, DEFAULT_VERIFIER_UID
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ MAPPINGS: Final = frozenset({"name", "auth_to_local"})
 
 _LONGEST: Final = 1 << 20
 _SHORTEST_SILENCE: Final = 5  # a monitor says something every other second
+_MOST_MAPPED: Final = 32  # they travel in one small datagram
 _LARGEST_UID: Final = 0xFFFF_FFFE
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _EVERYBODY_ELSE: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -123,6 +125,8 @@ class Service:
         mode: who may connect there, as permission bits.
         may: what it may ask for.
         open_roots: folders beneath which it may have files opened; absolute.
+        mapped_groups: gids that it may say its clients have beside their own; never
+            the system's.
     """
 
     name: str
@@ -132,6 +136,7 @@ class Service:
     mode: int = 0o666
     may: frozenset[str] = field(default_factory=frozenset)
     open_roots: tuple[str, ...] = ()
+    mapped_groups: frozenset[int] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; raises `UnsafeConfigurationError`."""
@@ -145,6 +150,9 @@ class Service:
         unknown = self.may - ACTS
         if unknown:
             raise _wrong(self.name, f"`{min(unknown)}` is nothing that it may do")
+        systems = [gid for gid in self.mapped_groups if owner_of(gid) is not None]
+        if systems or len(self.mapped_groups) > _MOST_MAPPED:
+            raise _wrong(self.name, "`mapped_groups` are few, and none is the system's")
 
     @property
     def all_gates(self) -> tuple[str, ...]:
@@ -342,9 +350,9 @@ def _service(name: str, words: dict[str, Any]) -> Service:
         each: _list(words.pop(each, []), str, each)
         for each in ("gates", "ticket_gates", "open_roots", "may")
     }
-    return _made(
-        Service, {**words, **lists, "name": name, "may": frozenset(lists["may"])}, name
-    )
+    groups = frozenset(_list(words.pop("mapped_groups", []), int, "mapped_groups"))
+    sets = {"may": frozenset(lists["may"]), "mapped_groups": groups}
+    return _made(Service, {**words, **lists, **sets, "name": name}, name)
 
 
 def _made(kind: type[_T], words: Mapping[str, Any], where: str) -> _T:

@@ -38,7 +38,7 @@ from stead.privileged.brokered_client import BrokeredClient
 from stead.privileged.peers import peer_credentials, peer_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stead.privileged.broker_connection import Welcome
 
@@ -149,9 +149,11 @@ class BrokerLink:
 
         Raises:
             LogonFailureError: it is wrong, for whatever reason.
+            ImpersonationRefusedError: the broker looks at none for this service.
             LauncherUnavailableError, ServerClosedError: as `connection` raises.
         """
         connection = self.connection()
+        connection.require_may("log_on")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         name = json.dumps({"account": account}).encode()
         with ours, theirs, orders.sealed(name) as document:
@@ -183,6 +185,8 @@ class BrokerLink:
         flags: int,
         *,
         mode: int = 0o600,
+        within: str = "",
+        groups: Sequence[int] = (),
         seconds: float = _SECONDS_TO_OPEN,
     ) -> int:
         """Have a file opened as a client, beneath a folder of the broker's file.
@@ -192,6 +196,8 @@ class BrokerLink:
             path: absolute.
             flags: as of `stead.privileged.opening.open_as`.
             mode: likewise.
+            within: a folder or file beneath such a folder, which is not left either.
+            groups: gids that this server adds to the client.
             seconds: how long to wait; the broker gives up by itself, too.
 
         Returns:
@@ -206,10 +212,10 @@ class BrokerLink:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        wanted = request_document(path, flags, mode)
+        wanted = request_document(path, flags, mode, within)
         with ours, theirs, channel, keepers, orders.sealed(wanted) as document:
             descriptors = (keepers.fileno(), document.fileno(), theirs.fileno())
-            client.ask("open", {}, descriptors)
+            client.ask("open", {"groups": list(groups)} if groups else {}, descriptors)
             theirs.close()
             keepers.close()
             ours.settimeout(seconds)

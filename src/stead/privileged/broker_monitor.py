@@ -138,6 +138,7 @@ class Monitor:
             "service": service.name,
             "gates": service.all_gates,
             "may": sorted(service.may),
+            "mapped_groups": sorted(service.mapped_groups),
         }
         _raise_own_limit()  # after them: clients' processes have the machine's
         say(self._given.control, hello)
@@ -155,6 +156,7 @@ class Monitor:
             "programs",
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited), request.fields["session"]),
+            groups=self._mapped(request),
         )
 
     def work(self, request: Request) -> None:
@@ -169,6 +171,7 @@ class Monitor:
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited)),
             body,
+            groups=self._mapped(request),
         )
 
     def open(self, request: Request) -> None:
@@ -185,6 +188,7 @@ class Monitor:
                 client,
                 Parcel(channel, order.fileno(), inherited),
                 broker_opening.BODY,
+                groups=self._mapped(request),
                 seconds=self._limits.open_seconds,
             )
 
@@ -214,6 +218,18 @@ class Monitor:
         """Return the client of a request that has a channel to answer on."""
         self._require_channel(channel)
         return self._clients.find(request.fields["client"])
+
+    def _mapped(self, request: Request) -> tuple[int, ...]:
+        """Return the groups that a server says its client has beside its own.
+
+        Raises:
+            RemoteProtocolError: the service may not say so.
+        """
+        groups = request.fields.get("groups", [])
+        mappable = self._given.service.mapped_groups
+        if any(type(gid) is not int or gid not in mappable for gid in groups):
+            raise RemoteProtocolError("the service may add no such group")
+        return tuple(groups)
 
     def _require_channel(self, descriptor: int) -> None:
         require_channel(descriptor, self._given.service.uid)
@@ -342,6 +358,7 @@ def _raise_own_limit() -> None:
 
 
 _INDEX: Final[Mapping[str, type]] = MappingProxyType({"client": int})
+_GROUPS: Final[Mapping[str, type]] = MappingProxyType({"groups": list})
 _NOTHING: Final[Mapping[str, type]] = MappingProxyType({})
 
 _OPENER: Final = Order(
@@ -354,12 +371,13 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "listen": Rule(Phase.GREETED, {"gate": int}, 1, 1, "", Monitor.listen),
         "start": Rule(
             Phase.GREETED, {**_INDEX, "session": bool}, 5, 5 + MAXIMUM_EXTRA, "start",
-            Monitor.start,
+            Monitor.start, _GROUPS,
         ),
         "worker": Rule(
-            Phase.GREETED, {**_INDEX, "kind": str}, 6, 6, "worker", Monitor.work
+            Phase.GREETED, {**_INDEX, "kind": str}, 6, 6, "worker", Monitor.work,
+            _GROUPS,
         ),
-        "open": Rule(Phase.GREETED, _INDEX, 3, 3, "open", Monitor.open),
+        "open": Rule(Phase.GREETED, _INDEX, 3, 3, "open", Monitor.open, _GROUPS),
         "log_on": Rule(Phase.GREETED, _NOTHING, 3, 3, "log_on", Monitor.log_on),
         "renew": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.renew),
         "log_off": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.log_off),

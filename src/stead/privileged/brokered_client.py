@@ -59,14 +59,21 @@ class BrokeredClient:
         """Ask for something to be done as the client.
 
         Raises:
-            ImpersonationRefusedError: the broker does nothing as it.
+            ImpersonationRefusedError: the broker does nothing as it, or nothing of this
+                kind for this service.
             LauncherUnavailableError: the broker is gone, or too busy.
         """
         if self._index is None or self._is_closed:
             raise ImpersonationRefusedError(
                 f"the broker does nothing as this client: {self.why or 'it is gone'}"
             )
+        self._connection.require_may(name)
         self._connection.ask(name, {"client": self._index, **fields}, descriptors)
+
+    @property
+    def mappable(self) -> frozenset[int]:
+        """Gids that this server may add to its clients, by the broker's file."""
+        return self._connection.welcome.mapped_groups
 
     def renew(self) -> None:
         """Ask for another lease; raises as `ask`."""
@@ -95,6 +102,8 @@ class BrokeredIdentity(PosixIdentity):
 
     Attributes:
         client: that.
+        mapped: those of its groups that this server adds, and the broker lets it.
     """
 
     client: BrokeredClient | None = field(default=None, repr=False)
+    mapped: tuple[int, ...] = ()

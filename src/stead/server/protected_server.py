@@ -269,8 +269,12 @@ class ProtectedServer:
         level: ImpersonationLevel = ImpersonationLevel.IMPERSONATION,
         gate: str = "local",
         peer: str = "",
+        via: ClientContext | None = None,
     ) -> ClientContext:
         """Return a client that somebody trusted has authenticated; no credentials.
+
+        To a broker this server's word is no evidence: with one, nothing is done as the
+        client on the machine, unless `via` is the same account and is connected.
 
         Args:
             name: the account.
@@ -278,6 +282,7 @@ class ProtectedServer:
             level: how far the client lets the server go.
             gate: how it came.
             peer: what is known of the other end.
+            via: the client of a gate that brought it, if one did.
 
         Raises:
             PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
@@ -288,7 +293,9 @@ class ProtectedServer:
         if not authenticated_by.strip():
             raise InvalidRequestError("say who authenticated the client")
         arrival = Arrival(gate, peer, new_correlation(), "asserted", authenticated_by)
-        return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
+        return self._open.admission.admit_asserted(
+            name, level=level, arrival=arrival, via=via
+        )
 
     def client_for_peer(
         self,

@@ -198,7 +198,7 @@ class Acting:
         answer = partial(files.answer, subject, path, flags)
         try:
             require_confinable(subject.token)
-            opening = partial(means.workers.open, subject.token, path, flags)
+            opening = partial(means.opener.open, subject.token, path, flags)
             future = self._submit(means, subject.token, opening, seconds)
         except SteadError as error:
             answer(error)
