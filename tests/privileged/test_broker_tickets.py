@@ -1,7 +1,9 @@
 """Kerberos tickets as evidence: checked under the broker's own key, and bound."""
 
 import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 from tests.privileged import ticket_stage
@@ -10,8 +12,10 @@ from tests.privileged.broker_stage import (
     BOB,
     NOTES,
     SECONDS,
+    Raw,
     begin,
     connect,
+    hear,
     ids_of,
     is_alive,
     poll,
@@ -399,3 +403,111 @@ def test_a_client_that_allows_less_is_known_and_nothing_is_done_as_it(
     assert said["client"] is None
     assert f"the client allows {level}, and no more" == said["why"]
     assert ALICE == said["identity"][0]
+
+
+# --- a server in an attacker's hands --------------------------------------------------
+
+
+def test_no_server_makes_a_ticket_last_longer(broker, realm, begin):
+    """A client that is connected has no lease to renew, whatever ends it."""
+
+    def act(talk):
+        raw = Raw(broker.socket)
+        raw.hello()
+        arrivals = raw.listen(ticket_stage.TICKETS)
+        talk.say("listens")
+        message, _ = hear(arrivals, 1 << 20, 1)
+        raw.ask("renew", client=message["client"])
+        talk.say(raw.is_cut_off())
+
+    server = begin(NOTES, act)
+    server.hear()
+    cache = cache_of(realm, "alice", ALICE)
+    assert "admitted" == begin(ALICE, comes(broker, realm, cache)).hear()
+    assert server.hear()
+    assert "is cut off" in broker.said()
+
+
+def test_a_server_that_takes_nobody_any_more_gets_nobody_who_was_on_the_way(
+    broker, realm, begin
+):
+    def act(talk):
+        raw = Raw(broker.socket)
+        raw.hello()
+        arrivals = raw.listen(ticket_stage.TICKETS)
+        talk.say("listens")
+        talk.hear()
+        arrivals.close()
+        talk.say("closed")
+        talk.hear()
+
+    def late(client, nonce):
+        send(client, ticket(bound=own_binding(client, nonce)))
+
+    def waits(talk):
+        os.environ.update(realm.environment(cache))
+        deadline = time.monotonic() + SECONDS
+        with named() as client:
+            client.connect(str(broker.ticket_gate))
+            _, nonce = exchange.read_frame(client, deadline)
+            talk.say("asked")
+            talk.hear()
+            late(client, nonce)
+            try:
+                while True:
+                    exchange.read_frame(client, deadline)
+            except Exception as error:
+                return type(error).__name__
+
+    cache = cache_of(realm, "alice", ALICE)
+    server = begin(NOTES, act)
+    server.hear()
+    client = begin(ALICE, waits)
+    assert "asked" == client.hear()
+    server.tell()
+    assert "closed" == server.hear()
+    client.tell()
+    assert "RemoteProtocolError" == client.hear()  # it was hung up on
+    assert broker.process.poll() is None
+
+
+def test_a_verifier_that_dies_is_a_refusal_and_nothing_else(broker, realm, begin):
+    """As one would that falls to a hostile message."""
+    server = server_of(broker, begin)
+    client = begin(ALICE, silent(broker))
+    assert "connected" == client.hear()
+    (monitor,) = broker.monitors()
+
+    def verifiers():
+        return [
+            each.pid for each in ticket_stage.trees._processes()
+            if each.parent == monitor and [65529] * 3 == ids_of(each.pid)[0]
+        ]  # fmt: skip
+
+    (pid,) = poll(verifiers)
+    os.kill(pid, signal.SIGKILL)
+    assert "R" == client.hear()[-1]
+    cache = cache_of(realm, "alice", ALICE)
+    assert "admitted" == begin(ALICE, comes(broker, realm, cache)).hear()
+    assert ALICE == server.hear()["identity"][0]
+
+
+def test_a_service_says_nobody_elses_name_by_a_ticket_that_it_does_not_have(
+    broker, realm, begin
+):
+    """A server connects to its own ticket gate: it is whoever it can prove to be."""
+    server_of(broker, begin)
+    refused = begin(NOTES, comes(broker, realm, "MEMORY:none")).hear()
+    assert refused.startswith("LogonFailureError")
+    hers = cache_of(realm, "alice", ALICE)  # which only she may read
+    assert begin(NOTES, comes(broker, realm, hers)).hear().startswith("LogonFailure")
+
+
+def test_the_broker_imports_nothing_of_kerberos(broker, realm, begin):
+    server_of(broker, begin)
+    (monitor,) = broker.monitors()
+    for pid in (monitor, broker.process.pid):
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "libpython" in maps or "python" in maps
+        assert "krb5" not in maps
+        assert "gssapi" not in maps
