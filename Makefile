@@ -24,6 +24,7 @@ ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py,*/stead/privileged/co
 # The broker's monitors, and servers without root: forked, and not root in the tests.
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/broker*.py,*/stead/server/brokered.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam_verifier.py
+ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_verifier.py
 
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60
@@ -68,10 +69,11 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog
+$(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
 	.ci/install-rsyslog
+	.ci/install-kerberos $(VENV)
 	touch $@
 
 demo: venv

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import brokered
 import identities
 import judging
 import ledgers
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
         if os.geteuid() == 0:
             threads.measure_kernel(bench, folder)
             workers.measure(bench, folder)
+            brokered.measure(bench, folder)
             starts.measure(bench)
         else:
             bench.leave_out("hardened threads, workers, starts", "they need root")

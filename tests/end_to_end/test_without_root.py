@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import subprocess
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -31,8 +32,10 @@ from stead.gates.dde.client import DdeClient
 from stead.gates.dde.server import DdeGate
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.server import PipeGate
+from stead.model.access_mask import FileRights
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
+from stead.model.limits import FileRoot
 from stead.model.token import ImpersonationLevel
 from stead.privileged.late_imports import preload
 from stead.server.dde import DdeDesk, DdeRights
@@ -118,6 +121,7 @@ def serve(stage, world, talk, options):
             return open(path).read()  # noqa: PTH123 - the tripwire is meant
 
     offer_evidence(server, stage)
+    offer_grants(server, stage)
     gate = PipeGate(stage.gate, name="notes", entrance=server.entrance(stage.gate))
     dde = DdeGate(
         stage.second_gate, a_desk(server), entrance=server.entrance(stage.second_gate)
@@ -173,6 +177,44 @@ def offer_evidence(server, stage):
                     return process.communicate(timeout=SECONDS)[0].decode()
             except ImpersonationRefusedError as error:
                 return str(error)
+
+
+def offer_grants(server, stage):
+    """Offer what acts with less than the client has, or with a little more."""
+
+    @server.operation("limited", level=ImpersonationLevel.IMPERSONATION)
+    def limited(client, root: str, paths: list):
+        lent = client.limited(
+            expires=timedelta(minutes=5),
+            rights=[FileRights.READ_DATA],
+            targets=[FileRoot(root)],
+        )
+        acts = [partial(text_of, lent, path) for path in paths]
+        acts += [partial(lent.run, os.open, path, 0) for path in paths]
+        with lent:
+            return [outcome(act) for act in acts]
+
+    @server.operation("asserted_by_a_client")
+    def asserted_by_a_client(client, name: str, uid: int):
+        server.accounts.add(name, uid=uid, gid=uid, exist_ok=True)
+        with server.client_for(name, authenticated_by="form", via=client) as found:
+            return outcome(lambda: list(found.run(os.getresuid)))
+
+    @server.operation("with_mapped_groups", level=ImpersonationLevel.IMPERSONATION)
+    def with_mapped_groups(client):
+        return outcome(lambda: list(client.run(os.getgroups)))
+
+
+def outcome(act):
+    try:
+        return act()
+    except (SteadError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def text_of(client, path):
+    with client.open(path) as file:
+        return file.read()
 
 
 def path_of(stage, uid):
@@ -383,3 +425,102 @@ def test_a_named_broker_that_does_not_answer_is_no_start(stage, world, begin):
 
 def test_enforcement_by_the_kernel_can_be_insisted_on(stage, world, begin):
     start(stage, world, begin, enforcement=Enforcement.KERNEL)
+
+
+# --- with less than the client has, or a little more ----------------------------------
+
+
+def test_a_limited_client_reaches_nothing_outside_of_its_limits(stage, server, begin):
+    """Its process is confined by the kernel; naive, the client herself reads it all."""
+    home = stage.open / str(ALICE)
+    inner, outer = home / "inner", home / "note.txt"
+    inner.mkdir()
+    (inner / "note").write_text("inner")
+    (inner / "way-out").symlink_to(outer)
+    for place in (inner, inner / "note", inner / "way-out"):
+        os.chown(place, ALICE, ALICE, follow_symlinks=False)
+    paths = [str(each) for each in (inner / "note", outer, inner / "way-out")]
+    naive = [begin(ALICE, asks(stage, "read", path=path)).hear() for path in paths]
+    assert ["inner", f"{ALICE}'s own\n", f"{ALICE}'s own\n"] == naive
+    said = begin(ALICE, asks(stage, "limited", root=str(inner), paths=paths)).hear()
+    assert "inner" == said[0]
+    assert said[1].startswith("AccessDeniedError")
+    assert said[2].startswith("KernelRefusedError")
+    assert type(said[3]) is int  # a descriptor in the worker
+    assert all(each.startswith("PermissionError") for each in said[4:])
+
+
+def test_whom_a_server_asserts_has_the_evidence_of_the_client_that_is_the_same(
+    stage, server, begin
+):
+    for uid, name in ((ALICE, "alice"), (BOB, "bob")):
+        asked = asks(stage, "asserted_by_a_client", name=name, uid=uid)
+        said = begin(ALICE, asked).hear()
+        if uid == ALICE:
+            assert [ALICE] * 3 == said
+        else:  # alice's connection is no evidence of bob
+            assert said.startswith("ImpersonationRefusedError: the broker has seen no")
+
+
+STAFF = 70_100
+
+
+def map_group(store):
+    with ProtectedServer("notes", store=store, enforcement=Enforcement.TOKEN) as server:
+        server.accounts.add("alice", uid=ALICE, gid=ALICE)
+        server.accounts.add_group("staff", gid=STAFF)
+        server.accounts.add_member("staff", "alice")
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_groups_of_the_store_count_if_the_brokers_file_names_them(
+    stage, world, begin, is_named
+):
+    stage.stop()
+    stage.write(more=f"mapped_groups = [{STAFF}]" if is_named else "")
+    stage.start()
+    begin(NOTES, lambda _talk: map_group(world.store)).hear()
+    start(stage, world, begin)
+    said = begin(ALICE, asks(stage, "with_mapped_groups")).hear()
+    if is_named:
+        assert [STAFF] == [gid for gid in said if gid != ALICE]
+    else:
+        assert said.startswith("ImpersonationRefusedError: the account has groups")
+
+
+def test_a_service_that_may_open_files_alone_opens_files_alone(stage, world, begin):
+    """`client.open` goes to the broker by itself; the rest is refused, and no more."""
+    stage.stop()
+    stage.write(may='["open"]')
+    stage.start()
+    start(stage, world, begin)
+    path = path_of(stage, ALICE)
+
+    def acts(_talk):
+        with connected(stage) as link:
+            said = [link.call("read", path=path)]
+            for operation, arguments in (
+                ("who", {}),
+                ("leaves", {}),
+                ("read", {"path": path_of(stage, BOB)}),
+                ("read", {"path": "/etc/passwd"}),
+                ("read", {"path": str(stage.open)}),
+            ):
+                try:
+                    said.append(link.call(operation, **arguments))
+                except RemoteError:
+                    said.append("refused")
+            made = str(stage.open / str(ALICE) / "made")
+            link.call("write", path=made, text="hers")
+            said.append(link.call("read", path=made))
+            limited = link.call("limited", root=path, paths=[path, made])
+            return [said, limited]
+
+    said, limited = begin(ALICE, acts).hear()
+    assert f"{ALICE}'s own\n" == said[0]
+    assert "hers" == said[-1]
+    assert ["refused"] * 5 == said[1:-1]
+    assert f"{ALICE}'s own\n" == limited[0]
+    assert limited[1].startswith("AccessDeniedError")
+    assert all("do no `worker`" in each for each in limited[2:])
+    assert ALICE == (stage.open / str(ALICE) / "made").stat().st_uid

@@ -7,10 +7,14 @@ from tests.gates.conftest import House
 
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.server import PipeGate
+from stead.model.posix_identity import PosixIdentity
 
 
 class Ticket:
     """By what the other knows a client; the gate closes it, once."""
+
+    identity = PosixIdentity(70_001, 70_001)
+    principal = ""
 
     def __init__(self):
         self.closed = 0

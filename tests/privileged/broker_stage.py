@@ -36,6 +36,7 @@ class Stage:
         self.gate = folder / "run" / "notes"
         self.second_gate = folder / "run" / "notes-dde"
         self.other_gate = folder / "run" / "files"
+        self.ticket_gate = folder / "run" / "notes-tickets"
         self.open = folder / "srv"
         self.log = folder / "broker.log"
         for each in ("etc", "run", "srv"):
@@ -44,12 +45,14 @@ class Stage:
         self.process = None
         self.write()
 
-    def write(self, limits="", top="", may='["start", "worker", "open", "log_on"]'):
+    def write(
+        self, limits="", top="", more="", may='["start", "worker", "open", "log_on"]'
+    ):
         self.config.write_text(
             f'socket = "{self.socket}"\n{top}\n'
             f"[services.notes]\nuid = {NOTES}\n"
             f'gates = ["{self.gate}", "{self.second_gate}"]\n'
-            f'may = {may}\nopen_roots = ["{self.open}"]\n'
+            f'may = {may}\nopen_roots = ["{self.open}"]\n{more}\n'
             f"[services.files]\nuid = {FILES}\n"
             f'gates = ["{self.other_gate}"]\nmay = {may}\n'
             f"[limits]\n{limits}\n"

@@ -354,12 +354,12 @@ def files(stage):
     return home
 
 
-def opens(path, flags=os.O_RDONLY):
+def opens(path, flags=os.O_RDONLY, **options):
     """Return what opens by the link, and says what came of it."""
 
     def act(link, client):
         try:
-            descriptor = link.open_beneath(client, str(path), flags)
+            descriptor = link.open_beneath(client, str(path), flags, **options)
         except (KernelRefusedError, NotARegularFileError, InvalidRequestError) as error:
             return [type(error).__name__, getattr(error, "errno", None)]
         with os.fdopen(descriptor, "rb") as file:
@@ -414,6 +414,45 @@ def test_a_file_is_opened_beneath_a_named_folder_and_as_the_client_alone(
     assert ["KernelRefusedError", 18] == server.hear()
     for _ in range(3):
         assert ["InvalidRequestError", None] == server.hear()
+
+
+def test_an_opening_within_a_limit_never_leaves_it(stage, files, begin, connect):
+    """Whatever links the client puts there; the naive variant compares the path."""
+    inner = files / "inner"
+    inner.mkdir()
+    (inner / "note").write_text("note")
+    (inner / "near").symlink_to("note")
+    (inner / "far").symlink_to("../hers")
+    (files / "turned").symlink_to("inner")
+    (files / "alias").symlink_to("hers")
+    for place in (inner, inner / "note"):
+        os.chown(place, ALICE, ALICE)
+    stage.start()
+    beneath = [(inner / name, inner) for name in ("note", "near", "far")]
+    acts = [
+        opens(path, within=str(limit))
+        for path, limit in (
+            *beneath,
+            (files / "turned" / "note", files / "turned"),
+            (files / "hers", files / "hers"),
+            (files / "alias", files / "alias"),
+            (files / "hers", files.parent.parent),
+            (files, files),
+        )
+    ]
+    server = begin(NOTES, lambda talk: linked(stage, talk, *acts))
+    server.hear()
+    connect(ALICE, stage.gate)
+    said = [server.hear() for _ in acts]
+    assert str(inner / "far").startswith(str(inner))
+    assert "hers" == (inner / "far").read_text()
+    assert [["note", ALICE]] * 2 == said[:2]
+    assert ["KernelRefusedError", 18] == said[2]
+    assert ["KernelRefusedError", 40] == said[3]
+    assert ["hers", ALICE] == said[4]
+    assert ["KernelRefusedError", 40] == said[5]
+    assert ["hers", ALICE] == said[6]  # the limit lies above the folder
+    assert ["NotARegularFileError", None] == said[7]
 
 
 def test_a_new_file_is_the_clients(stage, files, begin, connect):

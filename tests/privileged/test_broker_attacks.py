@@ -39,8 +39,9 @@ from tests.privileged.broker_stage import (
 
 from stead.errors import RemoteProtocolError
 from stead.privileged import orders, trees
-from stead.privileged.broker_wire import LARGEST_ORDER, say
+from stead.privileged.broker_wire import LARGEST_ORDER, hear, say
 from stead.privileged.peers import peer_credentials
+from stead.privileged.stated_level import state_level
 
 pytestmark = pytest.mark.root
 __all__ = ["begin", "broker", "connect", "stage"]  # fixtures
@@ -333,6 +334,48 @@ def become_number(pid):
     pytest.fail("the number did not come again")
 
 
+# --- what a client allows -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["anonymous", "identification", "nonsense"])
+def test_a_client_that_allows_less_has_no_index_whatever_its_server_says(
+    broker, begin, level
+):
+    """Naive: the client tells the server, which is asked to remember it."""
+
+    def comes(talk):
+        with socket.socket(socket.AF_UNIX) as client:
+            if level == "nonsense":
+                client.bind(b"\0stead/everything")
+            else:
+                state_level(client, level)
+            client.connect(str(broker.gate))
+            # To the server it says something else, and that is all the server hears.
+            client.sendall(b'{"type":"hello","version":1,"level":"delegation"}')
+            talk.say("connected")
+            talk.hear()
+
+    def act(talk):
+        raw = Raw(broker.socket)
+        raw.hello()
+        arrivals = raw.listen()
+        talk.say("listens")
+        message, (descriptor,) = hear(arrivals, 8192, 1)
+        client = socket.socket(fileno=descriptor)
+        talk.say([message, client.recv(100).decode()])
+        raw.start(1, "id")
+        talk.say(raw.is_cut_off())
+
+    server = begin(NOTES, act)
+    server.hear()
+    begin(ALICE, comes).hear()
+    message, heard = server.hear()
+    assert message["client"] is None
+    assert "and no more" in message["why"]
+    assert "delegation" in heard
+    assert server.hear()
+
+
 # --- indexes --------------------------------------------------------------------------
 
 
@@ -436,6 +479,34 @@ def test_an_order_says_neither_whom_nor_what_else(broker, begin, connect, said):
     refused, is_heard = attacker.hear()
     assert "order" == refused["refused"]
     assert is_heard
+
+
+@pytest.mark.parametrize(
+    "groups", [[0], [42], [70_101], [70_100, 0], ["70100"], [True], [[70_100]], [{}]]
+)
+def test_a_server_adds_no_group_but_those_that_are_named(stage, begin, connect, groups):
+    """Naive: a server says which groups its client has, as one that is root does."""
+    stage.write(more="mapped_groups = [70100]")
+    stage.start()
+
+    def act(foothold):
+        kept.append(foothold.raw.start(foothold.index, "id", groups=groups))
+
+    assert_cut_off(stage, begin, connect, act)
+
+
+def test_a_group_that_is_named_is_added_to_the_clients_own(stage, begin, connect):
+    stage.write(more="mapped_groups = [70100, 70101]")
+    stage.start()
+
+    def act(foothold, talk):
+        channel = foothold.raw.start(foothold.index, "sleep", "600", groups=[70_100])
+        talk.say(told(channel)["started"])
+        talk.hear()
+
+    attacker, _, first = attack(stage, begin, connect, act)
+    assert [] == ids_of(first)[2]
+    assert [[ALICE] * 3, [ALICE] * 3, [70_100]] == ids_of(attacker.hear())
 
 
 def test_a_pam_session_of_somebody_else_is_none(broker, begin, connect):

@@ -104,6 +104,14 @@ def test_what_is_no_file_is_none(place):
         load("broker.toml")
 
 
+def groups(gids):
+    return {"services": {"a": {"uid": 9, "mapped_groups": gids}}}
+
+
+def tickets(**words):
+    return {"kerberos": {"keytab": "/k", "realms": ["R"]} | words}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -133,6 +141,28 @@ def test_what_is_no_file_is_none(place):
         ({"allowed_system_uids": [True]}, "no list of int"),
         ({"allowed_system_uids": [65530]}, "guard's uid is nobody's"),
         ({"worker_modules": "app"}, "no list of str"),
+        (groups([0]), "none is the system's"),
+        (groups([42]), "none is the system's"),
+        (groups([65530]), "none is the system's"),
+        (groups(list(range(1000, 1033))), "few"),
+        (groups(["1000"]), "no list of int"),
+        ({"services": {"a": {"uid": 9, "ticket_gates": ["x"]}}}, "no absolute path"),
+        ({"services": {"a": {"uid": 9, "ticket_gates": ["/x"]}}}, "nothing to check"),
+        ({"kerberos": 1}, "no table"),
+        ({"kerberos": {"realms": ["R"]}}, "lacks a word"),
+        (tickets(realms=[]), "names whose principals"),
+        (tickets(realms=[""]), "names whose principals"),
+        (tickets(realms="R"), "no list of str"),
+        (tickets(keytab="k"), "no absolute path"),
+        (tickets(keytab=1), "no absolute path"),
+        (tickets(configuration="../k"), "no absolute path"),
+        (tickets(mapping="any"), "no rule for names"),
+        (tickets(principal=1), "is a name"),
+        (tickets(uid=0), "not 0"),
+        (tickets(uid="1"), "not 0"),
+        (tickets(uid=65530), "not the guard"),
+        (tickets(uid=9), "verifiers'"),
+        (tickets(password="x"), "`password` means nothing in kerberos"),
         ({"limits": {"clients": 0}}, "a number from 1"),
         ({"limits": {"clients": True}}, "a number from 1"),
         ({"limits": {"client": 1}}, "`client` means nothing in limits"),
@@ -149,3 +179,33 @@ def test_what_is_no_toml_is_refused(place, text):
     place.chmod(0o600)
     with pytest.raises(UnsafeConfigurationError, match="cannot be read"):
         load(place, owner=os.geteuid())
+
+
+def with_tickets(place):
+    keytab = place.with_name("broker.keytab")
+    rules = place.with_name("krb5.conf")
+    text = (
+        f'[kerberos]\nkeytab = "{keytab}"\nrealms = ["R"]\nconfiguration = "{rules}"\n'
+        '[services.notes]\nuid = 990\nticket_gates = ["/run/stead/tickets"]\n'
+    )
+    return keytab, rules, text
+
+
+def test_tickets_are_checked_by_keys_that_nobody_else_has(place):
+    keytab, rules, text = with_tickets(place)
+    with pytest.raises(UnsafeConfigurationError, match="cannot be read") as caught:
+        loaded(place, text)
+    assert "ktadd" in caught.value.advice
+    keytab.write_bytes(b"keys")
+    for mode in (0o640, 0o604):
+        keytab.chmod(mode)
+        with pytest.raises(UnsafeConfigurationError, match="others may read"):
+            loaded(place, text)
+    keytab.chmod(0o600)
+    found = loaded(place, text)  # without rules the library has its own
+    assert ("/run/stead/tickets",) == found.services[990].all_gates
+    assert (65529, "name") == (found.kerberos.uid, found.kerberos.mapping)
+    rules.write_text("")
+    rules.chmod(0o666)
+    with pytest.raises(UnsafeConfigurationError, match="others may write"):
+        loaded(place, text)

@@ -259,6 +259,13 @@ class Sessions:
             self._renew(session)
         return session
 
+    def outermost(self, logon_id: Luid) -> Luid:
+        """Return the session within which a grant's lies; itself, if within none."""
+        session = self._live.get(logon_id)
+        while session is not None and session.outer is not None:
+            session = session.outer
+        return logon_id if session is None else session.record.logon_id
+
     def is_up_to_date(self, token: AccessToken) -> bool:
         """Tell whether a new logon would give the client what its session has.
 

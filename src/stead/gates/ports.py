@@ -19,6 +19,7 @@ from stead.errors import (
     ServerUnavailableError,
     SteadError,
 )
+from stead.model.posix_identity import PosixIdentity
 from stead.model.quality_of_service import QualityOfService
 
 EvidenceT_contra = TypeVar("EvidenceT_contra", contravariant=True)
@@ -72,6 +73,16 @@ class Admit(Protocol[EvidenceT_contra]):
 
 class Ticket(Protocol):
     """By what a broker knows a client that it accepted for this server."""
+
+    @property
+    def identity(self) -> PosixIdentity:
+        """Who the client is to the kernel."""
+        ...
+
+    @property
+    def principal(self) -> str:
+        """Whose Kerberos ticket it showed; empty if the kernel vouches for it."""
+        ...
 
     def close(self) -> None:
         """Tell the broker that the client is gone; again does nothing."""

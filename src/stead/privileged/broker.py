@@ -15,34 +15,36 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import logging
 import mmap
 import os
 import select
 import signal
 import socket
-import struct
 import sys
-import termios
 import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import SteadError, UnsafeConfigurationError
-from stead.privileged.binding import bind
-from stead.privileged.broker_config import DEFAULT_PATH, BrokerConfig, Service, load
+from stead.privileged.broker_config import DEFAULT_PATH, BrokerConfig, load
+from stead.privileged.broker_desks import (
+    Desk,
+    inherited_sockets,
+    listener,
+    open_desks,
+)
 from stead.privileged.broker_inheritance import PULSE, Inheritance
 from stead.privileged.broker_monitor import serve
+from stead.privileged.namespaces import own_namespace
 from stead.privileged.peers import peer_credentials
 from stead.privileged.syscalls import call
 from stead.privileged.trees import ChildSignal, kill_descendants, reap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _log: Final = logging.getLogger("stead.broker")
 
@@ -52,101 +54,9 @@ _MINUTE: Final = 60.0
 _SECONDS_TO_END: Final = 30.0
 _LOOK: Final = 1000  # milliseconds at most between two looks at everything
 _PAUSE: Final = 100  # milliseconds between two looks at monitors that end
-_FIRST_INHERITED: Final = 3
 _PASSING: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED}
 )
-
-
-@dataclass(slots=True, eq=False)
-class _Desk:
-    """What the broker keeps for one service.
-
-    Attributes:
-        service: which.
-        gates: its listening sockets.
-        tokens: a pipe: one byte for each password that its servers may try now.
-        came: when its servers connected lately, in monotonic seconds.
-    """
-
-    service: Service
-    gates: tuple[socket.socket, ...]
-    tokens: tuple[int, int]
-    came: deque[float] = field(default_factory=deque)
-
-    def refill(self, most: int) -> None:
-        """Let its servers try as many passwords again as in any minute."""
-        number = struct.pack("i", 0)
-        (there,) = struct.unpack(
-            "i", fcntl.ioctl(self.tokens[0], termios.FIONREAD, number)
-        )
-        if there < most:
-            os.write(self.tokens[1], b"p" * (most - there))
-
-    def may_come(self, most: int) -> bool:
-        """Say whether another server may connect in this minute; count it."""
-        now = time.monotonic()
-        while self.came and now - self.came[0] > _MINUTE:
-            self.came.popleft()
-        if len(self.came) >= most:
-            return False
-        self.came.append(now)
-        return True
-
-
-def open_desks(
-    config: BrokerConfig, inherited: Mapping[str, socket.socket], undo: ExitStack
-) -> dict[int, _Desk]:
-    """Take every gate's path, or what a service manager listens on already.
-
-    Raises:
-        SteadError: a path cannot be trusted, or is taken.
-    """
-    desks = {}
-    for uid, service in config.services.items():
-        gates = tuple(
-            _listener(path, service.mode, socket.SOCK_STREAM, inherited, undo)
-            for path in service.gates
-        )
-        tokens = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        desks[uid] = _Desk(service, gates, tokens)
-    return desks
-
-
-def _listener(
-    path: str,
-    mode: int,
-    kind: socket.SocketKind,
-    inherited: Mapping[str, socket.socket],
-    undo: ExitStack,
-) -> socket.socket:
-    given = inherited.get(path)
-    if given is not None:
-        is_fit = given.type == kind and given.getsockopt(
-            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-        )
-        if not is_fit:
-            raise UnsafeConfigurationError(f"what was handed over at `{path}` is unfit")
-        given.setblocking(False)  # noqa: FBT003  # the library's signature
-        return given
-    binding = bind(Path(path), mode, kind)
-    undo.callback(binding.release)
-    return binding.listener
-
-
-def inherited_sockets(environment: Mapping[str, str]) -> dict[str, socket.socket]:
-    """Return what a service manager handed over, by path; see sd_listen_fds(3)."""
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        return {}
-    found = {}
-    count = int(environment.get("LISTEN_FDS", "0"))
-    for number in range(_FIRST_INHERITED, _FIRST_INHERITED + count):
-        given = socket.socket(fileno=number)
-        given.set_inheritable(False)
-        name = given.getsockname()
-        if given.family == socket.AF_UNIX and isinstance(name, str):
-            found[name] = given
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +81,7 @@ class Broker:
     """The process that listens."""
 
     def __init__(
-        self, config: BrokerConfig, control: socket.socket, desks: dict[int, _Desk]
+        self, config: BrokerConfig, control: socket.socket, desks: dict[int, Desk]
     ) -> None:
         """Begin with no server."""
         self._config = config
@@ -239,7 +149,7 @@ class Broker:
             else:
                 self._fork(server, desk)
 
-    def _why_not(self, desk: _Desk) -> str:
+    def _why_not(self, desk: Desk) -> str:
         """Say why a service's server is not taken in; nothing if it is."""
         there = Counter(each.uid for each in self._monitors.values())
         if len(self._monitors) >= self._limits.servers:
@@ -250,7 +160,7 @@ class Broker:
             return "it connects too often"
         return ""
 
-    def _fork(self, server: socket.socket, desk: _Desk) -> None:
+    def _fork(self, server: socket.socket, desk: Desk) -> None:
         pulse = mmap.mmap(-1, PULSE.size)
         pulse[:] = PULSE.pack(time.monotonic())
         try:
@@ -271,7 +181,7 @@ class Broker:
             os._exit(code)
 
     def _become_monitor(
-        self, server: socket.socket, desk: _Desk, pulse: mmap.mmap
+        self, server: socket.socket, desk: Desk, pulse: mmap.mmap
     ) -> None:
         """Keep what is this service's alone, and serve."""
         parent = os.getppid()
@@ -337,12 +247,13 @@ def run(path: str) -> None:
 
     1. It is root, what it is told by is root's, and it imports nothing from wherever it
        happens to be started.
-    2. Nothing that it makes is anybody else's.
-    3. It has every gate, and then its own socket: who can connect is served.
-    4. It serves.
+    2. Whom its file names there are here: a container may have few ids.
+    3. Nothing that it makes is anybody else's.
+    4. It has every gate, and then its own socket: who can connect is served.
+    5. It serves.
 
     Raises:
-        UnsafeConfigurationError: step 1 fails.
+        UnsafeConfigurationError: step 1 or 2 fails.
         SteadError: a path cannot be taken.
     """
     if os.geteuid() != 0:
@@ -355,17 +266,33 @@ def run(path: str) -> None:
             advice="start it with `python -I -m stead.privileged.broker`",
         )
     config = load(path)
+    _require_ids(config)
     os.umask(_PRIVATE_UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     inherited = inherited_sockets(os.environ)
     with ExitStack() as undo:
         desks = open_desks(config, inherited, undo)
         # Anybody may knock; who is heard is decided by what the kernel says of them.
-        control = _listener(
-            config.socket, 0o666, socket.SOCK_SEQPACKET, inherited, undo
-        )
+        control = listener(config.socket, 0o666, socket.SOCK_SEQPACKET, inherited, undo)
         _log.info("the broker serves %s services", len(desks))
         Broker(config, control, desks).run()
+
+
+def _require_ids(config: BrokerConfig) -> None:
+    """Refuse to serve whom this user namespace cannot have; warn of who is left out.
+
+    Raises:
+        UnsafeConfigurationError: it has not all that the configuration names.
+    """
+    peers = [(f"service `{one.name}`", uid) for uid, one in config.services.items()]
+    needed = [("the guard", config.guard_uid)]
+    if config.kerberos is not None:
+        needed.append(("the verifiers' uid", config.kerberos.uid))
+    namespace = own_namespace()
+    for reason in namespace.reasons(needed, peers):
+        raise UnsafeConfigurationError(reason)
+    for warning in namespace.warnings():
+        _log.warning("%s", warning)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,8 +48,8 @@ class Client:
         index: what the server calls it.
         identity: what was verified.
         socket: its connection, which it came by; None if it came by a password.
-        lease_ends: when it is gone unless renewed, in monotonic seconds; None for one
-            that has a connection.
+        lease_ends: when it is gone, in monotonic seconds: unless renewed, after a
+            password, or with its ticket; None if only its connection counts.
         is_gone: whether nothing may be done as it any more.
         holds: its processes.
     """

@@ -10,7 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stead.errors import LauncherUnavailableError, RemoteProtocolError
+from stead.errors import (
+    ImpersonationRefusedError,
+    LauncherUnavailableError,
+    RemoteProtocolError,
+)
+from stead.privileged.broker_config import ACTS
 from stead.privileged.broker_wire import VERSION, hear, say
 from stead.privileged.peers import peer_credentials
 from stead.privileged.syscalls import words_of
@@ -32,11 +37,13 @@ class Welcome:
         service: what it calls this server.
         gates: where it accepts this server's clients.
         may: what this server may ask for.
+        mapped_groups: gids that it may add to its clients.
     """
 
     service: str
     gates: tuple[str, ...]
     may: frozenset[str]
+    mapped_groups: frozenset[int]
 
 
 class Connection:
@@ -91,6 +98,18 @@ class Connection:
                 else:
                     return
 
+    def require_may(self, act: str) -> None:
+        """Refuse what the broker would end the connection for.
+
+        Raises:
+            ImpersonationRefusedError: its file does not let this service do that.
+        """
+        if act in ACTS and act not in self.welcome.may:
+            raise ImpersonationRefusedError(
+                f"the broker lets service `{self.welcome.service}` do no `{act}`",
+                advice=f"add `{act}` to the service's `may` in the broker's file",
+            )
+
     def close(self) -> None:
         """End it, and with it all that was asked on it; again does nothing."""
         with self._lock:
@@ -131,7 +150,12 @@ def _greeted(connected: socket.socket) -> Welcome:
     if heard is None:
         raise RemoteProtocolError("it does not hear this uid as a service")
     said = heard[0]
-    return Welcome(said["service"], tuple(said["gates"]), frozenset(said["may"]))
+    return Welcome(
+        said["service"],
+        tuple(said["gates"]),
+        frozenset(said["may"]),
+        frozenset(said["mapped_groups"]),
+    )
 
 
 def _lost() -> LauncherUnavailableError:

@@ -15,8 +15,10 @@ import os
 import select
 import socket
 import time
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import RemoteProtocolError, SteadError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from stead.privileged.broker_clients import Client, ClientTable
     from stead.privileged.broker_inheritance import Inheritance
     from stead.privileged.broker_poll import Poll
+    from stead.privileged.broker_tickets import TicketClients
 
     _ComeBy = Callable[[PosixIdentity, socket.socket], Client]
 
@@ -47,15 +50,17 @@ class _Entrance:
 
     Attributes:
         listener: the listening socket; the broker's, for as long as that lives.
+        takes_tickets: whether its clients are who their tickets say.
         channel: where the server takes clients; None while it takes none.
-        waiting: whoever was accepted and has not been handed on: the socket, and what
-            is said with it.
+        waiting: those who were accepted and not handed on: the socket, and what is
+            said with it. More than one only where tickets were looked at meanwhile.
         is_watched: whether the listener is.
     """
 
     listener: socket.socket
+    takes_tickets: bool = False
     channel: socket.socket | None = None
-    waiting: tuple[socket.socket, dict[str, Any]] | None = None
+    waiting: deque[tuple[socket.socket, dict[str, Any]]] = field(default_factory=deque)
     is_watched: bool = False
 
 
@@ -63,7 +68,12 @@ class Entrances:
     """The gates of one service, for one server."""
 
     def __init__(
-        self, given: Inheritance, poll: Poll, clients: ClientTable, come_by: _ComeBy
+        self,
+        given: Inheritance,
+        poll: Poll,
+        clients: ClientTable,
+        tickets: TicketClients,
+        come_by: _ComeBy,
     ) -> None:
         """Accept nobody yet.
 
@@ -71,12 +81,18 @@ class Entrances:
             given: the monitor's.
             poll: likewise.
             clients: likewise.
+            tickets: has tickets looked at.
             come_by: takes in whom the kernel vouches for, or raises.
         """
         self._poll = poll
         self._clients = clients
+        self._tickets = tickets
         self._come_by = come_by
-        self._entrances = [_Entrance(listener) for listener in given.gates]
+        plain = len(given.service.gates)
+        self._entrances = [
+            _Entrance(listener, takes_tickets=number >= plain)
+            for number, listener in enumerate(given.gates)
+        ]
 
     def open(self, gate: int, channel: int) -> None:
         """Hand on a gate's clients from now on.
@@ -97,8 +113,9 @@ class Entrances:
         for entrance in self._entrances:
             is_wanted = (
                 entrance.channel is not None
-                and entrance.waiting is None
+                and not entrance.waiting
                 and not self._clients.is_full
+                and not (entrance.takes_tickets and self._tickets.is_full)
             )
             if is_wanted != entrance.is_watched:
                 entrance.is_watched = is_wanted
@@ -141,7 +158,15 @@ class Entrances:
             time.sleep(_REST)  # the listener stays readable, and nothing is gained
             return
         # Its end alone is watched: what a client writes is the server's to read.
-        entrance.waiting = (connection, self._known(connection))
+        if entrance.takes_tickets:
+            self._tickets.begin(connection, partial(self._arrive, entrance))
+        else:
+            self._arrive(entrance, connection, self._known(connection))
+
+    def _arrive(
+        self, entrance: _Entrance, connection: socket.socket, told: dict[str, Any]
+    ) -> None:
+        entrance.waiting.append((connection, told))
         self._hand_on(entrance)
 
     def _known(self, connection: socket.socket) -> dict[str, Any]:
@@ -155,26 +180,25 @@ class Entrances:
         return {"client": client.index}
 
     def _hand_on(self, entrance: _Entrance) -> None:
-        """Give the server the client that waits; again later if it does not read."""
-        if entrance.waiting is None or entrance.channel is None:
-            return
-        connection, message = entrance.waiting
-        if connection.fileno() < 0:  # it has left meanwhile
-            entrance.waiting = None
+        """Give the server the clients that wait; again later if it does not read."""
+        while entrance.waiting and entrance.channel is not None:
+            connection, message = entrance.waiting[0]
+            if connection.fileno() >= 0:  # or it has left meanwhile
+                try:
+                    say(entrance.channel, message, [connection.fileno()])
+                except BlockingIOError:
+                    self._watch_channel(entrance, select.POLLOUT)
+                    return
+                except OSError:
+                    self._shut(entrance)
+                    return
+            entrance.waiting.popleft()
+            if message["client"] is None:
+                connection.close()
+        if entrance.channel is None:
+            self._shut(entrance)  # whoever comes so late is let go
+        else:
             self._watch_channel(entrance, 0)
-            return
-        try:
-            say(entrance.channel, message, [connection.fileno()])
-        except BlockingIOError:
-            self._watch_channel(entrance, select.POLLOUT)
-            return
-        except OSError:
-            self._shut(entrance)
-            return
-        entrance.waiting = None
-        self._watch_channel(entrance, 0)
-        if message["client"] is None:
-            connection.close()
 
     def _go_on(self, entrance: _Entrance) -> None:
         """See that the server reads again, or takes no more clients."""
@@ -193,9 +217,8 @@ class Entrances:
 
     def _shut(self, entrance: _Entrance) -> None:
         """Take no more clients in; whoever was not handed on is let go."""
-        if entrance.waiting is not None:
-            connection, message = entrance.waiting
-            entrance.waiting = None
+        while entrance.waiting:
+            connection, message = entrance.waiting.popleft()
             with suppress(OSError):  # it is gone already
                 connection.shutdown(socket.SHUT_RDWR)
             if message["client"] is None:

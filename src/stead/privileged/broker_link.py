@@ -38,7 +38,7 @@ from stead.privileged.brokered_client import BrokeredClient
 from stead.privileged.peers import peer_credentials, peer_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stead.privileged.broker_connection import Welcome
 
@@ -149,9 +149,11 @@ class BrokerLink:
 
         Raises:
             LogonFailureError: it is wrong, for whatever reason.
+            ImpersonationRefusedError: the broker looks at none for this service.
             LauncherUnavailableError, ServerClosedError: as `connection` raises.
         """
         connection = self.connection()
+        connection.require_may("log_on")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         name = json.dumps({"account": account}).encode()
         with ours, theirs, orders.sealed(name) as document:
@@ -183,6 +185,8 @@ class BrokerLink:
         flags: int,
         *,
         mode: int = 0o600,
+        within: str = "",
+        groups: Sequence[int] = (),
         seconds: float = _SECONDS_TO_OPEN,
     ) -> int:
         """Have a file opened as a client, beneath a folder of the broker's file.
@@ -192,6 +196,8 @@ class BrokerLink:
             path: absolute.
             flags: as of `stead.privileged.opening.open_as`.
             mode: likewise.
+            within: a folder or file beneath such a folder, which is not left either.
+            groups: gids that this server adds to the client.
             seconds: how long to wait; the broker gives up by itself, too.
 
         Returns:
@@ -206,10 +212,10 @@ class BrokerLink:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        wanted = request_document(path, flags, mode)
+        wanted = request_document(path, flags, mode, within)
         with ours, theirs, channel, keepers, orders.sealed(wanted) as document:
             descriptors = (keepers.fileno(), document.fileno(), theirs.fileno())
-            client.ask("open", {}, descriptors)
+            client.ask("open", {"groups": list(groups)} if groups else {}, descriptors)
             theirs.close()
             keepers.close()
             ours.settimeout(seconds)
@@ -264,7 +270,7 @@ class BrokerEntrance:
         if self._channel is None or self._connection is None:
             raise EOFError
         try:
-            heard = hear(self._channel, LONGEST_ANSWER, 1)
+            heard = hear(self._channel, _LONGEST_GROUPS, 1)
         except RemoteProtocolError as error:
             raise EOFError from error
         if heard is None or not heard[1]:
@@ -272,8 +278,7 @@ class BrokerEntrance:
         message, (descriptor,) = heard
         client = socket.socket(fileno=descriptor)
         try:
-            _, uid, gid = peer_credentials(client)
-            identity = PosixIdentity(uid, gid, peer_groups(client))
+            identity = _identity_of(message, client)
         except RemoteProtocolError as error:
             client.close()
             raise BlockingIOError from error
@@ -285,6 +290,7 @@ class BrokerEntrance:
             message["client"],
             identity,
             why=message.get("why", ""),
+            principal=message.get("principal", ""),
             defer=self._link.defer,
         )
         return client, ticket
@@ -294,6 +300,19 @@ class BrokerEntrance:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
+
+
+def _identity_of(message: dict[str, Any], client: socket.socket) -> PosixIdentity:
+    """Return who a client is: by its ticket, or by the kernel's word on who connected.
+
+    Raises:
+        RemoteProtocolError: the kernel does not know the peer.
+    """
+    if "identity" in message:
+        uid, gid, groups = message["identity"]
+        return PosixIdentity(uid, gid, tuple(groups))
+    _, uid, gid = peer_credentials(client)
+    return PosixIdentity(uid, gid, peer_groups(client))
 
 
 def _descriptor_of(heard: tuple[dict[str, Any], tuple[int, ...]], path: str) -> int:

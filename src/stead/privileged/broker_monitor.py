@@ -6,7 +6,7 @@ says what may be asked, in which phase, with what, and who answers. Whatever els
 ends the connection, and with it all that was started by it.
 
 The monitor believes what the kernel tells it of clients whom it accepted itself, and
-what a verifier of passwords says that it started. It never reads what a server says of
+what a verifier says that it started. It never reads what a server says of
 a process: the order goes on, with a warrant, to a launcher, and is read by a child that
 is about to become the client.
 """
@@ -21,7 +21,7 @@ import socket
 import time
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import (
     ImpersonationRefusedError,
@@ -38,6 +38,8 @@ from stead.privileged.broker_passwords import Attempts
 from stead.privileged.broker_poll import Poll, Turn
 from stead.privileged.broker_processes import Processes
 from stead.privileged.broker_rules import Phase, Rule
+from stead.privileged.broker_tickets import TicketClients, told_of
+from stead.privileged.broker_verifiers import Verifiers, identity_of
 from stead.privileged.broker_wire import (
     LARGEST_ORDER,
     LONGEST_DOCUMENT,
@@ -50,6 +52,7 @@ from stead.privileged.broker_wire import (
     say,
 )
 from stead.privileged.orders import MAXIMUM_EXTRA, Order, Parcel
+from stead.privileged.stated_level import unwillingness
 from stead.privileged.system_uids import refuse_system_uid
 
 if TYPE_CHECKING:
@@ -75,8 +78,12 @@ class Monitor:
         self._processes = Processes(given, self._poll, self._clients, self._end)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._is_over = False
-        self._entrances = Entrances(given, self._poll, self._clients, self._come_by)
-        self._attempts = Attempts(given, self._poll, self._come_by_password)
+        self._verifiers = Verifiers(self._poll)
+        self._tickets = TicketClients(given, self._verifiers, self._come_by_ticket)
+        self._entrances = Entrances(
+            given, self._poll, self._clients, self._tickets, self._come_by
+        )
+        self._attempts = Attempts(given, self._verifiers, self._come_by_password)
 
     def run(self) -> None:
         """Serve until the server or the broker is gone, or the server blunders."""
@@ -129,8 +136,9 @@ class Monitor:
         hello = {
             "version": VERSION,
             "service": service.name,
-            "gates": service.gates,
+            "gates": service.all_gates,
             "may": sorted(service.may),
+            "mapped_groups": sorted(service.mapped_groups),
         }
         _raise_own_limit()  # after them: clients' processes have the machine's
         say(self._given.control, hello)
@@ -148,6 +156,7 @@ class Monitor:
             "programs",
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited), request.fields["session"]),
+            groups=self._mapped(request),
         )
 
     def work(self, request: Request) -> None:
@@ -162,6 +171,7 @@ class Monitor:
             self._named(request, channel),
             Parcel(channel, document, tuple(inherited)),
             body,
+            groups=self._mapped(request),
         )
 
     def open(self, request: Request) -> None:
@@ -178,6 +188,7 @@ class Monitor:
                 client,
                 Parcel(channel, order.fileno(), inherited),
                 broker_opening.BODY,
+                groups=self._mapped(request),
                 seconds=self._limits.open_seconds,
             )
 
@@ -193,7 +204,7 @@ class Monitor:
         """Let a client that came by a password stay for another lease."""
         client = self._clients.find(request.fields["client"])
         if client is not None:
-            if client.lease_ends is None:
+            if client.socket is not None:
                 raise RemoteProtocolError("a connected client has no lease")
             client.lease_ends = time.monotonic() + self._limits.lease_seconds
 
@@ -208,6 +219,18 @@ class Monitor:
         self._require_channel(channel)
         return self._clients.find(request.fields["client"])
 
+    def _mapped(self, request: Request) -> tuple[int, ...]:
+        """Return the groups that a server says its client has beside its own.
+
+        Raises:
+            RemoteProtocolError: the service may not say so.
+        """
+        groups = request.fields.get("groups", [])
+        mappable = self._given.service.mapped_groups
+        if any(type(gid) is not int or gid not in mappable for gid in groups):
+            raise RemoteProtocolError("the service may add no such group")
+        return tuple(groups)
+
     def _require_channel(self, descriptor: int) -> None:
         require_channel(descriptor, self._given.service.uid)
 
@@ -221,9 +244,36 @@ class Monitor:
             QuotaExceededError: there are too many.
         """
         self._require_person(identity)
+        if why := unwillingness(connection):
+            raise ImpersonationRefusedError(why)
+        return self._connected(identity, connection, None)
+
+    def _come_by_ticket(
+        self, connection: socket.socket, word: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Take in whom a verifier of tickets vouches for; return what is said of it.
+
+        It is gone with its connection, or when its ticket has expired. Who may not be
+        acted as is no client at all, unless that is the client's own wish; raises as
+        `_come_by`.
+        """
+        identity, told = identity_of(word), told_of(word)
+        self._require_person(identity)
+        ends = time.monotonic() + word["seconds"]
+        if why := unwillingness(connection):
+            return {"client": None, "why": why, **told}
+        client = self._connected(identity, connection, ends)
+        _log.info(
+            "`%s` has come by a ticket, as uid %s", told["principal"], identity.uid
+        )
+        return {"client": client.index, **told}
+
+    def _connected(
+        self, identity: PosixIdentity, connection: socket.socket, ends: float | None
+    ) -> Client:
         if not self._clients.has_room(identity.uid):
             raise QuotaExceededError(f"uid {identity.uid} has too many connections")
-        client = self._clients.add(identity, connection=connection)
+        client = self._clients.add(identity, connection=connection, lease_ends=ends)
         self._poll.on(connection.fileno(), 0, Turn.ENDINGS, lambda: self._leave(client))
         return client
 
@@ -261,6 +311,7 @@ class Monitor:
                 yield client.lease_ends
         yield from self._processes.moments()
         yield from self._attempts.moments()
+        yield from self._tickets.moments()
 
     def _pause(self) -> float:
         """Return how long nothing is due; no longer than the pulse allows."""
@@ -274,6 +325,8 @@ class Monitor:
                 self._leave(client)
         self._processes.end_what_is_due(now)
         self._attempts.answer_what_is_due(now)
+        self._tickets.give_up_what_is_due(now)
+        self._verifiers.reap()
 
     # --- the end --------------------------------------------------------------------
 
@@ -288,6 +341,7 @@ class Monitor:
         """
         self._given.control.close()
         self._attempts.close()
+        self._tickets.close()
         self._entrances.close()
         for client in self._clients:
             if client.socket is not None:
@@ -304,6 +358,7 @@ def _raise_own_limit() -> None:
 
 
 _INDEX: Final[Mapping[str, type]] = MappingProxyType({"client": int})
+_GROUPS: Final[Mapping[str, type]] = MappingProxyType({"groups": list})
 _NOTHING: Final[Mapping[str, type]] = MappingProxyType({})
 
 _OPENER: Final = Order(
@@ -316,12 +371,13 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "listen": Rule(Phase.GREETED, {"gate": int}, 1, 1, "", Monitor.listen),
         "start": Rule(
             Phase.GREETED, {**_INDEX, "session": bool}, 5, 5 + MAXIMUM_EXTRA, "start",
-            Monitor.start,
+            Monitor.start, _GROUPS,
         ),
         "worker": Rule(
-            Phase.GREETED, {**_INDEX, "kind": str}, 6, 6, "worker", Monitor.work
+            Phase.GREETED, {**_INDEX, "kind": str}, 6, 6, "worker", Monitor.work,
+            _GROUPS,
         ),
-        "open": Rule(Phase.GREETED, _INDEX, 3, 3, "open", Monitor.open),
+        "open": Rule(Phase.GREETED, _INDEX, 3, 3, "open", Monitor.open, _GROUPS),
         "log_on": Rule(Phase.GREETED, _NOTHING, 3, 3, "log_on", Monitor.log_on),
         "renew": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.renew),
         "log_off": Rule(Phase.GREETED, _INDEX, 0, 0, "", Monitor.log_off),

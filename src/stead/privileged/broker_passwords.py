@@ -8,29 +8,24 @@ no such account, a wrong password, nobody to be acted as, or too many attempts.
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import socket
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import RemoteProtocolError, SteadError
-from stead.model.posix_identity import PosixIdentity
-from stead.privileged.broker_poll import Turn
-from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
-from stead.privileged.launcher_process import execute
+from stead.privileged.broker_verifiers import identity_of
+from stead.privileged.broker_wire import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stead.model.posix_identity import PosixIdentity
     from stead.privileged.broker_clients import Client
     from stead.privileged.broker_inheritance import Inheritance
-    from stead.privileged.broker_poll import Poll
+    from stead.privileged.broker_verifiers import Verifier, Verifiers
 
 VERIFIER: Final = "stead.adapters.pam_verifier"
 """The verifier's program. It imports this room; nothing here imports it."""
@@ -46,15 +41,13 @@ class _Attempt:
         answer: where the answer goes.
         fails_at: when a failure is answered, in monotonic seconds.
         gives_up_at: when the verifier is waited for no more.
-        control: the verifier's; None if there is none (any more).
-        process: likewise.
+        verifier: looks at it; None if there is none (any more).
     """
 
     answer: socket.socket
     fails_at: float
     gives_up_at: float
-    control: socket.socket | None = None
-    process: subprocess.Popen[bytes] | None = None
+    verifier: Verifier | None = None
 
 
 class Attempts:
@@ -63,22 +56,21 @@ class Attempts:
     def __init__(
         self,
         given: Inheritance,
-        poll: Poll,
+        verifiers: Verifiers,
         come_by: Callable[[PosixIdentity], Client],
     ) -> None:
         """Begin with none.
 
         Args:
             given: the monitor's.
-            poll: likewise.
+            verifiers: likewise.
             come_by: takes in whom a verifier vouches for, or raises.
         """
         self._tokens = given.passwords
         self._limits = given.config.limits
-        self._poll = poll
+        self._verifiers = verifiers
         self._come_by = come_by
         self._attempts: list[_Attempt] = []
-        self._ending: list[subprocess.Popen[bytes]] = []
 
     def begin(self, channel: int, document: int, secret: int) -> None:
         """Have a password looked at; what is given stays the caller's to close.
@@ -86,7 +78,7 @@ class Attempts:
         Raises:
             RemoteProtocolError: far more wait for an answer than ever could.
         """
-        busy = [each for each in self._attempts if each.process is not None]
+        busy = [each for each in self._attempts if each.verifier is not None]
         most = self._limits.passwords_at_once
         if len(self._attempts) >= most * _WAITING_FOR_EACH:
             raise RemoteProtocolError("the server tries too many passwords at once")
@@ -104,16 +96,15 @@ class Attempts:
     def moments(self) -> Iterator[float]:
         """Yield when something is to be done, in monotonic seconds."""
         for each in self._attempts:
-            yield each.fails_at if each.process is None else each.gives_up_at
+            yield each.fails_at if each.verifier is None else each.gives_up_at
 
     def answer_what_is_due(self, now: float) -> None:
         """Answer failures whose time has come, and give up verifiers that hang."""
         for each in tuple(self._attempts):
-            if each.process is not None and each.gives_up_at <= now:
+            if each.verifier is not None and each.gives_up_at <= now:
                 self._stop(each)
-            if each.process is None and each.fails_at <= now:
+            if each.verifier is None and each.fails_at <= now:
                 self._settle(each, {"refused": "log_on"})
-        self._ending = [one for one in self._ending if one.poll() is None]
 
     def close(self) -> None:
         """End every verifier; whoever waits for an answer sees the channel's end."""
@@ -130,30 +121,17 @@ class Attempts:
             return False
 
     def _verify(self, attempt: _Attempt, document: int, secret: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003  # the library's signature
-        attempt.control = ours
-        with theirs:
-            path = [entry for entry in sys.path if entry.startswith("/")]
-            ours.send(json.dumps({"path": path, "program": VERIFIER}).encode())
-            say(ours, {}, [document, secret])
-            attempt.process = execute(theirs.fileno())
-        self._poll.on(
-            ours.fileno(), select.POLLIN, Turn.ENDINGS, lambda: self._hear(attempt)
+        attempt.verifier = self._verifiers.start(
+            VERIFIER, {}, (document, secret), lambda said: self._hear(attempt, said)
         )
 
-    def _hear(self, attempt: _Attempt) -> None:
+    def _hear(self, attempt: _Attempt, said: dict[str, Any] | None) -> None:
         """Take a verifier's word: who it is, or its silence."""
-        said = None
-        if attempt.control is not None:
-            with suppress(RemoteProtocolError):
-                said = hear(attempt.control, LONGEST_ANSWER * 64, 0)
         self._stop(attempt)
         if said is None:
             return
         try:
-            found = said[0]
-            identity = PosixIdentity(found["uid"], found["gid"], tuple(found["groups"]))
+            identity = identity_of(said)
             client = self._come_by(identity)
         except (KeyError, TypeError, SteadError):
             return  # it is answered when every failure is
@@ -168,16 +146,11 @@ class Attempts:
             },
         )
 
-    def _stop(self, attempt: _Attempt) -> None:
-        """End a verifier, without waiting for that."""
-        if attempt.control is not None:
-            self._poll.off(attempt.control.fileno())
-            attempt.control.close()
-            attempt.control = None
-        if attempt.process is not None:
-            attempt.process.kill()
-            self._ending.append(attempt.process)
-            attempt.process = None
+    @staticmethod
+    def _stop(attempt: _Attempt) -> None:
+        if attempt.verifier is not None:
+            attempt.verifier.stop()
+            attempt.verifier = None
 
     def _settle(self, attempt: _Attempt, answer: dict[str, object]) -> None:
         """Answer; whoever is not there to hear it is gone with its lease."""

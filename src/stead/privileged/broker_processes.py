@@ -97,6 +97,7 @@ class Processes:
         parcel: Parcel,
         body: str = "",
         *,
+        groups: tuple[int, ...] = (),
         seconds: float | None = None,
     ) -> None:
         """Send an order on, for the client that the table knows; or refuse it.
@@ -106,6 +107,7 @@ class Processes:
             client: as whom; None for one that is gone.
             parcel: what came of the server; its descriptors stay the caller's.
             body: the function to be called; empty where the server names a program.
+            groups: gids that it has beside the client's own.
             seconds: when the broker ends it at the latest; None for never.
         """
         if client is None:
@@ -115,7 +117,9 @@ class Processes:
         ends = None if seconds is None else time.monotonic() + seconds
         ours.setblocking(False)  # noqa: FBT003  # the library's signature
         held = Hold(ours, client, ends)
-        warrant = Warrant(client.identity, body).to_bytes()
+        own = client.identity
+        identity = replace(own, groups=(*own.groups, *groups))
+        warrant = Warrant(identity, body).to_bytes()
         with theirs, orders.sealed(warrant) as document:
             whole = replace(parcel, warrant=document.fileno(), hold=theirs.fileno())
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stead.errors import RemoteProtocolError
@@ -29,11 +29,12 @@ class Rule:
 
     Attributes:
         phase: in which phase.
-        fields: what a request says, and no more.
+        fields: what a request says, and no more but `optional`.
         fewest: the least number of descriptors that come with it.
         most: the greatest.
         act: what the service must be allowed to do; empty for nothing.
         handle: does it.
+        optional: what it may say beside.
     """
 
     phase: Phase
@@ -42,6 +43,7 @@ class Rule:
     most: int
     act: str
     handle: Callable[[Any, Request], None]
+    optional: Mapping[str, type] = field(default_factory=dict)
 
     def require(self, request: Request, phase: Phase, may: frozenset[str]) -> None:
         """Refuse a request that is not as it must be.
@@ -56,5 +58,6 @@ class Rule:
         if not self.fewest <= len(request.descriptors) <= self.most:
             raise RemoteProtocolError(f"`{request.name}` brings other descriptors")
         kinds = {name: type(value) for name, value in request.fields.items()}
-        if kinds != self.fields:
+        said = {name: kind for name, kind in self.optional.items() if name in kinds}
+        if kinds != {**self.fields, **said}:
             raise RemoteProtocolError(f"`{request.name}` says something else")

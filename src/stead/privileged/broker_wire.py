@@ -10,6 +10,7 @@ on which the answer comes: nothing here is answered on the connection but the he
     {"request": "worker", "client": 7, "kind": "run"}   channel, order, stdio, socket
     {"request": "open", "client": 7}                    channel, document, socket
     {"request": "log_on"}                               channel, document, secret
+        each with "groups": [70005] if the server adds some
     {"request": "renew", "client": 7}
     {"request": "log_off", "client": 7}
 

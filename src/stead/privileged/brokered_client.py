@@ -25,6 +25,7 @@ class BrokeredClient:
         identity: who it is to the kernel.
         why: why the broker does nothing as it; empty if it does.
         lease: seconds after which it is gone unless renewed; None if it is connected.
+        principal: whose Kerberos ticket it showed; empty if the kernel vouches for it.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class BrokeredClient:
         *,
         why: str = "",
         lease: float | None = None,
+        principal: str = "",
         defer: Callable[[Callable[[], object]], object] = _at_once,
     ) -> None:
         self.identity: Final = identity
         self.why: Final = why
         self.lease: Final = lease
+        self.principal: Final = principal
         self._connection = connection
         self._index = index
         self._is_closed = False
@@ -56,14 +59,21 @@ class BrokeredClient:
         """Ask for something to be done as the client.
 
         Raises:
-            ImpersonationRefusedError: the broker does nothing as it.
+            ImpersonationRefusedError: the broker does nothing as it, or nothing of this
+                kind for this service.
             LauncherUnavailableError: the broker is gone, or too busy.
         """
         if self._index is None or self._is_closed:
             raise ImpersonationRefusedError(
                 f"the broker does nothing as this client: {self.why or 'it is gone'}"
             )
+        self._connection.require_may(name)
         self._connection.ask(name, {"client": self._index, **fields}, descriptors)
+
+    @property
+    def mappable(self) -> frozenset[int]:
+        """Gids that this server may add to its clients, by the broker's file."""
+        return self._connection.welcome.mapped_groups
 
     def renew(self) -> None:
         """Ask for another lease; raises as `ask`."""
@@ -92,6 +102,8 @@ class BrokeredIdentity(PosixIdentity):
 
     Attributes:
         client: that.
+        mapped: those of its groups that this server adds, and the broker lets it.
     """
 
     client: BrokeredClient | None = field(default=None, repr=False)
+    mapped: tuple[int, ...] = ()

@@ -93,8 +93,10 @@ class BrokeredLauncher:
             raise InvalidRequestError(
                 "a process inherits too many descriptors, or none"
             )
-        client = _client_of(order)
+        client, mapped = _client_of(order)
         request, fields = _request_of(order)
+        if mapped:
+            fields["groups"] = list(mapped)
         name = order.body or os.fsdecode(order.argv[0])
         part = order.to_server_part()
         if len(part) > LARGEST_ORDER:
@@ -174,13 +176,14 @@ class BrokeredLauncher:
             )
 
 
-def _client_of(order: Order) -> BrokeredClient:
+def _client_of(order: Order) -> tuple[BrokeredClient, tuple[int, ...]]:
+    """Return by what the broker knows a client, and the groups that are added."""
     identity = order.identity
     if not isinstance(identity, BrokeredIdentity) or identity.client is None:
         raise ImpersonationRefusedError(
             f"the broker knows nothing of uid {identity.uid} as a client of this server"
         )
-    return identity.client
+    return identity.client, identity.mapped
 
 
 def _request_of(order: Order) -> tuple[str, dict[str, object]]:

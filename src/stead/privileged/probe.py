@@ -23,6 +23,7 @@ from stead.privileged import credentials, seccomp
 from stead.privileged.confining import LEAST_ABI, landlock_abi
 from stead.privileged.hardened_thread import HardenedThread
 from stead.privileged.hardening import missing_capabilities
+from stead.privileged.namespaces import own_namespace
 from stead.privileged.opening import open_as, openat2
 from stead.privileged.syscalls import architecture, call
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
@@ -179,7 +180,13 @@ def _probe_linux(guard: int, machine: str, release: str) -> KernelSupport:
     reasons = tuple(machine_reasons(machine, release))
     if reasons:
         return _nothing(guard, *reasons)
-    reasons = (*_own_reasons(), *guard_reasons(guard))
+    namespace = own_namespace()
+    needed = (("the guard", guard), ("the uid beside it", guard ^ 1))
+    reasons = (
+        *_own_reasons(),
+        *namespace.reasons(needed),
+        *guard_reasons(guard),
+    )
     reasons = reasons or tuple(_trial_reasons(guard))
     return KernelSupport(
         guard=guard,
@@ -187,7 +194,11 @@ def _probe_linux(guard: int, machine: str, release: str) -> KernelSupport:
         has_seccomp=_has_seccomp(),
         has_peer_pidfd=_has_peer_pidfd(),
         reasons=reasons,
-        warnings=(*import_warnings(_code()), *confining_warnings(landlock_abi())),
+        warnings=(
+            *import_warnings(_code()),
+            *confining_warnings(landlock_abi()),
+            *namespace.warnings(),
+        ),
         landlock=landlock_abi(),
     )
 

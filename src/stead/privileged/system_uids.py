@@ -23,6 +23,9 @@ out: useradd stops at 60000, dynamic service users at 65519, and 65534 is nobody
 lies within the 65536 ids that a container usually maps.
 """
 
+DEFAULT_VERIFIER_UID: Final = 65529
+"""As whom the broker's verifiers of tickets read what strangers send."""
+
 
 def refuse_system_uid(
     identity: PosixIdentity,

@@ -154,13 +154,26 @@ class Admission:
             self.tickets.bind(session.record.logon_id, ticket)
 
     def admit_asserted(
-        self, name: str, *, level: ImpersonationLevel, arrival: Arrival
+        self,
+        name: str,
+        *,
+        level: ImpersonationLevel,
+        arrival: Arrival,
+        via: ClientContext | None = None,
     ) -> ClientContext:
         """Admit an account that somebody trusted has authenticated.
 
         1. The server's process token must hold SeTcbPrivilege.
         2. The account must exist, be enabled and be allowed to log on.
         3. Its session opens, and the record of that is durable.
+        4. If it is the same account as a client whom a broker knows, the broker's
+           evidence of that client is evidence of this one.
+
+        Args:
+            name: the account.
+            level: how far the client lets the server go.
+            arrival: how it came.
+            via: the client of a gate that brought it.
 
         Raises:
             PrivilegeNotHeldError: the server may not vouch for anybody.
@@ -171,11 +184,15 @@ class Admission:
         try:
             self._require_tcb()
             identity = identify_account(self.store, name, host=self.host)
-            return self._admit(identity, _at(level), arrival)[1]
+            session, client = self._admit(identity, _at(level), arrival)
         except SteadError as error:
             detail = _failure_detail(error, LogonType.NETWORK, arrival)
             self._refused(principal, arrival, error, detail)
             raise
+        if self.tickets is not None and via is not None:
+            number = session.record.logon_id
+            self.tickets.lend(number, via.token.logon_id, session.posix)
+        return client
 
     def log_on(
         self,

@@ -105,6 +105,25 @@ class Tickets:
         self._sessions.on_end(logon_id, partial(self._forget, logon_id))
         self._renew_later(logon_id, ticket)
 
+    def lend(self, logon_id: Luid, via: Luid, posix: PosixIdentity | None) -> None:
+        """Let a session that this server asserts have what another one's client showed.
+
+        Only if that is the same account: the evidence is the connected client's, and
+        says nothing of anybody else. The session's end ends nothing of it.
+
+        Args:
+            logon_id: the session.
+            via: the connected client's session, or a grant's within it.
+            posix: what the kernel calls the session's client.
+        """
+        ticket = self.of(self._sessions.outermost(via))
+        if ticket is None or posix is None:
+            return
+        seen = ticket.identity
+        if (seen.uid, seen.gid) == (posix.uid, posix.gid):
+            self._known[logon_id] = ticket
+            self._sessions.on_end(logon_id, partial(self._known.pop, logon_id, None))
+
     def of(self, logon_id: Luid) -> BrokeredClient | None:
         """Return by what the broker knows a session's client; None if it does not."""
         return self._known.get(logon_id)
@@ -167,30 +186,53 @@ class BrokerIdentities:
     def __call__(self, token: AccessToken) -> PosixIdentity:
         """Return it.
 
+        A grant's is that of the client who lent itself: the broker knows no limits of
+        ours, and the client's process keeps them.
+
         Raises:
             ImpersonationRefusedError: the broker knows no such client, or another one;
                 or as `ThreadEnforcer.identity` raises.
             LogonSessionEndedError: the session has ended.
         """
         posix = self.threads.identity(token)
-        ticket = self.tickets.of(token.logon_id)
+        outermost = self.threads.sessions.outermost(token.logon_id)
+        ticket = self.tickets.of(outermost)
         if ticket is None:
             raise ImpersonationRefusedError(
                 "the broker has seen no evidence of this client, and takes nobody's "
                 "word for it",
-                advice="let it connect to one of the broker's gates; a client that was "
-                "asserted by `client_for`, or logged on here alone, has Stead's own "
-                "objects only",
+                advice="let it connect to one of the broker's gates, and name it in "
+                "`client_for(..., via=client)`; a client that was asserted alone, or "
+                "logged on here alone, has Stead's own objects only",
             )
         if ticket.why:
             raise ImpersonationRefusedError(
                 f"the broker does nothing as this client: {ticket.why}"
             )
-        if ticket.identity != PosixIdentity(posix.uid, posix.gid, posix.groups):
-            raise ImpersonationRefusedError(
-                "the account has groups in the store that the kernel did not see on "
-                "the client, so the broker cannot judge as this server would",
-                advice="take the mapped groups from the account, or give them to the "
-                "uid on this host",
-            )
-        return BrokeredIdentity(posix.uid, posix.gid, posix.groups, ticket)
+        mapped = tuple({*posix.groups} - {*ticket.identity.groups})
+        _require_same(posix, ticket, mapped)
+        return BrokeredIdentity(posix.uid, posix.gid, posix.groups, ticket, mapped)
+
+
+def _require_same(
+    posix: PosixIdentity, ticket: BrokeredClient, mapped: tuple[int, ...]
+) -> None:
+    """Refuse to act as somebody else than the broker would.
+
+    Raises:
+        ImpersonationRefusedError: the client is somebody else, or has other groups.
+    """
+    seen = ticket.identity
+    if (seen.uid, seen.gid) != (posix.uid, posix.gid):
+        raise ImpersonationRefusedError(
+            f"the broker has seen uid {seen.uid}, and not uid {posix.uid}"
+        )
+    is_whole = {*seen.groups} <= {*posix.groups}
+    if not is_whole or not {*mapped} <= ticket.mappable:
+        raise ImpersonationRefusedError(
+            "the account has groups in the store that the kernel did not see on "
+            "the client, so the broker cannot judge as this server would",
+            advice="take the mapped groups from the account, give them to the uid on "
+            "this host, or name them in the service's `mapped_groups` in the broker's "
+            "file",
+        )

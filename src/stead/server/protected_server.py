@@ -361,8 +361,12 @@ class ProtectedServer:
         gate: str = "local",
         peer: str = "",
         correlation: str | None = None,
+        via: ClientContext | None = None,
     ) -> ClientContext:
         """Return a client that somebody trusted has authenticated; no credentials.
+
+        To a broker this server's word is no evidence: with one, nothing is done as the
+        client on the machine, unless `via` is the same account and is connected.
 
         Args:
             name: the account.
@@ -372,6 +376,7 @@ class ProtectedServer:
             peer: what is known of the other end.
             correlation: what the client calls what it does, such as a `traceparent`;
                 behind `SteadMiddleware` the request's own is taken if this is not said.
+            via: the client of a gate that brought it, if one did.
 
         Raises:
             PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
@@ -383,7 +388,9 @@ class ProtectedServer:
             raise InvalidRequestError("say who authenticated the client")
         mark = new_correlation(correlation)
         arrival = Arrival(gate, peer, mark, "asserted", authenticated_by)
-        return self._open.admission.admit_asserted(name, level=level, arrival=arrival)
+        return self._open.admission.admit_asserted(
+            name, level=level, arrival=arrival, via=via
+        )
 
     def client_for_peer(
         self,

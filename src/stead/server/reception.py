@@ -47,8 +47,8 @@ class Reception:
             "pipe",
             evidence.describe(),
             new_correlation(correlation),
-            "peer",
-            "kernel",
+            "kerberos" if evidence.principal else "peer",
+            "kerberos" if evidence.principal else "kernel",
         )
         peer = PosixIdentity(evidence.uid, evidence.gid, evidence.groups)
         door = partial(

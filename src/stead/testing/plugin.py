@@ -7,17 +7,23 @@ It is there once Stead is installed. A test that leaks on purpose says so:
 
 and may ask for the fixture `identity_leaks`, which returns what has leaked so far. The
 option `stead_leaks = false` in pytest's configuration turns it off.
+
+The fixture `kerberos_realm` gives a Kerberos realm of the test's own (`realm`).
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stead.monitor import context
 from stead.monitor.leaks import Leak, LeakWatch
+
+if TYPE_CHECKING:
+    from stead.testing.realm import Realm
 
 _MARK = "leaks_identity"
 
@@ -51,6 +57,15 @@ def identity_leaks(
         return tuple(leaks)
 
     return look
+
+
+@pytest.fixture
+def kerberos_realm() -> Iterator[Realm]:
+    """Give a Kerberos realm that ends with the test; see `stead.testing.realm`."""
+    from stead.testing.realm import Realm  # noqa: PLC0415 - few tests need one
+
+    with Realm() as realm:
+        yield realm
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ from stead.gates.dde.messages import (
 )
 from stead.gates.dde.ports import AdviseKind, DdeData
 from stead.gates.pipe.calling import ServerUid, attempt, refuse_wrong_server
+from stead.gates.pipe.introduction import introduced
 from stead.model.quality_of_service import QualityOfService
 
 _RETRY_SECONDS: Final = 0.01
@@ -138,7 +139,7 @@ class AsyncDdeClient:
 
         Arguments and errors are those of `DdeClient.connect`.
         """
-        connected = socket.socket(socket.AF_UNIX)
+        connected = introduced((qos or QualityOfService()).level)
         try:
             async with asyncio.timeout(timeout):
                 wire = await _connect(connected, path, server_uid)

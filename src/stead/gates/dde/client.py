@@ -40,6 +40,7 @@ from stead.gates.dde.messages import (
 from stead.gates.dde.ports import AdviseKind, DdeData
 from stead.gates.dde.wire import Wire
 from stead.gates.pipe.calling import ServerUid, attempt, refuse_wrong_server
+from stead.gates.pipe.introduction import introduced
 from stead.model.quality_of_service import QualityOfService
 
 _TIMEVAL: Final = struct.Struct("@ll")
@@ -74,7 +75,8 @@ class DdeClient:
         Args:
             path: the socket.
             qos: what the server may do with the client's identity; if None,
-                impersonate it, statically and effective only.
+                impersonate it, statically and effective only. A broker hears this
+                one, and none that is set later.
             server_uid: the uid or uids that may listen; root and our own if None.
             timeout: seconds for connecting, and for each call later.
             correlation: a name for this visit in the server's trail.
@@ -85,7 +87,7 @@ class DdeClient:
             ServerClosedError: the server says goodbye instead.
             RequestTimeoutError: the server does not answer in time.
         """
-        connected = socket.socket(socket.AF_UNIX)
+        connected = introduced((qos or QualityOfService()).level)
         try:
             _connect(connected, path, timeout)
             refuse_wrong_server(connected, server_uid)

@@ -26,6 +26,7 @@ from stead.gates.pipe.calling import (
     value_of,
     welcome_of,
 )
+from stead.gates.pipe.introduction import ShownTicket, introduced, show
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     Goodbye,
@@ -81,13 +82,14 @@ class AsyncPipeClient:
         server_uid: ServerUid = None,
         timeout: float | None = 30.0,  # noqa: ASYNC109 - kept for every later call
         correlation: str | None = None,
+        ticket: ShownTicket | None = None,
     ) -> Self:
         """Connect, verify the server, and say who comes at which level.
 
         Arguments and errors are those of `PipeClient.connect`.
         """
         quality = QualityOfService(level, tracking, effective_only)
-        connected = socket.socket(socket.AF_UNIX)
+        connected = introduced(level, ticket)
         try:
             connected.settimeout(0.0)
             async with asyncio.timeout(timeout):
@@ -95,6 +97,10 @@ class AsyncPipeClient:
                 while not attempt(connected, path):  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(_RETRY_SECONDS)
                 refuse_wrong_server(connected, server_uid)
+                if ticket is not None:
+                    # What checks it waits, and asks the KDC.
+                    await asyncio.to_thread(show, ticket, connected, timeout)
+                    connected.settimeout(0.0)
                 client = cls(connected, timeout)
                 await client._greet(hello(quality, correlation))
         except TimeoutError as error:

@@ -31,6 +31,7 @@ from stead.gates.pipe.calling import (
     value_of,
     welcome_of,
 )
+from stead.gates.pipe.introduction import ShownTicket, introduced, show
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     Goodbye,
@@ -78,6 +79,7 @@ class PipeClient:
         server_uid: ServerUid = None,
         timeout: float | None = 30.0,
         correlation: str | None = None,
+        ticket: ShownTicket | None = None,
     ) -> Self:
         """Connect, verify the server, and say who comes at which level.
 
@@ -90,16 +92,19 @@ class PipeClient:
             server_uid: the uid or uids that may listen; root and our own if None.
             timeout: seconds for connecting, and for each call later.
             correlation: a name for this conversation in the server's trail.
+            ticket: proves who the client is, at a gate of a broker's that asks for it;
+                such as `stead.adapters.kerberos_ticket.KerberosTicket`.
 
         Raises:
             ServerUnavailableError: no server answers there.
             WrongServerError: somebody else listens; nothing was sent.
             RemoteError: the server does not admit the client.
             ServerClosedError: the server says goodbye instead.
+            LogonFailureError: the broker refuses the ticket.
             RequestTimeoutError: the server does not answer in time.
         """
         quality = QualityOfService(level, tracking, effective_only)
-        connected = socket.socket(socket.AF_UNIX)
+        connected = introduced(level, ticket)
         try:
             # A timeout of Python's own would make the socket non-blocking, and a
             # non-blocking connect does not wait for a place in the server's queue.
@@ -108,6 +113,8 @@ class PipeClient:
             )
             _connect(connected, path)
             refuse_wrong_server(connected, server_uid)
+            if ticket is not None:
+                show(ticket, connected, timeout)
             client = cls(connected, timeout)
             client._greet(hello(quality, correlation))
         except BaseException:

@@ -30,6 +30,8 @@ class PeerEvidence:
         gate: the gate that saw it.
         ticket: by what a broker knows the client, if it came through one; the gate's,
             too, to be closed with the evidence.
+        principal: whose Kerberos ticket the broker has seen: then uid, gid and groups
+            are that account's, whoever it was that connected. Empty without one.
     """
 
     uid: int
@@ -39,10 +41,12 @@ class PeerEvidence:
     pidfd: int | None = None
     gate: str = "pipe"
     ticket: Ticket | None = field(default=None, compare=False)
+    principal: str = ""
 
     def describe(self) -> str:
         """Return the peer in words, for logs and the trail."""
-        return f"uid {self.uid} pid {self.pid}"
+        who = f"uid {self.uid} pid {self.pid}"
+        return f"{self.principal}, {who}" if self.principal else who
 
     def close(self) -> None:
         """Close pidfd and ticket; the gate calls this, once."""
@@ -66,6 +70,11 @@ def peer_evidence(
         OSError: the kernel has no memory or descriptor left for the answer.
     """
     pid, uid, gid = peer_credentials(connected)
-    groups = peer_groups(connected)
+    groups, principal = peer_groups(connected), ""
+    if ticket is not None and ticket.principal:
+        who, principal = ticket.identity, ticket.principal
+        uid, gid, groups = who.uid, who.gid, who.groups
     pidfd = peer_pidfd(connected)
-    return PeerEvidence(uid, gid, groups, pid, pidfd, ticket=ticket)
+    return PeerEvidence(
+        uid, gid, groups, pid, pidfd, ticket=ticket, principal=principal
+    )

@@ -201,7 +201,7 @@ class Acting:
         try:
             require_confinable(subject.token)
             notes = WorkerNotes(self._guard.processes, subject, OPEN)
-            ask = partial(means.workers.open, subject.token, path, flags)
+            ask = partial(means.opener.open, subject.token, path, flags)
             opening = partial(ask, notes=notes)
             future = self._submit(means, subject.token, opening, seconds)
         except SteadError as error:

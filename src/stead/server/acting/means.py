@@ -18,11 +18,14 @@ from stead.privileged.broker_link import BrokerLink
 from stead.privileged.brokered_launching import BrokeredLauncher
 from stead.privileged.launching import Launcher, Starter
 from stead.privileged.watch import Watch
+from stead.server.acting.brokered_opening import BrokeredOpener, Opener
 from stead.server.acting.deadlines import Deadlines
 from stead.server.acting.environments import environment_of
 from stead.server.acting.errands import Errands
 from stead.server.settings import Settings
 from stead.server.workers.workers import WorkerLimits, Workers
+
+_OPENINGS: Final = 16  # at once, by the broker itself
 
 WORKER: Final = "stead.server.workers.start"
 """What every worker needs; it is loaded before a worker becomes a client."""
@@ -37,6 +40,7 @@ class Means:
         programs: starts programs.
         functions: starts workers.
         workers: run functions and open files.
+        opener: opens files: those workers, or the broker by itself.
         worker_limits: how much that may cost.
         deadlines: ends what takes too long.
         errands: threads that are always the server.
@@ -48,6 +52,7 @@ class Means:
     programs: Starter
     functions: Starter
     workers: Workers
+    opener: Opener
     worker_limits: WorkerLimits
     deadlines: Deadlines
     errands: Errands
@@ -72,6 +77,8 @@ class Means:
         """
         if os.getpid() == self.process:
             self.workers.close()
+            if isinstance(self.opener, BrokeredOpener):
+                self.opener.close()
         self.programs.close()
         self.functions.close()
         self.errands.close()
@@ -109,17 +116,34 @@ def put_together(
             environment=environment_of,
             limits=settings.worker_limits,
         )
+        undo.callback(workers.close)
+        opener = _opener(settings, workers, identity, link)
         undo.pop_all()
     return Means(
         watch=watch,
         programs=_launcher("programs", watch, settings, (), link),
         functions=functions,
         workers=workers,
+        opener=opener,
         worker_limits=settings.worker_limits,
         deadlines=deadlines,
         errands=errands,
         processes_per_client=settings.processes_per_client,
     )
+
+
+def _opener(
+    settings: Settings,
+    workers: Workers,
+    identity: Callable[[AccessToken], PosixIdentity],
+    link: BrokerLink | None,
+) -> Opener:
+    """Return what opens files: the broker, for a service that has no workers there."""
+    if link is not None:
+        may = link.open().may
+        if "open" in may and "worker" not in may:
+            return BrokeredOpener(settings.name, link, identity, _OPENINGS)
+    return workers
 
 
 def _launcher(

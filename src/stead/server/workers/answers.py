@@ -168,7 +168,7 @@ def opened_file(path: str, flags: int, reply: Reply) -> int:
         WorkerLostError: the reply makes no sense.
     """
     if reply.kind == Kind.OPENED and reply.descriptor is not None:
-        return _checked(path, flags, reply.descriptor)
+        return checked(path, flags, reply.descriptor)
     if reply.descriptor is not None:
         raise nonsense()
     if reply.kind == Kind.NO_FILE:
@@ -281,7 +281,7 @@ def _shown(text: str, *, line: bool = False) -> str:
 # --- files --------------------------------------------------------------------------
 
 
-def _checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
+def checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
     """Return a descriptor of a file or directory that is open as was asked.
 
     Nothing here asks the file system, which may be the client's and never answer.

@@ -1,0 +1,280 @@
+"""The broker's verifier of Kerberos tickets: one process for one client.
+
+It gets the client's connection, which the broker accepted, and speaks with the client
+itself (`stead.privileged.ticket_exchange`). Whoever it is, by a ticket for a key of the
+broker's own, is told to the broker; otherwise nothing is said, whatever failed.
+
+1. Read the keys, as root, into memory.
+2. Become a uid that is nobody's: what parses a stranger's message is not root.
+3. Check the ticket: MIT's library, the Kerberos mechanism alone, bound to this very
+   connection. A ticket that is not bound is refused, which the library does not do.
+4. Map the principal to an account by the rule in the broker's file: its realm is listed
+   there; and it is a plain name, or what `auth_to_local` makes of it.
+
+No replay cache is kept: the binding holds a nonce of this process's own, so a message
+that was ever seen before verifies nowhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import re
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gssapi
+from gssapi.raw import ChannelBindings
+from gssapi.raw.misc import GSSError
+
+from stead.errors import (
+    EnforcementUnavailableError,
+    LogonFailureError,
+    RemoteProtocolError,
+    SteadError,
+)
+from stead.model.posix_identity import PosixIdentity
+from stead.privileged import ticket_exchange as exchange
+from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
+from stead.privileged.peers import peer_credentials
+
+_KEYS: Final = "MEMORY:stead"
+_VARIABLES: Final = {
+    "KRB5CCNAME": "MEMORY:none",
+    "KRB5_CLIENT_KTNAME": "FILE:/nonexistent",
+    "KRB5_KTNAME": "FILE:/nonexistent",
+    "KRB5RCACHENAME": "none:",
+}
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
+_MOST_GROUPS: Final = 4096
+_CHANNEL_BOUND: Final = 0x800
+_LONGEST_NAME: Final = 256
+_ENTRY: Final = 512  # more than any krb5_keytab_entry has
+_DUMPABLE, _NO_NEW_PRIVILEGES = 4, 38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which principals are which accounts.
+
+    Attributes:
+        realms: those that count.
+        mapping: `name`, or `auth_to_local`.
+    """
+
+    realms: Sequence[str]
+    mapping: str
+
+    def account_of(self, principal: str) -> str:
+        """Return a principal's account.
+
+        Raises:
+            LogonFailureError: it has none.
+        """
+        name, at, realm = principal.rpartition("@")
+        # What the library would escape (`\\@`, `\\/`) is no part of a plain name.
+        if not at or realm not in self.realms:
+            raise LogonFailureError
+        if self.mapping == "auth_to_local":
+            name = _local_name(principal)
+        if not _PLAIN.match(name):
+            raise LogonFailureError
+        return name
+
+
+def serve(control: socket.socket, document: dict[str, Any]) -> None:
+    """Look at one client's ticket, and answer who it is; otherwise say nothing."""
+    with suppress(SteadError, OSError, ValueError, KeyError, TypeError):
+        heard = hear(control, LONGEST_ANSWER, 1)
+        if heard is None or len(heard[1]) != 1:
+            raise RemoteProtocolError("there is no client")
+        # Closed by hand and never shut down: the broker has a copy.
+        with socket.socket(fileno=heard[1][0]) as client:
+            say(control, _word(client, document))
+
+
+def _word(client: socket.socket, document: dict[str, Any]) -> dict[str, Any]:
+    """Take the steps; return what the broker is told."""
+    os.environ.update(_VARIABLES, KRB5_CONFIG=document["configuration"])
+    _keep_keys(document["keytab"])
+    become_nobody(document["uid"])
+    rule = Rule(realms=document["realms"], mapping=document["mapping"])
+    context = verify(client, document["principal"], document["seconds"])
+    principal, seconds = str(context.initiator_name), int(context.lifetime)
+    identity = account(rule.account_of(principal))
+    if seconds <= 0 or len(principal) > _LONGEST_NAME:
+        raise LogonFailureError
+    return {
+        "uid": identity.uid,
+        "gid": identity.gid,
+        "groups": identity.groups,
+        "principal": principal,
+        "seconds": seconds,
+    }
+
+
+def verify(
+    client: socket.socket, principal: str, seconds: float
+) -> gssapi.SecurityContext:
+    """Let a client prove who it is; return the established context.
+
+    Args:
+        client: its connection, accepted and not read from.
+        principal: the broker's own, whose key must have been used; empty for whichever
+            the keys are of.
+        seconds: how long all of it may take.
+
+    Raises:
+        LogonFailureError: whatever the client's message is, it is no proof.
+        OSError, RemoteProtocolError: the client is gone, slow or breaks the protocol.
+    """
+    deadline = time.monotonic() + seconds
+    nonce = secrets.token_bytes(exchange.NONCE_SIZE)
+    _, uid, _ = peer_credentials(client)
+    bound = exchange.binding(nonce, client.getsockname(), client.getpeername(), uid)
+    exchange.send_frame(client, exchange.frame(exchange.NONCE, nonce), deadline)
+    try:
+        context = _acceptor(principal, bound)
+        for _ in range(exchange.MOST_ROUNDS):
+            kind, blob = exchange.read_frame(client, deadline)
+            if kind != exchange.BLOB:
+                raise RemoteProtocolError("a client shows something else")
+            answer = context.step(blob)
+            if answer:
+                told = exchange.frame(exchange.BLOB, answer)
+                exchange.send_frame(client, told, deadline)
+            if context.complete:
+                _require_proof(context)
+                return context
+    except (GSSError, UnicodeError) as error:
+        raise LogonFailureError from error
+    raise LogonFailureError
+
+
+def _acceptor(principal: str, bound: bytes) -> gssapi.SecurityContext:
+    name = None
+    if principal:
+        name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+    mechanism = gssapi.MechType.kerberos
+    credentials = gssapi.Credentials(
+        name=name, usage="accept", mechs=[mechanism], store={"keytab": _KEYS}
+    )
+    context = gssapi.SecurityContext(
+        creds=credentials,
+        usage="accept",
+        channel_bindings=ChannelBindings(application_data=bound),
+    )
+    # What failed would be told to the client, in the mechanism's own words.
+    context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]  # no stub has it
+    return context
+
+
+def _require_proof(context: gssapi.SecurityContext) -> None:
+    """Refuse what the library lets pass: no binding, no name, another mechanism.
+
+    Raises:
+        LogonFailureError: it is no proof.
+    """
+    flags = int(context.actual_flags)
+    anonymous = int(gssapi.RequirementFlag.anonymity)
+    is_bound = bool(flags & _CHANNEL_BOUND) and not flags & anonymous
+    if not is_bound or context.mech != gssapi.MechType.kerberos:
+        raise LogonFailureError
+
+
+def account(name: str) -> PosixIdentity:
+    """Return what this host calls an account.
+
+    Raises:
+        LogonFailureError: there is none, or it cannot be known whole.
+    """
+    try:
+        found = pwd.getpwnam(name)
+        groups = os.getgrouplist(name, found.pw_gid)
+    except (KeyError, OSError) as error:
+        # A group that is left out can grant: who cannot be known whole is not known.
+        raise LogonFailureError from error
+    if found.pw_name != name or len(groups) > _MOST_GROUPS:
+        raise LogonFailureError
+    return PosixIdentity(found.pw_uid, found.pw_gid, tuple(groups))
+
+
+def become_nobody(uid: int) -> None:
+    """Give root up for good; it has no use for what comes next.
+
+    Raises:
+        EnforcementUnavailableError: root came back.
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    for option, value in ((_DUMPABLE, 0), (_NO_NEW_PRIVILEGES, 1)):
+        if libc.prctl(option, value, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "prctl is refused")
+    with suppress(PermissionError):
+        os.setresuid(0, 0, 0)
+        raise EnforcementUnavailableError("root came back")
+
+
+# --- what the library's Python face does not offer ------------------------------------
+
+
+def _keep_keys(keytab: str) -> None:
+    """Copy a file's keys into this process's memory, where the library finds them.
+
+    Raises:
+        EnforcementUnavailableError: the file cannot be read.
+    """
+    library, context = _library()
+    source, target = ctypes.c_void_p(), ctypes.c_void_p()
+    for name, found in ((f"FILE:{keytab}", source), (_KEYS, target)):
+        _check(library.krb5_kt_resolve(context, name.encode(), ctypes.byref(found)))
+    cursor, entry = ctypes.c_void_p(), ctypes.create_string_buffer(_ENTRY)
+    _check(library.krb5_kt_start_seq_get(context, source, ctypes.byref(cursor)))
+    while not library.krb5_kt_next_entry(context, source, entry, ctypes.byref(cursor)):
+        _check(library.krb5_kt_add_entry(context, target, entry))
+        library.krb5_free_keytab_entry_contents(context, entry)
+    library.krb5_kt_end_seq_get(context, source, ctypes.byref(cursor))
+
+
+def _local_name(principal: str) -> str:
+    """Return what `auth_to_local` makes of a principal.
+
+    Raises:
+        LogonFailureError: nothing.
+    """
+    library, context = _library()
+    parsed = ctypes.c_void_p()
+    name = ctypes.create_string_buffer(_LONGEST_NAME)
+    refused = library.krb5_parse_name(
+        context, principal.encode(), ctypes.byref(parsed)
+    ) or library.krb5_aname_to_localname(context, parsed, len(name), name)
+    if refused:
+        raise LogonFailureError
+    return name.value.decode("utf-8", "replace")
+
+
+def _library() -> tuple[Any, ctypes.c_void_p]:
+    try:
+        library = ctypes.CDLL("libkrb5.so.3")
+    except OSError as error:
+        raise EnforcementUnavailableError("`libkrb5.so.3` is not there") from error
+    context = ctypes.c_void_p()
+    _check(library.krb5_init_context(ctypes.byref(context)))
+    return library, context
+
+
+def _check(code: int) -> None:
+    if code:
+        raise EnforcementUnavailableError(f"kerberos refuses: error {code}")

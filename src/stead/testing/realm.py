@@ -1,0 +1,292 @@
+"""A Kerberos realm of a test's own: a real MIT KDC, up in a tenth of a second.
+
+    with Realm() as realm:
+        realm.add_principal("alice", "tiger")
+        keytab = realm.add_service("stead/localhost")
+        cache = realm.log_on("alice", "tiger")       # a FILE: credential cache
+        subprocess.run([...], env={**os.environ, **realm.environment(cache)})
+
+In a test the fixture `kerberos_realm` gives one. Nothing lies under /etc and nothing is
+asked of the network: database, keys, configuration and caches stand in a folder of the
+realm's own, and the KDC listens on a free port of the loopback. It is stopped with the
+`with` statement, and also if this process dies.
+
+It needs the programs of Debian's krb5-kdc, krb5-admin-server and krb5-user, and no
+root. Times in it are seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+from typing import Final, Self
+
+from stead.errors import EnforcementUnavailableError, LogonFailureError
+
+_KINIT: Final = "kinit"
+_PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", _KINIT)
+_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+_SECONDS: Final = 30.0
+_PAUSE: Final = 0.005
+_TRIES: Final = 5
+_NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new principal
+
+# The shell's standard input is a pipe of this process's: at its end the KDC ends too.
+_KEEP: Final = 'krb5kdc -n -r "$1" & kdc=$!; read -r _; kill $kdc; wait $kdc'
+
+_CLIENT: Final = """\
+[libdefaults]
+ default_realm = {realm}
+ dns_lookup_kdc = false
+ dns_lookup_realm = false
+ dns_canonicalize_hostname = false
+ rdns = false
+ forwardable = true
+ noaddresses = true
+ udp_preference_limit = 1
+[realms]
+ {realm} = {{
+  kdc = 127.0.0.1:{port}
+ }}
+[domain_realm]
+ localhost = {realm}
+"""
+_KDC: Final = """\
+[kdcdefaults]
+ kdc_listen = 127.0.0.1:{port}
+ kdc_tcp_listen = 127.0.0.1:{port}
+[realms]
+ {realm} = {{
+  database_module = db
+  key_stash_file = {folder}/stash
+  acl_file = {folder}/acl
+  max_life = 1h
+  max_renewable_life = 1d
+  supported_enctypes = aes256-cts:normal
+  default_principal_flags = +preauth
+ }}
+[dbmodules]
+ db = {{
+  db_library = db2
+  database_name = {folder}/principal
+ }}
+[logging]
+ kdc = FILE:{folder}/kdc.log
+"""
+
+
+class Realm:
+    """A realm, from `with` to its end.
+
+    Attributes:
+        name: the realm's name.
+        folder: everything of it; others may pass it and read `krb5.conf`, no more.
+    """
+
+    def __init__(self, name: str = "STEAD.TEST") -> None:
+        """Describe it; nothing is made before `with`.
+
+        Args:
+            name: in capitals, as realms are written.
+        """
+        self.name: Final = name
+        self.folder = Path()
+        self._kdc: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Make and start it.
+
+        Raises:
+            EnforcementUnavailableError: a program is missing, or the KDC fails.
+        """
+        missing = [name for name in _PROGRAMS if not shutil.which(name, path=_PATH)]
+        if missing:
+            raise EnforcementUnavailableError(
+                f"a realm needs `{missing[0]}`, which is not there",
+                advice="apt-get install krb5-kdc krb5-admin-server krb5-user",
+            )
+        self.folder = Path(tempfile.mkdtemp(prefix="stead-realm-"))
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the KDC and remove everything; again does nothing."""
+        if self._kdc is not None:
+            self._kdc.communicate()  # the end of its input is its end
+            self._kdc = None
+        if self.folder != Path():
+            shutil.rmtree(self.folder)
+            self.folder = Path()
+
+    @property
+    def configuration(self) -> Path:
+        """The `krb5.conf` by which clients and services find the KDC."""
+        return self.folder / "krb5.conf"
+
+    def environment(self, cache: str = "MEMORY:none") -> dict[str, str]:
+        """Return the variables by which a program finds the realm, and nothing else.
+
+        Args:
+            cache: the credential cache that it may use.
+        """
+        return {
+            "KRB5_CONFIG": str(self.configuration),
+            "KRB5CCNAME": cache,
+            "KRB5_KTNAME": "FILE:/nonexistent",
+            "KRB5_CLIENT_KTNAME": "FILE:/nonexistent",
+        }
+
+    def add_principal(self, name: str, password: str, *, options: str = "") -> None:
+        """Add somebody who logs on with a password.
+
+        Args:
+            name: without the realm, such as `alice` or `alice/admin`.
+            password: without quotation marks and spaces.
+            options: as kadmin(1) knows them for `addprinc`.
+        """
+        self._administer(f'addprinc {options} -pw "{password}" "{name}"')
+
+    def add_service(self, name: str, *, keytab: Path | None = None) -> Path:
+        """Add a service with a random key; return the keytab that holds it.
+
+        Args:
+            name: such as `stead/localhost`.
+            keytab: where its key is added; a file of its own if not given.
+        """
+        file = keytab or self.folder / f"{token_hex(8)}.keytab"
+        self._administer(f'addprinc -randkey "{name}"', f'ktadd -k {file} "{name}"')
+        return file
+
+    def log_on(
+        self, name: str, password: str, *, owner: int | None = None, options: str = ""
+    ) -> str:
+        """Get somebody a ticket; return the credential cache that holds it.
+
+        Args:
+            name: the principal.
+            password: its password.
+            owner: whose uid the cache is; ours if not given.
+            options: as kinit(1) knows them, such as `-l 2s`.
+
+        Raises:
+            LogonFailureError: the KDC refuses.
+        """
+        file = self.folder / f"{token_hex(8)}.ccache"
+        done = subprocess.run(
+            [_KINIT, "-c", f"FILE:{file}", *options.split(), f"{name}@{self.name}"],
+            input=f"{password}\n", env=self._variables(), text=True,
+            capture_output=True, check=False, timeout=_SECONDS,
+        )  # fmt: skip
+        if done.returncode:
+            raise LogonFailureError(advice=done.stderr.strip())
+        if owner is not None:
+            os.chown(file, owner, owner)
+        return f"FILE:{file}"
+
+    # --- how it is made -----------------------------------------------------------
+
+    @property
+    def _secrets(self) -> Path:
+        return self.folder / "kdc"
+
+    def _make(self) -> None:
+        self.folder.chmod(0o711)
+        self._secrets.mkdir(mode=0o700)
+        self._write(0)
+        self._run(["kdb5_util", "create", "-s", "-r", self.name, "-P", token_hex(16)])
+        for _ in range(_TRIES):
+            port = _free_port()
+            self._write(port)
+            if self._start(port):
+                return
+        raise EnforcementUnavailableError(f"the KDC of {self.name} does not start")
+
+    def _write(self, port: int) -> None:
+        words = {"realm": self.name, "port": port, "folder": self._secrets}
+        self.configuration.write_text(_CLIENT.format(**words), encoding="utf-8")
+        self.configuration.chmod(0o644)
+        kdc = self._secrets / "kdc.conf"
+        kdc.write_text(_KDC.format(**words), encoding="utf-8")
+
+    def _start(self, port: int) -> bool:
+        """Start the KDC, and wait until it answers; say whether it does."""
+        self._kdc = kdc = subprocess.Popen(
+            ["/bin/sh", "-c", _KEEP, "kdc", self.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._variables(),
+        )
+        log, deadline = self._secrets / "kdc.log", time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
+            # Its own word: somebody else may have taken the port meanwhile.
+            said = log.read_text(encoding="utf-8") if log.exists() else ""
+            if "commencing operation" in said and _answers(port):
+                return True
+            if "Failed" in said or "Cannot" in said:
+                break
+            time.sleep(_PAUSE)
+        kdc.communicate()
+        self._kdc = None
+        log.unlink(missing_ok=True)
+        return False
+
+    def _administer(self, *commands: str) -> None:
+        """Have kadmin do something; passwords go by its input, which nobody sees."""
+        text = "".join(f"{command}\n" for command in commands)
+        said = self._run(["kadmin.local", "-r", self.name], text)
+        faults = [line for line in said.splitlines() if line and _NO_POLICY not in line]
+        if faults:
+            raise EnforcementUnavailableError(f"kadmin refuses: {faults[0]}")
+
+    def _run(self, command: list[str], text: str = "") -> str:
+        """Run a program of Kerberos; return what it complains of."""
+        done = subprocess.run(
+            command, input=text, env=self._variables(), text=True,
+            capture_output=True, check=False, timeout=_SECONDS,
+        )  # fmt: skip
+        if done.returncode:
+            raise EnforcementUnavailableError(f"`{command[0]}` fails: {done.stderr}")
+        return done.stderr
+
+    def _variables(self) -> Mapping[str, str]:
+        profile = str(self._secrets / "kdc.conf")
+        return {"PATH": _PATH, "KRB5_KDC_PROFILE": profile, **self.environment()}
+
+
+def _free_port() -> int:
+    """Return a port of the loopback that is free for TCP and UDP."""
+    while True:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as other:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            try:
+                other.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

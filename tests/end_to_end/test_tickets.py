@@ -1,0 +1,119 @@
+"""A server without root whose clients are who their Kerberos tickets say."""
+
+import asyncio
+import os
+
+import pytest
+from tests.end_to_end.test_without_root import enter
+from tests.privileged.broker_stage import ALICE, BOB, NOTES, SECONDS, Stage, begin
+from tests.privileged.ticket_stage import (
+    BROKER,
+    KerberosTicket,
+    cache_of,
+    prepare,
+    realm,
+)
+
+from stead.errors import SteadError
+from stead.gates.pipe.async_client import AsyncPipeClient
+from stead.gates.pipe.client import PipeClient
+from stead.gates.pipe.server import PipeGate
+from stead.model.audit_record import AuditEvent
+from stead.model.token import ImpersonationLevel
+from stead.privileged.late_imports import preload
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+__all__ = ["begin", "realm"]  # fixtures
+
+
+@pytest.fixture
+def stage(world, realm):
+    preload()
+    with ProtectedServer("rehearsal", enforcement=Enforcement.TOKEN):
+        made = Stage(world.folder)
+    os.chown(world.store.parent, NOTES, NOTES)
+    yield prepare(made, realm, keytab=realm.keytab)
+    if made.process.poll() is None:
+        assert made.stop() == 0, made.said()
+
+
+@pytest.fixture
+def server(stage, world, begin):
+    mounts = os.open(f"/proc/{stage.process.pid}/ns/mnt", os.O_RDONLY)
+    child = begin(
+        NOTES, lambda talk: serve(stage, world, talk), before=lambda: enter(mounts)
+    )
+    os.close(mounts)
+    assert "ready" == child.hear()
+    return child
+
+
+def serve(stage, world, talk):
+    server = ProtectedServer("notes", store=world.store, broker=stage.socket)
+
+    @server.operation("who", level=ImpersonationLevel.IDENTIFICATION)
+    def who(client):
+        try:
+            return [client.name, *client.run(os.getresuid)]
+        except SteadError as error:
+            return [client.name, type(error).__name__]
+
+    entrance = server.entrance(stage.ticket_gate)
+    gate = PipeGate(stage.ticket_gate, name="notes", entrance=entrance)
+    with server:
+        asyncio.run(server.serve(gate, ready=lambda: talk.say("ready")))
+
+
+def asks(stage, realm, cache, *, is_async=False, **options):
+    options |= {"server_uid": 0, "timeout": SECONDS, "ticket": KerberosTicket(BROKER)}
+
+    async def asks_slowly():
+        async with await AsyncPipeClient.connect(stage.ticket_gate, **options) as link:
+            return await link.call("who")
+
+    def act(_talk):
+        os.environ.update(realm.environment(cache))
+        try:
+            if is_async:
+                return asyncio.run(asks_slowly())
+            with PipeClient.connect(stage.ticket_gate, **options) as link:
+                return link.call("who")
+        except SteadError as error:
+            return type(error).__name__
+
+    return act
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_is_done_for_a_client_is_done_as_its_account(
+    stage, server, realm, begin, world, is_async
+):
+    """Bob's processes have alice's ticket, and then his own."""
+    for name, uid in (("alice", ALICE), ("bob", BOB)):
+        cache = cache_of(realm, name, BOB)
+        said = begin(BOB, asks(stage, realm, cache, is_async=is_async)).hear()
+        assert [uid] * 3 == said[1:]
+    server.end()
+    for place in (world.store.parent, *world.store.parent.iterdir()):
+        os.chown(place, 0, 0)
+    logons = [record for _, record in world.trail() if record.event is AuditEvent.LOGON]
+    for record in logons:
+        assert "kerberos" == record.detail["package"]
+        assert "kerberos" == record.detail["authenticated by"]
+    assert f"alice@{realm.name}, uid {ALICE}" in logons[0].peer
+
+
+def test_a_client_that_allows_identification_is_known_and_no_more(
+    stage, server, realm, begin
+):
+    cache = cache_of(realm, "alice", ALICE)
+    level = ImpersonationLevel.IDENTIFICATION
+    said = begin(ALICE, asks(stage, realm, cache, level=level)).hear()
+    assert "BadImpersonationLevelError" == said[1]
+
+
+def test_whoever_has_no_ticket_is_no_client(stage, server, realm, begin):
+    for cache in ("MEMORY:none", cache_of(realm, "alice", 0)):  # hers is not readable
+        assert "LogonFailureError" == begin(ALICE, asks(stage, realm, cache)).hear()
