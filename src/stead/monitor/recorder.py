@@ -11,7 +11,8 @@ from typing import Final, TypedDict, Unpack
 from stead.errors import SteadError
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.ports import AuditSink, Subject
 
 LONGEST_TEXT: Final = 2048
