@@ -62,7 +62,8 @@ venv: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 # The two stamps: an installation is repeated only when what it depends on changes.
-TWINS := src/stead/decision/_fast.c src/stead/privileged/_switch.c
+TWINS := src/stead/decision/_fast.c src/stead/monitor/_frames.c
+TWINS += src/stead/privileged/_switch.c
 
 $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	.ci/install '$(PYTHON)' $(VENV)
@@ -143,5 +144,5 @@ foreign: dev
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
-	rm -f .coverage .coverage.* src/stead/decision/_fast*.so
+	rm -f .coverage .coverage.* src/stead/*/_*.so
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.token import ImpersonationLevel, TokenType
 from stead.model.well_known import ANONYMOUS_LOGON, EVERYONE, NETWORK
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.own_token import enable_privileges, impersonate_self
 from stead.monitor.ports import Subject

@@ -28,7 +28,7 @@ from stead.errors import AccessDeniedError, LateImportError
 from stead.model.audit_record import AuditEvent
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block, impersonate
 from stead.monitor.ports import Entered
 

@@ -8,7 +8,7 @@ import pytest
 
 from stead.errors import AccessDeniedError, ServerClosedError
 from stead.monitor import context
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.server.acting.errands import Errands
 

@@ -33,7 +33,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow, audit, deny
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.securable_object import ObjectKind
 from stead.server.objects import ACCOUNTS, AUDIT_POLICY, TRAIL, ObjectDirectory

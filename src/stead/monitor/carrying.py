@@ -35,7 +35,8 @@ from stead.errors import (
 )
 from stead.model.audit_record import Principal
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.holding import Hold
 from stead.monitor.impersonation import Block

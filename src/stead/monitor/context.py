@@ -16,15 +16,9 @@ This module and the bounded intern tables are the only mutable module state of S
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
-from weakref import ref
 
 from stead.errors import (
     NoProcessTokenError,
@@ -32,70 +26,38 @@ from stead.errors import (
     StrangerIdentityError,
 )
 from stead.model.token import AccessToken, ImpersonationLevel
+from stead.monitor.frames import Fields, FrameKind, Place, process, spot, where
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from stead.monitor.guard import Guard
-    from stead.monitor.ports import Subject
 
 
-class FrameKind(Enum):
-    """What a frame makes of its thread."""
+class Frame(Fields):
+    """One entered identity; `stead.monitor.frames` says what is known of it."""
 
-    HANDLER = "a server's handler, which is nobody until it says who"
-    CLIENT = "the client"
-    SERVER = "the server, on purpose"
+    __slots__ = ()
 
+    if TYPE_CHECKING:
+        outer: Frame | None
 
-class Grip:
-    """What a `with` statement holds while it is at work; it is never handed on."""
+    @property
+    def where(self) -> str:
+        """File and line that entered it."""
+        return self.at or where(self.code, self.last)
 
-    __slots__ = ("__weakref__",)
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Frame:
-    """One entered identity.
-
-    Attributes:
-        kind: what it makes of the thread.
-        subject: the client, for a CLIENT frame; for a SERVER one its own token's copy,
-            or None for the token itself.
-        guard: the server's guard, or None for a bare token outside any server.
-        outer: the frame around this one.
-        where: file and line that entered it.
-        is_kernel: whether the kernel judges this thread as the client.
-        look: refuses a path that must not be opened, where the kernel judges.
-        revert: how `revert_to_self` leaves it; None for a block's frame.
-        is_closed: left, wherever that happened; it makes nobody anything any more.
-        is_left: left on the thread that entered it, whose identity it is no more.
-        grip: lives as long as the `with` statement that entered it; None if something
-            else did.
-        thread: the thread that entered it.
-        task: the asyncio task that entered it, or None.
-        process: the process that entered it; a fork copies everything else.
-    """
-
-    kind: FrameKind
-    subject: Subject | None
-    guard: Guard | None
-    outer: Frame | None
-    where: str
-    thread: threading.Thread
-    task: asyncio.Task[object] | None
-    is_kernel: bool = False
-    look: Callable[[object], None] | None = None
-    revert: Callable[[], None] | None = None
-    is_closed: bool = False
-    is_left: bool = False
-    grip: ref[Grip] | None = None
-    process: int = field(default_factory=os.getpid)
+    @property
+    def thread(self) -> threading.Thread:
+        """The thread that entered it."""
+        return self.place.thread
 
     def is_mine(self) -> bool:
         """Tell whether this very thread and task of this process entered the frame."""
         return (
-            self.thread is threading.current_thread()
+            self.place is _here.clients
             and self.task is running_task()
-            and self.process == os.getpid()
+            and self.process == process()
         )
 
     def is_let_go(self) -> bool:
@@ -134,8 +96,8 @@ class Frame:
         return (
             self.is_kernel
             and not self.is_closed
-            and self.thread is threading.current_thread()
-            and self.process == os.getpid()
+            and self.place is _here.clients
+            and self.process == process()
         )
 
 
@@ -162,20 +124,35 @@ class _Here(threading.local):
     """The clients' blocks that are open on this thread, whatever its context."""
 
     def __init__(self) -> None:
-        self.clients: list[Frame] = []
+        self.clients = Place(threading.current_thread())
 
 
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
 _here: Final = _Here()
 _guards: Final[list[Guard]] = []
 _watches: Final[list[FrameWatch]] = []
-_OURS: Final = __name__.partition(".")[0] + "."
-_NOBODYS: Final = frozenset({"contextlib", _OURS[:-1]})
+
+
+def connect(
+    twin: ModuleType, finder: type, kind: FrameKind, level: ImpersonationLevel
+) -> None:
+    """Give the twin in C what it asks, in the order in which it takes it.
+
+    Args:
+        twin: the twin.
+        finder: the kind of finder by which the tripwire is known to be up.
+        kind: what kind of frame it enters.
+        level: what a client has to allow for that.
+    """
+    twin.connect(
+        Frame, _current.get, _current.set, _here, _watches,
+        asyncio._get_running_loop, finder, kind, level,  # noqa: SLF001 - as below
+    )  # fmt: skip
 
 
 def this_process() -> int:
     """Return the number of this process."""
-    return os.getpid()
+    return process()
 
 
 def running_task() -> asyncio.Task[object] | None:
@@ -193,6 +170,11 @@ def is_loop_thread() -> bool:
 def raw_frame() -> Frame | None:
     """Return the innermost frame this context holds, a stranger's or closed too."""
     return _current.get()
+
+
+def here() -> Place:
+    """Return what stands for this thread."""
+    return _here.clients
 
 
 def enter_frame(frame: Frame) -> None:
@@ -332,6 +314,8 @@ def current_guard() -> Guard | None:
         NoProcessTokenError: several servers are open and none of them is in force.
         StrangerIdentityError: what was found here is not this thread's or task's own.
     """
+    if _current.get() is None and not _guards:
+        return None
     frame = current_frame()
     if frame is not None and frame.guard is not None:
         return frame.guard
@@ -432,10 +416,4 @@ def client_frame() -> Frame | None:
 
 def caller() -> str:
     """Return file and line of the nearest code outside Stead, for error texts."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to name the caller cheaply
-    while frame.f_back is not None and (
-        (name := frame.f_globals.get("__name__", "")).startswith(_OURS)
-        or name in _NOBODYS
-    ):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return where(*spot())

@@ -7,11 +7,7 @@ undoes. Blocks nest and always restore what was around them.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Self, TypeGuard, overload
-from weakref import ref
+from typing import TYPE_CHECKING, Final, Self, TypeGuard
 
 from stead.errors import (
     BadImpersonationLevelError,
@@ -24,41 +20,24 @@ from stead.model.audit_record import Principal
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, tripwire
-from stead.monitor.context import Frame, FrameKind, Grip
+from stead.monitor.context import Frame
+from stead.monitor.frames import TWIN, Door, Exit, FrameKind, spot
 from stead.monitor.holding import Hold
-from stead.monitor.ports import Entered, Subject
+from stead.monitor.ports import Subject
 
 if TYPE_CHECKING:
     from stead.monitor.guard import Guard
 
-_HANDLER = FrameKind.HANDLER
-_NOTHING_TO_LEAVE = Entered(is_kernel=False, leave=lambda: None)
+_CLIENT: Final = FrameKind.CLIENT
+_HANDLER: Final = FrameKind.HANDLER
+_NEEDED: Final = ImpersonationLevel.IMPERSONATION
+MOST_SUBJECTS: Final = 1_024
+"""Of how many users it is remembered for whom their last bare token speaks."""
+
+_subjects: Final[dict[Sid, Subject]] = {}  # an intern table: a subject says no more
 
 
-class _Exit:
-    """`Block.__exit__`: the `with` statement is handed it together with the grip.
-
-    A `with` statement looks up `__exit__` before it calls `__enter__`, and drops what
-    it got when it has ended, however it ended. Python may raise KeyboardInterrupt
-    before the first line of any function, this one's too. So what is in force does not
-    hang on whether that line ran, but on the grip, which only the statement holds.
-    """
-
-    @overload
-    def __get__(self, block: None, owner: type[Block]) -> Callable[..., None]: ...
-    @overload
-    def __get__(
-        self, block: Block, owner: type[Block]
-    ) -> Callable[[object, BaseException | None, object], None]: ...
-    def __get__(self, block: Block | None, owner: type[Block]) -> Callable[..., None]:
-        if block is None:
-            return owner.leave
-        leave = partial(owner.leave, block)
-        vars(leave)["grip"] = block.new_grip()  # held, and never passed on to the call
-        return leave
-
-
-class Block:
+class Block(Door):
     """A ``with`` block in which this thread is somebody; used once.
 
     Entering either makes the thread that identity or raises, and then nothing in the
@@ -71,48 +50,12 @@ class Block:
     the block or in it, never between.
     """
 
-    __slots__ = (
-        "_at", "_entered", "_frame", "_grip", "_guard", "_hold", "_is_announced",
-        "_is_left", "_is_told", "_keep", "_kind", "_subject",
-    )  # fmt: skip
+    __slots__ = ()
 
-    def __init__(
-        self,
-        kind: FrameKind,
-        subject: Subject | None,
-        guard: Guard | None,
-        *,
-        keep: object = None,
-        at: str = "",
-    ) -> None:
-        self._kind = kind
-        self._subject = subject
-        self._guard = guard
-        self._keep = keep  # whose session must live as long as the block does
-        self._at = at  # what records and errors name, if not who enters it
-        self._entered = _NOTHING_TO_LEAVE
-        self._frame: Frame | None = None
-        self._grip: ref[Grip] | None = None
-        self._is_announced = False
-        self._is_left = False
-        self._is_told = False
-        self._hold: Hold | None = None
+    __exit__ = Exit()
 
-    __exit__ = _Exit()
-
-    def new_grip(self) -> Grip | None:
-        """Return a grip for a statement that may be about to enter the block.
-
-        The last one counts: others look up `__exit__` for other reasons.
-        """
-        if self._frame is not None:
-            return None
-        grip = Grip()
-        self._grip = ref(grip)
-        return grip
-
-    def __enter__(self) -> Self:
-        """Become the identity.
+    def _enter(self) -> Self:
+        """Become the identity: what `with` does first.
 
         1. It may be entered here: a block is used once; never on a loop's thread.
         2. The token may be acted for: level, and a session that lives and is held.
@@ -129,7 +72,7 @@ class Block:
         """
         if self._frame is not None:
             raise RevertOrderError(f"the block entered at {self._frame.where} is used")
-        if self._kind is FrameKind.CLIENT:
+        if self._kind is _CLIENT:
             self._require_may_enter()
         tripwire.install()
         frame = self._new_frame()
@@ -143,15 +86,18 @@ class Block:
     def _new_frame(self) -> Frame:
         # No statement is at work that holds one: it is entered by hand.
         grip = None if self._grip is None or self._grip() is None else self._grip
+        code, last = (None, 0) if self._at else spot()
         return Frame(
             kind=self._kind,
             subject=self._subject,
             guard=self._guard,
             outer=context.still_around(context.raw_frame()),
-            where=self._at or context.caller(),
-            thread=threading.current_thread(),
+            place=context.here(),
             task=context.running_task(),
             grip=grip,
+            at=self._at,
+            code=code,
+            last=last,
         )
 
     def _become(self, frame: Frame) -> None:
@@ -161,7 +107,7 @@ class Block:
             self._take_hold(guard)
             guard.announce(self._kind, self._subject, at=self._at)
             self._is_announced = True
-            is_client = self._kind is FrameKind.CLIENT
+            is_client = self._kind is _CLIENT
             self._entered = guard.enter(self._subject if is_client else None)
             frame.is_kernel, frame.look = self._entered.is_kernel, self._entered.look
         self._frame = frame
@@ -169,9 +115,10 @@ class Block:
 
     def _undo(self, frame: Frame) -> None:
         """Make the thread what it was, and let the block be tried again."""
-        entered, self._entered = self._entered, _NOTHING_TO_LEAVE
+        entered, self._entered = self._entered, None
         try:
-            entered.leave()
+            if entered is not None:
+                entered.leave()
         finally:
             context.leave_frame(frame)
             frame.is_closed = True
@@ -195,17 +142,16 @@ class Block:
         if self._hold is not None:
             self._hold.release()
 
-    def __del__(self) -> None:
+    def _forgotten(self) -> None:
         # Nobody can leave it any more: an interrupt kept `leave` from its work, or it
         # was entered by hand and forgotten.
-        frame = getattr(self, "_frame", None)
-        if frame is not None and not self._is_told and self._kind is not _HANDLER:
+        frame = None if self._is_told else self._frame
+        if frame is not None and self._kind is not _HANDLER:
             if self._guard is not None:
                 self._guard.announce_left(frame, _forgotten(frame))
             for watch in context.watches():
                 watch.forgotten(frame)
-        if getattr(self, "_hold", None) is not None:
-            self._release()
+        self._release()
 
     def _tell_end(self, frame: Frame, disorder: RevertOrderError | None) -> None:
         self._is_told = True
@@ -254,7 +200,7 @@ class Block:
     def _leavable(self) -> Frame:
         """Return the frame, if it may be left here and now."""
         frame = self._frame
-        if frame is None or self._is_left or frame.is_let_go():
+        if frame is None or frame.is_left or frame.is_let_go():
             raise RevertOrderError("the block is not entered, or was left already")
         if not frame.is_mine():
             frame.is_closed = True  # who it was meant for is nobody until it is left
@@ -273,9 +219,10 @@ class Block:
         INVARIANT: this thread is always the innermost identity still open; a block
         left early never makes the code of an inner one somebody else.
         """
-        was_closed, self._is_left = frame.is_closed, True
+        was_closed = frame.is_closed
         try:
-            self._entered.leave()
+            if self._entered is not None:
+                self._entered.leave()
         except RevertOrderError as error:
             return error
         finally:
@@ -310,11 +257,11 @@ def require_level(subject: Subject, guard: Guard | None) -> None:
     Raises:
         BadImpersonationLevelError: it allows less.
     """
-    needed, act = ImpersonationLevel.IMPERSONATION, "impersonating"
+    act = "impersonating"
     if guard is not None:
-        guard.require_level(subject, needed, act=act)
-    elif subject.token.level < needed:
-        raise BadImpersonationLevelError(subject.token.level, needed, act=act)
+        guard.require_level(subject, _NEEDED, act=act)
+    elif subject.token.level < _NEEDED:
+        raise BadImpersonationLevelError(subject.token.level, _NEEDED, act=act)
 
 
 def _is_kernels_no(
@@ -329,14 +276,23 @@ def _is_kernels_no(
 
 
 def subject_of(token: AccessToken, guard: Guard | None) -> Subject:
-    """Return the subject a bare token speaks for, by the name that the guard knows."""
-    name = _text_of(token.user) if guard is None else guard.names(token.user)
+    """Return the subject a bare token speaks for, by the name that the guard knows.
+
+    Outside any server a subject says what its token says, and is remembered with it.
+    """
+    if guard is not None:
+        return _subject(token, guard.names(token.user))
+    known = _subjects.get(token.user)
+    if known is not None and known.token is token:
+        return known
+    if len(_subjects) >= MOST_SUBJECTS:
+        _subjects.clear()
+    made = _subjects[token.user] = _subject(token, str(token.user))
+    return made
+
+
+def _subject(token: AccessToken, name: str) -> Subject:
     return Subject(token, Principal(token.user, name, token.logon_id))
-
-
-@lru_cache(maxsize=1024)
-def _text_of(sid: Sid) -> str:
-    return str(sid)
 
 
 def impersonate(token: AccessToken) -> Block:
@@ -354,7 +310,7 @@ def impersonate(token: AccessToken) -> Block:
         StrangerIdentityError: what was found here is not this thread's or task's own.
     """
     guard = context.current_guard()
-    return Block(FrameKind.CLIENT, subject_of(token, guard), guard)
+    return Block(_CLIENT, subject_of(token, guard), guard)
 
 
 def set_thread_token(token: AccessToken) -> None:
@@ -390,3 +346,7 @@ def revert_to_self() -> None:
             advice="it ends where its `with` block ends",
         )
     frame.revert()
+
+
+if TWIN is not None:
+    context.connect(TWIN, tripwire.ImportGuard, _CLIENT, _NEEDED)

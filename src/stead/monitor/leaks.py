@@ -28,7 +28,8 @@ from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet, ref
 
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 

@@ -23,7 +23,7 @@ from stead.errors import (
 from stead.model.access_mask import TokenRights
 from stead.model.token import AccessToken, ImpersonationLevel, TokenType
 from stead.monitor import context
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
 

@@ -13,7 +13,8 @@ from stead.model.audit_policy import AuditPolicy
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import ADMINISTRATORS
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
 

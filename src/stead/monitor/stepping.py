@@ -13,7 +13,6 @@ task, callback or thread that a step begins finds a copy, and is a stranger.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import coroutine
@@ -21,7 +20,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from stead.errors import LoopThreadError, RevertOrderError
 from stead.monitor import context, tripwire
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.holding import Hold
 from stead.monitor.impersonation import require_level
@@ -73,9 +73,12 @@ async def run_in_steps(
         subject=subject,
         guard=guard,
         outer=context.live_outer(context.raw_frame()),
-        where=where,
-        thread=threading.current_thread(),
+        place=context.here(),
         task=task,
+        grip=None,
+        at=where,
+        code=None,
+        last=0,
     )
     hold = None if guard is None else Hold(guard.liveness, subject.token)
     try:

@@ -22,7 +22,8 @@ from typing import Final
 
 from stead.errors import AccessDeniedError, LateImportError
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 
 _FILES: Final = frozenset({
     "open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.rmdir",
@@ -47,7 +48,9 @@ _IMPORTING: Final = "<frozen importlib"
 _put_up: Final = threading.Lock()
 
 
-class _ImportGuard(MetaPathFinder):
+class ImportGuard(MetaPathFinder):
+    """Refuses first imports in a client's block; while it is there, the hook is too."""
+
     def find_spec(
         self,
         fullname: str,
@@ -65,13 +68,18 @@ class _ImportGuard(MetaPathFinder):
 
 def install() -> None:
     """Put the tripwire up, once for this process."""
-    if sys.meta_path and isinstance(sys.meta_path[0], _ImportGuard):
+    if _is_up():
         return
     with _put_up:
-        if not any(isinstance(finder, _ImportGuard) for finder in sys.meta_path):
+        if not _is_up():
             # The hook first: an interrupt between the two must not leave it out.
             sys.addaudithook(_on_event)
-            sys.meta_path.insert(0, _ImportGuard())
+            sys.meta_path.insert(0, ImportGuard())
+
+
+def _is_up() -> bool:
+    # Others may have put finders of theirs before it.
+    return any(type(finder) is ImportGuard for finder in sys.meta_path)
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:

@@ -98,67 +98,115 @@ static int come_back(const Who *server, unsigned long seal)
            && is_who(server);
 }
 
-static const Who *who_of(const Py_buffer *packed)
+static const Who *who_of(PyObject *packed)
 {
-    const Who *who = packed->buf;
-    size_t size = (size_t)packed->len, fixed = offsetof(Who, groups);
-    if (size < fixed || (uintptr_t)who % _Alignof(Who) || who->count > MOST_GROUPS
-        || size != fixed + who->count * sizeof who->groups[0]) {
-        PyErr_SetString(PyExc_ValueError, "these are no packed credentials");
-        return NULL;
+    if (PyBytes_Check(packed)) {
+        const Who *who = (const Who *)(const void *)PyBytes_AsString(packed);
+        size_t size = (size_t)PyBytes_Size(packed), fixed = offsetof(Who, groups);
+        if (size >= fixed && !((uintptr_t)who % _Alignof(Who)) && who->count <= MOST_GROUPS
+            && size == fixed + who->count * sizeof who->groups[0])
+            return who;
     }
-    return who;
+    PyErr_SetString(PyExc_ValueError, "these are no packed credentials");
+    return NULL;
 }
 
-static PyObject *switched(PyObject *args, int is_entering)
+/* Go so many calls deeper and come back, where the interpreter counts them all alike. */
+static int has_room(unsigned long calls)
 {
-    Py_buffer client, server;
+    unsigned long gone = 0;
+    while (gone < calls && !Py_EnterRecursiveCall(" to switch a thread"))
+        gone++;
+    for (unsigned long i = 0; i < gone; i++)
+        Py_LeaveRecursiveCall();
+    return gone == calls;
+}
+
+/* Where it is kept what is open: a list that gets one block more, or loses its last. */
+static int keep(PyObject *open, PyObject *block)
+{
+    if (block)
+        return PyList_Append(open, block);
+    Py_ssize_t size = PyList_Size(open);
+    return PyList_SetSlice(open, size - 1, size, NULL);
+}
+
+static int enter_as(const Who *them, const Who *us, unsigned long seal)
+{
+    if (!is_who(us))
+        return NOT_WHO_WAS_EXPECTED;
+    int outcome = become(them, seal);
+    return outcome && !come_back(us, seal) ? NOT_THE_SERVER_AGAIN : outcome;
+}
+
+static int leave_as(const Who *them, const Who *us, unsigned long seal)
+{
+    if (!is_who(them))
+        return NOT_WHO_WAS_EXPECTED;
+    return come_back(us, seal) ? DONE : NOT_THE_SERVER_AGAIN;
+}
+
+/* Read what every switch is given: a client and the server, packed, and the seal. */
+static int take(PyObject *const *args, const Who **them, const Who **us,
+                unsigned long *seal)
+{
+    *seal = PyLong_AsUnsignedLong(args[2]);
+    return !PyErr_Occurred() && (*them = who_of(args[0])) && (*us = who_of(args[1]));
+}
+
+/* Enter; with a list, a block and a room for calls too, all of it or nothing. */
+static PyObject *enter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    const Who *them, *us;
+    unsigned long seal, calls = 0;
+    int is_kept = count == 6;
+    if (!is_kept && count != 3)
+        return PyErr_Format(PyExc_TypeError, "entering takes 3 arguments, or 6");
+    if (is_kept) {
+        calls = PyLong_AsUnsignedLong(args[5]);
+        if (PyErr_Occurred() || !PyList_Check(args[3]) || !has_room(calls))
+            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "no list");
+    }
+    if (!take(args, &them, &us, &seal))
+        return NULL;
+    int outcome = enter_as(them, us, seal);
+    if (outcome == DONE && is_kept && keep(args[3], args[4])) {
+        if (come_back(us, seal))
+            return NULL;
+        PyErr_Clear();
+        outcome = NOT_THE_SERVER_AGAIN;
+    }
+    return PyLong_FromLong(outcome);
+}
+
+/* Leave; with a list too, all of it or nothing. */
+static PyObject *leave(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    const Who *them, *us;
     unsigned long seal;
-    if (!PyArg_ParseTuple(args, "y*y*k", &client, &server, &seal))
+    int is_kept = count == 4;
+    if ((!is_kept && count != 3)
+        || (is_kept && !(PyList_Check(args[3]) && PyList_Size(args[3]))))
+        return PyErr_Format(PyExc_TypeError, "leaving takes 3 arguments, or a list too");
+    if (!take(args, &them, &us, &seal))
         return NULL;
-    const Who *them = who_of(&client), *us = them ? who_of(&server) : NULL;
-    int outcome = DONE;
-    if (us && is_entering) {
-        if (!is_who(us))
-            outcome = NOT_WHO_WAS_EXPECTED;
-        else if ((outcome = become(them, seal)) && !come_back(us, seal))
-            outcome = NOT_THE_SERVER_AGAIN;
-    }
-    else if (us) {
-        if (!is_who(them))
-            outcome = NOT_WHO_WAS_EXPECTED;
-        else if (!come_back(us, seal))
-            outcome = NOT_THE_SERVER_AGAIN;
-    }
-    PyBuffer_Release(&client);
-    PyBuffer_Release(&server);
-    return us ? PyLong_FromLong(outcome) : NULL;
-}
-
-static PyObject *enter(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    return switched(args, 1);
-}
-
-static PyObject *leave(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    return switched(args, 0);
+    int outcome = leave_as(them, us, seal);
+    if (outcome == DONE && is_kept && keep(args[3], NULL))
+        return NULL; /* a list that gets shorter has no reason to fail */
+    return PyLong_FromLong(outcome);
 }
 
 static PyObject *is_now(PyObject *Py_UNUSED(module), PyObject *packed)
 {
-    Py_buffer view;
-    if (PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE))
-        return NULL;
-    const Who *who = who_of(&view);
-    int found = who && is_who(who);
-    PyBuffer_Release(&view);
-    return who ? PyBool_FromLong(found) : NULL;
+    const Who *who = who_of(packed);
+    return who ? PyBool_FromLong(is_who(who)) : NULL;
 }
 
 static PyMethodDef methods[] = {
-    {"enter", enter, METH_VARARGS, "Become a client, or stay the server: 0, or why not."},
-    {"leave", leave, METH_VARARGS, "Be the server again after a client: 0, or why not."},
+    {"enter", (PyCFunction)(void (*)(void))enter, METH_FASTCALL,
+     "Become a client, or stay the server: 0, or why not."},
+    {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL,
+     "Be the server again after a client: 0, or why not."},
     {"is_now", is_now, METH_O, "Tell whether the kernel holds just this of the thread."},
     {NULL, NULL, 0, NULL},
 };

@@ -28,7 +28,6 @@ import errno
 import os
 import struct
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -50,16 +49,30 @@ _NOT_WHO_WAS_EXPECTED: Final = -1
 _NOT_THE_SERVER_AGAIN: Final = -2
 _READS_BACK_OTHERWISE: Final = -3
 
+ROOM_ALONE: Final = 16
+"""Calls of any kind: twice what a block takes to be left with no other around it."""
+
 
 class Twin(Protocol):
     """Switches in C, each of them whole (``_switch.c``)."""
 
-    def enter(self, client: bytes, server: bytes, seal: int, /) -> int:
-        """Become a client, or stay the server: 0, an errno, or a code above."""
+    def enter(
+        self, client: bytes, server: bytes, seal: int, /, *kept: list[Any] | object
+    ) -> int:
+        """Become a client, or stay the server: 0, an errno, or a code above.
+
+        Given a list, something that it gets in the same moment, and for how many calls
+        the stack must have room before that, RecursionError if it has not.
+        """
         ...
 
-    def leave(self, client: bytes, server: bytes, seal: int, /) -> int:
-        """Be the server again after a client: 0, or a code above."""
+    def leave(
+        self, client: bytes, server: bytes, seal: int, /, *kept: list[Any]
+    ) -> int:
+        """Be the server again after a client: 0, or a code above.
+
+        Given a list, it loses its last item in the same moment.
+        """
         ...
 
     def is_now(self, who: bytes, /) -> bool:
@@ -113,16 +126,28 @@ class ServerIdentity:
         seal: the fourth argument of every switching call. The thread's filter denies
             those calls without it, so libc's and Python's own never pass.
         packed: the credentials, as the twin reads them.
+        kept: the last client as the twin reads it; no part of the value.
     """
 
     credentials: ThreadCredentials
     guard: int
     seal: int = field(repr=False)
     packed: bytes = field(init=False, repr=False, compare=False)
+    kept: tuple[PosixIdentity, bytes] | None = field(
+        init=False, repr=False, compare=False, default=None
+    )
 
     def __post_init__(self) -> None:
         """Pack what the twin compares each time."""
         object.__setattr__(self, "packed", self.credentials.packed)
+
+    def pack(self, identity: PosixIdentity) -> bytes:
+        """Return what the kernel must read back of a client, as the twin reads it."""
+        known = self.kept
+        if known is None or known[0] is not identity:
+            known = identity, _client(identity, self.guard).packed
+            object.__setattr__(self, "kept", known)
+        return known[1]
 
 
 def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
@@ -143,7 +168,9 @@ def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
             advice="act as the server itself, in a block that says so",
         )
     if TWIN is not None:
-        _enter_natively(identity, server, TWIN)
+        outcome = TWIN.enter(server.pack(identity), server.packed, server.seal)
+        if outcome:
+            _refuse(outcome, identity)
         return
     if _three("getresuid") != server.credentials.uids:
         raise ImpersonationRefusedError(_NOT_THE_SERVER)
@@ -155,6 +182,60 @@ def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
     except BaseException:
         restore(server)
         raise
+
+
+def enter_alone(
+    identity: PosixIdentity, server: ServerIdentity, kept: list[Any], block: object
+) -> bool:
+    """Prove that the thread is the server, become the client and keep the block.
+
+    All in one call of the twin, or nothing: nobody can come in between.
+
+    Args:
+        identity: whom to become.
+        server: whom to come back to.
+        kept: what gets the block.
+        block: the block.
+
+    Returns:
+        whether it is done; if not, it has to be done step by step.
+
+    Raises:
+        ImpersonationRefusedError, MemoryError, RecursionError: as of `enter`.
+    """
+    if TWIN is None or not identity.uid or identity.uid == server.guard:
+        return False
+    known = server.kept
+    client = known[1] if known and known[0] is identity else server.pack(identity)
+    outcome = TWIN.enter(client, server.packed, server.seal, kept, block, ROOM_ALONE)
+    if outcome == _NOT_WHO_WAS_EXPECTED:  # pragma: no cover  # the process ends here
+        stop(_SWITCHED)
+    if outcome:
+        _refuse(outcome, identity)
+    return True
+
+
+def leave_alone(
+    identity: PosixIdentity, server: ServerIdentity, kept: list[Any]
+) -> bool:
+    """Prove that the thread is the client, become the server, and drop the last block.
+
+    Args:
+        identity: who the thread entered as.
+        server: whom to come back to.
+        kept: what loses the block.
+
+    Returns:
+        whether it is done, as of `enter_alone`; if it cannot, the process ends.
+    """
+    if TWIN is None:
+        return False
+    known = server.kept
+    client = known[1] if known and known[0] is identity else server.pack(identity)
+    outcome = TWIN.leave(client, server.packed, server.seal, kept)
+    if outcome:  # pragma: no cover  # the process ends here
+        stop(_SWITCHED if outcome == _NOT_WHO_WAS_EXPECTED else _NOT_BACK)
+    return True
 
 
 def leave(identity: PosixIdentity | None, server: ServerIdentity) -> None:
@@ -172,7 +253,13 @@ def leave(identity: PosixIdentity | None, server: ServerIdentity) -> None:
             is changed. Once the switch has begun these end the process like any other.
     """
     if TWIN is not None:
-        _leave_natively(identity, server, TWIN)
+        if identity is None:
+            outcome = 0 if TWIN.is_now(server.packed) else _NOT_WHO_WAS_EXPECTED
+        else:
+            client = server.pack(identity)
+            outcome = TWIN.leave(client, server.packed, server.seal)
+        if outcome:  # pragma: no cover  # the process ends here
+            stop(_SWITCHED if outcome == _NOT_WHO_WAS_EXPECTED else _NOT_BACK)
         return
     expected = server.credentials
     if identity is not None:
@@ -261,36 +348,15 @@ def stop(reason: str) -> NoReturn:  # pragma: no cover  # the process ends here
 # --- natively: each switch is one call, in which nothing of Python's runs -----------
 
 
-@lru_cache(maxsize=256)
-def _packed_client(identity: PosixIdentity, guard: int) -> bytes:
-    return _client(identity, guard).packed
-
-
-def _enter_natively(
-    identity: PosixIdentity, server: ServerIdentity, twin: Twin
-) -> None:
-    client = _packed_client(identity, server.guard)
-    outcome = twin.enter(client, server.packed, server.seal)
+def _refuse(outcome: int, identity: PosixIdentity) -> NoReturn:
+    """Say why the twin did not enter, or end the process."""
     if outcome == _NOT_WHO_WAS_EXPECTED:
         raise ImpersonationRefusedError(_NOT_THE_SERVER)
     if outcome == _NOT_THE_SERVER_AGAIN:  # pragma: no cover  # the process ends here
         stop(_NOT_BACK)
-    if outcome:
-        is_errno = outcome != _READS_BACK_OTHERWISE
-        error = OSError(outcome, os.strerror(outcome)) if is_errno else _otherwise()
-        raise _refusal(identity, error) from error
-
-
-def _leave_natively(
-    identity: PosixIdentity | None, server: ServerIdentity, twin: Twin
-) -> None:
-    if identity is None:
-        outcome = 0 if twin.is_now(server.packed) else _NOT_WHO_WAS_EXPECTED
-    else:
-        client = _packed_client(identity, server.guard)
-        outcome = twin.leave(client, server.packed, server.seal)
-    if outcome:  # pragma: no cover  # the process ends here
-        stop(_SWITCHED if outcome == _NOT_WHO_WAS_EXPECTED else _NOT_BACK)
+    is_errno = outcome != _READS_BACK_OTHERWISE
+    error = OSError(outcome, os.strerror(outcome)) if is_errno else _otherwise()
+    raise _refusal(identity, error) from error
 
 
 # --- one call after another ---------------------------------------------------------

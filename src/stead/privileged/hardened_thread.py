@@ -107,8 +107,11 @@ class HardenedThread(threading.Thread):
         """
         if self._disordered:
             raise RevertOrderError("blocks were left out of order in this work before")
-        headroom.require(headroom.ROOM_TO_ENTER)
-        self._switch(self._begin, block)
+        if headroom.COUNTS_APART:
+            headroom.require(headroom.ROOM_TO_ENTER)
+        if not self._open_alone(block):
+            headroom.require(headroom.ROOM_TO_ENTER)
+            self._switch(self._begin, block)
 
     def close(self, block: KernelBlock) -> None:
         """End the block: whoever is open below it is the thread's identity again.
@@ -121,8 +124,25 @@ class HardenedThread(threading.Thread):
         """
         if block not in self._blocks:
             raise RevertOrderError("the block is not open: it was left before")
-        headroom.require(headroom.ROOM_TO_LEAVE)
-        self._switch(self._end, block)
+        if not self._close_alone(block):
+            headroom.require(headroom.ROOM_TO_LEAVE)
+            self._switch(self._end, block)
+
+    def _open_alone(self, block: KernelBlock) -> bool:
+        """Begin a block with no other around it, if the twin does it in one call."""
+        if self._blocks or self._is_switching or block.identity is None:
+            return False
+        return credentials.enter_alone(
+            block.identity, self._server or self.server, self._blocks, block
+        )
+
+    def _close_alone(self, block: KernelBlock) -> bool:
+        """End likewise; what is proved and what ends the process is the same."""
+        if len(self._blocks) != 1 or self._is_switching or block.identity is None:
+            return False
+        return credentials.leave_alone(
+            block.identity, self._server or self.server, self._blocks
+        )
 
     def settle(self) -> bool:
         """End every block that is still open; the thread is the server, proved.
@@ -212,15 +232,8 @@ class KernelBlock:
         self.identity = identity
         self._thread: HardenedThread | None = None
 
-    def __enter__(self) -> Self:
-        self.enter()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.leave()
-
-    def enter(self) -> None:
-        """Make the calling thread the identity.
+    def enter(self) -> Self:
+        """Make the calling thread the identity; `with` does at first.
 
         Raises:
             EnforcementUnavailableError: the thread is not a hardened one.
@@ -232,12 +245,15 @@ class KernelBlock:
         """
         if self._thread is not None:
             raise RevertOrderError("a block is entered once")
-        thread = current_hardened_thread()
+        thread = threading.current_thread()
+        if not isinstance(thread, HardenedThread):
+            thread = current_hardened_thread()  # raises, and says what to do
         thread.open(self)
         self._thread = thread
+        return self
 
-    def leave(self) -> None:
-        """Make the calling thread whoever it was before the block.
+    def leave(self, *_exception: object) -> None:
+        """Make the calling thread whoever it was before the block; `with` does at last.
 
         Raises:
             MemoryError, RecursionError: there is no room for the switch; the block is
@@ -250,6 +266,8 @@ class KernelBlock:
         if thread is None or thread is not threading.current_thread():
             raise RevertOrderError("a block is left on the thread that entered it")
         thread.close(self)
+
+    __enter__, __exit__ = enter, leave
 
 
 def current_hardened_thread() -> HardenedThread:

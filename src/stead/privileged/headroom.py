@@ -10,6 +10,7 @@ Raising the recursion limit instead would change it for every thread of the proc
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from stead.privileged.credentials import TWIN
@@ -22,6 +23,9 @@ With the twin in C a switch needs no more than 8, and 14 to say that it was refu
 
 ROOM_TO_ENTER: Final = 2 * ROOM_TO_LEAVE
 """More than leaving, which what is around the block may do from further down."""
+
+COUNTS_APART: Final = sys.version_info >= (3, 12)
+"""Whether Python's calls and C's are counted apart: then the twin cannot count for us."""
 
 _CALLS_THROUGH_C: Final = 8 if TWIN is None else 2
 

@@ -22,7 +22,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.model.trace_context import child_correlation
 from stead.monitor import context
 from stead.monitor.carrying import carried, carried_by
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject

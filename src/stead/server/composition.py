@@ -32,7 +32,7 @@ from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
 from stead.monitor import context
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import tell_end

@@ -23,7 +23,7 @@ from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.monitor import context
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import tell_end

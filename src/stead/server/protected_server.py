@@ -28,7 +28,7 @@ from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
-from stead.monitor.context import FrameKind
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import LeakWatch
 from stead.monitor.own_token import impersonate_self

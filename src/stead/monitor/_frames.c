@@ -1,0 +1,711 @@
+/* The twin of stead.monitor.frames and of the plain way through a block of
+ * stead.monitor.impersonation, which are the reference (docs/adr/0058).
+ *
+ * It decides nothing. `enter` and `leave` do whole what Python would do where there is
+ * nothing to ask anybody: a client's block outside any server, in order, on its own
+ * thread. Of anything else they change nothing and say no, and Python goes its way.
+ *
+ * No handler of a signal runs in the middle of a function of C: a block is entered
+ * whole or not at all. What can run Python code (a watch, a finalizer) comes when all is
+ * done. All of it relies on the interpreter's lock, as _fast.c does.
+ */
+#define Py_LIMITED_API 0x030B0000
+#define _GNU_SOURCE
+#include <Python.h>
+#include <structmember.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { NOT_PLAIN = 0, DONE = 1, FAILED = -1 };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *kind, *subject, *guard, *outer, *place, *task, *grip, *at, *code;
+    PyObject *look, *revert, *weak;
+    int last, process;
+    char is_kernel, is_closed, is_left;
+} Fields;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *kind, *subject, *guard, *keep, *at, *frame, *grip, *entered, *hold;
+    char is_announced, is_told;
+} Door;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *door, *weak;
+} Grip;
+
+/* What Python connects, in this order, and the names that are asked for. */
+enum { FRAME, GET, SET, HERE, WATCHES, LOOP, FINDER, CLIENT, LEVEL, CONNECTED };
+enum {
+    TOKEN, ITS_LEVEL, CLIENTS, ENTERED, LEFT, ENTER, UNDO, LEAVE, FORGOTTEN, GLOBALS, NAME,
+    BACK, LAST, NAMES
+};
+static const char *const spelled[NAMES] = {
+    "token", "level", "clients", "entered", "left", "_enter", "_undo", "leave",
+    "_forgotten", "f_globals", "__name__", "f_back", "f_lasti",
+};
+
+typedef struct {
+    PyObject *of[CONNECTED], *name[NAMES];
+    PyTypeObject *fields, *door, *grip;
+} State;
+
+static struct PyModuleDef module;
+
+/* There is one module in an interpreter; it is found by whatever type is asked. */
+static State *state(void)
+{
+    PyObject *mine = PyState_FindModule(&module);
+    return mine ? PyModule_GetState(mine) : NULL;
+}
+
+/* Which process this is: what is written here reads 0 in a fork, however it was made. */
+static volatile int *the_process;
+
+static int this_process(void)
+{
+    if (!the_process)
+        return getpid();
+    if (!*the_process)
+        *the_process = getpid();
+    return *the_process;
+}
+
+static void watch_for_forks(void)
+{
+#ifdef MADV_WIPEONFORK
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED && !madvise(page, size, MADV_WIPEONFORK))
+        the_process = page;
+    else if (page != MAP_FAILED)
+        munmap(page, size);
+#endif
+}
+
+static PyObject *process(PyObject *Py_UNUSED(mine), PyObject *Py_UNUSED(nothing))
+{
+    return PyLong_FromLong(this_process());
+}
+
+/* --- the fields of a frame ------------------------------------------------------------ */
+
+static int fields_init(PyObject *it, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"kind", "subject", "guard", "outer", "place", "task",
+                            "grip", "at",      "code",  "last",  NULL};
+    Fields *self = (Fields *)it;
+    PyObject *given[9];
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOOUOi", names, &given[0],
+                                     &given[1], &given[2], &given[3], &given[4],
+                                     &given[5], &given[6], &given[7], &given[8],
+                                     &self->last))
+        return -1;
+    PyObject **place = &self->kind;
+    for (int i = 0; i < 9; i++) {
+        PyObject *old = place[i];
+        place[i] = Py_NewRef(given[i]);
+        Py_XDECREF(old);
+    }
+    self->process = this_process();
+    return 0;
+}
+
+static int fields_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Fields *self = (Fields *)it;
+    for (PyObject **place = &self->kind; place <= &self->revert; place++)
+        Py_VISIT(*place);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int fields_clear(PyObject *it)
+{
+    Fields *self = (Fields *)it;
+    for (PyObject **place = &self->kind; place <= &self->revert; place++)
+        Py_CLEAR(*place);
+    return 0;
+}
+
+static void let_go(PyObject *it, PyObject *weak, inquiry clear)
+{
+    PyTypeObject *type = Py_TYPE(it);
+    PyObject_GC_UnTrack(it);
+    if (weak)
+        PyObject_ClearWeakRefs(it);
+    clear(it);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(it);
+    Py_DECREF(type);
+}
+
+static void fields_dealloc(PyObject *it)
+{
+    let_go(it, ((Fields *)it)->weak, fields_clear);
+}
+
+#define FIELD(name) {#name, T_OBJECT, offsetof(Fields, name), 0, NULL}
+#define FACT(name, kind) {#name, kind, offsetof(Fields, name), 0, NULL}
+
+static PyMemberDef fields_members[] = {
+    FIELD(kind), FIELD(subject), FIELD(guard), FIELD(outer), FIELD(place), FIELD(task),
+    FIELD(grip), FIELD(at), FIELD(code), FIELD(look), FIELD(revert), FACT(last, T_INT),
+    FACT(process, T_INT), FACT(is_kernel, T_BOOL), FACT(is_closed, T_BOOL),
+    FACT(is_left, T_BOOL),
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Fields, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot fields_slots[] = {
+    {Py_tp_doc, "What is known of one entered identity."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, fields_init},
+    {Py_tp_traverse, fields_traverse},
+    {Py_tp_clear, fields_clear},
+    {Py_tp_dealloc, fields_dealloc},
+    {Py_tp_members, fields_members},
+    {0, NULL},
+};
+
+static PyType_Spec fields_spec = {
+    "stead.monitor._frames.Fields", sizeof(Fields), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, fields_slots,
+};
+
+/* --- what a block is asked ------------------------------------------------------------- */
+
+static PyObject *ask(State *my, PyObject *of, int name)
+{
+    return PyObject_GetAttr(of, my->name[name]);
+}
+
+static int is_none(PyObject *it)
+{
+    return !it || it == Py_None;
+}
+
+static int is_adrift(PyObject *grip)
+{
+    return !is_none(grip)
+           && (!PyWeakref_CheckRef(grip) || PyWeakref_GetObject(grip) == Py_None);
+}
+
+/* Tell whether a frame is one in force, in which another can be entered. */
+static int is_in_force(State *my, PyObject *it)
+{
+    Fields *frame = (Fields *)it;
+    return Py_TYPE(it) == (PyTypeObject *)my->of[FRAME] && !frame->is_closed
+           && !is_adrift(frame->grip);
+}
+
+static int no_loop_runs(State *my)
+{
+    PyObject *loop = PyObject_CallNoArgs(my->of[LOOP]);
+    Py_XDECREF(loop);
+    return loop ? loop == Py_None : FAILED;
+}
+
+static int is_tripwire_up(State *my)
+{
+    PyObject *finders = PySys_GetObject("meta_path");
+    Py_ssize_t many = finders && PyList_Check(finders) ? PyList_Size(finders) : 0;
+    for (Py_ssize_t i = 0; i < many; i++) /* others may have put theirs before it */
+        if (Py_TYPE(PyList_GetItem(finders, i)) == (PyTypeObject *)my->of[FINDER])
+            return 1;
+    return 0;
+}
+
+static int has_level(State *my, PyObject *subject)
+{
+    PyObject *token = ask(my, subject, TOKEN);
+    PyObject *level = token ? ask(my, token, ITS_LEVEL) : NULL;
+    int found = level ? PyObject_RichCompareBool(level, my->of[LEVEL], Py_GE) : FAILED;
+    Py_XDECREF(token);
+    Py_XDECREF(level);
+    return found;
+}
+
+/* --- who calls -------------------------------------------------------------------------- */
+
+/* Tell whether what runs with these globals is Stead's own, or hands on what is. */
+static int is_ours(State *my, PyObject *globals)
+{
+    PyObject *name = PyDict_GetItemWithError(globals, my->name[NAME]);
+    if (!name || !PyUnicode_Check(name))
+        return PyErr_Occurred() ? FAILED : 0;
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &size);
+    if (!text)
+        return FAILED;
+    return !strncmp(text, "stead.", 6) || !strcmp(text, "stead")
+           || !strcmp(text, "contextlib");
+}
+
+/* Step outward from a frame, which is given up: 1, 0 if it is the outermost, or -1. */
+static int step_out(State *my, PyObject **frame)
+{
+    PyObject *back = ask(my, *frame, BACK);
+    if (!back || back == Py_None) {
+        Py_XDECREF(back);
+        return back ? 0 : FAILED;
+    }
+    Py_DECREF(*frame);
+    *frame = back;
+    return 1;
+}
+
+/* Find the nearest code outside Stead and how far it is, as `frames.spot` does. */
+static PyObject *find_spot(State *my, int *last)
+{
+    PyObject *globals = Py_XNewRef(PyEval_GetGlobals()), *code = NULL, *how_far = NULL;
+    PyObject *frame = Py_XNewRef((PyObject *)PyEval_GetFrame());
+    int ours = globals && frame ? is_ours(my, globals) : FAILED;
+    while (ours == 1 && (ours = step_out(my, &frame)) == 1) {
+        Py_DECREF(globals);
+        globals = ask(my, frame, GLOBALS);
+        ours = globals ? is_ours(my, globals) : FAILED;
+    }
+    if (ours != FAILED) {
+        code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+        how_far = ask(my, frame, LAST);
+        *last = how_far ? (int)PyLong_AsLong(how_far) : 0;
+    }
+    else if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_RuntimeError, "nobody calls");
+    Py_XDECREF(globals);
+    Py_XDECREF(frame);
+    Py_XDECREF(how_far);
+    if (PyErr_Occurred())
+        Py_CLEAR(code);
+    return code;
+}
+
+static PyObject *spot(PyObject *mine, PyObject *Py_UNUSED(nothing))
+{
+    int last = 0;
+    PyObject *code = find_spot(PyModule_GetState(mine), &last);
+    return code ? Py_BuildValue("Ni", code, last) : NULL;
+}
+
+/* --- entering ---------------------------------------------------------------------------- */
+
+/* Tell whether there is nothing to ask anybody: steps 1 and 2 of `Block.__enter__`. */
+static int may_enter(State *my, Door *door)
+{
+    if (!is_none(door->frame) || door->kind != my->of[CLIENT] || !is_none(door->guard)
+        || is_none(door->subject) || !is_tripwire_up(my))
+        return 0;
+    int found = no_loop_runs(my);
+    return found == 1 ? has_level(my, door->subject) : found;
+}
+
+/* Say of a new frame who enters it, and where. */
+static int say_where(State *my, Fields *frame, Door *door)
+{
+    frame->process = this_process();
+    /* If no statement is at work that holds a grip, it is entered by hand. */
+    frame->grip = Py_NewRef(is_adrift(door->grip) || !door->grip ? Py_None : door->grip);
+    frame->at = Py_NewRef(door->at);
+    if (!(frame->place = ask(my, my->of[HERE], CLIENTS)))
+        return FAILED;
+    frame->code = PyUnicode_GetLength(door->at) ? Py_NewRef(Py_None)
+                                                : find_spot(my, &frame->last);
+    return frame->code ? DONE : FAILED;
+}
+
+/* Make a frame of what is known here; NULL without an error if it is not plain. */
+static Fields *new_frame(State *my, Door *door)
+{
+    PyObject *outer = PyObject_CallNoArgs(my->of[GET]);
+    if (!outer)
+        return NULL;
+    int is_plain = outer == Py_None || is_in_force(my, outer);
+    PyTypeObject *type = (PyTypeObject *)my->of[FRAME];
+    Fields *frame = is_plain ? (Fields *)PyType_GenericAlloc(type, 0) : NULL;
+    if (!frame) {
+        Py_DECREF(outer);
+        return NULL;
+    }
+    frame->outer = outer;
+    frame->kind = Py_NewRef(door->kind);
+    frame->subject = Py_NewRef(door->subject);
+    frame->guard = Py_NewRef(Py_None);
+    frame->task = Py_NewRef(Py_None);
+    if (say_where(my, frame, door) == FAILED)
+        Py_CLEAR(frame);
+    return frame;
+}
+
+/* Have every watch told; whoever raises ends it. */
+static int tell(State *my, int what, Fields *frame)
+{
+    PyObject *watches = my->of[WATCHES];
+    for (Py_ssize_t i = 0; i < PyList_Size(watches); i++) {
+        PyObject *watch = Py_NewRef(PyList_GetItem(watches, i));
+        PyObject *said = PyObject_CallMethodObjArgs(watch, my->name[what], frame, NULL);
+        Py_DECREF(watch);
+        Py_XDECREF(said);
+        if (!said)
+            return FAILED;
+    }
+    return DONE;
+}
+
+static int put_in_force(State *my, Door *door, Fields *frame)
+{
+    PyObject *it = (PyObject *)frame, *old = door->frame, *before;
+    door->frame = Py_NewRef(it);
+    Py_XDECREF(old);
+    if (PyList_Append(frame->place, it)
+        || !(before = PyObject_CallFunctionObjArgs(my->of[SET], it, NULL)))
+        return FAILED;
+    Py_DECREF(before);
+    return tell(my, ENTERED, frame);
+}
+
+/* Undo what was done; the error that is the reason stays, if nothing worse happens. */
+static void undo(State *my, Door *door, Fields *frame)
+{
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyObject *undone =
+        PyObject_CallMethodObjArgs((PyObject *)door, my->name[UNDO], frame, NULL);
+    if (undone)
+        PyErr_Restore(kind, error, trace);
+    else {
+        Py_XDECREF(kind);
+        Py_XDECREF(error);
+        Py_XDECREF(trace);
+    }
+    Py_XDECREF(undone);
+}
+
+static PyObject *door_enter(PyObject *it, PyObject *Py_UNUSED(nothing))
+{
+    State *my = state();
+    Door *door = (Door *)it;
+    int outcome = my ? may_enter(my, door) : FAILED;
+    Fields *frame = outcome == 1 ? new_frame(my, door) : NULL;
+    if (!frame)
+        return PyErr_Occurred()
+                   ? NULL
+                   : PyObject_CallMethodObjArgs(it, my->name[ENTER], NULL);
+    if ((outcome = put_in_force(my, door, frame)) == FAILED)
+        undo(my, door, frame);
+    Py_DECREF(frame);
+    return outcome == FAILED ? NULL : Py_NewRef(it);
+}
+
+/* --- leaving ------------------------------------------------------------------------------ */
+
+/* Tell whether a frame is this thread's, in force, and the innermost one. */
+static int is_innermost(State *my, Fields *frame)
+{
+    PyObject *place = ask(my, my->of[HERE], CLIENTS);
+    if (!place)
+        return FAILED;
+    Py_ssize_t size = PyList_Size(place);
+    int found = place == frame->place && is_none(frame->task) && size > 0
+                && PyList_GetItem(place, size - 1) == (PyObject *)frame
+                && frame->process == this_process();
+    Py_DECREF(place);
+    if (!found)
+        return 0;
+    PyObject *innermost = PyObject_CallNoArgs(my->of[GET]);
+    Py_XDECREF(innermost);
+    if (innermost != (PyObject *)frame)
+        return innermost ? 0 : FAILED;
+    return no_loop_runs(my);
+}
+
+static int may_leave(State *my, Fields *frame)
+{
+    if (is_none((PyObject *)frame) || !is_in_force(my, (PyObject *)frame)
+        || !is_none(frame->guard) || frame->kind != my->of[CLIENT]
+        || (!is_none(frame->outer) && !is_in_force(my, frame->outer)))
+        return 0;
+    return is_innermost(my, frame);
+}
+
+static int take_out_of_force(State *my, Door *door, Fields *frame)
+{
+    Py_ssize_t size = PyList_Size(frame->place);
+    if (PyList_SetSlice(frame->place, size - 1, size, NULL))
+        return FAILED;
+    PyObject *outer = frame->outer ? frame->outer : Py_None;
+    PyObject *before = PyObject_CallFunctionObjArgs(my->of[SET], outer, NULL);
+    if (!before) { /* there is no memory: it is in force still */
+        PyList_Append(frame->place, (PyObject *)frame);
+        return FAILED;
+    }
+    frame->is_closed = frame->is_left = door->is_told = 1;
+    Py_DECREF(before);
+    return tell(my, LEFT, frame);
+}
+
+static int leave_plainly(State *my, Door *door)
+{
+    Fields *frame = (Fields *)door->frame;
+    int outcome = may_leave(my, frame);
+    if (outcome != 1)
+        return outcome;
+    Py_INCREF((PyObject *)frame);
+    outcome = take_out_of_force(my, door, frame);
+    Py_DECREF(frame);
+    return outcome;
+}
+
+/* --- a block, as far as C knows it ------------------------------------------------------------ */
+
+static int door_init(PyObject *it, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"kind", "subject", "guard", "keep", "at", NULL};
+    PyObject *given[5] = {NULL, NULL, NULL, Py_None, NULL}, *none = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOO|$OU", names, &given[0], &given[1],
+                                     &given[2], &given[3], &given[4]))
+        return -1;
+    if (!given[4] && !(given[4] = none = PyUnicode_FromString("")))
+        return -1;
+    PyObject **place = &((Door *)it)->kind;
+    for (int i = 0; i < 5; i++) {
+        PyObject *old = place[i];
+        place[i] = Py_NewRef(given[i]);
+        Py_XDECREF(old);
+    }
+    Py_XDECREF(none);
+    return 0;
+}
+
+static int door_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Door *self = (Door *)it;
+    for (PyObject **place = &self->kind; place <= &self->hold; place++)
+        Py_VISIT(*place);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int door_clear(PyObject *it)
+{
+    Door *self = (Door *)it;
+    for (PyObject **place = &self->kind; place <= &self->hold; place++)
+        Py_CLEAR(*place);
+    return 0;
+}
+
+static void door_dealloc(PyObject *it)
+{
+    let_go(it, NULL, door_clear);
+}
+
+/* Nobody can leave it any more: only if that matters, Python is asked. */
+static void door_finalize(PyObject *it)
+{
+    Door *self = (Door *)it;
+    State *my = state();
+    if (!my || ((self->is_told || is_none(self->frame)) && is_none(self->hold)))
+        return;
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyObject *done = PyObject_CallMethodObjArgs(it, my->name[FORGOTTEN], NULL);
+    if (!done)
+        PyErr_WriteUnraisable(it);
+    Py_XDECREF(done);
+    PyErr_Restore(kind, error, trace);
+}
+
+#define PART(name) {"_" #name, T_OBJECT, offsetof(Door, name), 0, NULL}
+
+static PyMemberDef door_members[] = {
+    PART(kind), PART(subject), PART(guard), PART(keep), PART(at), PART(frame), PART(grip),
+    PART(entered), PART(hold),
+    {"_is_announced", T_BOOL, offsetof(Door, is_announced), 0, NULL},
+    {"_is_told", T_BOOL, offsetof(Door, is_told), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef door_methods[] = {
+    {"__enter__", door_enter, METH_NOARGS, "Enter whole, or have Python's way taken."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot door_slots[] = {
+    {Py_tp_doc, "A block, as far as the plain way through it goes."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, door_init},
+    {Py_tp_traverse, door_traverse},
+    {Py_tp_clear, door_clear},
+    {Py_tp_dealloc, door_dealloc},
+    {Py_tp_finalize, door_finalize},
+    {Py_tp_members, door_members},
+    {Py_tp_methods, door_methods},
+    {0, NULL},
+};
+
+static PyType_Spec door_spec = {
+    "stead.monitor._frames.Door", sizeof(Door), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, door_slots,
+};
+
+/* --- what a `with` statement holds ---------------------------------------------------------- */
+
+static PyObject *grip_call(PyObject *it, PyObject *args, PyObject *named)
+{
+    State *my = state();
+    PyObject *door = ((Grip *)it)->door;
+    if (!my || !door)
+        return NULL;
+    /* What ends the block is the kernel's affair at most, which is not plain. */
+    int outcome = leave_plainly(my, (Door *)door);
+    if (outcome == DONE)
+        return Py_NewRef(Py_None);
+    PyObject *way = outcome == FAILED ? NULL : ask(my, door, LEAVE);
+    PyObject *answer = way ? PyObject_Call(way, args, named) : NULL;
+    Py_XDECREF(way);
+    return answer;
+}
+
+static int grip_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Py_VISIT(((Grip *)it)->door);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int grip_clear(PyObject *it)
+{
+    Py_CLEAR(((Grip *)it)->door);
+    return 0;
+}
+
+static void grip_dealloc(PyObject *it)
+{
+    let_go(it, ((Grip *)it)->weak, grip_clear);
+}
+
+static PyMemberDef grip_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Grip, weak), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot grip_slots[] = {
+    {Py_tp_doc, "What a `with` statement holds while it is at work."},
+    {Py_tp_call, grip_call},
+    {Py_tp_traverse, grip_traverse},
+    {Py_tp_clear, grip_clear},
+    {Py_tp_dealloc, grip_dealloc},
+    {Py_tp_members, grip_members},
+    {0, NULL},
+};
+
+static PyType_Spec grip_spec = {
+    "stead.monitor._frames.Grip", sizeof(Grip), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    grip_slots,
+};
+
+/* The descriptor `Block.__exit__`: a statement that looks it up is handed a grip. */
+static PyObject *exit_get(PyObject *Py_UNUSED(it), PyObject *block, PyObject *owner)
+{
+    State *my = state();
+    if (!my)
+        return NULL;
+    if (is_none(block))
+        return ask(my, owner, LEAVE);
+    if (!PyType_IsSubtype(Py_TYPE(block), my->door)) {
+        PyErr_SetString(PyExc_TypeError, "this is no block");
+        return NULL;
+    }
+    Door *door = (Door *)block;
+    Grip *grip = (Grip *)PyType_GenericAlloc(my->grip, 0);
+    if (!grip)
+        return NULL;
+    grip->door = Py_NewRef(block);
+    if (!is_none(door->frame))
+        return (PyObject *)grip;
+    /* The last one counts: others look it up for other reasons. */
+    PyObject *old = door->grip;
+    if (!(door->grip = PyWeakref_NewRef((PyObject *)grip, NULL)))
+        Py_CLEAR(grip);
+    Py_XDECREF(old);
+    return (PyObject *)grip;
+}
+
+static PyType_Slot exit_slots[] = {
+    {Py_tp_doc, "The descriptor that hands a `with` statement its grip."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_descr_get, exit_get},
+    {0, NULL},
+};
+
+static PyType_Spec exit_spec = {
+    "stead.monitor._frames.Exit", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, exit_slots,
+};
+
+/* --- the module ------------------------------------------------------------------------------ */
+
+static PyObject *connect(PyObject *mine, PyObject *args)
+{
+    State *my = PyModule_GetState(mine);
+    PyObject *of[CONNECTED];
+    if (!PyArg_ParseTuple(args, "O!OOOO!OOOO", &PyType_Type, &of[FRAME], &of[GET], &of[SET],
+                          &of[HERE], &PyList_Type, &of[WATCHES], &of[LOOP], &of[FINDER],
+                          &of[CLIENT], &of[LEVEL]))
+        return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)of[FRAME], my->fields)) {
+        PyErr_SetString(PyExc_TypeError, "a frame has other fields");
+        return NULL;
+    }
+    for (int i = 0; i < CONNECTED; i++) {
+        PyObject *old = my->of[i];
+        my->of[i] = Py_NewRef(of[i]);
+        Py_XDECREF(old);
+    }
+    return Py_NewRef(Py_None);
+}
+
+static PyTypeObject *add_type(PyObject *mine, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(mine, spec, NULL);
+    if (type && PyModule_AddType(mine, (PyTypeObject *)type))
+        Py_CLEAR(type);
+    return (PyTypeObject *)type;
+}
+
+static PyMethodDef methods[] = {
+    {"spot", spot, METH_NOARGS, "Return the nearest code outside Stead, and how far."},
+    {"process", process, METH_NOARGS, "Return the number of this process."},
+    {"connect", connect, METH_VARARGS, "Take what is asked, in the order of the C."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Its state lives as long as the process: types of Python's are made of its own. */
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_frames", "The twin of frames.", sizeof(State), methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__frames(void)
+{
+    PyObject *mine = PyModule_Create(&module);
+    State *my = mine ? PyModule_GetState(mine) : NULL;
+    if (!my)
+        return NULL;
+    for (int i = 0; i < NAMES; i++)
+        if (!(my->name[i] = PyUnicode_InternFromString(spelled[i])))
+            return NULL;
+    for (int i = 0; i < CONNECTED; i++)
+        my->of[i] = Py_NewRef(Py_None);
+    watch_for_forks();
+    my->fields = add_type(mine, &fields_spec);
+    my->door = add_type(mine, &door_spec);
+    my->grip = add_type(mine, &grip_spec);
+    PyTypeObject *the_exit = add_type(mine, &exit_spec);
+    Py_XDECREF((PyObject *)the_exit);
+    return my->fields && my->door && my->grip && the_exit ? mine : NULL;
+}
