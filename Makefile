@@ -144,6 +144,8 @@ soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
 	$(BIN)/python tests/soak/identities.py --clients $(SOAK_CLIENTS) \
 		--pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS) --worker-acts $(SOAK_WORKER_ACTS)
+	$(BIN)/python tests/soak/brokered.py --clients $(SOAK_CLIENTS) \
+		--acts $(SOAK_WORKER_ACTS)
 	$(BIN)/python tests/soak/trail.py 'kills=$(SOAK_KILLS)' \
 		'clock steps=$(SOAK_TROUBLES)' 'full disk=$(SOAK_TROUBLES)' \
 		'read-only=$(SOAK_TROUBLES)' 'write errors=$(SOAK_TROUBLES)' \

@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parents[1]))
 
-from items import ACTS, FIRST_UID, PAIRS  # noqa: E402 - a program's own folder
+from tests.soak.items import ACTS, FIRST_UID, PAIRS  # noqa: E402 - after the path is set
+from tests.soak.processes import descendants_of, left_behind  # noqa: E402 - as above
 
-from stead import Enforcement, ProtectedServer  # noqa: E402 - after the path is set
+from stead import Enforcement, ProtectedServer  # noqa: E402 - as above
 from stead.adapters.store import Store  # noqa: E402 - as above
 from stead.ledger.canonical import read_record  # noqa: E402 - as above
 from stead.ledger.chain import verify  # noqa: E402 - as above
@@ -129,23 +130,6 @@ class Server:
         is_over = self.process.poll() == 0
         self.kill()
         return is_over and self.has_ended
-
-
-def descendants_of(pid: int) -> list[int]:
-    """Return every process below one."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            text = stat.read_text("utf-8", errors="replace")
-            number, _, rest = text.partition(" ")
-            parent = int(rest.rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(number))
-    found, left = [], [pid]
-    while left:
-        children = parents.get(left.pop(), [])
-        found += children
-        left += children
-    return found
 
 
 def weights_of(given: argparse.Namespace) -> dict[str, int]:
@@ -278,21 +262,6 @@ def trail_judged(folder: Path, tally: Tally) -> list[str]:
     return found
 
 
-def left_behind(folder: Path, clients: int) -> list[str]:
-    """Say which processes of clients outlive every server."""
-    uids = range(FIRST_UID, FIRST_UID + clients)
-    deadline = time.monotonic() + SECONDS_TO_START
-    while True:
-        found = []
-        for status in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if status.stat().st_uid in uids:
-                    found.append(status.name)
-        if not found or time.monotonic() > deadline:
-            return [f"process {pid} of a client is left" for pid in found]
-        time.sleep(0.1)
-
-
 def prepared(folder: Path, clients: int) -> None:
     """Make a store with the accounts, and a folder in which everybody makes files."""
     folder.chmod(0o711)
@@ -325,7 +294,9 @@ def main() -> int:
         found = work(folder, given, tally, kills) + tally.wrong
         print(f"{dict(tally.count)} in {time.monotonic() - began:.0f} s; {dict(kills)}")
         found += files_judged(folder / "files", tally)
-        found += trail_judged(folder, tally) + left_behind(folder, given.clients)
+        found += trail_judged(folder, tally) + left_behind(
+            range(FIRST_UID, FIRST_UID + given.clients)
+        )
         if found:
             print((folder / "store" / "server.log").read_text("utf-8")[-5000:])
     print("\n".join(found[:50]) or "nobody was mistaken for anybody")

@@ -22,25 +22,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from stead import (
-    ClientContext,
-    Enforcement,
-    ProtectedServer,
-    effective_token,
-)
+from stead import ClientContext, Enforcement, ProtectedServer, effective_token
 from stead.errors import RevertOrderError, SteadError
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from items import (  # noqa: E402 - a program's own folder
+from tests.soak.items import (
     FIRST_UID,
     ODD_ITEMS,
     Report,
     kernel_blocks,
     thread_blocks,
 )
-from items_aio import in_steps, in_workers  # noqa: E402 - as above
+from tests.soak.items_aio import in_steps, in_workers
 
 KERNEL_THREADS = 8
 ODD = 20  # one item in so many is abandoned, raises, or is left in the wrong order

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from covering import Cover
+from tests.soak.covering import Cover
 
 from stead import ClientContext, effective_token
 from stead.errors import AccessDeniedError, RevertOrderError

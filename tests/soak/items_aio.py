@@ -6,13 +6,11 @@ import asyncio
 import os
 from pathlib import Path
 
-from items import PAIRS, Report, uid_of
+from tests.soak.items import PAIRS, Report, uid_of
 
 from stead import ClientContext, effective_token
 from stead.errors import KernelRefusedError, SteadError
 from stead.monitor import context
-
-ACTS_OF_WORKERS = 4
 
 
 async def in_steps(clients: list[ClientContext], mark: str) -> Report:

@@ -37,7 +37,7 @@ def tell(name: str, folder: Path, times: int, *, as_json: bool) -> bool:
     judges = CASES[name](folder, times)
     found = sum((judge.count for judge in judges), Counter[str]())
     problems = [problem for judge in judges for problem in judge.problems]
-    said = {"case": name, "count": found, "problems": problems[:20]}
+    said = {"case": name, "count": found, "problems": problems}
     if as_json:
         print(json.dumps(said), flush=True)
     else:
