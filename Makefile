@@ -149,7 +149,7 @@ soak: dev
 	$(BIN)/python tests/soak/trail.py 'kills=$(SOAK_KILLS)' \
 		'clock steps=$(SOAK_TROUBLES)' 'full disk=$(SOAK_TROUBLES)' \
 		'read-only=$(SOAK_TROUBLES)' 'write errors=$(SOAK_TROUBLES)' \
-		'power cuts=$(SOAK_TROUBLES)' 'naive: early=2' 'naive: unflushed=2'
+		'power cuts=$(SOAK_TROUBLES)' 'naive: early=20' 'naive: unflushed=20'
 
 soak-large:
 	$(MAKE) soak $(SOAK_LARGE)

@@ -22,8 +22,8 @@ CASES = {
     "read-only": 1,
     "write errors": 2,
     "power cuts": 1,
-    "naive: early": 1,
-    "naive: unflushed": 1,
+    "naive: early": 20,  # until it is found out
+    "naive: unflushed": 20,
 }
 
 

@@ -148,6 +148,8 @@ def kills(
             judges.append(judge)
             for _ in range(min(PER_STORE, times - begun)):
                 _one_kill(judge, chance, has_steps=has_steps, naive=naive)
+                if judge.problems:
+                    return judges
             _expect_end(judge, has_steps=has_steps)
     return judges
 
