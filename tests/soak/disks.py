@@ -1,13 +1,28 @@
-"""Real disks that fill up, or become read-only in the middle; needs root."""
+"""Real disks that fill up, or become read-only in the middle; needs root.
+
+Whoever uses them is in a mount namespace of its own (`have_own_mounts`): nobody else's
+namespace keeps a disk in use that is taken away here, and nothing is left at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, Self
+
+_NEW_MOUNTS: Final = 0x0002_0000  # CLONE_NEWNS of unshare(2)
+
+
+def have_own_mounts() -> None:
+    """Give this process, and what it starts, mounts that nobody else sees."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_MOUNTS):
+        raise OSError(ctypes.get_errno(), "no mount namespace of its own")
+    _run("mount", "--make-rprivate", "/")
 
 
 def _run(*words: object) -> None:
@@ -40,12 +55,19 @@ class RealDisk:
     """An ext4 file system in a file, which can be made to fail as disks do."""
 
     def __init__(self, image: Path, place: Path, megabytes: int = 64) -> None:
-        """Make the file system; it is mounted by `mount`."""
+        """Make the file system; it is mounted while this is entered."""
         self._image = image
         self._place = place
         with image.open("wb") as file:
             file.truncate(megabytes << 20)
         _run("mkfs.ext4", "-q", "-F", "-e", "remount-ro", image)
+
+    def __enter__(self) -> Self:
+        self.mount()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("umount", "--lazy", self._place)
 
     def mount(self) -> None:
         """Mount it, after a check, as whoever restarts a machine does."""
@@ -72,6 +94,7 @@ class RealDisk:
             return False
         return True
 
-    def unmount(self) -> None:
-        """Take it away from whoever still has it open."""
-        _run("umount", "--lazy", self._place)
+    def mend(self) -> None:
+        """Take it away, check it, and mount it again; nobody has it open."""
+        _run("umount", self._place)
+        self.mount()

@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.soak.disks import have_own_mounts
 from tests.soak.trail_cases import CASES
 
 
@@ -56,6 +57,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("the soak test needs root: it mounts disks")
         return 1
+    have_own_mounts()
     is_right = True
     for case in given.cases or [f"{name}=5" for name in CASES]:
         name, _, times = case.partition("=")

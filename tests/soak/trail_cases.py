@@ -84,6 +84,14 @@ class Life:
         self.listen(0.05)
         return self.listen(seconds, lambda line: line.startswith("ok"))
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it stop between two system calls, and go on afterwards."""
+        os.kill(self._pid, signal.SIGSTOP)
+        os.waitpid(self._pid, os.WUNTRACED)
+        yield
+        os.kill(self._pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it with -9, and hear what it still had told."""
         os.kill(self._pid, signal.SIGKILL)
@@ -231,15 +239,20 @@ def _onto_new_room(judge: Judge, life: Life) -> Life:
 
 
 def read_only(folder: Path, times: int) -> list[Judge]:
-    """Have the kernel make the disk read-only under load; then mount it anew."""
-    with judged(folder, "read-only") as judge:
-        disk = RealDisk(folder / "image", judge.store.parent)
+    """Have the kernel make the disk read-only under load; then mount it anew.
+
+    Not in the middle of a flush: there ext4 says that it is done, and it is not.
+    """
+    with (
+        judged(folder, "read-only") as judge,
+        RealDisk(folder / "image", judge.store.parent) as disk,
+    ):
         for _ in range(times):
-            disk.mount()
             life = Life(judge)
             _expect_work(judge, life, "on a sound disk")
             life.listen(0.2)
-            disk.abort()
+            with life.stopped():
+                disk.abort()
             refused = judge.count["refused"]
             if life.acknowledges(0.5):
                 judge.problems.append("a read-only disk keeps records")
@@ -250,14 +263,10 @@ def read_only(folder: Path, times: int) -> list[Judge]:
             if stillborn.acknowledges(0.3):
                 judge.problems.append("a server works on a read-only disk")
             stillborn.kill()
-            disk.unmount()
-            disk.mount()
+            disk.mend()
             judge.look()
-            disk.unmount()
             judge.count["troubles"] += 1
-        disk.mount()
         _expect_end(judge)
-        disk.unmount()
     return [judge]
 
 
