@@ -29,8 +29,15 @@ ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_verifier.py
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60
 SOAK_REQUESTS ?= 20000
-SOAK_PAIRS ?= 100000
-SOAK_ACTS ?= 10000
+SOAK_CLIENTS ?= 64
+SOAK_PAIRS ?= 300000
+SOAK_ACTS ?= 30000
+SOAK_WORKER_ACTS ?= 500
+# How often the trail's server is killed, and how often the disk under it fails.
+SOAK_KILLS ?= 50
+SOAK_TROUBLES ?= 10
+SOAK_LARGE := SOAK_REQUESTS=100000 SOAK_PAIRS=10000000 SOAK_ACTS=1000000 \
+	SOAK_WORKER_ACTS=20000 SOAK_KILLS=1000 SOAK_TROUBLES=100
 # How many random questions are put to Samba's judge too, where it is installed.
 SAMBA_CASES ?= 200000
 
@@ -39,7 +46,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
 .PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
-	fuzz-guided twin-sanitized foreign clean
+	soak-large fuzz-guided twin-sanitized foreign clean
 
 help:
 	@echo 'make demo         set up .venv and show a server acting as its clients'
@@ -55,6 +62,8 @@ help:
 	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
+	@echo '                  and a trail on failing disks, SOAK_KILLS=$(SOAK_KILLS)'
+	@echo 'make soak-large   the same with 10 million blocks and 1,000 kills: hours'
 	@echo "make foreign      Starlette's own tests and a load of wsgidav, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
@@ -137,7 +146,17 @@ fuzz-guided: dev
 
 soak: dev
 	$(BIN)/python tests/soak/run.py --requests $(SOAK_REQUESTS)
-	$(BIN)/python tests/soak/identities.py --pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS)
+	$(BIN)/python tests/soak/identities.py --clients $(SOAK_CLIENTS) \
+		--pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS) --worker-acts $(SOAK_WORKER_ACTS)
+	$(BIN)/python tests/soak/brokered.py --clients $(SOAK_CLIENTS) \
+		--acts $(SOAK_WORKER_ACTS)
+	$(BIN)/python tests/soak/trail.py 'kills=$(SOAK_KILLS)' \
+		'clock steps=$(SOAK_TROUBLES)' 'full disk=$(SOAK_TROUBLES)' \
+		'read-only=$(SOAK_TROUBLES)' 'write errors=$(SOAK_TROUBLES)' \
+		'power cuts=$(SOAK_TROUBLES)' 'naive: early=20' 'naive: unflushed=20'
+
+soak-large:
+	$(MAKE) soak $(SOAK_LARGE)
 
 foreign: dev
 	$(BIN)/python tests/foreign/run.py

@@ -227,7 +227,7 @@ def test_a_child_that_is_killed_before_its_order_is_a_refusal(run, launcher):
     wait_until(lambda: children_of(keeper))
     os.kill(children_of(keeper)[0], signal.SIGKILL)
     child = run("exit 0")
-    with pytest.raises(Exception, match="the child ended before it"):
+    with pytest.raises(LauncherUnavailableError, match="the child ended before it"):
         child.started.result(WAIT)
     assert child.ended.result(WAIT) is None
     assert 0 == run("exit 0").ended.result(WAIT)

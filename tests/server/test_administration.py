@@ -209,6 +209,46 @@ def test_exist_ok_returns_what_is_there(server):
     assert staff == server.accounts.add_group("staff", exist_ok=True)
 
 
+class Late:
+    """A store whose first look at each name was before somebody else added it."""
+
+    def __init__(self, store):
+        self._store = store
+        self._looked = set()
+
+    def account_by_name(self, name):
+        return self._late(("account", name), self._store.account_by_name)
+
+    def group_by_name(self, name):
+        return self._late(("group", name), self._store.group_by_name)
+
+    def _late(self, what, look):
+        is_first = what not in self._looked
+        self._looked.add(what)
+        return None if is_first else look(what[1])
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_exist_ok_returns_what_another_process_added_in_the_same_moment(server):
+    alice = server.accounts.add("alice", uid=70001, exist_ok=True)
+    staff = server.accounts.add_group("staff", gid=70100)
+    desk = replace(server.accounts, store=Late(server.accounts.store))
+    assert alice == desk.add("alice", uid=70001, exist_ok=True)
+    assert staff == desk.add_group("staff", exist_ok=True)
+    for act in (
+        lambda desk: desk.add("alice"),
+        lambda desk: desk.add("alice", uid=70002, exist_ok=True),
+        lambda desk: desk.add("staff", exist_ok=True),
+        lambda desk: desk.add_group("staff"),
+        lambda desk: desk.add_group("alice", exist_ok=True),
+    ):
+        late = replace(server.accounts, store=Late(server.accounts.store))
+        with pytest.raises(AccountExistsError):
+            act(late)
+
+
 def test_exist_ok_does_not_return_somebody_else(server):
     server.accounts.add_group("staff", gid=70100)
     for act in (

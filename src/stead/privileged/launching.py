@@ -53,6 +53,9 @@ _log: Final = logging.getLogger(__name__)
 _SECONDS_TO_OPEN: Final = 120.0
 _SECONDS_TO_CLOSE: Final = 20.0
 _JUDGED_AS_CLIENT: Final = frozenset({"directory", "exec"})
+_NOBODYS_REFUSAL: Final = frozenset({"broker", "start"})
+"""Where it ends by no fault of the client's: the broker has no room, or the child was
+killed before it heard whose it is."""
 
 
 class Tidings(Future[_T]):
@@ -217,7 +220,7 @@ class Child:
         message = f"`{self._name}` cannot be started at {stage}: {reason}"
         if stage == "quota":
             return QuotaExceededError(f"`{self._name}` is not started: {reason}")
-        if stage == "broker":
+        if stage in _NOBODYS_REFUSAL:
             return LauncherUnavailableError(message)
         if number and stage in _JUDGED_AS_CLIENT:
             return KernelRefusedError(message, errno=number, object_name=self._name)

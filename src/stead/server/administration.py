@@ -94,12 +94,23 @@ class Administration:
             raise InvalidNameError("a gid without a uid says nothing")
         if gid is not None and gid != uid:
             require_mappable(gid)
-        found = self.store.account_by_name(kept)
-        if found is not None and exist_ok:
-            self._require(AccountDatabase.READ)
-            _require_same(kept, "uid", uid, found.uid)
-            _require_same(kept, "gid", gid, found.gid)
-            return found
+        try:
+            found = self.store.account_by_name(kept)
+            if found is None or not exist_ok:
+                return self._new_account(found, kept, uid, gid)
+        except AccountExistsError:
+            # Perhaps another process over this store was quicker.
+            found = self.store.account_by_name(kept)
+            if found is None or not exist_ok:
+                raise
+        self._require(AccountDatabase.READ)
+        _require_same(kept, "uid", uid, found.uid)
+        _require_same(kept, "gid", gid, found.gid)
+        return found
+
+    def _new_account(
+        self, found: Account | None, kept: str, uid: int | None, gid: int | None
+    ) -> Account:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.group_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")
@@ -219,11 +230,19 @@ class Administration:
         require_id(gid)
         if gid is not None:
             require_mappable(gid)
-        found = self.store.group_by_name(kept)
-        if found is not None and exist_ok:
-            self._require(AccountDatabase.READ)
-            _require_same(kept, "gid", gid, found.gid)
-            return found
+        try:
+            found = self.store.group_by_name(kept)
+            if found is None or not exist_ok:
+                return self._new_group(found, kept, gid)
+        except AccountExistsError:
+            found = self.store.group_by_name(kept)  # as in `add`
+            if found is None or not exist_ok:
+                raise
+        self._require(AccountDatabase.READ)
+        _require_same(kept, "gid", gid, found.gid)
+        return found
+
+    def _new_group(self, found: Group | None, kept: str, gid: int | None) -> Group:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.account_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")

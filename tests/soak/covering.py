@@ -1,0 +1,67 @@
+"""Many blocks of a client's under one durable record, with nothing else left out.
+
+A server records each block that it enters. An operation that enters thousands for its
+client says so once: the first block of a client's is recorded as every block is, before
+it is entered, and the others name that record. All the rest is as always: the session
+is held and must live, the rules are asked, the kernel follows, and the switch is proved
+there and back. What is no plain entering or leaving goes to the trail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stead import ClientContext
+from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
+from stead.monitor.context import FrameKind
+from stead.monitor.impersonation import Block
+
+
+class Cover:
+    """The blocks of one client in one operation; a sink for what they record.
+
+    Attributes:
+        client: whose.
+        entered: how many were entered.
+        left: how many were left in order.
+    """
+
+    def __init__(self, client: ClientContext) -> None:
+        self.client = client
+        self.entered = 0
+        self.left = 0
+        self._trail = client._guard.sink
+        self._guard = replace(client._guard, sink=self)
+        self._number = 0
+
+    def block(self) -> Block:
+        """Return a block in which this thread is the client."""
+        return Block(
+            FrameKind.CLIENT, self.client.subject, self._guard, keep=self.client
+        )
+
+    def record(self, record: AuditRecord) -> int:
+        """Return the number of the record that covers this one, once there is one."""
+        if not self._is_entering(record):
+            return self._trail.record(record)
+        if not self._number:
+            self._number = self._trail.record(record)
+        self.entered += 1
+        return self._number
+
+    def queue(self, record: AuditRecord) -> None:
+        """Count a block that was left; the first one's end is recorded."""
+        if record.event is not AuditEvent.IMPERSONATION_LEFT:
+            self._trail.queue(record)
+            return
+        if not self.left:
+            self._trail.queue(record)
+        self.left += 1
+
+    def _is_entering(self, record: AuditRecord) -> bool:
+        return (
+            record.event is AuditEvent.IMPERSONATION_ENTERED
+            and record.outcome is Outcome.SUCCESS
+            and record.client == self.client.subject.principal
+            and record.correlation == self.client.subject.correlation
+        )
