@@ -144,7 +144,6 @@ def find(store: LedgerStore, query: Query) -> Iterator[tuple[int, AuditRecord]]:
     """
     found = (
         (entry.sequence, record)
-        for entry in store.entries(query.after)
         for entry in _entries(store, query)
         if query.matches(record := read_entry(entry))
     )
