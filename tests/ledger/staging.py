@@ -160,4 +160,3 @@ def bent(body: bytes) -> bytes:
     """Return a record that says it was somebody else."""
     assert b"alice" in body
     return body.replace(b"alice", b"mallo")
-

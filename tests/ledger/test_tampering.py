@@ -255,7 +255,9 @@ def test_a_replayed_old_checkpoint_hides_nothing_from_the_witness(stage):
 def test_a_witness_that_forgot_is_not_believed(stage):
     for name in ("leaves", "notes", "edge"):
         (stage.state / name).unlink()
-    with pytest.raises(WitnessDisagreesError, match="signed 30 records, and knows of 0"):
+    with pytest.raises(
+        WitnessDisagreesError, match="signed 30 records, and knows of 0"
+    ):
         stage.witness()
 
 

@@ -93,7 +93,10 @@ def test_consistency_is_proved_as_the_naive_specification_does(bodies, data):
     roots = naive_log.mth(bodies[:old]), naive_log.mth(bodies)
     require_consistency(old, roots[0], new, roots[1], found)
     for bent in (
-        *([*found[:at], _other(found[at]), *found[at + 1 :]] for at in range(len(found))),
+        *(
+            [*found[:at], _other(found[at]), *found[at + 1 :]]
+            for at in range(len(found))
+        ),
         [*found, roots[0]],
         found[:-1] if found else [roots[0]],
     ):

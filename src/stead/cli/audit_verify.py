@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import typer
 
+from stead.adapters.store import Store
 from stead.adapters.witness_files import LeafFile, notes_of
 from stead.cli.opening import opened
 from stead.cli.output import (
@@ -20,7 +21,7 @@ from stead.cli.output import (
     show,
     show_exactly,
 )
-from stead.errors import InvalidRequestError
+from stead.errors import InvalidRequestError, LedgerUnavailableError
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import Verification
 from stead.ledger.checkpoint import NoteVerifier, origin_of
@@ -28,6 +29,7 @@ from stead.ledger.examination import Report
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import format_line
 from stead.model.sid import Sid
+from stead.server.trail_examination import examine_store
 
 KeyOption = Annotated[
     str | None,
@@ -72,10 +74,13 @@ def verify(
             leaves = LeafFile(witness_state)
             undo.callback(leaves.close)
             notes += notes_of(witness_state) if witness_state.is_dir() else []
-        server, me = undo.enter_context(opened(store))
-        report = server.trail_for(me).examine(
-            verifier, leaves=leaves, notes=notes, witness=known
-        )
+        given: _Given = {
+            "verifier": verifier,
+            "leaves": leaves,
+            "notes": notes,
+            "witness": known,
+        }
+        report = _examined(store, given)
     data = _data(report)
     show(
         data, as_json=as_json, lines=lambda: _lines(report, signed=verifier is not None)
@@ -159,6 +164,31 @@ def verifier_of(key: str) -> NoteVerifier:
         with path.open(encoding="utf-8", errors="replace") as file:
             key = file.read(_LONGEST_KEY)
     return Ed25519Verifier.from_string(key)
+
+
+class _Given(TypedDict):
+    """What `verify` was given to compare with."""
+
+    verifier: NoteVerifier | None
+    leaves: LeafFile | None
+    notes: list[str]
+    witness: Verification | None
+
+
+def _examined(store: str, given: _Given) -> Report:
+    """Compare a trail, as a client of the server; without one if it cannot record.
+
+    A trail that was cut off, or whose tree was bent, takes no more records. Whoever may
+    open the store's file is told all the same where it is wrong.
+    """
+    try:
+        with opened(store) as (server, me):
+            return server.trail_for(me).examine(**given)
+    except LedgerUnavailableError as error:
+        typer.echo(f"not recorded, as the owner of the file: {error}", err=True)
+    with Store.open(store, create=False) as bare:
+        genesis = bare.accounts.domain().to_bytes()
+        return examine_store(bare.reading, bare.evidence, genesis, **given)
 
 
 def _data(report: Report) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Known:
             none of them vouches for anything.
         leaves: the witness's leaves, if they are at hand.
         witness: a count and head that was kept by hand.
+        damage: what of this the store has and cannot be read.
     """
 
     genesis: bytes
@@ -111,6 +112,7 @@ class Known:
     verifier: NoteVerifier | None = None
     leaves: Leaves | None = None
     witness: Verification | None = None
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def examine(entries: Callable[[int], Iterable[Entry]], known: Known) -> Report:
         rest = iter(entries(walk.removed))
         found = next(filter(None, map(walk.take, rest)), None)
         fault = walk.named_exactly(found, rest) if found else walk.finish()
-    return replace(walk.report(), fault=fault or walk.bad_checkpoint)
+    return replace(walk.report(), fault=fault or walk.aside)
 
 
 class _Walk:
@@ -171,7 +173,10 @@ class _Walk:
         self._vouched: Checkpoint | None = None
         self._checkpoints = 0
         self._wrong_leaf = b""
-        self.bad_checkpoint: Fault | None = None
+        # What is wrong with no record. It must not hide one that is.
+        self.aside: Fault | None = None
+        for text in known.damage:
+            self.aside = Fault(Wrong.TREE, 0, 0, text)
 
     def prepare(self) -> Fault | None:
         """Take steps 1 to 3."""
@@ -247,11 +252,8 @@ class _Walk:
             try:
                 found = signed_checkpoint(note, known.verifier, known.origin)
             except InvalidCheckpointError as error:
-                # Looked at further: whoever can write the store must not be able to
-                # hide with this which record it is.
-                self.bad_checkpoint = self.bad_checkpoint or Fault(
-                    Wrong.CHECKPOINT, 0, 0, f"a kept checkpoint is wrong: {error}"
-                )
+                text = f"a kept checkpoint is wrong: {error}"
+                self.aside = self.aside or Fault(Wrong.CHECKPOINT, 0, 0, text)
                 continue
             other = self._expected.setdefault(found.size, found)
             if other.root != found.root:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
-from stead.errors import SteadError, WitnessDisagreesError
+from stead.errors import InvalidRecordError, SteadError, WitnessDisagreesError
+from stead.ledger.canonical import read_record
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.segments import Seal, SegmentPolicy
 from stead.ledger.tree import CompactRange
@@ -45,7 +46,6 @@ class Sealing:
         self._evidence = evidence
         self._clock = clock
         self._with_witness = with_witness
-        self._began = clock()
 
     def step(self) -> Seal | None:
         """Seal what is due; return the seal, or None.
@@ -56,7 +56,8 @@ class Sealing:
         seals = self._evidence.seals()
         tree, note = self._end()
         now = self._clock()
-        if not self._policy.is_due(seals, tree.size, now, self._began):
+        began = now if seals else self._began(now)
+        if not self._policy.is_due(seals, tree.size, now, began):
             return None
         return self._seal(seals, tree, note, now)
 
@@ -67,6 +68,14 @@ class Sealing:
         if tree.size <= (seals[-1].last if seals else 0):
             return None
         return self._seal(seals, tree, note, self._clock())
+
+    def _began(self, now: int) -> int:
+        """Return when the first record was made; now, if that cannot be read."""
+        first = next(iter(self._entries.entries(0, 1)), None)
+        try:
+            return now if first is None else read_record(first.body).time
+        except InvalidRecordError:
+            return now
 
     def _end(self) -> tuple[CompactRange, str]:
         """Return where a segment would end now, and what is signed there."""

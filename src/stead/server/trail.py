@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from stead.errors import InvalidRequestError
 from stead.ledger.chain import Verification, verify
-from stead.ledger.checkpoint import NoteVerifier, origin_of
-from stead.ledger.examination import Known, Leaves, Report, Wrong, examine
+from stead.ledger.checkpoint import NoteVerifier
+from stead.ledger.examination import Leaves, Report
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import Query, find
@@ -22,11 +22,11 @@ from stead.ledger.tree import (
     roots_of,
 )
 from stead.model.audit_record import AuditEvent, AuditRecord
-from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.objects import AuditTrail
+from stead.server.trail_examination import examine_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,6 @@ class Trail:
     genesis: bytes
     securable: SecurableObject
     subject: Subject
-
-    @property
-    def origin(self) -> str:
-        """What checkpoints of this trail call it."""
-        return origin_of(str(Sid(self.genesis)))
 
     def find(self, query: Query) -> Iterator[tuple[int, AuditRecord]]:
         """Return numbers and records that a query asks for, in order.
@@ -117,26 +112,17 @@ class Trail:
 
         Raises:
             AccessDeniedError: the subject may not read the trail.
-            InvalidProofError: what the store keeps of the tree is none.
         """
         self._require("verify with all that is known")
-        while True:
-            seals = self.evidence.seals()
-            known = Known(
-                genesis=self.genesis,
-                origin=self.origin,
-                tree=self.evidence.tree(),
-                seals=seals,
-                notes=(*self.evidence.notes(), *notes),
-                verifier=verifier,
-                leaves=leaves,
-                witness=witness,
-            )
-            report = examine(self.store.entries, known)
-            is_gone = report.fault is not None and report.fault.wrong is Wrong.MISSING
-            if not is_gone or seals == self.evidence.seals():
-                return report
-            # Somebody removed a segment meanwhile: what went is no fault.
+        return examine_store(
+            self.store,
+            self.evidence,
+            self.genesis,
+            verifier=verifier,
+            leaves=leaves,
+            notes=notes,
+            witness=witness,
+        )
 
     def prove(self, number: int) -> InclusionProof:
         """Prove that a record is in the trail that the witness signed last.

@@ -17,11 +17,13 @@ from stead.adapters.archive_files import digest_of, drafted, keep, lines_of
 from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.archives import archive_lines, read_archive
 from stead.ledger.chain import beginning
+from stead.ledger.checkpoint import origin_of
 from stead.ledger.keeping import Sealing
 from stead.ledger.segments import Before, Seal, SegmentPolicy, cleared_until
 from stead.ledger.tree import CompactRange
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
+from stead.model.sid import Sid
 from stead.server.objects import AuditTrail
 from stead.server.trail import Trail
 
@@ -144,7 +146,8 @@ class TrailArchive:
         place = folder.absolute() / f"trail-{seal.number:06}.jsonl"
         entries = trail.store.entries(seal.first - 1, seal.last - seal.first + 1)
         before = _before(seals, seal, trail.genesis)
-        lines = archive_lines(trail.origin, before, seal, entries)
+        origin = origin_of(str(Sid(trail.genesis)))
+        lines = archive_lines(origin, before, seal, entries)
         with drafted(place, lines) as draft:
             # What is read again, and nothing else, may stand for what is removed.
             _, found = read_archive(lines_of(draft))
