@@ -332,7 +332,9 @@ class _Walk:
                 self._vouched = expected
         witness = self._known.witness
         if witness is not None and count == witness.count and witness != self._seen:
-            return self._since_last("the witness kept by hand", count)
+            text = f"record {count} is not the one that the witness knows"
+            low = max(self._certain(), min(self._believed, count), self.removed)
+            return Fault(Wrong.CHANGED, min(low + 1, count), count, text)
         seal = self._seals.get(count)
         if seal is not None and (seal.digest, seal.tree) != (
             self._seen.head,

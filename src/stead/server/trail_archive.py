@@ -9,6 +9,7 @@ SeSecurityPrivilege, as clearing the security log does on Windows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -150,7 +151,8 @@ class TrailArchive:
         lines = archive_lines(origin, before, seal, entries)
         with drafted(place, lines) as draft:
             # What is read again, and nothing else, may stand for what is removed.
-            _, found = read_archive(lines_of(draft))
+            with closing(lines_of(draft)) as written:
+                _, found = read_archive(written)
             if (found.digest, found.tree) != (seal.digest, seal.tree):
                 raise LedgerCorruptError(
                     f"the archive of segment {seal.number} is another than written",
