@@ -58,7 +58,7 @@ def test_an_append_that_fails_leaves_the_tree_as_it_was(store):
 
     with pytest.raises(LedgerUnavailableError):
         store.ledger.append(fail)
-    store.ledger.append(lambda last: [])
+    store.ledger.append(lambda _: [])
     assert _tree(5) == store.evidence.tree()
 
 

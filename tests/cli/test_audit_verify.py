@@ -1,4 +1,4 @@
-"""`stead audit verify`, `prove`, `archive`, `witness`: by hand, as operators use them."""
+"""`stead audit verify`, `prove`, `archive`, `witness`, as operators use them."""
 
 import os
 import sqlite3

@@ -17,8 +17,8 @@ from stead.ledger.checkpoint import origin_of
 from stead.ledger.examination import Known, examine
 from stead.ledger.ledger import Ledger
 from stead.ledger.ports import Entry
-from stead.ledger.witness import Witness
 from stead.ledger.tree import CompactRange, leaf_hash
+from stead.ledger.witness import Witness
 from stead.ledger.witnessing import Witnessing
 
 SIGNER = Ed25519Signer("witness", bytes(range(32)))
@@ -113,6 +113,9 @@ class Stage:
             rows = connection.execute(statement, values).fetchall()
         connection.close()
         return rows
+
+    def origin(self):
+        return origin_of(self.sql("SELECT domain FROM store")[0][0])
 
     def entries(self):
         rows = self.sql("SELECT sequence, body, digest FROM entry ORDER BY sequence")

@@ -1,4 +1,4 @@
-"""Seals and archives: when a segment is due, and archives that are not what they say."""
+"""Seals and archives: when a segment is due, and archives that say what is not so."""
 
 from __future__ import annotations
 

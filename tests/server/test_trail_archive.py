@@ -52,7 +52,7 @@ def archived(server, archivist, tmp_path):
 
 
 def test_archives_hold_what_the_store_held_and_verify_alone(server, archived):
-    before = {number: record for number, record in server.trail.find(Query())}
+    before = dict(server.trail.find(Query()))
     end = 0
     for seal, place in archived:
         assert 0o600 == place.stat().st_mode & 0o777
@@ -163,7 +163,7 @@ def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived)
     )
     with evidence._target._database.writing() as connection:  # as far as it came
         connection.exec_driver_sql(
-            f"UPDATE segment SET cleared_by = {number} WHERE number = 1"
+            "UPDATE segment SET cleared_by = ? WHERE number = 1", (number,)
         )
         connection.exec_driver_sql("DELETE FROM entry WHERE sequence < 4")
     report = server.trail.examine()
@@ -179,7 +179,7 @@ def test_missing_is_not_taken_for_removed(server, archivist, archived):
     evidence = server._house.trail.evidence._target
     with evidence._database.writing() as connection:
         connection.exec_driver_sql(
-            f"DELETE FROM entry WHERE sequence = {seal.last + 1}"
+            "DELETE FROM entry WHERE sequence = ?", (seal.last + 1,)
         )
     fault = server.trail.examine().fault
     assert (Wrong.MISSING, seal.last + 1) == (fault.wrong, fault.first)

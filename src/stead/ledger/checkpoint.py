@@ -38,7 +38,9 @@ _SIGNATURE_BYTES: Final = 64
 _KEY_BYTES: Final = 32
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
-_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
+# Lone surrogates are no text: UTF-8, of which hashes and signatures are made, has none.
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 _PRIVATE: Final = "PRIVATE+KEY+"
 
 
@@ -115,7 +117,7 @@ class Note:
         bad = "the text is no signed note"
         if len(note) > LONGEST_NOTE or not mark or not lines.endswith("\n"):
             raise InvalidCheckpointError(bad)
-        if any(char < " " and char != "\n" for char in note):
+        if _CONTROLS.search(note):
             raise InvalidCheckpointError(bad)
         signatures = tuple(map(_signature, lines[:-1].split("\n")))
         if len(signatures) > MOST_SIGNATURES:
