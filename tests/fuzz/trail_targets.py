@@ -1,4 +1,4 @@
-"""What strangers may put before a trail's reader: checkpoints, proofs, frames, archives.
+"""What strangers may put before whoever reads a trail's evidence.
 
 Targets as those of `targets.py`: nothing may escape but an error of Stead's own.
 """

@@ -15,6 +15,7 @@ from stead.ledger.checkpoint import (
     VerifierKey,
     notes_in,
     signed_checkpoint,
+    thinned_out,
     write_private_key,
 )
 from stead.ledger.proof_text import InclusionProof
@@ -152,6 +153,13 @@ def test_notes_are_found_one_after_another_and_a_torn_one_left_out(signer):
     for cut in range(1, len(second)):
         assert [first] == notes_in(first + second[:-cut])
     assert [] == notes_in("")
+
+
+def test_of_very_many_notes_some_are_kept_evenly_and_the_last():
+    notes = [str(number) for number in range(1000)]
+    assert notes == thinned_out(notes, 1000)
+    assert [*notes[::128], "999"] == thinned_out(notes, 10)
+    assert [] == thinned_out([], 10)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "x" * 201, "\udcff"])

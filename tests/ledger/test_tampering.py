@@ -15,7 +15,7 @@ from tests.ledger.staging import Stage, bent
 from stead.adapters.ed25519 import Ed25519Signer
 from stead.errors import LedgerUnavailableError, WitnessDisagreesError
 from stead.ledger.checkpoint import Checkpoint, Note
-from stead.ledger.examination import Wrong
+from stead.ledger.findings import Wrong
 from stead.ledger.tree import CompactRange, leaf_hash
 
 

@@ -16,7 +16,7 @@ from stead.errors import (
 )
 from stead.ledger.archives import read_archive
 from stead.ledger.canonical import read_record
-from stead.ledger.examination import Wrong
+from stead.ledger.findings import Wrong
 from stead.ledger.query import Query
 from stead.ledger.segments import SegmentPolicy
 from stead.model.audit_record import AuditEvent

@@ -29,7 +29,7 @@ from stead.errors import (
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import Verification
 from stead.ledger.checkpoint import NoteVerifier, origin_of
-from stead.ledger.examination import Fault, Report
+from stead.ledger.findings import Fault, Report
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import format_line
 from stead.model.sid import Sid

@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol, Self
@@ -242,18 +243,33 @@ def notes_in(text: str) -> list[str]:
 
     A note that was not finished, at the end, is left out: it was not handed out.
     """
-    found: list[str] = []
+    return list(each_note(_LINES.findall(text)))
+
+
+def each_note(text: Iterable[str]) -> Iterator[str]:
+    """Yield the notes as `notes_in` does, given their lines."""
     lines: list[str] = []
     is_signed = False
-    for line in _LINES.findall(text):
+    for line in text:
         if is_signed and not line.startswith(_DASH):
-            found.append("".join(lines))
+            yield "".join(lines)
             lines, is_signed = [], False
         lines.append(line)
         is_signed = line.startswith(_DASH) and line.endswith("\n")
     if is_signed:
-        found.append("".join(lines))
-    return found
+        yield "".join(lines)
+
+
+def thinned_out(notes: Iterable[str], most: int) -> list[str]:
+    """Return so many notes of very many, evenly, and the last one always."""
+    kept: list[str] = []
+    step, note = 1, ""
+    for number, note in enumerate(notes):
+        if number % step == 0:
+            kept.append(note)
+        if len(kept) > most:
+            kept, step = kept[::2], 2 * step
+    return [*kept, note] if kept and kept[-1] != note else kept
 
 
 def _key_parts(text: str) -> tuple[str, str, bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import Context
+from queue import SimpleQueue
 from typing import Final
 
 from stead.errors import InvalidRecordError, SteadError, WitnessDisagreesError
@@ -120,7 +121,7 @@ class Keeper:
             sealing: seals segments.
             witnessing: hands the trail to a witness; None without one.
             report: told what failed, and None when it works again; only when that
-                changes. On this thread, or on that of `first`.
+                changes. Called on the thread.
             seconds: the interval.
         """
         self._sealing = sealing
@@ -130,17 +131,16 @@ class Keeper:
         self._failed = ""
         self._is_over = False
         self._stop = threading.Event()
+        # Waiting for it takes no lock that an interrupt could leave held.
+        self._began: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(
             target=Context().run, args=(self._run,), name="stead-trail", daemon=True
         )
 
-    def first(self) -> None:
-        """Do it once, now, before the server serves anybody."""
-        self._step()
-
     def start(self) -> None:
-        """Begin."""
+        """Begin, and return when it was done once."""
         self._thread.start()
+        self._began.get()
 
     def close(self) -> None:
         """Do it once more, as far as that does not take long, and end."""
@@ -151,6 +151,10 @@ class Keeper:
             self._witnessing.close()
 
     def _run(self) -> None:
+        try:
+            self._step()
+        finally:
+            self._began.put(None)
         while not self._stop.wait(self._seconds):
             self._step()
         self._step()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from stead.errors import InvalidRequestError
 from stead.ledger.chain import Verification, verify
 from stead.ledger.checkpoint import NoteVerifier
-from stead.ledger.examination import Leaves, Report
+from stead.ledger.examination import Leaves
+from stead.ledger.findings import Report
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import Query, find

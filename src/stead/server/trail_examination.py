@@ -12,7 +12,8 @@ from typing import TypeVar
 from stead.errors import InvalidProofError, LedgerUnavailableError
 from stead.ledger.chain import Verification
 from stead.ledger.checkpoint import NoteVerifier, origin_of
-from stead.ledger.examination import Known, Leaves, Report, Wrong, examine
+from stead.ledger.examination import Known, Leaves, examine
+from stead.ledger.findings import Report, Wrong
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.segments import Seal
 from stead.model.sid import Sid

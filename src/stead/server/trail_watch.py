@@ -98,10 +98,9 @@ class TrailWatch:
                 stop.
         """
         self._guard, self._subject = guard, subject
-        self._keeper.first()
+        self._keeper.start()
         if self._halts and isinstance(self._error, WitnessDisagreesError):
             raise self._error
-        self._keeper.start()
 
     def close(self) -> None:
         """Hand over the last records, and end."""
