@@ -187,6 +187,15 @@ def test_missing_is_not_taken_for_removed(server, archivist, archived):
         server.trail.verify()
 
 
+def test_removed_records_without_their_seal_are_missing(server, archivist, archived):
+    archivist.clear(ALL_OF_IT)
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM segment")
+    fault = server.trail.examine().fault
+    assert (Wrong.MISSING, 1) == (fault.wrong, fault.first)
+
+
 def test_a_seal_that_was_bent_is_found(server, archivist, archived):
     archivist.clear(RetentionPolicy(records=20))
     evidence = server._house.trail.evidence._target

@@ -214,6 +214,22 @@ def test_segments_are_sealed_where_the_witness_has_signed(settings):
             assert (signed.size, signed.root) == (seal.last, seal.tree.root())
 
 
+def test_servers_of_one_store_have_one_witness(settings, witness):
+    with (
+        ProtectedServer("notes", **settings) as one,
+        ProtectedServer("notes", **settings) as other,
+    ):
+        for number in range(10):
+            one.accounts.add(f"one {number}")
+            other.accounts.add(f"other {number}")
+        size = one.trail.verify().count
+        for server in (one, other):
+            _until(lambda server=server: server.trail.standing().witnessed >= size)
+            assert [] == _said(server)
+        assert None is one.trail.examine(VERIFIER).fault
+    assert [] == witness.reports
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
