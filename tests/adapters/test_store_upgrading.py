@@ -10,10 +10,15 @@ import pytest
 from stead.adapters.store import Store
 from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.errors import StoreUnavailableError
+from stead.ledger.chain import seal, verify
 from stead.ledger.sinks import Cursor
+from stead.ledger.tree import CompactRange, leaf_hash
 from stead.model.audit_policy import Auditing, AuditPolicy, Subcategory
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.model.well_known import EVERYONE, USERS
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
 
 DOMAIN = "S-1-5-21-1-2-3"
 VERSION_1 = """
@@ -138,3 +143,87 @@ def test_an_old_store_learns_of_the_audit_policy(old):
         store.audit_policy.set_everybody(handles, Auditing.FAILURE)
     with Store.open(old) as store:
         assert Auditing.FAILURE == store.audit_policy.policy().of(handles)
+
+
+# --- from version 2 -------------------------------------------------------------------
+
+VERSION_2 = """
+ALTER TABLE store ADD COLUMN generation BIGINT DEFAULT 1 NOT NULL;
+CREATE TABLE password (
+    sid VARCHAR(184) NOT NULL, verifier TEXT NOT NULL, changed_at BIGINT NOT NULL,
+    PRIMARY KEY (sid), FOREIGN KEY(sid) REFERENCES principal (sid)
+);
+CREATE TABLE logon_failure (
+    name_key TEXT NOT NULL, count BIGINT NOT NULL, first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL, locked_until BIGINT NOT NULL, PRIMARY KEY (name_key)
+);
+CREATE INDEX logon_failure_by_age ON logon_failure (locked_until, last_at);
+UPDATE store SET version = 2;
+"""
+BODIES = [b"%d" % number for number in range(5)]
+
+
+@pytest.fixture
+def second(old):
+    """Give a store of version 2 with a trail and the object that guards it."""
+    descriptor = SecurityDescriptor.from_sddl(
+        "O:BAG:BAD:(A;;CCRCSDWDWO;;;BA)(A;;CC;;;S-1-5-80-1-2-3-4-5)"
+        "S:(AU;SAFA;CCRCSDWDWO;;;WD)"
+    )
+    domain = Sid.from_string(DOMAIN).to_bytes()
+    with sqlite3.connect(old) as connection:
+        connection.executescript(VERSION_2)
+        connection.execute(
+            "INSERT INTO object VALUES ('stead:trail', 'AuditTrail', ?, NULL, ?, 1)",
+            ('{"READ": 1}', descriptor.to_bytes()),
+        )
+        for entry in seal(None, BODIES, domain):
+            row = (entry.sequence, entry.body, entry.digest)
+            connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
+    connection.close()
+    return old
+
+
+def test_the_tree_of_an_old_trail_is_built_from_its_entries(second):
+    with Store.open(second) as store:
+        tree = CompactRange().extend(map(leaf_hash, BODIES))
+        assert tree == store.evidence.tree()
+        assert () == store.evidence.seals()
+        assert (
+            5
+            == verify(store.ledger.entries(), Sid.from_string(DOMAIN).to_bytes()).count
+        )
+
+
+def test_whoever_had_every_right_to_the_trail_has_the_new_one(second):
+    with Store.open(second) as store:
+        found = store.objects.object_by_name("stead:trail")
+        assert ({"READ": 1, "CLEAR": 2}, 2) == (found.rights, found.version)
+        assert (
+            "O:BAG:BAD:(A;;CCDCSDRCWDWO;;;BA)(A;;CC;;;S-1-5-80-1-2-3-4-5)"
+            "S:(AU;SAFA;CCDCSDRCWDWO;;;WD)"
+        ) == SecurityDescriptor.from_bytes(found.descriptor).to_sddl()
+    with ProtectedServer("n", store=second, enforcement=Enforcement.TOKEN) as server:
+        assert {"READ": 1, "CLEAR": 2} == server.find_object("stead:trail").kind.rights
+
+
+def test_a_process_of_the_old_version_appends_and_the_tree_catches_up(second):
+    with Store.open(second) as store:
+        domain = Sid.from_string(DOMAIN).to_bytes()
+        last = store.ledger.last()
+        for entry in seal(last, [b"old"], domain):  # as that process does it
+            with sqlite3.connect(second) as connection:
+                row = (entry.sequence, entry.body, entry.digest)
+                connection.execute("INSERT INTO entry VALUES (?, ?, ?)", row)
+            connection.close()
+        store.ledger.append(lambda last: seal(last, [b"new"], domain))
+        tree = CompactRange().extend(map(leaf_hash, [*BODIES, b"old", b"new"]))
+        assert tree == store.evidence.tree()
+
+
+def test_a_trail_with_a_gap_is_not_upgraded(second):
+    with sqlite3.connect(second) as connection:
+        connection.execute("DELETE FROM entry WHERE sequence = 3")
+    connection.close()
+    with pytest.raises(StoreUnavailableError, match="record 3 is missing"):
+        Store.open(second)

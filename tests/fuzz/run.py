@@ -29,6 +29,7 @@ from uuid import UUID
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.fuzz.targets import TOKENS, Target, codec_targets, text_of
+from tests.fuzz.trail_targets import trail_targets
 
 from stead.errors import RemoteProtocolError, SteadError
 from stead.gates.dde import messages as dde
@@ -233,6 +234,7 @@ def targets() -> list[Target]:
     """Return every reader with its seeds."""
     return [
         *codec_targets(),
+        *trail_targets(),
         Target("pipe opening", (framed(HELLO),), read_opening),
         Target("pipe requests", (framed(*REQUESTS, Goodbye()),), read_requests),
         Target("pipe answers", (framed(*ANSWERS, Goodbye()),), read_answers),

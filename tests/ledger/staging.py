@@ -114,6 +114,9 @@ class Stage:
         connection.close()
         return rows
 
+    def origin(self):
+        return origin_of(self.sql("SELECT domain FROM store")[0][0])
+
     def entries(self):
         rows = self.sql("SELECT sequence, body, digest FROM entry ORDER BY sequence")
         return [Entry(*row) for row in rows]

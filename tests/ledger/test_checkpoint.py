@@ -15,6 +15,7 @@ from stead.ledger.checkpoint import (
     VerifierKey,
     notes_in,
     signed_checkpoint,
+    thinned_out,
     write_private_key,
 )
 from stead.ledger.proof_text import InclusionProof
@@ -119,6 +120,7 @@ def test_text_that_is_no_checkpoint_is_refused(text):
         lambda note: note.replace(" witness ", " wit+ness "),
         lambda note: note.replace(" witness ", "  "),
         lambda note: note.replace("\n8\n", "\n8\r\n"),
+        lambda note: note.replace("stead", "\udcff"),
         lambda note: note[: note.rindex(" ")] + " AAAA\n",
         lambda note: note + note[note.index("\N{EM DASH}") :] * 16,
         lambda note: "x" * LONGEST_NOTE + note,
@@ -153,7 +155,14 @@ def test_notes_are_found_one_after_another_and_a_torn_one_left_out(signer):
     assert [] == notes_in("")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "x" * 201])
+def test_of_very_many_notes_some_are_kept_evenly_and_the_last():
+    notes = [str(number) for number in range(1000)]
+    assert notes == thinned_out(notes, 1000)
+    assert [*notes[::128], "999"] == thinned_out(notes, 10)
+    assert [] == thinned_out([], 10)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "x" * 201, "\udcff"])
 def test_what_can_be_no_name_of_a_key_is_refused(name):
     with pytest.raises(InvalidCheckpointError):
         Ed25519Signer(name, bytes(32))

@@ -15,7 +15,7 @@ from tests.ledger.staging import Stage, bent
 from stead.adapters.ed25519 import Ed25519Signer
 from stead.errors import LedgerUnavailableError, WitnessDisagreesError
 from stead.ledger.checkpoint import Checkpoint, Note
-from stead.ledger.examination import Wrong
+from stead.ledger.findings import Wrong
 from stead.ledger.tree import CompactRange, leaf_hash
 
 
@@ -227,7 +227,7 @@ def test_a_checkpoint_signed_with_another_key_vouches_for_nothing(stage):
     stage.forge(bodies)
     stage.forget_checkpoints_above(0)
     tree = CompactRange().extend(map(leaf_hash, bodies))
-    origin = f"stead/{stage.sql('SELECT domain FROM store')[0][0]}"
+    origin = stage.origin()
     text = str(Checkpoint(origin, 35, tree.root()))
     stranger = Ed25519Signer("witness", bytes(32))
     note = str(Note(text, (stranger.sign(text),)))
@@ -264,7 +264,7 @@ def test_a_witness_that_forgot_is_not_believed(stage):
 def test_two_histories_under_one_key_are_found(stage):
     from tests.ledger.staging import SIGNER
 
-    origin = f"stead/{stage.sql('SELECT domain FROM store')[0][0]}"
+    origin = stage.origin()
     text = str(Checkpoint(origin, 20, bytes(32)))
     note = str(Note(text, (SIGNER.sign(text),)))
     assert (Wrong.WITNESS, 20, 20) == _found(stage, notes=[note])

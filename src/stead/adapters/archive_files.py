@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -56,8 +56,8 @@ def keep(draft: Path, place: Path) -> None:
         os.close(folder)
 
 
-def lines_of(place: Path) -> Iterator[str]:
-    """Yield the lines of an archive.
+def lines_of(place: Path) -> Generator[str, None, None]:
+    """Yield the lines of an archive; to be closed unless it is read to its end.
 
     Raises:
         InvalidRequestError: one is longer than any of an archive, or no text.

@@ -17,11 +17,18 @@ from types import TracebackType
 from typing import Final, Self
 
 from stead.errors import InvalidRequestError, UnsafeConfigurationError
-from stead.ledger.checkpoint import LONGEST_NOTE, notes_in
+from stead.ledger.checkpoint import (
+    LONGEST_NOTE,
+    each_note,
+    notes_in,
+    thinned_out,
+)
 from stead.ledger.tree import HASH_SIZE
 
 LEAVES: Final = "leaves"
 NOTES: Final = "notes"
+MOST_NOTES: Final = 100_000
+"""How many notes of a file are compared with a trail."""
 
 _EDGE: Final = "edge"
 _LOCK: Final = "lock"
@@ -147,9 +154,13 @@ class LeafFile:
 
 
 def notes_of(path: Path) -> list[str]:
-    """Return the notes of a file, or of a witness's folder; raises `OSError`."""
+    """Return the notes of a file, or of a witness's folder; raises `OSError`.
+
+    Of more than fit in memory, some, evenly, and the last one.
+    """
     place = path / NOTES if path.is_dir() else path
-    return notes_in(place.read_text(encoding="utf-8", errors="replace"))
+    with place.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        return thinned_out(each_note(file), MOST_NOTES)
 
 
 def _require_private(folder: Path) -> None:

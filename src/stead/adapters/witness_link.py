@@ -27,6 +27,9 @@ from stead.ledger.witness_wire import (
 ANSWER_SECONDS: Final = 10.0
 """How long an answer may take."""
 
+START_SECONDS: Final = 30.0
+"""How long the first answer of a program may take: it logs on elsewhere, perhaps."""
+
 _CHUNK: Final = 65_536
 _END_SECONDS: Final = 2.0
 
@@ -56,10 +59,13 @@ class StreamWitnessLink:
     def ask(self, question: Question) -> Answer:
         """Ask and wait; raises `WitnessUnavailableError`."""
         try:
+            is_first = self._socket is None
             connected = self._socket or self._open()
-            connected.settimeout(self._seconds)
+            is_slow = is_first and self._process is not None
+            seconds = max(self._seconds, START_SECONDS) if is_slow else self._seconds
+            connected.settimeout(seconds)
             connected.sendall(write_frame(question))
-            return read_answer(self._frame(connected))
+            return read_answer(self._frame(connected, seconds))
         except (OSError, RemoteProtocolError) as error:
             self.close()
             raise WitnessUnavailableError(
@@ -80,8 +86,8 @@ class StreamWitnessLink:
                 self._process.wait()
             self._process = None
 
-    def _frame(self, connected: socket.socket) -> bytes:
-        deadline = time.monotonic() + self._seconds
+    def _frame(self, connected: socket.socket, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
         while True:
             data = connected.recv(_CHUNK)
             if not data:

@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,7 @@ class WitnessService:
         """
         self._witness = witness
         self._report = report
-        self._places = threading.Semaphore(MOST_CONNECTIONS)
+        self._open: dict[threading.Thread, socket.socket] = {}
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -68,6 +69,7 @@ class WitnessService:
                     self._accept(binding.listener, allowed)
         finally:
             binding.release()
+            self._hang_up()
 
     def speak(self, read: int, write: int) -> None:
         """Answer on two descriptors until the other side hangs up."""
@@ -89,11 +91,14 @@ class WitnessService:
         if uid not in allowed:
             self._report(f"uid {uid} was turned away")
             connected.close()
-        elif not self._places.acquire(blocking=False):
+        elif len(self._open) >= MOST_CONNECTIONS:
             self._report("too many connections: one was turned away")
             connected.close()
         else:
-            threading.Thread(target=self._serve, args=(connected,), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(connected,))
+            thread.daemon = True
+            self._open[thread] = connected
+            thread.start()
 
     def _serve(self, connected: socket.socket) -> None:
         descriptor = connected.fileno()
@@ -104,7 +109,14 @@ class WitnessService:
                     lambda seconds: _read(descriptor, seconds), connected.sendall
                 )
         finally:
-            self._places.release()
+            self._open.pop(threading.current_thread(), None)
+
+    def _hang_up(self) -> None:
+        """End every connection: nobody may touch what the witness has after this."""
+        for thread, connected in tuple(self._open.items()):
+            with suppress(OSError):  # it went away before
+                connected.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
     def _converse(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -93,7 +94,8 @@ def check_archive(
     with errors_are_lines():
         verifier = None if witness_key is None else verifier_of(witness_key)
         for place in files:
-            found = read_archive(lines_of(place))
+            with closing(lines_of(place)) as lines:
+                found = read_archive(lines)
             if before is not None:
                 _require_neighbors(before, found)
             before = found

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import typer
 
+from stead.adapters.store import Store
 from stead.adapters.witness_files import LeafFile, notes_of
 from stead.cli.opening import opened
 from stead.cli.output import (
@@ -20,14 +21,19 @@ from stead.cli.output import (
     show,
     show_exactly,
 )
-from stead.errors import InvalidRequestError
+from stead.errors import (
+    InvalidRequestError,
+    LedgerCorruptError,
+    LedgerUnavailableError,
+)
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import Verification
 from stead.ledger.checkpoint import NoteVerifier, origin_of
-from stead.ledger.examination import Report
+from stead.ledger.findings import Fault, Report
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import format_line
 from stead.model.sid import Sid
+from stead.server.trail_examination import examine_store
 
 KeyOption = Annotated[
     str | None,
@@ -72,14 +78,19 @@ def verify(
             leaves = LeafFile(witness_state)
             undo.callback(leaves.close)
             notes += notes_of(witness_state) if witness_state.is_dir() else []
-        server, me = undo.enter_context(opened(store))
-        report = server.trail_for(me).examine(
-            verifier, leaves=leaves, notes=notes, witness=known
-        )
-    data = _data(report)
-    show(
-        data, as_json=as_json, lines=lambda: _lines(report, signed=verifier is not None)
-    )
+        given: _Given = {
+            "verifier": verifier,
+            "leaves": leaves,
+            "notes": notes,
+            "witness": known,
+        }
+        report = _examined(store, given)
+        if report.fault is not None and not as_json:
+            raise LedgerCorruptError(
+                _verdict(report, report.fault), sequence=report.fault.first
+            )
+    signed = verifier is not None
+    show(_data(report), as_json=as_json, lines=lambda: _lines(report, signed=signed))
     if report.fault is not None:
         raise typer.Exit(REFUSED)
 
@@ -161,6 +172,31 @@ def verifier_of(key: str) -> NoteVerifier:
     return Ed25519Verifier.from_string(key)
 
 
+class _Given(TypedDict):
+    """What `verify` was given to compare with."""
+
+    verifier: NoteVerifier | None
+    leaves: LeafFile | None
+    notes: list[str]
+    witness: Verification | None
+
+
+def _examined(store: str, given: _Given) -> Report:
+    """Compare a trail, as a client of the server; without one if it cannot record.
+
+    A trail that was cut off, or whose tree was bent, takes no more records. Whoever may
+    open the store's file is told all the same where it is wrong.
+    """
+    try:
+        with opened(store) as (server, me):
+            return server.trail_for(me).examine(**given)
+    except LedgerUnavailableError as error:
+        typer.echo(f"not recorded, as the owner of the file: {error}", err=True)
+    with Store.open(store, create=False) as bare:
+        genesis = bare.accounts.domain().to_bytes()
+        return examine_store(bare.reading, bare.evidence, genesis, **given)
+
+
 def _data(report: Report) -> dict[str, Any]:
     fault, vouched = report.fault, report.vouched
     return {
@@ -178,38 +214,42 @@ def _data(report: Report) -> dict[str, Any]:
 
 
 def _lines(report: Report, *, signed: bool) -> list[str]:
-    lines = _verdict(report)
+    known = Verification(report.count, report.head)
+    lines = [f"trail verified: {report.count} records", f"witness {known}"]
     if report.removed:
         lines.append(
             f"records 1 to {report.removed} were removed on purpose, and that is told"
         )
-    if report.vouched is not None:
-        lines.append(
-            f"vouched for by a signed checkpoint: the first {report.vouched.size} "
-            f"records ({report.checkpoints} checkpoints agree)"
-        )
-    elif signed:
-        lines.append("no checkpoint of that key vouches for any record")
-    elif report.checkpoints:
-        lines.append("checkpoints agree; give --witness-key to verify signatures")
-    if report.fault is None:
-        lines.append(f"witness {Verification(report.count, report.head)}")
-        lines.append(
-            "keep the witness elsewhere: only with one can a cut-off end be seen"
-        )
+    lines.append(_vouched(report, signed=signed))
+    lines.append("keep the witness elsewhere: only with one can a cut-off end be seen")
     return lines
 
 
-def _verdict(report: Report) -> list[str]:
-    fault = report.fault
-    if fault is None:
-        return [f"trail verified: {report.count} records"]
+def _vouched(report: Report, *, signed: bool) -> str:
+    """Say what the witness's signatures cover."""
+    if report.vouched is not None:
+        return (
+            f"vouched for by a signed checkpoint: the first {report.vouched.size} "
+            f"records; {report.checkpoints} checkpoints agree"
+        )
+    if signed:
+        return "no checkpoint of that key vouches for any record"
+    return f"{report.checkpoints} checkpoints agree, whoever signed them: --witness-key"
+
+
+def _verdict(report: Report, fault: Fault) -> str:
+    """Say in one line what is wrong, where, and what still is vouched for."""
     where = f"record {fault.first}"
     if not fault.is_exact:
-        where = f"first wrong is one of the records {fault.first} to {fault.last}"
+        where = (
+            f"the first wrong one is among the records {fault.first} to {fault.last}"
+        )
     if not fault.last:
-        where = "the records are not touched by this"
-    return [f"trail is NOT what it was: {fault.text}", f"{fault.wrong.value}: {where}"]
+        where = "no record is touched by this"
+    vouched = "nothing is vouched for"
+    if report.vouched is not None:
+        vouched = f"the first {report.vouched.size} records are vouched for"
+    return f"{fault.text} ({fault.wrong.value}: {where}; {vouched})"
 
 
 def register(group: typer.Typer) -> None:

@@ -116,11 +116,7 @@ def read_archive(
             if "seal" in fields:
                 seal = _read_seal(head.segment, fields["seal"])
                 break
-            entry = Entry(
-                int(fields["sequence"]),
-                fields["body"].encode("utf-8", "surrogateescape"),
-                bytes.fromhex(fields["digest"]),
-            )
+            entry = _read_entry(fields)
         except _MISFITS as error:
             raise LedgerCorruptError(
                 f"record {walk.count + 1} cannot be read: {error}",
@@ -182,6 +178,11 @@ def _read_head(fields: dict[str, Any]) -> ArchiveHead:
         int(fields["segment"]),
         Before(bytes.fromhex(before["digest"]), _read_edge(before)),
     )
+
+
+def _read_entry(fields: dict[str, Any]) -> Entry:
+    body = fields["body"].encode("utf-8", "surrogateescape")
+    return Entry(int(fields["sequence"]), body, bytes.fromhex(fields["digest"]))
 
 
 def _read_seal(number: int, fields: dict[str, Any]) -> Seal:

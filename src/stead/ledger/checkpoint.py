@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol, Self
@@ -38,7 +39,9 @@ _SIGNATURE_BYTES: Final = 64
 _KEY_BYTES: Final = 32
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
-_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
+# Lone surrogates are no text: UTF-8, of which hashes and signatures are made, has none.
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 _PRIVATE: Final = "PRIVATE+KEY+"
 
 
@@ -115,7 +118,7 @@ class Note:
         bad = "the text is no signed note"
         if len(note) > LONGEST_NOTE or not mark or not lines.endswith("\n"):
             raise InvalidCheckpointError(bad)
-        if any(char < " " and char != "\n" for char in note):
+        if _CONTROLS.search(note):
             raise InvalidCheckpointError(bad)
         signatures = tuple(map(_signature, lines[:-1].split("\n")))
         if len(signatures) > MOST_SIGNATURES:
@@ -240,18 +243,33 @@ def notes_in(text: str) -> list[str]:
 
     A note that was not finished, at the end, is left out: it was not handed out.
     """
-    found: list[str] = []
+    return list(each_note(_LINES.findall(text)))
+
+
+def each_note(text: Iterable[str]) -> Iterator[str]:
+    """Yield the notes as `notes_in` does, given their lines."""
     lines: list[str] = []
     is_signed = False
-    for line in _LINES.findall(text):
+    for line in text:
         if is_signed and not line.startswith(_DASH):
-            found.append("".join(lines))
+            yield "".join(lines)
             lines, is_signed = [], False
         lines.append(line)
         is_signed = line.startswith(_DASH) and line.endswith("\n")
     if is_signed:
-        found.append("".join(lines))
-    return found
+        yield "".join(lines)
+
+
+def thinned_out(notes: Iterable[str], most: int) -> list[str]:
+    """Return so many notes of very many, evenly, and the last one always."""
+    kept: list[str] = []
+    step, note = 1, ""
+    for number, note in enumerate(notes):
+        if number % step == 0:
+            kept.append(note)
+        if len(kept) > most:
+            kept, step = kept[::2], 2 * step
+    return [*kept, note] if kept and kept[-1] != note else kept
 
 
 def _key_parts(text: str) -> tuple[str, str, bytes]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Final, Protocol
 
 from stead.errors import (
@@ -29,6 +28,7 @@ from stead.errors import (
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import Verification, beginning, follow
 from stead.ledger.checkpoint import Checkpoint, NoteVerifier, signed_checkpoint
+from stead.ledger.findings import Fault, Report, Wrong
 from stead.ledger.ports import Entry
 from stead.ledger.segments import Seal, cleared_until
 from stead.ledger.tree import HASH_SIZE, CompactRange, leaf_hash
@@ -36,43 +36,6 @@ from stead.ledger.witness import tree_of
 from stead.model.audit_record import AuditEvent
 
 _PAGE: Final = 4096
-
-
-class Wrong(Enum):
-    """What is wrong with the trail."""
-
-    CHANGED = "changed"
-    MISSING = "missing"
-    DOUBLED = "doubled"
-    REORDERED = "reordered"
-    INSERTED = "inserted"
-    TRUNCATED = "truncated"
-    REMOVAL = "removal not recorded"
-    CHECKPOINT = "checkpoint changed"
-    TREE = "tree changed"
-    WITNESS = "witness contradicts itself"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The first thing that is wrong.
-
-    Attributes:
-        wrong: what it is.
-        first: the record that is wrong, or the first that may be.
-        last: the last record that may be the first wrong one.
-        text: a sentence about it.
-    """
-
-    wrong: Wrong
-    first: int
-    last: int
-    text: str
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the record is known, and not only a range that it is in."""
-        return self.first == self.last
 
 
 class Leaves(Protocol):
@@ -101,6 +64,7 @@ class Known:
             none of them vouches for anything.
         leaves: the witness's leaves, if they are at hand.
         witness: a count and head that was kept by hand.
+        damage: what of this the store has and cannot be read.
     """
 
     genesis: bytes
@@ -111,29 +75,7 @@ class Known:
     verifier: NoteVerifier | None = None
     leaves: Leaves | None = None
     witness: Verification | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What came out.
-
-    Attributes:
-        removed: the last record that was removed on purpose; 0 if none was.
-        count: the last record that was read and follows all before it.
-        head: its digest.
-        root: the tree's root there.
-        vouched: the last signed checkpoint that the records agree with.
-        checkpoints: how many checkpoints they agree with.
-        fault: what is wrong first; None if nothing is.
-    """
-
-    removed: int
-    count: int
-    head: bytes
-    root: bytes
-    vouched: Checkpoint | None = None
-    checkpoints: int = 0
-    fault: Fault | None = None
+    damage: tuple[str, ...] = ()
 
 
 def examine(entries: Callable[[int], Iterable[Entry]], known: Known) -> Report:
@@ -152,7 +94,7 @@ def examine(entries: Callable[[int], Iterable[Entry]], known: Known) -> Report:
         rest = iter(entries(walk.removed))
         found = next(filter(None, map(walk.take, rest)), None)
         fault = walk.named_exactly(found, rest) if found else walk.finish()
-    return replace(walk.report(), fault=fault or walk.bad_checkpoint)
+    return replace(walk.report(), fault=fault or walk.aside)
 
 
 class _Walk:
@@ -161,24 +103,33 @@ class _Walk:
     def __init__(self, known: Known) -> None:
         self._known = known
         self._seen = beginning(known.genesis)
-        self._tree = CompactRange()
+        self._folded = CompactRange()
+        self._leaves: list[bytes] = []
         self._start: Seal | None = cleared_until(known.seals)
         self.removed = 0 if self._start is None else self._start.last
         self._expected: dict[int, Checkpoint] = {}
         self._seals = {seal.last: seal for seal in known.seals}
+        self._sizes: set[int] = set()
         self._believed = 0
         self._page: tuple[int, bytes] = (0, b"")
         self._vouched: Checkpoint | None = None
         self._checkpoints = 0
         self._wrong_leaf = b""
-        self.bad_checkpoint: Fault | None = None
+        # What is wrong with no record. It must not hide one that is.
+        self.aside: Fault | None = None
+        for text in known.damage:
+            self.aside = Fault(Wrong.TREE, 0, 0, text)
 
     def prepare(self) -> Fault | None:
         """Take steps 1 to 3."""
         if self._start is not None:
             self._seen = Verification(self._start.last, self._start.digest)
-            self._tree = self._start.tree
+            self._folded = self._start.tree
         fault = self._bad_seal() or self._read_checkpoints() or self._believe_leaves()
+        known = self._known
+        self._sizes = {*self._expected, *self._seals, self.removed}
+        self._sizes |= {part.size for part in (known.tree,) if part is not None}
+        self._sizes |= {part.count for part in (known.witness,) if part is not None}
         return fault or self._at_size()
 
     def take(self, entry: Entry) -> Fault | None:
@@ -195,7 +146,7 @@ class _Walk:
             self._seen = follow(self._seen, entry)
         except LedgerCorruptError as error:
             return self._broken_link(entry, number, error)
-        self._tree = self._tree.extend((leaf,))
+        self._leaves.append(leaf)
         return self._at_size() or self._recorded_removal(entry)
 
     def finish(self) -> Fault | None:
@@ -228,6 +179,13 @@ class _Walk:
             self._checkpoints,
         )
 
+    @property
+    def _tree(self) -> CompactRange:
+        """The tree over the records so far."""
+        self._folded = self._folded.extend(self._leaves)
+        self._leaves.clear()
+        return self._folded
+
     # --- before the first record ------------------------------------------------------
 
     def _bad_seal(self) -> Fault | None:
@@ -247,11 +205,8 @@ class _Walk:
             try:
                 found = signed_checkpoint(note, known.verifier, known.origin)
             except InvalidCheckpointError as error:
-                # Looked at further: whoever can write the store must not be able to
-                # hide with this which record it is.
-                self.bad_checkpoint = self.bad_checkpoint or Fault(
-                    Wrong.CHECKPOINT, 0, 0, f"a kept checkpoint is wrong: {error}"
-                )
+                text = f"a kept checkpoint is wrong: {error}"
+                self.aside = self.aside or Fault(Wrong.CHECKPOINT, 0, 0, text)
                 continue
             other = self._expected.setdefault(found.size, found)
             if other.root != found.root:
@@ -320,7 +275,10 @@ class _Walk:
 
     def _at_size(self) -> Fault | None:
         """Compare chain and tree with what is known of just this size."""
-        count, root = self._seen.count, self._tree.root()
+        count = self._seen.count
+        if count not in self._sizes and len(self._leaves) < _PAGE:
+            return None  # the tree itself is worked out where it matters
+        root = self._tree.root()
         expected = self._expected.get(count)
         if expected is not None:
             if expected.root != root:
@@ -330,7 +288,9 @@ class _Walk:
                 self._vouched = expected
         witness = self._known.witness
         if witness is not None and count == witness.count and witness != self._seen:
-            return self._since_last("the witness kept by hand", count)
+            text = f"record {count} is not the one that the witness knows"
+            low = max(self._certain(), min(self._believed, count), self.removed)
+            return Fault(Wrong.CHANGED, min(low + 1, count), count, text)
         seal = self._seals.get(count)
         if seal is not None and (seal.digest, seal.tree) != (
             self._seen.head,

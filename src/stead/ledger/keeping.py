@@ -8,9 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import Context
+from queue import SimpleQueue
 from typing import Final
 
-from stead.errors import SteadError, WitnessDisagreesError
+from stead.errors import InvalidRecordError, SteadError, WitnessDisagreesError
+from stead.ledger.canonical import read_record
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.segments import Seal, SegmentPolicy
 from stead.ledger.tree import CompactRange
@@ -45,7 +47,6 @@ class Sealing:
         self._evidence = evidence
         self._clock = clock
         self._with_witness = with_witness
-        self._began = clock()
 
     def step(self) -> Seal | None:
         """Seal what is due; return the seal, or None.
@@ -56,7 +57,8 @@ class Sealing:
         seals = self._evidence.seals()
         tree, note = self._end()
         now = self._clock()
-        if not self._policy.is_due(seals, tree.size, now, self._began):
+        began = now if seals else self._began(now)
+        if not self._policy.is_due(seals, tree.size, now, began):
             return None
         return self._seal(seals, tree, note, now)
 
@@ -67,6 +69,14 @@ class Sealing:
         if tree.size <= (seals[-1].last if seals else 0):
             return None
         return self._seal(seals, tree, note, self._clock())
+
+    def _began(self, now: int) -> int:
+        """Return when the first record was made; now, if that cannot be read."""
+        first = next(iter(self._entries.entries(0, 1)), None)
+        try:
+            return now if first is None else read_record(first.body).time
+        except InvalidRecordError:
+            return now
 
     def _end(self) -> tuple[CompactRange, str]:
         """Return where a segment would end now, and what is signed there."""
@@ -111,7 +121,7 @@ class Keeper:
             sealing: seals segments.
             witnessing: hands the trail to a witness; None without one.
             report: told what failed, and None when it works again; only when that
-                changes. On this thread, or on that of `first`.
+                changes. Called on the thread.
             seconds: the interval.
         """
         self._sealing = sealing
@@ -121,17 +131,16 @@ class Keeper:
         self._failed = ""
         self._is_over = False
         self._stop = threading.Event()
+        # Waiting for it takes no lock that an interrupt could leave held.
+        self._began: SimpleQueue[None] = SimpleQueue()
         self._thread = threading.Thread(
             target=Context().run, args=(self._run,), name="stead-trail", daemon=True
         )
 
-    def first(self) -> None:
-        """Do it once, now, before the server serves anybody."""
-        self._step()
-
     def start(self) -> None:
-        """Begin."""
+        """Begin, and return when it was done once."""
         self._thread.start()
+        self._began.get()
 
     def close(self) -> None:
         """Do it once more, as far as that does not take long, and end."""
@@ -142,6 +151,10 @@ class Keeper:
             self._witnessing.close()
 
     def _run(self) -> None:
+        try:
+            self._step()
+        finally:
+            self._began.put(None)
         while not self._stop.wait(self._seconds):
             self._step()
         self._step()

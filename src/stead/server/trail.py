@@ -10,9 +10,10 @@ from stead.decision.access_check import access_check
 from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.asking import Page, ask
 from stead.ledger.chain import Verification, verify
-from stead.ledger.checkpoint import NoteVerifier, origin_of
-from stead.ledger.examination import Known, Leaves, Report, Wrong, examine
+from stead.ledger.checkpoint import NoteVerifier
+from stead.ledger.examination import Leaves
 from stead.ledger.exporting import Numbered, Origin, numbered
+from stead.ledger.findings import Report
 from stead.ledger.history import (
     Found,
     SessionHistory,
@@ -44,6 +45,7 @@ from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.objects import AuditTrail
 from stead.server.sinks import export_origin
+from stead.server.trail_examination import examine_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,6 @@ class Trail:
     genesis: bytes
     securable: SecurableObject
     subject: Subject
-
-    @property
-    def origin(self) -> str:
-        """What checkpoints of this trail call it."""
-        return origin_of(str(Sid(self.genesis)))
 
     def find(self, query: Query) -> Iterator[tuple[int, AuditRecord]]:
         """Return numbers and records that a query asks for, in its order.
@@ -270,26 +267,17 @@ class Trail:
 
         Raises:
             AccessDeniedError: the subject may not read the trail.
-            InvalidProofError: what the store keeps of the tree is none.
         """
         self._require("verify with all that is known")
-        while True:
-            seals = self.evidence.seals()
-            known = Known(
-                genesis=self.genesis,
-                origin=self.origin,
-                tree=self.evidence.tree(),
-                seals=seals,
-                notes=(*self.evidence.notes(), *notes),
-                verifier=verifier,
-                leaves=leaves,
-                witness=witness,
-            )
-            report = examine(self.store.entries, known)
-            is_gone = report.fault is not None and report.fault.wrong is Wrong.MISSING
-            if not is_gone or seals == self.evidence.seals():
-                return report
-            # Somebody removed a segment meanwhile: what went is no fault.
+        return examine_store(
+            self.store,
+            self.evidence,
+            self.genesis,
+            verifier=verifier,
+            leaves=leaves,
+            notes=notes,
+            witness=witness,
+        )
 
     def prove(self, number: int) -> InclusionProof:
         """Prove that a record is in the trail that the witness signed last.

@@ -9,6 +9,7 @@ SeSecurityPrivilege, as clearing the security log does on Windows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,11 +18,13 @@ from stead.adapters.archive_files import digest_of, drafted, keep, lines_of
 from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.archives import archive_lines, read_archive
 from stead.ledger.chain import beginning
+from stead.ledger.checkpoint import origin_of
 from stead.ledger.keeping import Sealing
 from stead.ledger.segments import Before, Seal, SegmentPolicy, cleared_until
 from stead.ledger.tree import CompactRange
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
+from stead.model.sid import Sid
 from stead.server.objects import AuditTrail
 from stead.server.trail import Trail
 
@@ -144,10 +147,12 @@ class TrailArchive:
         place = folder.absolute() / f"trail-{seal.number:06}.jsonl"
         entries = trail.store.entries(seal.first - 1, seal.last - seal.first + 1)
         before = _before(seals, seal, trail.genesis)
-        lines = archive_lines(trail.origin, before, seal, entries)
+        origin = origin_of(str(Sid(trail.genesis)))
+        lines = archive_lines(origin, before, seal, entries)
         with drafted(place, lines) as draft:
             # What is read again, and nothing else, may stand for what is removed.
-            _, found = read_archive(lines_of(draft))
+            with closing(lines_of(draft)) as written:
+                _, found = read_archive(written)
             if (found.digest, found.tree) != (seal.digest, seal.tree):
                 raise LedgerCorruptError(
                     f"the archive of segment {seal.number} is another than written",

@@ -22,10 +22,11 @@ from stead.errors import (
 )
 from stead.ledger.checkpoint import origin_of
 from stead.ledger.keeping import Keeper, Sealing
+from stead.ledger.ledger import Ledger
 from stead.ledger.witnessing import Witnessing
 from stead.model.audit_record import AuditEvent, AuditRecord
 from stead.monitor.guard import Guard
-from stead.monitor.ports import AuditSink, Subject
+from stead.monitor.ports import Subject
 from stead.server.settings import Settings
 
 _log: Final = logging.getLogger("stead.trail")
@@ -35,8 +36,8 @@ _SEALING_SECONDS: Final = 60.0
 class WitnessedSink:
     """The ledger, until the witness disagrees: then everything is refused."""
 
-    def __init__(self, sink: AuditSink) -> None:
-        self._sink = sink
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._disagreed: WitnessDisagreesError | None = None
 
     def halt(self, error: WitnessDisagreesError) -> None:
@@ -50,15 +51,19 @@ class WitnessedSink:
                 f"nothing is done any more: {self._disagreed}",
                 advice=self._disagreed.advice,
             )
-        return self._sink.record(record, is_reserved=is_reserved)
+        return self._ledger.record(record, is_reserved=is_reserved)
 
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for."""
-        self._sink.queue(record)
+        self._ledger.queue(record)
+
+    def close(self) -> None:
+        """Close the ledger; raises `LedgerUnavailableError` as that does."""
+        self._ledger.close()
 
     def count(self, record: AuditRecord, kind: str) -> None:
         """Take a record that is told with others of its kind."""
-        self._sink.count(record, kind)
+        self._ledger.count(record, kind)
 
 
 class TrailWatch:
@@ -102,10 +107,9 @@ class TrailWatch:
                 stop.
         """
         self._guard, self._subject = guard, subject
-        self._keeper.first()
+        self._keeper.start()
         if self._halts and isinstance(self._error, WitnessDisagreesError):
             raise self._error
-        self._keeper.start()
 
     def close(self) -> None:
         """Hand over the last records, and end."""

@@ -1,0 +1,265 @@
+"""Segments go to files and out of the store; what remains still says what went."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from stead.adapters.archive_files import lines_of
+from stead.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    LedgerCorruptError,
+    PrivilegeNotHeldError,
+)
+from stead.ledger.archives import read_archive
+from stead.ledger.canonical import read_record
+from stead.ledger.findings import Wrong
+from stead.ledger.query import Query
+from stead.ledger.segments import SegmentPolicy
+from stead.model.audit_record import AuditEvent
+from stead.model.explicit_access import allow
+from stead.model.privilege import Privilege
+from stead.server.objects import AuditTrail
+from stead.server.trail_archive import RetentionPolicy, TrailArchive
+
+ALL_OF_IT = RetentionPolicy()
+
+
+@pytest.fixture
+def archivist(server, client_of):
+    server.accounts.grant("root of the store", Privilege.SECURITY)
+    with client_of(server, "root of the store") as client:
+        yield TrailArchive(server.trail_for(client), time.time_ns)
+
+
+def _grow(server, name):
+    for number in range(5):
+        server.accounts.add(f"{name} {number}")
+
+
+@pytest.fixture
+def archived(server, archivist, tmp_path):
+    """Give two archived segments, and records behind them."""
+    for name in ("first", "second"):
+        _grow(server, name)
+        assert archivist.seal() is not None
+    done = archivist.archive(tmp_path)
+    _grow(server, "third")
+    return done
+
+
+def test_archives_hold_what_the_store_held_and_verify_alone(server, archived):
+    before = dict(server.trail.find(Query()))
+    end = 0
+    for seal, place in archived:
+        assert 0o600 == place.stat().st_mode & 0o777
+        kept = []
+        head, found = read_archive(lines_of(place), kept.append)
+        assert (seal.first, seal.last) == (end + 1, kept[-1].sequence)
+        assert (seal.digest, seal.tree) == (found.digest, found.tree)
+        assert end == head.before.tree.size
+        assert [before[e.sequence] for e in kept] == [read_record(e.body) for e in kept]
+        end = seal.last
+
+
+def test_what_remains_verifies_from_the_seal_on(server, archivist, archived):
+    size = server.trail.verify().count
+    gone = archivist.clear(ALL_OF_IT)
+    assert [seal for seal, _ in archived] == [
+        type(seal)(*(getattr(seal, name) for name in (
+            "number", "first", "last", "digest", "tree", "sealed_at", "note",
+        ))) for seal in gone
+    ]  # fmt: skip
+    last = archived[-1][0].last
+    numbers = [number for number, _ in server.trail.find(Query())]
+    assert last + 1 == numbers[0]
+    assert server.trail.verify().count > size
+    report = server.trail.examine()
+    assert (None, last) == (report.fault, report.removed)
+    assert last == server.trail.standing().removed
+    _grow(server, "fourth")
+    assert server.trail.examine().fault is None
+
+
+def test_removal_is_recorded_with_the_seal_of_what_went(
+    server, archivist, archived, trail
+):
+    archivist.clear(ALL_OF_IT)
+    (record,) = trail(AuditEvent.TRAIL_CLEARED)
+    seal = archived[-1][0]
+    assert {**seal.named(), "from": "1"}.items() <= record.detail.items()
+    assert "root of the store" == record.client.name
+    told = [record.detail["file"] for record in trail(AuditEvent.TRAIL_ARCHIVED)]
+    assert [str(place) for _, place in archived] == told
+    assert 1102 == record.event
+    assert ["SeSecurityPrivilege"] == [
+        name
+        for record in trail(AuditEvent.PRIVILEGED_SERVICE)[-1:]
+        for name in record.privileges
+    ]
+
+
+def test_only_who_may_clears(server, alice, administrator, archived, tmp_path):
+    reader = TrailArchive(server.trail_for(alice), time.time_ns)
+    acts = (
+        reader.seal,
+        lambda: reader.archive(tmp_path),
+        lambda: reader.clear(ALL_OF_IT),
+    )
+    for act in acts:
+        with pytest.raises(AccessDeniedError):
+            act()
+    entries = [*server.find_object("stead:trail").descriptor.dacl]
+    entries.append(allow("alice", AuditTrail.READ | AuditTrail.CLEAR))
+    server.set_entries(administrator, server.find_object("stead:trail"), entries)
+    for act in acts:  # the right alone is not enough: the privilege is needed too
+        with pytest.raises(PrivilegeNotHeldError):
+            act()
+    assert 0 == server.trail.standing().removed
+
+
+@pytest.mark.parametrize(
+    ("policy", "segments"),
+    [
+        (RetentionPolicy(), 2),
+        (RetentionPolicy(records=20), 1),
+        (RetentionPolicy(records=1000), 0),
+        (RetentionPolicy(seconds=3600), 0),
+    ],
+)
+def test_the_policy_says_what_stays(archivist, archived, policy, segments):
+    assert segments == len(archivist.removable(policy))
+    assert segments == len(archivist.clear(policy))
+    assert () == archivist.clear(policy)
+
+
+def test_what_was_not_archived_stays(server, archivist):
+    _grow(server, "first")
+    assert archivist.seal() is not None
+    assert () == archivist.clear(ALL_OF_IT)
+    assert 1 == next(server.trail.find(Query()))[0]
+
+
+def test_segments_are_removed_one_after_another(server, archivist, archived, tmp_path):
+    assert 1 == len(archivist.clear(RetentionPolicy(records=20)))
+    first = server.trail.examine()
+    assert (None, archived[0][0].last) == (first.fault, first.removed)
+    assert archivist.seal() is not None
+    archivist.archive(tmp_path)
+    assert 2 == len(archivist.clear(ALL_OF_IT))
+    second = server.trail.examine()
+    assert None is second.fault
+    assert second.removed > archived[1][0].last
+
+
+def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived):
+    seal = archived[0][0]
+    evidence = server._house.trail.evidence
+    number = server.trail.guard.recorder.record(
+        AuditEvent.TRAIL_CLEARED, server.trail.subject, detail=seal.named()
+    )
+    with evidence._target._database.writing() as connection:  # as far as it came
+        connection.exec_driver_sql(
+            "UPDATE segment SET cleared_by = ? WHERE number = 1", (number,)
+        )
+        connection.exec_driver_sql("DELETE FROM entry WHERE sequence < 4")
+    report = server.trail.examine()
+    assert (None, seal.last) == (report.fault, report.removed)
+    assert () == archivist.clear(RetentionPolicy(records=1000))
+    assert seal.last + 1 == next(server.trail.find(Query()))[0]
+    assert server.trail.examine().fault is None
+
+
+def test_missing_is_not_taken_for_removed(server, archivist, archived):
+    archivist.clear(RetentionPolicy(records=20))
+    seal = archived[0][0]
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM entry WHERE sequence = ?", (seal.last + 1,)
+        )
+    fault = server.trail.examine().fault
+    assert (Wrong.MISSING, seal.last + 1) == (fault.wrong, fault.first)
+    with pytest.raises(LedgerCorruptError, match="is missing"):
+        server.trail.verify()
+
+
+def test_removed_records_without_their_seal_are_missing(server, archivist, archived):
+    archivist.clear(ALL_OF_IT)
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM segment")
+    fault = server.trail.examine().fault
+    assert (Wrong.MISSING, 1) == (fault.wrong, fault.first)
+
+
+def test_a_seal_that_was_bent_is_found(server, archivist, archived):
+    archivist.clear(RetentionPolicy(records=20))
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE segment SET last = last - 1 WHERE number = 1"
+        )
+    assert Wrong.TREE is server.trail.examine().fault.wrong
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE segment SET edge = 'x' WHERE number = 1")
+    assert server.trail.examine().fault is not None
+
+
+def test_a_trail_that_was_changed_is_not_archived(server, archivist, tmp_path):
+    _grow(server, "first")
+    assert archivist.seal() is not None
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE entry SET body = x'00' WHERE sequence = 5")
+    with pytest.raises(LedgerCorruptError) as caught:
+        archivist.archive(tmp_path)
+    assert 5 == caught.value.sequence
+    assert [] == list(tmp_path.iterdir())
+    assert () == archivist.clear(ALL_OF_IT)
+
+
+def test_another_file_is_not_overwritten_and_the_same_is_taken(
+    server, archivist, tmp_path
+):
+    _grow(server, "first")
+    assert archivist.seal() is not None
+    place = tmp_path / "trail-000001.jsonl"
+    place.write_text("mine")
+    with pytest.raises(InvalidRequestError, match="is there already"):
+        archivist.archive(tmp_path)
+    assert "mine" == place.read_text()
+    place.unlink()
+    archivist.archive(tmp_path)
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:  # it came no further
+        connection.exec_driver_sql("UPDATE segment SET archived_by = 0")
+    assert 1 == len(archivist.archive(tmp_path))
+    assert {"trail-000001.jsonl"} == {found.name for found in tmp_path.iterdir()}
+
+
+def test_an_archive_with_a_line_without_end_is_refused(archived, tmp_path):
+    place = tmp_path / "long"
+    for text in ("x" * (1 << 20), b"\xff".decode("latin-1")):
+        place.write_bytes(text.encode("latin-1"))
+        with pytest.raises(InvalidRequestError):
+            read_archive(lines_of(place))
+
+
+def test_segments_are_sealed_while_serving_without_a_witness(open_server):
+    policy = SegmentPolicy(records=3)
+    with open_server(segments=policy) as server:
+        standing = server.trail.standing()
+        assert 1 == standing.segments
+        assert server.trail.examine().fault is None
+
+
+def test_an_archive_can_be_read_by_anything_that_reads_json(archived):
+    head, *records, seal = [json.loads(line) for line in lines_of(archived[0][1])]
+    assert "stead archive 1" == head["format"]
+    assert [1, 2, 3] == [record["sequence"] for record in records][:3]
+    assert "event" in json.loads(records[0]["body"])
+    assert seal["seal"]["last"] == records[-1]["sequence"]
