@@ -30,8 +30,8 @@ from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context
 from stead.monitor.context import Frame
-from stead.monitor.frames import FrameKind
 from stead.monitor.file_acts import FileActs
+from stead.monitor.frames import FrameKind
 from stead.monitor.ports import (
     AuditSink,
     Enforcer,

@@ -79,6 +79,7 @@ class Twin(Protocol):
         """Tell whether the kernel holds just this of the calling thread."""
         ...
 
+
 def load(name: str = "stead.privileged._switch") -> Twin | None:
     """Return the twin, or None if it was not built."""
     try:
