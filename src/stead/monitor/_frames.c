@@ -1,9 +1,9 @@
 /* The twin of stead.monitor.frames and of the plain way through a block of
  * stead.monitor.impersonation, which are the reference (docs/adr/0058).
  *
- * It decides nothing. `enter` and `leave` do whole what Python would do where there is
- * nothing to ask anybody: a client's block outside any server, in order, on its own
- * thread. Of anything else they change nothing and say no, and Python goes its way.
+ * It decides nothing. It does whole what Python would do where there is nothing to ask
+ * anybody: a client's block outside any server, entered and left in order on its own
+ * thread. Of anything else it changes nothing, and takes Python's way.
  *
  * No handler of a signal runs in the middle of a function of C: a block is entered
  * whole or not at all. What can run Python code (a watch, a finalizer) comes when all is
@@ -589,7 +589,6 @@ static PyObject *grip_call(PyObject *it, PyObject *args, PyObject *named)
             PyErr_SetString(PyExc_RuntimeError, "the block is collected");
         return NULL;
     }
-    /* What ends the block is the kernel's affair at most, which is not plain. */
     int outcome = leave_plainly(my, (Door *)door);
     if (outcome == DONE)
         return Py_NewRef(Py_None);
