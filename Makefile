@@ -59,7 +59,7 @@ help:
 	@echo 'make bench        time what costs; prints medians and ratios'
 	@echo 'make fuzz         malformed input for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make fuzz-guided  the same guided by coverage, of one TARGET'
-	@echo 'make twin-sanitized  the C part and Python compared, under sanitizers'
+	@echo 'make twin-sanitized  the C parts and Python compared, under sanitizers'
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
 	@echo '                  and a trail on failing disks, SOAK_KILLS=$(SOAK_KILLS)'
@@ -129,8 +129,9 @@ bench: dev
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python bench/run.py
 
-# The C part built anew with -fsanitize, and compared with Python at random.
+# The C parts built anew with -fsanitize, and compared with Python at random.
 twin-sanitized: dev
+	mkdir -p .cache
 	$(BIN)/python tests/fuzz/twin.py build .cache/twin > .cache/twin.preload
 	LD_PRELOAD=$$(cat .cache/twin.preload) PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0 \

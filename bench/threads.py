@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from bench import Bench
@@ -13,7 +14,11 @@ from bench import Bench
 from stead import Enforcement, ProtectedServer
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.executor import KernelExecutor
-from stead.privileged.hardened_thread import KernelBlock
+from stead.privileged.hardened_thread import (
+    KernelBlock,
+    current_hardened_thread,
+    is_hardened,
+)
 from stead.privileged.syscalls import architecture
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 
@@ -24,12 +29,27 @@ _AT_ONCE = 200
 
 def measure_kernel(bench: Bench, folder: Path) -> None:
     """Measure hardened threads beside the bare system calls, and `client.open`."""
-    for groups in (0, 16, 64):
-        _measure_switch(bench, groups)
+    try:
+        stays = _built(folder)
+    except (OSError, subprocess.CalledProcessError) as error:
+        bench.leave_out("kernel blocks", f"the bare calls cannot be built: {error}")
+    else:
+        for groups in (0, 16, 64):
+            _measure_switch(bench, groups, stays)
     _measure_open(bench, folder)
 
 
-def _measure_switch(bench: Bench, groups: int) -> None:
+def _built(folder: Path) -> ctypes.PyDLL:
+    """Return the bare calls made from C, built now; the interpreter's lock is kept."""
+    source, target = Path(__file__).with_name("raw_switch.c"), folder / "raw_switch.so"
+    compiler = os.environ.get("CC", "cc")
+    options = ["-std=c11", "-O3", "-shared", "-fPIC", str(source), "-o", str(target)]
+    subprocess.run([compiler, *options], check=True, capture_output=True)
+    return ctypes.PyDLL(str(target))
+
+
+def _measure_switch(bench: Bench, groups: int, stays: ctypes.PyDLL) -> None:
+    """Measure a block, entered, left and verified, with no record of its own."""
     gids = tuple(range(71_000, 71_000 + groups))
     identity = PosixIdentity(_UID, _UID, gids)
 
@@ -38,24 +58,46 @@ def _measure_switch(bench: Bench, groups: int) -> None:
             pass
 
     with KernelExecutor(1) as executor, ThreadPoolExecutor(1) as plain:
-        bare = _raw_switch(gids)
-        bench.compare(
-            f"kernel block, {groups} groups",
+        bench.compare_all(
+            f"kernel block, verified, {groups} groups",
             _on(executor, block),
-            to=("bare system calls, not verified", _on(plain, bare)),
+            {
+                "system calls from C, bare": _from_c(plain, stays, gids),
+                "the same on a hardened thread": _from_c(executor, stays, gids),
+                "the same by ctypes, plain thread": _on(plain, _raw_switch(gids)),
+            },
             each=_AT_ONCE,
         )
 
 
-def _on(executor: object, act: Callable[[], object]) -> Callable[[], object]:
+def _on(executor: Executor, act: Callable[[], object]) -> Callable[[], object]:
     """Return what does it often on another thread, so that handing over is small."""
-    submit = executor.submit  # type: ignore[attr-defined]  # any executor
 
     def many() -> None:
         for _ in range(_AT_ONCE):
             act()
 
-    return lambda: submit(many).result()
+    return lambda: executor.submit(many).result()
+
+
+def _from_c(
+    executor: Executor, stays: ctypes.PyDLL, gids: tuple[int, ...]
+) -> Callable[[], object]:
+    """Return what has C make the calls often, on a thread of an executor."""
+    theirs = (ctypes.c_uint32 * max(1, len(gids)))(*gids)
+    own = os.getgroups()
+    ours = (ctypes.c_uint32 * max(1, len(own)))(*own)
+
+    def many() -> None:
+        seal = current_hardened_thread().server.seal if is_hardened() else 0
+        failed = stays.stays(
+            _AT_ONCE, ctypes.c_ulong(seal), ctypes.c_uint32(DEFAULT_GUARD_UID),
+            ctypes.c_uint32(_UID), len(gids), theirs, len(own), ours,
+        )  # fmt: skip
+        if failed:
+            raise OSError("a bare switch failed")
+
+    return lambda: executor.submit(many).result()
 
 
 def _raw_switch(gids: tuple[int, ...]) -> Callable[[], object]:

@@ -1,6 +1,6 @@
-"""Compare the twin in C with Python on random questions, under sanitizers.
+"""Compare the twins in C with Python on random questions, under sanitizers.
 
-usage: twin.py build FOLDER    build the twin in FOLDER with -fsanitize
+usage: twin.py build FOLDER    build the twins in FOLDER with -fsanitize
        twin.py run FOLDER [--seconds N] [--seed N]
 
 `make twin-sanitized` does both. What runs must have the sanitizer's library loaded
@@ -22,13 +22,15 @@ from array import array
 from dataclasses import replace
 from pathlib import Path
 
-_SOURCE = Path(__file__).parents[2] / "src/stead/decision/_fast.c"
-_NAME = "stead.decision._fast"
+import twin_blocks
+
+_ROOT = Path(__file__).parents[2] / "src"
+_NAMES = ("stead.decision._fast", "stead.monitor._frames", "stead.privileged._switch")
 _SANITIZERS = "-fsanitize=address,undefined"
 
 
 def build(folder: Path) -> None:
-    """Build the twin with the sanitizers, and print what is to be preloaded."""
+    """Build the twins with the sanitizers, and print what is to be preloaded."""
     folder.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CC", "gcc")
     options = [
@@ -36,23 +38,30 @@ def build(folder: Path) -> None:
         "-fno-sanitize-recover=all", _SANITIZERS, "-Wall", "-Wextra", "-Werror",
         f"-I{sysconfig.get_path('include')}",
     ]  # fmt: skip
-    target = folder / "_fast.abi3.so"
-    subprocess.run([compiler, *options, str(_SOURCE), "-o", str(target)], check=True)
+    for name in _NAMES:
+        source = (_ROOT / name.replace(".", "/")).with_suffix(".c")
+        output = ["-o", str(_built(folder, name))]
+        subprocess.run([compiler, *options, str(source), *output], check=True)
     names = ["libclang_rt.asan-x86_64.so"] if "clang" in compiler else ["libasan.so"]
     for name in names:
         asked = [compiler, f"-print-file-name={name}"]
         print(subprocess.check_output(asked, text=True).strip())
 
 
+def _built(folder: Path, name: str) -> Path:
+    return folder / (name.rpartition(".")[2] + ".abi3.so")
+
+
 def load(folder: Path) -> None:
-    """Have Stead use that twin."""
-    path = str(folder / "_fast.abi3.so")
-    spec = importlib.util.spec_from_file_location(_NAME, path)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"`{path}` cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules[_NAME] = module
+    """Have Stead use those twins."""
+    for name in _NAMES:
+        path = str(_built(folder, name))
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise SystemExit(f"`{path}` cannot be loaded")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
 
 
 def run(seconds: float, seed: int) -> int:
@@ -67,7 +76,12 @@ def run(seconds: float, seed: int) -> int:
         for _ in range(100):
             compare(source)
             settle(source, twin.TWIN)
+            twin_blocks.walk(source)
+            twin_blocks.misuse(source)
+            twin_blocks.garbage(source)
+            twin_blocks.compare_reading(source)
             count += 1
+        twin_blocks.switch(source)
     return count
 
 

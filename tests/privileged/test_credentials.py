@@ -227,3 +227,83 @@ def test_the_twin_reads_what_is_read_one_after_another(on_thread):
 
 def test_without_a_twin_none_is_loaded():
     assert credentials.load("stead.privileged._not_built") is None
+
+
+def test_a_block_is_kept_in_the_moment_of_the_switch(on_thread):
+    def act(server):
+        kept, block = [], object()
+        done = credentials.enter_alone(ALICE, server, kept, block)
+        if credentials.TWIN is None:
+            return not done and not credentials.leave_alone(ALICE, server, [block])
+        inside = credentials.read(), kept == [block]
+        left = credentials.leave_alone(ALICE, server, kept)
+        back = credentials.read() == server.credentials
+        expected = credentials.client_credentials(ALICE, server), True
+        return done and left and back and inside == expected and kept == []
+
+    assert on_thread(act)
+
+
+@pytest.mark.parametrize("uid", [0, GUARD])
+def test_alone_too_nobody_becomes_the_server_or_the_guard(on_thread, uid):
+    def act(server):
+        return credentials.enter_alone(PosixIdentity(uid, 7), server, [], "block")
+
+    assert not on_thread(act)
+
+
+@pytest.mark.parametrize("lacks", ["room", "memory"])
+def test_what_cannot_be_kept_is_not_entered(on_thread, lacks):
+    import _testcapi
+
+    def act(server):
+        twin, kept = credentials.load(), []
+        client = credentials.client_credentials(ALICE, server).packed
+        calls = 1 << 20 if lacks == "room" else 0
+        try:
+            if lacks == "memory":
+                _testcapi.set_nomemory(0)
+            twin.enter(client, server.packed, 0, kept, "block", calls)
+        except (RecursionError, MemoryError) as error:
+            came = type(error)
+        finally:
+            if lacks == "memory":
+                _testcapi.remove_mem_hooks()
+        return came, kept, credentials.read() == server.credentials
+
+    expected = {"room": RecursionError, "memory": MemoryError}[lacks]
+    assert (expected, [], True) == on_thread(act)
+
+
+def test_what_is_packed_is_kept_for_that_very_client_alone():
+    server = ServerIdentity(credentials.read(), GUARD, 0)
+    bob, again = PosixIdentity(70002, 70002), replace(ALICE)
+    for identity in (ALICE, bob, ALICE, again, bob):
+        expected = credentials.client_credentials(identity, server).packed
+        assert expected == server.pack(identity) == server.pack(identity)
+        assert server.kept is not None
+        assert server.kept[0] is identity
+    other = replace(server, guard=GUARD - 1)
+    assert other.kept is None
+    assert other.pack(ALICE) != server.pack(ALICE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda twin, who: twin.enter(who, who),
+        lambda twin, who: twin.enter(who, who, 0, [], "block"),
+        lambda twin, who: twin.enter(who, who, 0, (), "block", 0),
+        lambda twin, who: twin.leave(who, who, 0, ()),
+        lambda twin, who: twin.leave(who, who, 0, []),
+        lambda twin, who: twin.leave(who, who, 0, [], 1),
+        lambda twin, who: twin.enter(who, who, "seal"),
+    ],
+)
+def test_a_switch_that_is_not_asked_for_rightly_is_an_error(on_thread, wrong):
+    def act(server):
+        with pytest.raises(TypeError):
+            wrong(credentials.load(), server.packed)
+        return credentials.read() == server.credentials
+
+    assert on_thread(act)

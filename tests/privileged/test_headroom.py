@@ -1,11 +1,14 @@
 """However deep a handler recurses, its client does not stop the server."""
 
+import os
 import signal
 import sys
 
 import pytest
 
+from stead.model.posix_identity import PosixIdentity
 from stead.privileged import headroom
+from stead.privileged.hardened_thread import KernelBlock
 
 
 def down(frames, act):
@@ -57,3 +60,27 @@ def test_a_deep_stack_stops_the_naive_server_only(case, came, run_program, outco
     assert "" == naive.stdout
     for ours in ("ours", "pure"):
         assert [came, [[0, 0, 0]]] == outcome_of("deep.py", ours, case)
+
+
+@pytest.mark.root
+def test_where_calls_are_counted_apart_frames_prove_the_room(executor, monkeypatch):
+    """As in Python 3.12: what C counts says nothing of Python's own calls."""
+
+    def stay():
+        with KernelBlock(PosixIdentity(70001, 70001)):
+            return os.geteuid()
+
+    def refused():
+        came = []
+        for depth in range(limit - 100, limit):
+            try:
+                came.append(executor.submit(down, depth, stay).result())
+            except RecursionError:
+                came.append(None)
+        assert {70001, None} == set(came)
+        return came.count(None)
+
+    limit = sys.getrecursionlimit()
+    counted = refused()
+    monkeypatch.setattr(headroom, "COUNTS_APART", True)
+    assert counted < refused()

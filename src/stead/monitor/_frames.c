@@ -1,9 +1,9 @@
 /* The twin of stead.monitor.frames and of the plain way through a block of
  * stead.monitor.impersonation, which are the reference (docs/adr/0058).
  *
- * It decides nothing. `enter` and `leave` do whole what Python would do where there is
- * nothing to ask anybody: a client's block outside any server, in order, on its own
- * thread. Of anything else they change nothing and say no, and Python goes its way.
+ * It decides nothing. It does whole what Python would do where there is nothing to ask
+ * anybody: a client's block outside any server, entered and left in order on its own
+ * thread. Of anything else it changes nothing, and takes Python's way.
  *
  * No handler of a signal runs in the middle of a function of C: a block is entered
  * whole or not at all. What can run Python code (a watch, a finalizer) comes when all is
@@ -61,6 +61,8 @@ static struct PyModuleDef module;
 static State *state(void)
 {
     PyObject *mine = PyState_FindModule(&module);
+    if (!mine)
+        PyErr_SetString(PyExc_RuntimeError, "the twin is not loaded here");
     return mine ? PyModule_GetState(mine) : NULL;
 }
 
@@ -101,7 +103,7 @@ static int fields_init(PyObject *it, PyObject *args, PyObject *named)
                             "grip", "at",      "code",  "last",  NULL};
     Fields *self = (Fields *)it;
     PyObject *given[9];
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOOUOi", names, &given[0],
+    if (!PyArg_ParseTupleAndKeywords(args, named, "$OOOOOOOUOi", names, &given[0],
                                      &given[1], &given[2], &given[3], &given[4],
                                      &given[5], &given[6], &given[7], &given[8],
                                      &self->last))
@@ -276,7 +278,7 @@ static PyObject *find_spot(State *my, int *last)
         *last = how_far ? (int)PyLong_AsLong(how_far) : 0;
     }
     else if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_RuntimeError, "nobody calls");
+        PyErr_NoMemory(); /* Python has a frame, and could not show it */
     Py_XDECREF(globals);
     Py_XDECREF(frame);
     Py_XDECREF(how_far);
@@ -298,7 +300,7 @@ static PyObject *spot(PyObject *mine, PyObject *Py_UNUSED(nothing))
 static int may_enter(State *my, Door *door)
 {
     if (!is_none(door->frame) || door->kind != my->of[CLIENT] || !is_none(door->guard)
-        || is_none(door->subject) || !is_tripwire_up(my))
+        || is_none(door->subject) || is_none(door->at) || !is_tripwire_up(my))
         return 0;
     int found = no_loop_runs(my);
     return found == 1 ? has_level(my, door->subject) : found;
@@ -313,8 +315,10 @@ static int say_where(State *my, Fields *frame, Door *door)
     frame->at = Py_NewRef(door->at);
     if (!(frame->place = ask(my, my->of[HERE], CLIENTS)))
         return FAILED;
-    frame->code = PyUnicode_GetLength(door->at) ? Py_NewRef(Py_None)
-                                                : find_spot(my, &frame->last);
+    Py_ssize_t size = PyUnicode_GetLength(door->at);
+    frame->code = size < 0   ? NULL
+                  : size > 0 ? Py_NewRef(Py_None)
+                             : find_spot(my, &frame->last);
     return frame->code ? DONE : FAILED;
 }
 
@@ -356,15 +360,34 @@ static int tell(State *my, int what, Fields *frame)
     return DONE;
 }
 
+/* Set what is in force. Python may raise for want of memory although it is set. */
+static int set(State *my, PyObject *innermost)
+{
+    PyObject *before = PyObject_CallFunctionObjArgs(my->of[SET], innermost, NULL);
+    if (!before) {
+        PyObject *kind, *error, *trace;
+        PyErr_Fetch(&kind, &error, &trace);
+        PyObject *now = PyObject_CallNoArgs(my->of[GET]);
+        Py_XDECREF(now);
+        if (now != innermost) {
+            PyErr_Restore(kind, error, trace);
+            return FAILED;
+        }
+        Py_XDECREF(kind);
+        Py_XDECREF(error);
+        Py_XDECREF(trace);
+    }
+    Py_XDECREF(before);
+    return DONE;
+}
+
 static int put_in_force(State *my, Door *door, Fields *frame)
 {
-    PyObject *it = (PyObject *)frame, *old = door->frame, *before;
+    PyObject *it = (PyObject *)frame, *old = door->frame;
     door->frame = Py_NewRef(it);
     Py_XDECREF(old);
-    if (PyList_Append(frame->place, it)
-        || !(before = PyObject_CallFunctionObjArgs(my->of[SET], it, NULL)))
+    if (PyList_Append(frame->place, it) || set(my, it) == FAILED)
         return FAILED;
-    Py_DECREF(before);
     return tell(my, ENTERED, frame);
 }
 
@@ -409,7 +432,7 @@ static int is_innermost(State *my, Fields *frame)
     PyObject *place = ask(my, my->of[HERE], CLIENTS);
     if (!place)
         return FAILED;
-    Py_ssize_t size = PyList_Size(place);
+    Py_ssize_t size = PyList_Check(place) ? PyList_Size(place) : 0;
     int found = place == frame->place && is_none(frame->task) && size > 0
                 && PyList_GetItem(place, size - 1) == (PyObject *)frame
                 && frame->process == this_process();
@@ -437,14 +460,16 @@ static int take_out_of_force(State *my, Door *door, Fields *frame)
     Py_ssize_t size = PyList_Size(frame->place);
     if (PyList_SetSlice(frame->place, size - 1, size, NULL))
         return FAILED;
-    PyObject *outer = frame->outer ? frame->outer : Py_None;
-    PyObject *before = PyObject_CallFunctionObjArgs(my->of[SET], outer, NULL);
-    if (!before) { /* there is no memory: it is in force still */
-        PyList_Append(frame->place, (PyObject *)frame);
+    if (set(my, frame->outer ? frame->outer : Py_None) == FAILED) {
+        /* There is no memory, or no room: it is in force still. */
+        PyObject *kind, *error, *trace;
+        PyErr_Fetch(&kind, &error, &trace);
+        if (PyList_Append(frame->place, (PyObject *)frame))
+            PyErr_Clear();
+        PyErr_Restore(kind, error, trace);
         return FAILED;
     }
     frame->is_closed = frame->is_left = door->is_told = 1;
-    Py_DECREF(before);
     return tell(my, LEFT, frame);
 }
 
@@ -507,12 +532,13 @@ static void door_dealloc(PyObject *it)
 static void door_finalize(PyObject *it)
 {
     Door *self = (Door *)it;
-    State *my = state();
-    if (!my || ((self->is_told || is_none(self->frame)) && is_none(self->hold)))
+    if ((self->is_told || is_none(self->frame)) && is_none(self->hold))
         return;
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
-    PyObject *done = PyObject_CallMethodObjArgs(it, my->name[FORGOTTEN], NULL);
+    State *my = state();
+    PyObject *done =
+        my ? PyObject_CallMethodObjArgs(it, my->name[FORGOTTEN], NULL) : NULL;
     if (!done)
         PyErr_WriteUnraisable(it);
     Py_XDECREF(done);
@@ -558,9 +584,11 @@ static PyObject *grip_call(PyObject *it, PyObject *args, PyObject *named)
 {
     State *my = state();
     PyObject *door = ((Grip *)it)->door;
-    if (!my || !door)
+    if (!my || !door) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_RuntimeError, "the block is collected");
         return NULL;
-    /* What ends the block is the kernel's affair at most, which is not plain. */
+    }
     int outcome = leave_plainly(my, (Door *)door);
     if (outcome == DONE)
         return Py_NewRef(Py_None);

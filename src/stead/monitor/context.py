@@ -39,9 +39,6 @@ class Frame(Fields):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        outer: Frame | None
-
     @property
     def where(self) -> str:
         """File and line that entered it."""

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     import threading
     from types import CodeType, ModuleType
 
+    from stead.monitor.context import Frame
     from stead.monitor.guard import Guard
-    from stead.monitor.ports import Subject
+    from stead.monitor.holding import Hold
+    from stead.monitor.ports import Entered, Subject
 
 _OURS: Final = __name__.partition(".")[0] + "."
 _NOBODYS: Final = frozenset({"contextlib", _OURS[:-1]})
@@ -35,7 +37,7 @@ class FrameKind(Enum):
     SERVER = "the server, on purpose"
 
 
-class Place(list["PureFields"]):
+class Place(list["Frame"]):
     """One thread, by the clients' blocks that are open on it, whatever its context.
 
     It stands for the thread: another thread has another, and its number is not used
@@ -110,12 +112,13 @@ class PureFields:
         "subject", "task",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that is known
         self,
+        *,
         kind: FrameKind,
         subject: Subject | None,
         guard: Guard | None,
-        outer: Any,
+        outer: Frame | None,
         place: Place,
         task: asyncio.Task[object] | None,
         grip: ref[Any] | None,
@@ -134,7 +137,9 @@ class PureFields:
         self.code = code
         self.last = last
         self.process = os.getpid()
-        self.is_kernel = self.is_closed = self.is_left = False
+        self.is_kernel = False
+        self.is_closed = False
+        self.is_left = False
         self.look: Callable[[object], None] | None = None
         self.revert: Callable[[], None] | None = None
 
@@ -181,7 +186,12 @@ class PureDoor:
     def _enter(self) -> Self:
         raise NotImplementedError
 
-    def leave(self, *error: Any) -> None:
+    def leave(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: object = None,
+    ) -> None:
         """Leave it."""
         raise NotImplementedError
 
@@ -233,8 +243,11 @@ def load(name: str = "stead.monitor._frames") -> ModuleType | None:
 TWIN: Final = load()
 
 if TYPE_CHECKING:
-    Door, Exit, Fields = PureDoor, PureExit, PureFields
-    process, spot = os.getpid, pure_spot
+    Door = PureDoor
+    Exit = PureExit
+    Fields = PureFields
+    process = os.getpid
+    spot = pure_spot
 else:
     Door = getattr(TWIN, "Door", PureDoor)
     Exit = getattr(TWIN, "Exit", PureExit)

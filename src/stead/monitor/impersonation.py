@@ -140,7 +140,8 @@ class Block(Door):
 
     def _release(self) -> None:
         if self._hold is not None:
-            self._hold.release()
+            self._hold.release()  # interrupted before the next line, it is done again
+            self._hold = None
 
     def _forgotten(self) -> None:
         # Nobody can leave it any more: an interrupt kept `leave` from its work, or it

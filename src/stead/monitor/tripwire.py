@@ -57,6 +57,7 @@ class ImportGuard(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's shape
         target: ModuleType | None = None,  # noqa: ARG002 - the protocol's shape
     ) -> None:
+        """Refuse, or leave it to the finders behind."""
         if context.client_frame() is not None:
             # Not an `ImportError`: Python would remember that the module is missing.
             raise LateImportError(

@@ -1,4 +1,4 @@
-/* The twin of stead.privileged.credentials, which is the reference (docs/adr/0052).
+/* The twin of stead.privileged.credentials, which is the reference (docs/adr/0052, 0059).
  *
  * Each function is one switch, whole: nothing of Python's runs in the middle, no lock is
  * let go, and it ends with the kernel's own word on who the thread is. It decides

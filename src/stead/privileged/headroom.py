@@ -25,7 +25,7 @@ ROOM_TO_ENTER: Final = 2 * ROOM_TO_LEAVE
 """More than leaving, which what is around the block may do from further down."""
 
 COUNTS_APART: Final = sys.version_info >= (3, 12)
-"""Whether Python's calls and C's are counted apart: then the twin cannot count for us."""
+"""Whether Python's calls and C's are counted apart; then the twin cannot count ours."""
 
 _CALLS_THROUGH_C: Final = 8 if TWIN is None else 2
 

@@ -1,6 +1,9 @@
 """Interrupts blocks at every instruction of entering and leaving them, and by a timer.
 
-usage: interrupted.py instructions | timer
+usage: interrupted.py instructions | timer | bare_instructions | bare_timer [pure]
+
+The bare ones enter tokens outside any server, which the twin in C does by one call;
+with `pure` it is as if there were no twin.
 
 Each round ends outside the block. Whatever was interrupted, the thread is the server
 again, nothing holds the client's session, and the body ran as the client or not at all.
@@ -13,9 +16,12 @@ import sys
 from types import FrameType
 from typing import Any
 
-from stead import Enforcement, ProtectedServer
+if "pure" in sys.argv:
+    sys.modules["stead.monitor._frames"] = None  # type: ignore[assignment]  # it is not there
+
+from stead import AccessToken, Enforcement, ProtectedServer, Sid, impersonate
 from stead.monitor import context
-from stead.monitor.context import effective_token
+from stead.monitor.context import effective_token, thread_token
 
 ROUNDS = 4_000
 OURS = ("/monitor/impersonation.py", "/monitor/context.py", "/monitor/guard.py")
@@ -44,6 +50,9 @@ class Interrupter:
 def main(how: str) -> None:
     # An interrupt in a finalizer is printed and forgotten; its block had been left.
     sys.unraisablehook = lambda _: None
+    if how.startswith("bare"):
+        bare_by_instructions() if how == "bare_instructions" else bare_by_timer()
+        return
     with ProtectedServer("notes", enforcement=Enforcement.TOKEN) as server:
         for name in ("alice", "bob"):
             server.accounts.add(name)
@@ -55,6 +64,64 @@ def main(how: str) -> None:
             by_instructions(server, alice, bob)
         else:
             by_timer(server, alice, bob)
+
+
+def bare_by_instructions() -> None:
+    alice = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
+    bob = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1002"))
+    number = 0
+    while True:
+        number += 1
+        interrupter = Interrupter(number)
+        seen: list[object] = []
+        sys.settrace(interrupter)
+        try:
+            with impersonate(alice):
+                with impersonate(bob):
+                    seen.append(context._current.get().subject.token)
+                seen.append(context._current.get().subject.token)
+            sys.settrace(None)
+        except KeyboardInterrupt:
+            bare_proved(interrupter.where)
+        finally:
+            sys.settrace(None)
+        bare_proved(interrupter.where)
+        assert seen == [bob, alice][: len(seen)], interrupter.where
+        if interrupter.left > 0:
+            break
+    assert number > 20, number
+    print("interrupted at", number - 1, "instructions")
+
+
+def bare_by_timer() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    alice = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
+    signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    for number in range(ROUNDS):
+        seen: list[object] = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 + (number % 300) * 1e-7)
+            for _ in range(100):  # one that a finalizer swallows ends nothing
+                with impersonate(alice):
+                    seen[:] = [thread_token()]
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupted += 1
+            bare_proved(f"round {number}")
+        assert seen in ([], [alice])
+        bare_proved(f"round {number}")
+    assert interrupted > ROUNDS / 2, interrupted
+    print("interrupted in", interrupted, "rounds")
+
+
+def bare_proved(where: str) -> None:
+    """Raise unless this thread is nobody and nothing is left of the block."""
+    assert context.current_frame() is None, where
+    assert context.watched_frame() is None, where
+    assert not context._here.clients, where
 
 
 def by_instructions(server: Any, alice: Any, bob: Any) -> None:
