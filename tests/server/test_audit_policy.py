@@ -104,6 +104,7 @@ def test_what_the_law_demands_cannot_be_switched_off(desk, trail):
     assert [] == trail(AuditEvent.AUDIT_POLICY_CHANGED)
 
 
+@pytest.mark.bypasses_the_law
 def test_what_another_process_changes_counts_after_a_lease(server):
     store, moment = server._house.audit_desk.store, [0]
     rules = StoredRules(store, monotonic=lambda: moment[0])
@@ -289,6 +290,7 @@ def test_an_object_of_the_same_name_is_another(server, alice, draft, rights):
         server.require(alice, draft, rights.READ)
 
 
+@pytest.mark.bypasses_the_law
 def test_what_another_process_deletes_and_makes_again_is_another_one(
     server, alice, draft, rights
 ):
