@@ -228,7 +228,7 @@ class Admission:
         if identity.posix is None:
             return None
         whose = _nobody(Principal(identity.user, identity.name), arrival)
-        self.guard.asking_broker(whose, "log_on", identity.name)
+        self.guard.own.asking_broker(whose, "log_on", identity.name)
         return self.tickets.vouch(identity.posix, secret)
 
     def _require_may_log_on(
