@@ -31,7 +31,7 @@ from stead.monitor import context
 from stead.monitor.context import Frame, FrameKind
 from stead.monitor.file_acts import FileActs
 from stead.monitor.grant_use import GrantUses
-from stead.monitor.object_acts import ObjectActs, audited_rights
+from stead.monitor.object_acts import ObjectActs, audited_rights, demanded
 from stead.monitor.ports import (
     AuditRules,
     AuditSink,
@@ -108,7 +108,7 @@ class Guard:
             StoreUnavailableError: the descriptor cannot be read again.
         """
         decision = self._judge(subject, securable, desired)
-        demand = self.objects.demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         if demand:
             event = AuditEvent.OBJECT_ACCESS
             said = self.objects.said(securable, decision, demand)
@@ -126,7 +126,7 @@ class Guard:
             LogonSessionEndedError, BadImpersonationLevelError: as in `check`.
         """
         decision = self._judge(subject, securable, desired)
-        demand = self.objects.demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         event = AuditEvent.OBJECT_ACCESS
         self._settle(event, subject, securable, decision, demand)
         return decision
@@ -136,7 +136,7 @@ class Guard:
     ) -> Handle:
         """Open a handle that remembers what was granted; raises as `require` does."""
         decision = self._judge(subject, securable, desired)
-        demand = self.objects.demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         event = AuditEvent.HANDLE_REQUESTED
         number = self._settle(event, subject, securable, decision, demand)
         return Handle(
@@ -204,7 +204,7 @@ class Guard:
     @property
     def objects(self) -> ObjectActs:
         """What is recorded about objects and handles."""
-        return ObjectActs(self.recorder, self.rules, self.names, self.process)
+        return ObjectActs(self.recorder, self.names, self.process)
 
     def reasons(
         self, decision: AccessDecision, securable: SecurableObject

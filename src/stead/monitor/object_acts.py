@@ -24,22 +24,13 @@ class ObjectActs:
 
     Attributes:
         recorder: the server's pen.
-        rules: what is recorded beyond what always is.
         names: prints SIDs.
         process: the process, as records print it.
     """
 
     recorder: Recorder
-    rules: AuditRules
     names: Names
     process: Mapping[str, str]
-
-    def demanded(
-        self, decision: AccessDecision, securable: SecurableObject
-    ) -> AuditDemand:
-        """Return which audit entries ask for a record of this decision."""
-        whole_kind = self.rules.in_force().global_sacls.get(securable.kind.name)
-        return audit_check(decision, whole_kind)
 
     def said(
         self,
@@ -102,3 +93,11 @@ def audited_rights(securable: SecurableObject, demand: AuditDemand) -> int:
     """Return the rights that the entries of a demand are about."""
     mapping = securable.kind.mapping
     return reduce(or_, (mapping.map(ace.mask) for ace in demand.aces), 0)
+
+
+def demanded(
+    rules: AuditRules, decision: AccessDecision, securable: SecurableObject
+) -> AuditDemand:
+    """Return which audit entries ask for a record: the object's, and its kind's."""
+    sacls = rules.in_force().global_sacls
+    return audit_check(decision, sacls.get(securable.kind.name) if sacls else None)
