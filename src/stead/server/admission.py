@@ -385,7 +385,7 @@ class Admission:
             if entry.privilege in SENSITIVE
         )
         if held:
-            self.guard.recorder.record(
+            self.guard.recorder.note(
                 AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
             )
 
