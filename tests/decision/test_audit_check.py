@@ -68,6 +68,19 @@ def test_the_flags_name_the_outcomes(flags, on_success, on_failure):
     assert (entry,) * on_failure == demanded(entry, desired=WRITE)
 
 
+def test_entries_of_a_whole_kind_count_beside_an_object_s_own():
+    own, whole = audit(ALICE, READ, SUCCESS), audit(EVERYONE, READ, SUCCESS)
+    entries = (label(LOW_LEVEL, 1), own), (label(LOW_LEVEL, 1),)
+    kind = Acl((audit(BOB, READ, SUCCESS), whole))
+    for entry, expected in zip(entries, ((own, whole), (whole,)), strict=True):
+        what = guarded(allow(ALICE, READ), owner=BOB, sacl=Acl(entry))
+        assert expected == audit_check(check(token(EVERYONE), what, READ), kind).aces
+    for none in (ABSENT_SACL, NULL_SACL):
+        what = guarded(allow(ALICE, READ), owner=BOB, sacl=none)
+        assert (whole,) == audit_check(check(token(EVERYONE), what, READ), kind).aces
+        assert AuditDemand() == audit_check(check(token(EVERYONE), what, READ), Acl(()))
+
+
 def test_an_entry_for_somebody_else_says_nothing():
     assert () == demanded(audit(BOB, READ, SUCCESS), audit(EVERYONE, READ, SUCCESS))
 

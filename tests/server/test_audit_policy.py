@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stead.errors import (
@@ -104,6 +106,7 @@ def test_what_the_law_demands_cannot_be_switched_off(desk, trail):
     assert [] == trail(AuditEvent.AUDIT_POLICY_CHANGED)
 
 
+@pytest.mark.bypasses_the_law
 def test_what_another_process_changes_counts_after_a_lease(server):
     store, moment = server._house.audit_desk.store, [0]
     rules = StoredRules(store, monotonic=lambda: moment[0])
@@ -289,6 +292,36 @@ def test_an_object_of_the_same_name_is_another(server, alice, draft, rights):
         server.require(alice, draft, rights.READ)
 
 
+@pytest.mark.bypasses_the_law
+def test_what_another_process_makes_again_of_another_kind_is_another_object(
+    server, alice, draft, rights
+):
+    objects = server._house.objects
+    kept = objects._store.object_by_name("draft")
+    objects._store.remove_object("draft", version=kept.version)
+    objects._store.add_object(replace(kept, rights={"READ": 2, "WRITE": 1}))
+    objects._leases["draft"] = 0
+    with pytest.raises(UnknownObjectError, match="was deleted"):
+        server.require(alice, draft, rights.READ)
+    assert {"READ": 2, "WRITE": 1} == server.find_object("draft").kind.rights
+
+
+def test_every_setting_that_is_taken_leaves_something_out(
+    server, desk, client_of, trail
+):
+    """What may be left out is recorded in places that ask the policy."""
+    server.accounts.grant("bob", Privilege.SECURITY)
+    desk.set_everybody(Subcategory.SPECIAL_LOGON, Auditing.FAILURE)
+    desk.set_everybody(Subcategory.OTHER_LOGON, Auditing.FAILURE)
+    before = len(trail(AuditEvent.SPECIAL_PRIVILEGES))
+    with client_of(server, "bob").impersonate():
+        pass
+    assert before == len(trail(AuditEvent.SPECIAL_PRIVILEGES))
+    assert 1 == len(trail(AuditEvent.IMPERSONATION_ENTERED))
+    assert [] == trail(AuditEvent.IMPERSONATION_LEFT)
+
+
+@pytest.mark.bypasses_the_law
 def test_what_another_process_deletes_and_makes_again_is_another_one(
     server, alice, draft, rights
 ):

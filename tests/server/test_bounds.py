@@ -72,6 +72,7 @@ def test_an_account_that_could_not_be_added_is_recorded_as_failed(server, trail)
     assert "announced by" in said[1].detail
 
 
+@pytest.mark.bypasses_the_law
 def test_a_change_that_lost_a_race_is_recorded_as_failed(
     server, bob, plan, rights, trail
 ):

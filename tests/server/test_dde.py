@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from stead.decision.token_ops import adjust_groups, adjust_privileges, duplicate
 from stead.errors import (
     AccessDeniedError,
     BadImpersonationLevelError,
+    DdeBusyError,
     DdeNotProcessedError,
     InvalidNameError,
     InvalidRequestError,
@@ -773,6 +775,9 @@ def test_a_source_that_never_waits_leaves_the_loop_to_others(server):
 
     async def scenario():
         async with asyncio.timeout(60):
-            return await stage.request("acme")
+            while True:
+                # Whoever is faster than the first value hears that there is none yet.
+                with suppress(DdeBusyError):
+                    return await stage.request("acme")
 
     assert "12" == asyncio.run(scenario())

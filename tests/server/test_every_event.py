@@ -114,7 +114,7 @@ def identities(server):
     stranger.join()
     block._frame.is_closed = False
     block.leave()
-    server._house.guard.delegating(alice.subject, "HTTP/files", protocol="test")
+    server._house.guard.own.delegating(alice.subject, "HTTP/files", protocol="test")
 
 
 def _leave(block):

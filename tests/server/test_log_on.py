@@ -346,6 +346,7 @@ def test_a_logon_that_cannot_be_recorded_does_not_live(server, log_on, live):
     assert before == live()
 
 
+@pytest.mark.bypasses_the_law
 def test_a_store_that_cannot_be_asked_lets_nobody_in(server, door, log_on, record_of):
     door.logon._credentials.set_password(
         server.accounts.store.account_by_name("alice").sid, "damaged", changed_at=1

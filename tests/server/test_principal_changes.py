@@ -64,6 +64,7 @@ def test_rights_to_log_on_and_privileges_have_events_of_their_own(desk, trail):
     assert 1 == len(trail(AuditEvent.RIGHT_REMOVED))
 
 
+@pytest.mark.bypasses_the_law
 def test_of_a_deleted_account_nothing_is_left_and_its_sid_is_not_given_again(
     server, desk
 ):

@@ -273,8 +273,8 @@ def test_objects_whose_descriptors_may_not_be_read_are_counted_not_named(
     found = questions(inquirer).what_can("alice", ["READ"])
 
     assert ["a of bob", "door of bob"] == [one.name for one in found.found]
-    assert 3 == found.hidden  # `c`, the accounts and the trail
-    assert "  not looked at: 3 objects" == found.lines()[-1]
+    assert 4 == found.hidden  # `c`, the accounts, the audit policy and the trail
+    assert "  not looked at: 4 objects" == found.lines()[-1]
 
 
 def test_a_name_of_nothing_and_a_closed_object_are_counted_alike(doors, questions, bob):
@@ -293,8 +293,8 @@ def test_who_may_read_no_descriptor_does_not_learn_who_exists(questions, alice, 
         questions(alice).what_can(name, ["READ"]) for name in ("bob", "mallory")
     )
 
-    assert (0, 3) == (len(known.found), known.hidden)
-    assert (0, 3) == (len(unknown.found), unknown.hidden)
+    assert (0, 4) == (len(known.found), known.hidden)
+    assert (0, 4) == (len(unknown.found), unknown.hidden)
 
 
 def test_who_may_not_read_the_accounts_learns_of_nobody_else(doors, questions, bob):

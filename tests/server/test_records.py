@@ -168,7 +168,9 @@ def test_a_server_s_own_records_take_the_audit_privilege(
 def test_a_second_hop_is_recorded_with_target_protocol_and_level(
     server, guard, alice, trail
 ):
-    number = guard.delegating(alice.subject, "HTTP/files.example", protocol="kerberos")
+    number = guard.own.delegating(
+        alice.subject, "HTTP/files.example", protocol="kerberos"
+    )
     (record,) = trail(AuditEvent.DELEGATED)
     assert number > 0
     assert ("alice", "HTTP/files.example") == (record.client.name, record.object_name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -85,20 +87,21 @@ def set_policy(
     """
     with errors_are_lines(), opened(store) as (server, me):
         which, desk = _subcategory(subcategory), server.audit_policy_for(me)
-        before = desk.policy()
+        desk.require_may_change()
+        act: Callable[[], None]
         if account is None:
+            before = desk.policy()
             wanted = _changed(before.of(which), success=success, failure=failure)
             done = f"{which.value}: {words(wanted)} of everybody"
             before.with_setting(which, wanted)
+            act = partial(desk.set_everybody, which, wanted)
         else:
             own = _own(success=success, failure=failure)
             done = f"{which.value}: include {words(own.included)} and exclude "
             done += f"{words(own.excluded)} of {account}"
-        desk.require_may_change()
-        if not dry_run and account is None:
-            desk.set_everybody(which, wanted)
-        elif not dry_run and account is not None:
-            desk.set_account(account, which, own)
+            act = partial(desk.set_account, account, which, own)
+        if not dry_run:
+            act()
     _say(done, dry_run=dry_run, as_json=as_json)
 
 

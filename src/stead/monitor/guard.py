@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial, reduce
-from operator import or_
-from typing import Final, NoReturn, Unpack
+from functools import partial
+from typing import Final, NoReturn
 
-from stead.codec.token_text import DIGEST, token_digest
 from stead.decision.access_check import access_check
-from stead.decision.audit_check import AuditDemand, audit_check
-from stead.decision.explain import explain, sentence
+from stead.decision.audit_check import AuditDemand
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
     AccessDeniedError,
@@ -35,6 +32,7 @@ from stead.monitor.context import Frame
 from stead.monitor.file_acts import FileActs
 from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
+from stead.monitor.object_acts import ObjectActs, audited_rights, demanded
 from stead.monitor.ports import (
     AuditRules,
     AuditSink,
@@ -46,8 +44,9 @@ from stead.monitor.ports import (
     Subject,
 )
 from stead.monitor.process_acts import ProcessActs
-from stead.monitor.recorder import Parts, Recorder
+from stead.monitor.recorder import Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
+from stead.monitor.server_acts import ServerActs
 from stead.monitor.who_may import WhoMay
 
 _EVERYBODY_HOLDS: Final = frozenset({Privilege.CHANGE_NOTIFY})
@@ -110,19 +109,12 @@ class Guard:
             StoreUnavailableError: the descriptor cannot be read again.
         """
         decision = self._judge(subject, securable, desired)
-        demand = self._demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         if demand:
             event = AuditEvent.OBJECT_ACCESS
-            said = self._said(securable, decision, demand)
+            said = self.objects.said(securable, decision, demand)
             self.recorder.note(event, subject, **said)
         return decision
-
-    def _demanded(
-        self, decision: AccessDecision, securable: SecurableObject
-    ) -> AuditDemand:
-        """Return which audit entries ask for a record of this decision."""
-        whole_kind = self.rules.in_force().global_sacls.get(securable.kind.name)
-        return audit_check(decision, whole_kind)
 
     def require(
         self, subject: Subject, securable: SecurableObject, desired: int
@@ -135,7 +127,7 @@ class Guard:
             LogonSessionEndedError, BadImpersonationLevelError: as in `check`.
         """
         decision = self._judge(subject, securable, desired)
-        demand = self._demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         event = AuditEvent.OBJECT_ACCESS
         self._settle(event, subject, securable, decision, demand)
         return decision
@@ -145,18 +137,17 @@ class Guard:
     ) -> Handle:
         """Open a handle that remembers what was granted; raises as `require` does."""
         decision = self._judge(subject, securable, desired)
-        demand = self._demanded(decision, securable)
+        demand = demanded(self.rules, decision, securable)
         event = AuditEvent.HANDLE_REQUESTED
         number = self._settle(event, subject, securable, decision, demand)
-        mapping = securable.kind.mapping
         return Handle(
             securable,
             decision.granted,
             number=number,
             require_live=lambda: self.liveness.require_live(subject.token),
-            close=lambda handle: self._closed(subject, handle),
-            use=lambda handle, rights: self._used(subject, handle, rights),
-            audited=reduce(or_, (mapping.map(a.mask) for a in demand.aces), 0),
+            close=lambda handle: self.objects.closed(subject, handle),
+            use=lambda handle, rights: self.objects.used(subject, handle, rights),
+            audited=audited_rights(securable, demand),
         )
 
     def _settle(
@@ -168,7 +159,7 @@ class Guard:
         demand: AuditDemand,
     ) -> int:
         """Record a decision durably, and raise if it is a refusal."""
-        said = self._said(securable, decision, demand)
+        said = self.objects.said(securable, decision, demand)
         number = self.recorder.record(event, subject, **said)
         if not decision:
             raise AccessDeniedError(
@@ -211,29 +202,16 @@ class Guard:
             return None
         return Circumstances(securable.kind.name, securable.name, self.clock())
 
-    def _said(
-        self,
-        securable: SecurableObject,
-        decision: AccessDecision,
-        demand: AuditDemand,
-    ) -> Parts:
-        """Return what a record says of a decision: rights, reasons, process."""
-        token = decision.question.token
-        detail = {**self.process, DIGEST: token_digest(token)}
-        if demand:
-            detail["sacl"] = "asked"
-        if token.restricting_sids:
-            detail["restricted sids"] = str(len(token.restricting_sids))
-        return {
-            "error": None if decision else AccessDeniedError(),
-            "object_type": securable.kind.name,
-            "object_name": securable.name,
-            "desired": decision.question.desired,
-            "granted": decision.granted,
-            "privileges": tuple(p.value for p in decision.privileges_used),
-            "reasons": self.reasons(decision, securable),
-            "detail": detail,
-        }
+    @property
+    def objects(self) -> ObjectActs:
+        """What is recorded about objects and handles."""
+        return ObjectActs(self.recorder, self.names, self.process)
+
+    def reasons(
+        self, decision: AccessDecision, securable: SecurableObject
+    ) -> tuple[str, ...]:
+        """Say in sentences why each right was granted or refused."""
+        return self.objects.reasons(decision, securable)
 
     def refuse_unknown(self, subject: Subject, name: str) -> NoReturn:
         """Refuse an object that is not there as one that may not be had is refused.
@@ -250,39 +228,6 @@ class Guard:
             reasons=("no object has this name",),
         )
         raise error
-
-    def reasons(
-        self, decision: AccessDecision, securable: SecurableObject
-    ) -> tuple[str, ...]:
-        """Say in sentences why each right was granted or refused."""
-        rights = securable.kind.rights
-        return tuple(
-            sentence(reason, names=self.names, rights=rights)
-            for reason in explain(decision)
-        )
-
-    def _used(self, subject: Subject, handle: Handle, rights: int) -> None:
-        """Record that rights are used through a handle for the first time."""
-        self.recorder.note(
-            AuditEvent.OBJECT_ACCESS,
-            subject,
-            object_type=handle.object.kind.name,
-            object_name=handle.object.name,
-            desired=rights,
-            granted=rights,
-            detail={**self.process, "opened by": str(handle.number)},
-        )
-
-    def _closed(self, subject: Subject, handle: Handle) -> None:
-        self.recorder.queue(
-            AuditEvent.HANDLE_CLOSED,
-            subject,
-            context.raw_frame(),
-            object_type=handle.object.kind.name,
-            object_name=handle.object.name,
-            granted=handle.granted,
-            detail={"opened by": str(handle.number)},
-        )
 
     # --- privileges -----------------------------------------------------------------
 
@@ -328,30 +273,6 @@ class Guard:
             raise error
         return number
 
-    def adjusting(
-        self,
-        subject: Subject | None,
-        privileges: tuple[Privilege, ...],
-        error: SteadError | None,
-    ) -> None:
-        """Record that privileges are enabled in a thread's token, or why not (4703).
-
-        Args:
-            subject: whose token; None for the server's own.
-            privileges: which.
-            error: what keeps them from it.
-
-        Raises:
-            LedgerUnavailableError: it could not be recorded; enable nothing.
-        """
-        self.recorder.record(
-            AuditEvent.PRIVILEGES_ADJUSTED,
-            subject,
-            error=error,
-            privileges=tuple(p.value for p in privileges),
-            detail={**self.process, "where": context.caller()},
-        )
-
     def _lacks(
         self, subject: Subject, privileges: tuple[Privilege, ...]
     ) -> SteadError | None:
@@ -363,54 +284,12 @@ class Guard:
             return error
         return None if decision else PrivilegeNotHeldError(decision.missing)
 
-    # --- what the server itself reports, asks, and passes on --------------------------
+    # --- what is done by the server, and on the machine itself ------------------------
 
-    def report(self, subject: Subject, **parts: Unpack[Parts]) -> int:
-        """Record what the server's own code has to say of a client (event 4666).
-
-        Raises:
-            PrivilegeNotHeldError: the server's process token lacks SeAuditPrivilege:
-                what it says is not taken for a record.
-            LedgerUnavailableError: it could not be recorded.
-        """
-        decision = privilege_check(self.process_token, (Privilege.AUDIT,))
-        if not decision:
-            raise PrivilegeNotHeldError(
-                decision.missing,
-                advice="a server writes audit records of its own with "
-                "SeAuditPrivilege in its process token: open it with `privileges=`",
-            )
-        return self.recorder.record(AuditEvent.APPLICATION_OPERATION, subject, **parts)
-
-    def asking_broker(self, subject: Subject | None, request: str, about: str) -> int:
-        """Record durably that the broker is about to be asked something.
-
-        Raises:
-            LedgerUnavailableError: then it is not asked.
-        """
-        return self.recorder.record(
-            AuditEvent.BROKER_ASKED,
-            subject,
-            object_type="Broker",
-            object_name=about,
-            detail={"request": request},
-        )
-
-    def delegating(self, subject: Subject, target: str, *, protocol: str) -> int:
-        """Record durably that another machine is about to be reached as a client.
-
-        Raises:
-            LedgerUnavailableError: then it is not reached.
-        """
-        return self.recorder.record(
-            AuditEvent.DELEGATED,
-            subject,
-            object_type="Service",
-            object_name=target,
-            detail={"protocol": protocol, "level": subject.token.level.name.lower()},
-        )
-
-    # --- what is done on the machine itself -------------------------------------------
+    @property
+    def own(self) -> ServerActs:
+        """What is recorded about the server's own acts."""
+        return ServerActs(self.recorder, self.process_token, self.process)
 
     @property
     def files(self) -> FileActs:

@@ -101,7 +101,7 @@ def enable_privileges(*privileges: Privilege, guard: Guard | None = None) -> Blo
             advice="the client gave the server what is enabled, and nothing else",
         )
         if frame.guard is not None:
-            frame.guard.adjusting(frame.subject, privileges, error)
+            frame.guard.own.adjusting(frame.subject, privileges, error)
         raise error
     subject, token = frame.subject, frame.subject.token
     enabled = _enabled(frame.guard, subject, token, privileges)
@@ -135,10 +135,10 @@ def _enabled(
         made = adjust_privileges(opened.token, dict.fromkeys(privileges, True))
     except SteadError as error:
         if guard is not None:
-            guard.adjusting(subject, privileges, error)
+            guard.own.adjusting(subject, privileges, error)
         raise
     if guard is not None:
-        guard.adjusting(subject, privileges, None)
+        guard.own.adjusting(subject, privileges, None)
     return made
 
 

@@ -253,7 +253,7 @@ class Admission:
         if identity.posix is None:
             return None
         whose = _nobody(Principal(identity.user, identity.name), arrival)
-        self.guard.asking_broker(whose, "log_on", identity.name)
+        self.guard.own.asking_broker(whose, "log_on", identity.name)
         return self.tickets.vouch(identity.posix, secret)
 
     def _require_may_log_on(
@@ -410,7 +410,7 @@ class Admission:
             if entry.privilege in SENSITIVE
         )
         if held:
-            self.guard.recorder.record(
+            self.guard.recorder.note(
                 AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
             )
 

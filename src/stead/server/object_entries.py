@@ -33,6 +33,11 @@ def stored_kind(stored: StoredObject) -> ObjectKind:
     return ObjectKind(stored.type_name, stored.rights, mapping)
 
 
+def is_of(stored: StoredObject, kind: ObjectKind) -> bool:
+    """Tell whether an object that is kept is of this kind."""
+    return (stored.type_name, stored.rights) == (kind.name, dict(kind.rights))
+
+
 def mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
     """Return a kind's mapping where its rights' names do not say it."""
     own = kind.mapping

@@ -38,6 +38,7 @@ from stead.monitor.ports import Subject
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.server.object_entries import (
     halves,
+    is_of,
     mapped_to,
     mapping_of_its_own,
     require_object_name,
@@ -149,7 +150,7 @@ class ObjectDirectory:
                 ),
                 spelled(descriptor),
             )
-        if (stored.type_name, stored.rights) != (kind.name, dict(kind.rights)):
+        if not is_of(stored, kind):
             raise InvalidRequestError(
                 f"object `{name}` is kept as a {stored.type_name} with other rights",
                 advice="an object keeps its kind: give the new one another name",
@@ -214,7 +215,9 @@ class ObjectDirectory:
             raise _deleted(securable.name)
         if self._monotonic() >= self._leases[securable.name]:
             stored = self._store.object_by_name(securable.name)
-            if stored is None or stored.version < securable.version:
+            # Made again elsewhere: of another kind it is another object. Of the same,
+            # it is judged by the descriptor that it has by now.
+            if stored is None or not is_of(stored, securable.kind):
                 self._forget(securable)
                 raise _deleted(securable.name)
             self._remember(stored, securable.kind)

@@ -326,7 +326,7 @@ class ProtectedServer:
             PrivilegeNotHeldError: the server's token lacks SeAuditPrivilege.
             LedgerUnavailableError: it could not be recorded.
         """
-        return self._open.guard.report(
+        return self._open.guard.own.report(
             client.subject,
             operation=operation,
             error=error,
@@ -547,7 +547,7 @@ class ProtectedServer:
             raise InvalidRequestError(
                 "this server has no broker", advice="open it with `broker=`"
             )
-        self._open.guard.asking_broker(None, "listen", os.fspath(path))
+        self._open.guard.own.asking_broker(None, "listen", os.fspath(path))
         return tickets.link.entrance(path)
 
     # --- the end ----------------------------------------------------------------------
