@@ -94,7 +94,8 @@ def _header(record: AuditRecord, origin: Origin) -> str:
     priority = _LOG_AUDIT * 8 + (_WARNING if is_failure(record) else _NOTICE)
     host = _word(origin.host, 255)
     program = _word(record.server.name, 48)
-    return f"<{priority}>1 {_time(record.time)} {host} {program} - {_word(event_name(record), 32)}"
+    event = _word(event_name(record), 32)
+    return f"<{priority}>1 {_time(record.time)} {host} {program} - {event}"
 
 
 def _time(nanoseconds: int) -> str:
