@@ -6,7 +6,8 @@ import asyncio
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from stead.model.impersonation_policy import AS_WINDOWS
 from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
+from stead.server.sinks import make_sinks, origin_of
 
 
 def serve(  # noqa: PLR0913 - each parameter is an option of the command line
@@ -72,7 +74,8 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     """Serve until SIGTERM or SIGINT; what runs is let end."""
     with (
         errors_are_lines(),
-        _server(target, name, store, rules, broker, sink or []) as server,
+        _sinks(target, sink or [], dry_run=dry_run) as sinks,
+        _server(target, name, store, rules, broker, sinks) as server,
     ):
         gates: list[Gate] = []
         if pipe is not None:
@@ -91,6 +94,21 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         with server.watch_leaks():
             said = partial(typer.echo, "ready", err=True)
             asyncio.run(server.serve(*gates, ready=said))
+
+
+@contextmanager
+def _sinks(
+    target: str | None, named: list[str], *, dry_run: bool
+) -> Iterator[list[str]]:
+    """Give where the trail is sent; in a dry run nowhere, after a look at the names."""
+    if target is not None and named:
+        raise InvalidRequestError(
+            "a target says by itself where its trail is sent",
+            advice="open the ProtectedServer with `sinks=`",
+        )
+    if dry_run:
+        make_sinks(named, origin_of(""))
+    yield [] if dry_run else named
 
 
 def _head(server: ProtectedServer) -> str:
@@ -157,11 +175,6 @@ def _server(
         raise InvalidRequestError(
             "a target says by itself whether it has a broker",
             advice="open the ProtectedServer with `broker=`",
-        )
-    if sinks:
-        raise InvalidRequestError(
-            "a target says by itself where its trail is sent",
-            advice="open the ProtectedServer with `sinks=`",
         )
     found = _load(target)
     made = found if isinstance(found, ProtectedServer) else _made(target, found)
