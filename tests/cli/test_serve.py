@@ -164,9 +164,11 @@ def test_what_cannot_be_served_is_one_clear_line(private, arguments, said):
 def test_a_server_sends_its_trail_where_it_is_told(process, private):
     file = private / "certificate.pem"
     serve = ("serve", "--store", private / "a.db", "--pipe", private / "p", "--dry-run")
-    down = "linux-audit?name=kernel"
+    down = "syslog+tls://127.0.0.1:1"
 
     assert 0 == process(*serve, "--sink", down, "--sink", "linux-audit").status
+    asked = ("--store", private / "a.db", "--event", "sink_down")
+    assert [] == process("audit", "list", *asked).lines  # nothing is sent
     wrong = process(*serve, "--sink", "syslog://logs.example")
     assert (1, True) == (wrong.status, "`syslog` is no kind of sink" in wrong.err)
     missing = process(*serve, "--sink", f"syslog+tls://logs.example?ca={file}")
