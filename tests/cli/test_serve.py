@@ -159,3 +159,29 @@ def test_what_cannot_be_served_is_one_clear_line(private, arguments, said):
     assert lines[0].startswith("stead: ")
     assert said in lines[0]
     assert all(line.startswith("  what to do: ") for line in lines[1:])
+
+
+def test_a_server_sends_its_trail_where_it_is_told(process, private):
+    file = private / "certificate.pem"
+    serve = ("serve", "--store", private / "a.db", "--pipe", private / "p", "--dry-run")
+    down = "syslog+tls://127.0.0.1:1"
+
+    assert 0 == process(*serve, "--sink", down, "--sink", "linux-audit").status
+    asked = ("--store", private / "a.db", "--event", "sink_down")
+    assert [] == process("audit", "list", *asked).lines  # nothing is sent
+    wrong = process(*serve, "--sink", "syslog://logs.example")
+    assert (1, True) == (wrong.status, "`syslog` is no kind of sink" in wrong.err)
+    missing = process(*serve, "--sink", f"syslog+tls://logs.example?ca={file}")
+    assert (1, True) == (missing.status, "cannot be used" in missing.err)
+    secret = process(*serve, "--sink", "syslog+tls://me:hush@logs.example")
+    assert (1, True) == (secret.status, "holds no secret" in secret.err)
+    assert "hush" not in secret.err
+
+
+def test_a_program_says_by_itself_where_its_trail_is_sent(process, private):
+    ran = process("serve", "program:make", "--pipe", private / "p", "--sink", "x")
+
+    assert (1, True) == (
+        ran.status,
+        "open the ProtectedServer with `sinks=`" in ran.err,
+    )

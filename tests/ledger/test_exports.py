@@ -225,6 +225,28 @@ def test_ocsf_names_the_client_its_session_the_server_and_the_chain():
     assert [{"name": "plan", "type": "Doc"}] == found["resources"]
 
 
+def test_a_process_has_its_number_arguments_and_exit_code():
+    detail = {"pid": "77", "arguments": "('-l',)", "exit code": "3"}
+    record = make(
+        event=AuditEvent.PROCESS_EXITED, object_name="/usr/bin/ls", detail=detail
+    )
+    found = require_ocsf(ocsf_line(numbered(record), ORIGIN))
+    process = found["process"]
+    assert (77, "ls", "/usr/bin/ls", "('-l',)", 3) == (
+        process["pid"],
+        process["name"],
+        process["path"],
+        process["cmd_line"],
+        found["exit_code"],
+    )
+    data = dict(require_windows(windows_xml(numbered(record), ORIGIN))[1])
+    assert ("0x3", "0x4d", "/usr/bin/ls") == (
+        data["Status"],
+        data["ProcessId"],
+        data["ProcessName"],
+    )
+
+
 @settings(max_examples=60)
 @given(RECORDS)
 def test_hostile_records_are_valid_events_of_ocsf_on_one_line(record):

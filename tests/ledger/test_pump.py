@@ -122,6 +122,7 @@ def pumping(sinks, record):
                 tell=news.append,
                 unreadable=unreadable,
                 monotonic=time.monotonic,
+                worked=time.thread_time,
                 pace=pace,
             )
         )

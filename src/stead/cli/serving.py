@@ -26,6 +26,7 @@ from stead.server.dde import DdeDesk
 from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
 from stead.server.settings import ServerOptions
+from stead.server.sinks import export_origin, make_sinks
 
 
 def serve(  # noqa: PLR0913 - each parameter is an option of the command line
@@ -92,7 +93,8 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
     with errors_are_lines(), ExitStack() as undo:
-        options = _options(rules, broker, trail_reserve, witness, witness_key, sink)
+        sinks = _sinks(target, sink or [], dry_run=dry_run)
+        options = _options(rules, broker, trail_reserve, witness, witness_key, sinks)
         server = undo.enter_context(_server(target, name, store, options))
         gates: list[Gate] = []
         if pipe is not None:
@@ -111,6 +113,18 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         with server.watch_leaks():
             said = partial(typer.echo, "ready", err=True)
             asyncio.run(server.serve(*gates, ready=said))
+
+
+def _sinks(target: str | None, named: list[str], *, dry_run: bool) -> list[str]:
+    """Return where the trail is sent; in a dry run nowhere, after a look at the names."""
+    if target is not None and named:
+        raise InvalidRequestError(
+            "a target says by itself where its trail is sent",
+            advice="open the ProtectedServer with `sinks=`",
+        )
+    if dry_run:
+        make_sinks(named, export_origin(""))
+    return [] if dry_run else named
 
 
 def _head(server: ProtectedServer) -> str:

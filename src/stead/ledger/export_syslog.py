@@ -36,6 +36,7 @@ DOCUMENTATION: Final = 32473
 """The enterprise number that nobody has (RFC 5612); name one's own in its place."""
 
 _LOG_AUDIT: Final = 13  # the facility (RFC 5424, table 1)
+_YEAR_2100: Final = 4_102_444_800_000_000_000  # nanoseconds
 _NOTICE: Final = 5
 _WARNING: Final = 4
 _LONGEST_VALUE: Final = 64
@@ -91,11 +92,21 @@ def syslog_messages(
 
 def _header(record: AuditRecord, origin: Origin) -> str:
     priority = _LOG_AUDIT * 8 + (_WARNING if is_failure(record) else _NOTICE)
-    # Six digits of a second at most (RFC 5424, 6.2.3); the JSON has all nine.
-    time = f"{rfc3339(record.time)[:-4]}Z"
     host = _word(origin.host, 255)
     program = _word(record.server.name, 48)
-    return f"<{priority}>1 {time} {host} {program} - {_word(event_name(record), 32)}"
+    event = _word(event_name(record), 32)
+    return f"<{priority}>1 {_time(record.time)} {host} {program} - {event}"
+
+
+def _time(nanoseconds: int) -> str:
+    """Return a timestamp: six digits of a second at most (RFC 5424, 6.2.3).
+
+    Receivers take years for mistakes that no clock shows, and the whole message with
+    them: of such a time only the JSON tells.
+    """
+    if not 0 <= nanoseconds < _YEAR_2100:
+        return "-"
+    return f"{rfc3339(nanoseconds)[:-4]}Z"
 
 
 def _word(text: str, longest: int) -> str:

@@ -58,6 +58,7 @@ class Pump:
         tell: Callable[[News], None],
         unreadable: Callable[[str], AuditRecord],
         monotonic: Callable[[], float],
+        worked: Callable[[], float],
         pace: Pace | None = None,
     ) -> None:
         """Make a pump; `start` starts it.
@@ -69,6 +70,7 @@ class Pump:
             unreadable: makes the record that is sent in place of an entry that is no
                 record (any more), given why; whoever owns the clock hands it in.
             monotonic: seconds that never step.
+            worked: seconds of processor time that the calling thread has used.
             pace: how fast, and how patient.
         """
         self._sink = sink
@@ -76,6 +78,7 @@ class Pump:
         self._tell = tell
         self._unreadable = unreadable
         self._monotonic = monotonic
+        self._worked = worked
         self._pace = pace or Pace()
         self._state = _State()
         self._end = threading.Event()
@@ -138,7 +141,7 @@ class Pump:
     def _turn(self) -> bool:
         """Send a batch, if there is one, confirm if it is time; False at the end."""
         state = self._state
-        is_ending = self._end.is_set()
+        is_ending, began = self._end.is_set(), self._worked()
         batch = self._next()
         if batch:
             self._send(batch)
@@ -148,8 +151,10 @@ class Pump:
             self._acknowledged()
         if is_ending and not batch:
             return False
-        if is_idle and not is_ending:
-            self._end.wait(self._pace.poll)
+        # While it catches up it rests as long as it worked: the interpreter is the
+        # server's as well, and appends must not wait for their turn at it.
+        rest = self._pace.poll if is_idle else self._worked() - began
+        self._end.wait(rest)
         return True
 
     def _send(self, batch: list[Numbered]) -> None:

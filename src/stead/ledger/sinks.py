@@ -123,7 +123,7 @@ class Pace:
         grace: how long the end of the server waits for what is left to be sent.
     """
 
-    batch: int = 128
+    batch: int = 32
     poll: float = 0.5
     confirm_after: float = 5.0
     first_wait: float = 0.5

@@ -72,6 +72,7 @@ class Pumps:
                 tell=partial(_tell, guard, subject),
                 unreadable=partial(_unreadable, subject.principal, guard.clock),
                 monotonic=time.monotonic,
+                worked=time.thread_time,
                 pace=pace,
             )
             self._pumps.append(pump)

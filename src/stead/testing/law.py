@@ -32,7 +32,8 @@ from sqlalchemy import Engine, event
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.monitor import context
-from stead.monitor.context import Frame, FrameKind
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.privileged.brokered_launching import BrokeredLauncher
 from stead.privileged.launching import Launcher
 from stead.server import composition
@@ -197,11 +198,15 @@ class Law:
     # --- records ----------------------------------------------------------------------
 
     def _recording(
-        self, original: Callable[..., int], ledger: Ledger, record: AuditRecord
+        self,
+        original: Callable[..., int],
+        ledger: Ledger,
+        record: AuditRecord,
+        **how: bool,
     ) -> int:
         actor = self._actor()
         actor.uncounted = 0  # told, or refused with the error that it cannot be told
-        number = original(ledger, record)
+        number = original(ledger, record, **how)
         self.seen.add(record.event)
         if record.outcome is Outcome.SUCCESS:
             actor.announced.append(_Announcement(record, number))

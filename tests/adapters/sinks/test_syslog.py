@@ -81,6 +81,15 @@ def test_a_record_that_is_too_long_for_one_message_comes_in_parts(rsyslog, sink)
     assert json_line(long, ORIGIN) == "".join(part["message"] for part in parts)
 
 
+def test_times_that_no_clock_shows_cost_no_message(rsyslog, sink):
+    times = [0, -1, 1 << 70, 4_102_444_799_999_999_999, 4_102_444_800_000_000_000]
+    sink.send([numbered(n, time=time) for n, time in enumerate(times, 1)])
+    sink.confirm()
+    read = [json.loads(message["message"])["number"] for message in rsyslog.received()]
+    shown = [message["data"].get("number") for message in rsyslog.received()]
+    assert ([1, 2, 3, 4, 5], ["1", "2", "3", "4", "5"]) == (read, shown)
+
+
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 # No shrinking: it would ask rsyslog thousands of times.
 @settings(
