@@ -281,7 +281,13 @@ def read_only(folder: Path, times: int) -> list[Judge]:
     return [judge]
 
 
-def write_errors(folder: Path, times: int) -> list[Judge]:
+def write_errors(
+    folder: Path,
+    times: int,
+    *,
+    kinds: tuple[str, ...] = ("write", "flush", "write flush"),
+    endings: tuple[str, ...] = ("", "", "kill", "order"),
+) -> list[Judge]:
     """Have writes or flushes fail below the store, always or now and then.
 
     Meanwhile servers are killed, lose power, or are told to end.
@@ -291,13 +297,13 @@ def write_errors(folder: Path, times: int) -> list[Judge]:
         life = Life(judge)
         _expect_work(judge, life, "on a sound disk")
         for number in range(times):
-            what = chance.choice(("write", "flush", "write flush"))
+            what = chance.choice(kinds)
             odds = chance.choice((1.0, 0.2, 0.02))
             disk.fail(chance.choice(_ERRORS), what, odds)
             if odds == 1.0:
                 _expect_refusals(judge, life, f"where each {what} fails")
             life.listen(chance.uniform(0.05, 0.3))
-            life = _perhaps_another(judge, life, disk, chance)
+            life = _perhaps_another(judge, life, disk, chance.choice(endings))
             judge.count["errors"] += disk.fail(0)
             life = _again(judge, life)
             judge.count["troubles"] += 1
@@ -309,11 +315,8 @@ def write_errors(folder: Path, times: int) -> list[Judge]:
     return [judge]
 
 
-def _perhaps_another(
-    judge: Judge, life: Life, disk: FaultyDisk, chance: random.Random
-) -> Life:
+def _perhaps_another(judge: Judge, life: Life, disk: FaultyDisk, ending: str) -> Life:
     """End a life in the middle of the trouble, or not; return the one that goes on."""
-    ending = chance.choice(("", "", "", "kill", "power", "order"))
     if not ending:
         return life
     if ending == "order":
@@ -324,7 +327,7 @@ def _perhaps_another(
     if ending == "power":
         judge.count["writes gone"] += disk.cut()
     life = Life(judge)
-    life.listen(chance.uniform(0, 0.3))
+    life.listen(0.1)
     return life
 
 
