@@ -37,7 +37,7 @@ SOAK_WORKER_ACTS ?= 500
 SOAK_KILLS ?= 50
 SOAK_TROUBLES ?= 10
 SOAK_LARGE := SOAK_REQUESTS=100000 SOAK_PAIRS=10000000 SOAK_ACTS=1000000 \
-	SOAK_WORKER_ACTS=20000 SOAK_KILLS=1000 SOAK_TROUBLES=100
+	SOAK_WORKER_ACTS=10000 SOAK_KILLS=1000 SOAK_TROUBLES=100
 # How many random questions are put to Samba's judge too, where it is installed.
 SAMBA_CASES ?= 200000
 
@@ -63,7 +63,7 @@ help:
 	@echo 'make soak         many clients and kill -9, SOAK_REQUESTS=$(SOAK_REQUESTS)'
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
 	@echo '                  and a trail on failing disks, SOAK_KILLS=$(SOAK_KILLS)'
-	@echo 'make soak-large   the same with 10 million blocks and 1,000 kills: hours'
+	@echo 'make soak-large   the same with 10 million blocks and 1,000 kills'
 	@echo "make foreign      Starlette's own tests and a load of wsgidav, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 

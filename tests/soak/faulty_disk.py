@@ -49,55 +49,54 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @dataclass
 class File:
-    """A file: what readers see, and how to get back to what is durable.
+    """A file: what readers see, and what would be there without power.
 
     Attributes:
-        unflushed: each write since the last flush: where, what was there, what is, and
-            the size before.
+        data: what readers see.
+        durable: what was flushed.
+        unflushed: what was written since: where, and what; or the size, and None.
     """
 
     mode: int
     uid: int = 0
     gid: int = 0
     data: bytearray = field(default_factory=bytearray)
-    unflushed: list[tuple[int, bytes, bytes, int]] = field(default_factory=list)
+    durable: bytearray = field(default_factory=bytearray)
+    unflushed: list[tuple[int, bytes | None]] = field(default_factory=list)
 
-    def write(self, offset: int, new: bytes) -> None:
-        """Write, not durably."""
-        size, end = len(self.data), offset + len(new)
-        if end > size:
-            self.data.extend(bytes(end - size))
-        old = bytes(self.data[offset:end])
-        self.unflushed.append((offset, old, new, size))
-        self.data[offset:end] = new
-
-    def resize(self, size: int) -> None:
-        """Set the size, not durably."""
-        before = len(self.data)
-        if size < before:
-            self.unflushed.append((size, bytes(self.data[size:]), b"", before))
-            del self.data[size:]
-        else:
-            self.write(size, b"")
+    def change(self, offset: int, new: bytes | None) -> None:
+        """Write, or set the size; not durably."""
+        _apply(self.data, offset, new)
+        self.unflushed.append((offset, new))
 
     def flush(self) -> None:
         """Make everything durable."""
+        for offset, new in self.unflushed:
+            _apply(self.durable, offset, new)
         self.unflushed.clear()
 
     def lose(self, chance: random.Random) -> int:
-        """Keep of what is not durable what chance wants; return how much is gone."""
-        writes, self.unflushed = self.unflushed, []
-        for offset, old, _, size in reversed(writes):
-            end = offset + len(old)
-            self.data[offset:end] = old
-            del self.data[size:]
-        kept = 0
-        for offset, _, new, _ in writes:
-            if new and chance.random() < chance.choice((0.0, 0.5)):
-                self.write(offset, new[: chance.randrange(1, len(new) + 1)])
-                kept += 1
-        self.flush()
-        return len(writes) - kept
+        """Make durable what chance wants, cut off anywhere; return how much is not."""
+        gone, odds = 0, chance.choice((0.0, 0.5))
+        for offset, new in self.unflushed:
+            if chance.random() >= odds:
+                gone += 1
+            elif new is None:
+                _apply(self.durable, offset, None)
+            else:
+                _apply(self.durable, offset, new[: chance.randrange(len(new) + 1)])
+        self.unflushed.clear()
+        return gone
+
+
+def _apply(data: bytearray, offset: int, new: bytes | None) -> None:
+    end = offset if new is None else offset + len(new)
+    if end > len(data):
+        data.extend(bytes(end - len(data)))
+    if new is None:
+        del data[offset:]
+    else:
+        data[offset:end] = new
 
 
 class Disk:
@@ -179,7 +178,7 @@ class Disk:
             file = self._file(node)
             if what & _SET_SIZE:
                 self._fail("write", node)
-                file.resize(size)
+                file.change(size, None)
             if what & _SET_MODE:
                 file.mode = mode
             file.uid = uid if what & _SET_UID else file.uid
@@ -215,7 +214,7 @@ class Disk:
     def _write(self, node: int, body: bytes) -> bytes:
         _, offset, size, *_ = _IO_IN.unpack_from(body)
         self._fail("write", node)
-        self._file(node).write(offset, body[_IO_IN.size : _IO_IN.size + size])
+        self._file(node).change(offset, body[_IO_IN.size : _IO_IN.size + size])
         return struct.pack("<II", size, 0)
 
     def _fsync(self, node: int, _: bytes) -> bytes:
@@ -223,10 +222,8 @@ class Disk:
         try:
             self._fail("flush", node)
         except OSError:
-            # What could not be flushed stays readable and is not tried again.
-            kept, durable = bytes(file.data), random.Random(0)
-            file.lose(durable)
-            file.write(0, kept)
+            # Readers still see what could not be flushed, and no flush tries it again.
+            file.lose(self.chance)
             raise
         file.flush()
         return b""
@@ -248,7 +245,10 @@ class Disk:
         """Lose power; return how many writes are gone."""
         there = set(self.names.values())
         self.files = {node: self.files[node] for node in there}
-        return sum(file.lose(self.chance) for file in self.files.values())
+        gone = sum(file.lose(self.chance) for file in self.files.values())
+        for file in self.files.values():
+            file.data[:] = file.durable
+        return gone
 
 
 def _nothing(_: int, __: bytes) -> bytes:

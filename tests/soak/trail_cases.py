@@ -21,7 +21,7 @@ from typing import Final
 from tests.soak.disks import RealDisk, fill, small_disk
 from tests.soak.faulty_disk import FaultyDisk
 from tests.soak.trail_judge import Judge
-from tests.soak.trail_producers import Orders, serve
+from tests.soak.trail_producers import TASKS, THREADS, Orders, serve
 
 SECONDS: Final = 60.0
 """How long anything may take before it counts as hung; never how long it should."""
@@ -29,6 +29,7 @@ SECONDS: Final = 60.0
 PER_STORE: Final = 25
 """After so many lives there is a new store: each life's whole chain is verified."""
 
+_TRIES: Final = 100
 _ERRORS: Final = (errno.EIO, errno.ENOSPC, errno.EROFS)
 _lives = count(1)
 
@@ -79,10 +80,15 @@ class Life:
         """Wait until something is acknowledged."""
         return self.listen(SECONDS, lambda line: line.startswith("ok"))
 
-    def acknowledges(self, seconds: float) -> bool:
-        """Say whether anything is acknowledged that is not in the pipe already."""
-        self.listen(0.05)
-        return self.listen(seconds, lambda line: line.startswith("ok"))
+    def is_refused(self, seconds: float = SECONDS) -> bool:
+        """Wait until something is refused."""
+        return self.listen(seconds, lambda line: line.startswith("no"))
+
+    def acknowledged(self, seconds: float) -> int:
+        """Return how much is acknowledged in a time."""
+        before = self._judge.count["acknowledged"]
+        self.listen(seconds)
+        return self._judge.count["acknowledged"] - before
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -97,8 +103,8 @@ class Life:
         os.kill(self._pid, signal.SIGKILL)
         self._reap()
 
-    def end(self) -> None:
-        """Have it end in order; it is a problem if it does not."""
+    def end(self, *, must_succeed: bool = True) -> None:
+        """Have it end; it is a problem if it does not, or not in order if it must."""
         os.close(self._end)
         self._end = -1
         began = time.monotonic()
@@ -107,7 +113,7 @@ class Life:
             self._judge.problems.append("a server did not end")
             os.kill(self._pid, signal.SIGKILL)
         status = self._reap()
-        if status:
+        if status and must_succeed:
             self._judge.problems.append(f"a server ended with {status}")
 
     def _reap(self) -> int:
@@ -133,6 +139,14 @@ def judged(folder: Path, name: str) -> Iterator[Judge]:
 def _expect_work(judge: Judge, life: Life, when: str) -> None:
     if not life.works():
         judge.problems.append(f"nothing is acknowledged {when}")
+
+
+def _expect_refusals(judge: Judge, life: Life, where: str) -> None:
+    """Nothing is acknowledged but what was written, and not yet told, before."""
+    if not life.is_refused():
+        judge.problems.append(f"nothing is refused {where}")
+    if life.acknowledged(0.3) > THREADS + TASKS:
+        judge.problems.append(f"records are written {where}")
 
 
 def _expect_end(judge: Judge, *, has_steps: bool = False) -> None:
@@ -197,12 +211,13 @@ def full_disk(folder: Path, times: int) -> list[Judge]:
         for number in range(times):
             _expect_work(judge, life, "before the disk is full")
             ballast = fill(judge.store.parent)
-            refused = judge.count["refused"]
-            life.listen(0.3)
-            while life.acknowledges(0.3):  # the log may have some room of its own
+            for _ in range(_TRIES):  # the log may have some room of its own
+                if life.is_refused(0.2):
+                    break
                 fill(judge.store.parent)
-            if judge.count["refused"] == refused:
+            else:
                 judge.problems.append("nothing is refused on a full disk")
+            life.listen(chance.uniform(0, 0.3))
             if not chance.randrange(3):
                 life.kill()
                 judge.count["kills"] += 1
@@ -253,14 +268,10 @@ def read_only(folder: Path, times: int) -> list[Judge]:
             life.listen(0.2)
             with life.stopped():
                 disk.abort()
-            refused = judge.count["refused"]
-            if life.acknowledges(0.5):
-                judge.problems.append("a read-only disk keeps records")
-            if judge.count["refused"] == refused:
-                judge.problems.append("nothing is refused on a read-only disk")
+            _expect_refusals(judge, life, "on a read-only disk")
             life.kill()
             stillborn = Life(judge)
-            if stillborn.acknowledges(0.3):
+            if stillborn.acknowledged(0.3):
                 judge.problems.append("a server works on a read-only disk")
             stillborn.kill()
             disk.mend()
@@ -270,25 +281,29 @@ def read_only(folder: Path, times: int) -> list[Judge]:
     return [judge]
 
 
-def write_errors(folder: Path, times: int) -> list[Judge]:
-    """Have writes or flushes fail below the store, always or now and then."""
+def write_errors(
+    folder: Path,
+    times: int,
+    *,
+    kinds: tuple[str, ...] = ("write", "flush", "write flush"),
+    endings: tuple[str, ...] = ("", "", "kill", "order"),
+) -> list[Judge]:
+    """Have writes or flushes fail below the store, always or now and then.
+
+    Meanwhile servers are killed, lose power, or are told to end.
+    """
     chance = random.Random(times)
     with judged(folder, "errors") as judge, FaultyDisk(judge.store.parent) as disk:
         life = Life(judge)
         _expect_work(judge, life, "on a sound disk")
         for number in range(times):
-            error = chance.choice(_ERRORS)
-            what = chance.choice(("write", "flush", "write flush"))
+            what = chance.choice(kinds)
             odds = chance.choice((1.0, 0.2, 0.02))
-            disk.fail(error, what, odds)
-            if odds == 1.0 and life.acknowledges(0.3):
-                judge.problems.append(f"{what} always fails, and something is written")
+            disk.fail(chance.choice(_ERRORS), what, odds)
+            if odds == 1.0:
+                _expect_refusals(judge, life, f"where each {what} fails")
             life.listen(chance.uniform(0.05, 0.3))
-            if not chance.randrange(3):
-                life.kill()
-                judge.count["kills"] += 1
-                life = Life(judge)
-                life.listen(chance.uniform(0, 0.3))
+            life = _perhaps_another(judge, life, disk, chance.choice(endings))
             judge.count["errors"] += disk.fail(0)
             life = _again(judge, life)
             judge.count["troubles"] += 1
@@ -298,6 +313,22 @@ def write_errors(folder: Path, times: int) -> list[Judge]:
         life.end()
         _expect_end(judge)
     return [judge]
+
+
+def _perhaps_another(judge: Judge, life: Life, disk: FaultyDisk, ending: str) -> Life:
+    """End a life in the middle of the trouble, or not; return the one that goes on."""
+    if not ending:
+        return life
+    if ending == "order":
+        life.end(must_succeed=False)
+    else:
+        life.kill()
+        judge.count["kills"] += 1
+    if ending == "power":
+        judge.count["writes gone"] += disk.cut()
+    life = Life(judge)
+    life.listen(0.1)
+    return life
 
 
 def power_cuts(folder: Path, times: int, *, naive: str = "") -> list[Judge]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stead.adapters.store import Store
-from stead.errors import LedgerCorruptError
+from stead.errors import LedgerCorruptError, StoreUnavailableError
 from stead.ledger.canonical import read_record
 from stead.ledger.chain import Verification, verify
 from stead.model.audit_record import AuditEvent
@@ -71,7 +71,7 @@ class Judge:
         """
         try:
             self._read()
-        except LedgerCorruptError as error:
+        except (LedgerCorruptError, StoreUnavailableError) as error:
             self.problems.append(f"the trail does not verify: {error}")
         self._hold_against()
 

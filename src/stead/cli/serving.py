@@ -116,7 +116,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
 
 
 def _sinks(target: str | None, named: list[str], *, dry_run: bool) -> list[str]:
-    """Return where the trail is sent; in a dry run nowhere, after a look at the names."""
+    """Return where the trail is sent; in a dry run, look at the names alone."""
     if target is not None and named:
         raise InvalidRequestError(
             "a target says by itself where its trail is sent",
