@@ -24,7 +24,8 @@ ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py,*/stead/privileged/co
 # The broker's monitors, and servers without root: forked, and not root in the tests.
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/broker*.py,*/stead/server/brokered.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam_verifier.py
-ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_verifier.py
+ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_*.py
+ELSEWHERE := $(ELSEWHERE),*/stead/server/acting/brokered_opening.py
 
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.
 FUZZ_SECONDS ?= 60

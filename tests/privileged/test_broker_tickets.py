@@ -366,6 +366,15 @@ def test_a_verifier_is_nobody_by_the_time_that_it_reads_a_message(broker, realm,
 
     (pid,) = poll(verifiers)
     assert [[65529] * 3, [65529] * 3, []] == ids_of(pid)
+    status = Path(f"/proc/{pid}/status").read_text()
+    for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+        assert f"{name}:\t{'0' * 16}\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    (most,) = [
+        line for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        if line.startswith("Max processes")
+    ]  # fmt: skip
+    assert ["0", "0"] == most.split()[2:4]
     client.kill()
     poll(lambda: not is_alive(pid))
 

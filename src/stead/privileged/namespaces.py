@@ -106,18 +106,18 @@ def own_namespace(process: Path = _OWN) -> Namespace:
     return Namespace(
         _ranges(process / "uid_map"),
         _ranges(process / "gid_map"),
-        _text(process / "setgroups").strip() != "deny",
+        _read(process / "setgroups").strip() != b"deny",
     )
 
 
 def _ranges(file: Path) -> IdRanges:
-    lines = [line.split() for line in _text(file).splitlines()]
+    lines = [line.split() for line in _read(file).splitlines()]
     found = [(int(first), int(count)) for first, _, count in lines]
     return IdRanges(tuple(found) or ((0, _ALL),))
 
 
-def _text(file: Path) -> str:
+def _read(file: Path) -> bytes:
     try:
-        return file.read_text(encoding="ascii")
+        return file.read_bytes()  # no codec: it may be too late to import one
     except OSError:
-        return ""
+        return b""

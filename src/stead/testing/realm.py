@@ -35,6 +35,7 @@ _KINIT: Final = "kinit"
 _PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", _KINIT)
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS: Final = 30.0
+_SECONDS_TO_START: Final = 30.0
 _PAUSE: Final = 0.005
 _TRIES: Final = 5
 _NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new principal
@@ -237,7 +238,7 @@ class Realm:
             stderr=subprocess.DEVNULL,
             env=self._variables(),
         )
-        log, deadline = self._secrets / "kdc.log", time.monotonic() + _SECONDS
+        log, deadline = self._secrets / "kdc.log", time.monotonic() + _SECONDS_TO_START
         while time.monotonic() < deadline:
             # Its own word: somebody else may have taken the port meanwhile.
             said = log.read_text(encoding="utf-8") if log.exists() else ""
