@@ -27,6 +27,7 @@ import listing
 import serving
 import starts
 import threads
+import trail
 import workers
 from bench import ROUNDS, Bench
 
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> int:
     with private_folder() as folder:
         ledgers.measure(bench, folder)
         serving.measure(bench, folder)
+        trail.measure(bench, folder, 1_000_000 if bench.rounds >= ROUNDS else 100_000)
         if os.geteuid() == 0:
             threads.measure_kernel(bench, folder)
             workers.measure(bench, folder)

@@ -1,6 +1,6 @@
 """Asking a long trail: an index is built, and pages are asked for, warm.
 
-usage: trail.py [--large] [--keep FOLDER]
+usage: trail.py [--large]
 
 The entries are synthetic: a thousand clients over a hundred days, each request with a
 trace of its own, in the real canonical form and chain. `--large` makes ten million of
@@ -15,8 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 
 from bench import Bench
 
@@ -24,7 +26,8 @@ from stead.adapters.store import Store
 from stead.ledger.asking import ask
 from stead.ledger.canonical import read_record, write_record
 from stead.ledger.chain import seal
-from stead.ledger.indexing import catch_up
+from stead.ledger.indexing import IndexKeeper, catch_up
+from stead.ledger.ledger import Ledger
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
@@ -39,6 +42,9 @@ _MARK = f"00-{1:032x}-{1:016x}-01"
 _NAME = "/srv/0000"
 _FAILURES = 0.01
 _ASKS = 50
+_PRODUCERS = 64
+_REPEATS = 3
+_APPENDING_SECONDS = 4.0  # the keeper begins after one
 _AT_ONCE = 10_000
 _DOMAIN = Sid.from_string("S-1-5-21-1-2-3")
 _SERVER = Principal(Sid.from_string("S-1-5-80-1-2-3-4-5"), "bench", Luid(1000))
@@ -68,6 +74,7 @@ def measure(bench: Bench, folder: Path, count: int = 1_000_000) -> None:
         size = sum(one.stat().st_size for one in place.glob("*-trail-index*"))
         bench.notes.append(f"index of {count:,} entries: {size / 1e6:,.0f} MB")
         _ask(bench, store, count)
+    _appending(bench, place)
 
 
 def bodies_of(count: int) -> Iterator[bytes]:
@@ -161,6 +168,55 @@ def _times(store: Store, make: Callable[[], Query]) -> list[float]:
         ask(store.reading, store.index, query)
         times.append(time.perf_counter() - began)
     return times
+
+
+def _appending(bench: Bench, place: Path) -> None:
+    """Measure what an index that is kept up costs those who write, in turn."""
+    with_it, without = [], []
+    for turn in range(2 * _REPEATS):
+        times = with_it if turn % 2 else without
+        path = place / f"appending{turn}.db"
+        times.append(_append(path, is_indexed=bool(turn % 2)))
+    bench.add(
+        f"ledger record, {_PRODUCERS} producers, indexed meanwhile",
+        statistics.median(with_it),
+        to=("the same, not indexed", statistics.median(without)),
+    )
+
+
+def _append(path: Path, *, is_indexed: bool) -> float:
+    body = _record(0, AuditEvent.OBJECT_ACCESS)
+    with (
+        Store.open(path) as store,
+        Ledger(
+            store.ledger,
+            genesis=store.accounts.domain().to_bytes(),
+            lost=lambda _: body,
+        ) as ledger,
+        ExitStack() as keeping,
+    ):
+        if is_indexed:
+            keeper = IndexKeeper(store.reader, store.index, monotonic=time.monotonic_ns)
+            keeping.callback(keeper.close)
+        return _seconds_of_one(ledger, body)
+
+
+def _seconds_of_one(ledger: Ledger, record: AuditRecord) -> float:
+    """Return how long a record takes while the index is being caught up with."""
+    ends = time.monotonic() + _APPENDING_SECONDS
+    counts = [0] * _PRODUCERS
+
+    def produce(place: int) -> None:
+        while time.monotonic() < ends:
+            ledger.record(record)
+            counts[place] += 1
+
+    threads = [Thread(target=produce, args=(n,)) for n in range(_PRODUCERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _APPENDING_SECONDS / sum(counts)
 
 
 def _tell(what: str, began: float) -> None:

@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+from stead.codec.token_text import token_detail
 from stead.errors import (
     AccountDisabledError,
     InvalidRequestError,
@@ -32,13 +33,14 @@ def test_somebody_trusted_vouches_for_a_client_without_credentials(
     alice = client_of(server, "ALICE")
     assert ("alice", ImpersonationLevel.IMPERSONATION) == (alice.name, alice.level)
     [logon] = trail(AuditEvent.LOGON)
-    assert {
+    expected = {
         "authenticated by": "test",
         "level": "impersonation",
         "logon type": "network",
         "package": "asserted",
         "uid": "70001",
-    } == logon.detail
+    }
+    assert expected | token_detail(alice.token) == logon.detail
     assert alice.token.logon_id == logon.client.logon_id
 
 

@@ -17,6 +17,7 @@ from stead.adapters.argon2 import Argon2Verifier
 from stead.adapters.store import Store
 from stead.authority.lockout import Lockout, LockoutPolicy
 from stead.authority.logon import Logon
+from stead.codec.token_text import token_detail
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
@@ -119,13 +120,14 @@ def test_a_password_opens_a_session_whose_token_is_that_of_its_type(
         assert ("alice", logon_type) == (session.name, session.record.logon_type)
         assert (session.sid, logon_id) == (token.user, token.logon_id)
     [logon] = trail(AuditEvent.LOGON)
-    assert {
+    expected = {
         "authenticated by": "itself",
         "level": "impersonation",
         "logon type": logon_type.name.lower(),
         "package": "password",
         "uid": "70001",
-    } == logon.detail
+    }
+    assert expected | token_detail(token) == logon.detail
     assert ("local", "uid 0", "42") == (logon.gate, logon.peer, logon.correlation)
 
 

@@ -5,37 +5,41 @@ Each is judged as whoever runs it, and recorded.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from stead.cli.audit_printing import (
+    Counts,
+    check_lines,
+    field_lines,
+    print_act,
+    print_begun,
+    print_judged,
+    print_record,
+    record_data,
+    speller,
+    tell_next,
+    touch_data,
+    touch_line,
+)
 from stead.cli.opening import opened
 from stead.cli.output import (
     REFUSED,
     JsonFlag,
     StoreOption,
     errors_are_lines,
-    printable,
     show,
 )
 from stead.errors import InvalidRequestError, UnknownObjectError
-from stead.ledger.canonical import write_record
-from stead.ledger.history import Act, Begun, Touch
-from stead.ledger.index_check import IndexCheck
-from stead.ledger.judging_again import JudgedAgain
-from stead.ledger.query import Query, format_line, format_moment
-from stead.model.access_mask import format_mask
-from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
+from stead.ledger.query import Query
+from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.security_descriptor import SecurityDescriptor
-from stead.server.protected_server import ProtectedServer
 
 _LOOK_AGAIN: Final = 0.25  # seconds
 _NANOSECONDS: Final = 1_000_000_000
@@ -129,9 +133,9 @@ def list_records(  # noqa: PLR0913 - a question has that many sides
         last, count = 0, 0
         for last, record in host.trail_for(me).find(query):
             count += 1
-            _print(last, record, as_json=as_json)
+            print_record(last, record, as_json=as_json)
         if count == limit:
-            _tell_next(last, newest=newest)
+            tell_next(last, newest=newest)
 
 
 def follow(  # noqa: PLR0913 - a question has that many sides
@@ -164,7 +168,7 @@ def follow(  # noqa: PLR0913 - a question has that many sides
         )
         trail = host.trail_for(me)
         for number, record in trail.follow(query, wait=lambda: time.sleep(_LOOK_AGAIN)):
-            _print(number, record, as_json=as_json)
+            print_record(number, record, as_json=as_json)
             sys.stdout.flush()
 
 
@@ -180,8 +184,8 @@ def show_record(
         found = next(host.trail_for(me).find(query), None)
         if found is None:
             raise UnknownObjectError(f"the trail has no record {number}")
-    data = _data(*found)
-    show(data, as_json=as_json, lines=lambda: _field_lines(found[1], number))
+    data = record_data(*found)
+    show(data, as_json=as_json, lines=lambda: field_lines(found[1], number))
 
 
 def who_touched(
@@ -199,9 +203,9 @@ def who_touched(
     with errors_are_lines(), opened(store) as (host, me):
         query = Query(object_name=name, since=_moment(since), until=_moment(until))
         found = host.trail_for(me).who_touched(query)
-        spell = _speller(host, name)
-    data = [_touch_data(touch, spell) for touch in found]
-    show(data, as_json=as_json, lines=lambda: (_touch_line(t, spell) for t in found))
+        spell = speller(host, name)
+    data = [touch_data(touch, spell) for touch in found]
+    show(data, as_json=as_json, lines=lambda: (touch_line(t, spell) for t in found))
 
 
 def session(
@@ -217,13 +221,13 @@ def session(
         number = _session(logon_id)
         told = host.trail_for(me).session(number, Query(after=after, limit=limit))
         for begun in told.begun:
-            _print_begun(begun, as_json=as_json)
+            print_begun(begun, as_json=as_json)
         last, count = 0, 0
         for act in told.acts:
             last, count = act.number, count + 1
-            _print_act(act, as_json=as_json)
+            print_act(act, as_json=as_json)
         if count == limit:
-            _tell_next(last, newest=False)
+            tell_next(last, newest=False)
 
 
 def would_refuse(
@@ -246,11 +250,11 @@ def would_refuse(
         trail, securable = host.trail_for(me), host.find_object(name)
         query = Query(client=client, since=_moment(since), until=_moment(until))
         descriptor = SecurityDescriptor.from_sddl(sddl)
-        counts = _Counts()
+        counts = Counts()
         for judged in trail.would_refuse(securable, descriptor, query):
             counts.add(judged)
             if judged.is_refused or judged.unknown:
-                _print_judged(judged, securable.kind.spell, as_json=as_json)
+                print_judged(judged, securable.kind.spell, as_json=as_json)
     if not as_json:
         typer.echo(counts.line())
 
@@ -287,127 +291,10 @@ def reindex(
     show(
         data,
         as_json=as_json,
-        lines=lambda: _check_lines(found),
+        lines=lambda: check_lines(found),
     )
     if found.hidden_count:
         raise typer.Exit(REFUSED)
-
-
-def _check_lines(found: IndexCheck) -> Iterator[str]:
-    yield (
-        f"index compared with {found.entries} records: {found.hidden_count} hidden, "
-        f"{found.invented} invented"
-    )
-    yield from (f"hidden: record {number}" for number in found.hidden)
-
-
-# --- what is printed ------------------------------------------------------------------
-
-
-def _data(number: int, record: AuditRecord) -> dict[str, Any]:
-    return {"sequence": number, "record": json.loads(write_record(record))}
-
-
-def _print(number: int, record: AuditRecord, *, as_json: bool) -> None:
-    # Escaped: a terminal acts on more than JSON escapes.
-    typer.echo(
-        json.dumps(_data(number, record)) if as_json else format_line(record, number)
-    )
-
-
-def _tell_next(key: int, *, newest: bool) -> None:
-    way = "--before" if newest else "--after"
-    sys.stderr.write(f"more may follow: {way} {key}\n")
-
-
-def _field_lines(record: AuditRecord, number: int) -> Iterator[str]:
-    yield f"record {number}"
-    for name, value in json.loads(write_record(record)).items():
-        shown = value if isinstance(value, str) else json.dumps(value)
-        yield f"  {name:12} {shown}"
-    yield f"  {'when':12} {format_moment(record.time)}"
-    yield f"  {'what':12} {record.event.name}"
-
-
-def _touch_data(touch: Touch, spell: Callable[[int], str]) -> dict[str, Any]:
-    return {
-        "name": printable(touch.principal.name),
-        "sid": str(touch.principal.sid),
-        "outcome": touch.outcome.value,
-        "count": touch.count,
-        "first": {"sequence": touch.first[0], "time": format_moment(touch.first[1])},
-        "last": {"sequence": touch.last[0], "time": format_moment(touch.last[1])},
-        "rights": spell(touch.rights),
-        "mask": touch.rights,
-    }
-
-
-def _touch_line(touch: Touch, spell: Callable[[int], str]) -> str:
-    return (
-        f"{touch.principal.name} ({touch.principal.sid})  {touch.outcome.value}  "
-        f"{touch.count} times  {spell(touch.rights)}  "
-        f"first {format_moment(touch.first[1])} #{touch.first[0]}  "
-        f"last {format_moment(touch.last[1])} #{touch.last[0]}"
-    )
-
-
-def _print_begun(begun: Begun, *, as_json: bool) -> None:
-    data = {
-        "begun": str(begun.session),
-        "within": str(begun.within),
-        "by": begun.event.name.lower(),
-        "sequence": begun.record,
-    }
-    line = f"{data['begun']} begun within {data['within']} by {begun.event.name}"
-    typer.echo(json.dumps(data) if as_json else f"{line} #{begun.record}")
-
-
-def _print_act(act: Act, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(_data(act.number, act.record) | {"depth": act.depth}))
-    else:
-        typer.echo("  " * act.depth + format_line(act.record, act.number))
-
-
-def _print_judged(
-    judged: JudgedAgain, spell: Callable[[int], str], *, as_json: bool
-) -> None:
-    if as_json:
-        more = {
-            "refused": None if judged.unknown else judged.is_refused,
-            "lost": spell(judged.lost),
-            "unknown": judged.unknown,
-        }
-        typer.echo(json.dumps(_data(judged.number, judged.record) | more))
-        return
-    said = f"unknown: {judged.unknown}" if judged.unknown else spell(judged.lost)
-    typer.echo(f"{printable(said)}  {format_line(judged.record, judged.number)}")
-
-
-@dataclass(slots=True)
-class _Counts:
-    judged: int = 0
-    refused: int = 0
-    unknown: int = 0
-
-    def add(self, one: JudgedAgain) -> None:
-        self.judged += not one.unknown
-        self.refused += one.is_refused
-        self.unknown += bool(one.unknown)
-
-    def line(self) -> str:
-        return (
-            f"{self.judged} accesses judged again: {self.refused} would be refused; "
-            f"{self.unknown} cannot be judged"
-        )
-
-
-def _speller(host: ProtectedServer, name: str) -> Callable[[int], str]:
-    """Return what prints rights to an object; numbers, where there is none any more."""
-    try:
-        return host.find_object(name).kind.spell
-    except UnknownObjectError:
-        return format_mask
 
 
 # --- what is asked --------------------------------------------------------------------

@@ -7,7 +7,7 @@ seen by the digest of the last entry it holds, which names the whole trail up to
 
 Appends come first. The keeper reads over a connection of its own and takes turns with
 the interpreter's lock in slices of a few records: while the trail grows it works a
-twentieth of the time, else half of it.
+fiftieth of the time, else half of it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log: Final = logging.getLogger("stead.ledger")
 _IDLE_SECONDS: Final = 1.0
 _SLICE: Final = 8
 _GROWING: Final = 64  # new records since the last look at which the trail is busy
-_BUSY_SHARE: Final = 0.05
+_BUSY_SHARE: Final = 0.02
 _QUIET_SHARE: Final = 0.5
 _LARGEST: Final = (1 << 63) - 1
 
@@ -121,6 +121,7 @@ class IndexKeeper:
         self._stopping = threading.Event()
         self._said = ""
         self._seen = 0
+        self._reached = 0
         self._share = _QUIET_SHARE
         self._done = 0
         self._began = 0
@@ -154,11 +155,14 @@ class IndexKeeper:
         """Take in a page of entries; tell whether there may be more."""
         last = self._store.last()
         number = 0 if last is None else last.sequence
-        is_busy = number - self._seen >= _GROWING and self._seen > 0
+        if number == self._reached:
+            return False
+        is_busy = number - self._seen >= _GROWING
         self._share = _BUSY_SHARE if is_busy else _QUIET_SHARE
         self._seen = number
         self._began = self._monotonic()
         reached = catch_up(self._store, self._index, limit=PAGE, pace=self._pace)
+        self._reached = reached.sequence
         self._rest()
         return reached.sequence < number
 

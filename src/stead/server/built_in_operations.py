@@ -15,13 +15,15 @@ from stead.model.token import ImpersonationLevel
 from stead.monitor.securable_object import SecurableObject
 from stead.server.client_context import ClientContext
 from stead.server.questions import mask_of
+from stead.server.trail_operation import offer_trail
 
 if TYPE_CHECKING:
     from stead.server.protected_server import ProtectedServer
 
 
 def offer_built_ins(server: ProtectedServer) -> None:
-    """Add `stead.whoami`, `stead.check`, `.explain` and `.effective` to a server."""
+    """Add `stead.whoami`, `.check`, `.explain`, `.effective` and `.trail`."""
+    offer_trail(server)
 
     @server.operation("stead.whoami", level=ImpersonationLevel.ANONYMOUS)
     def whoami(client: ClientContext) -> dict[str, Any]:

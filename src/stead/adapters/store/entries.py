@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Connection,
+    Executable,
     LargeBinary,
-    Select,
     bindparam,
     cast,
     func,
@@ -129,7 +129,7 @@ class SqlLedgerStore:
     def _page(self, after: int, size: int) -> list[Entry]:
         return self._rows(_AFTER, {"after": after, "size": size})
 
-    def _rows(self, statement: Select[Any], values: dict[str, Any]) -> list[Entry]:
+    def _rows(self, statement: Executable, values: dict[str, Any]) -> list[Entry]:
         with mapped(), self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(statement, values)]
 
