@@ -267,7 +267,7 @@ def test_a_store_restored_from_a_copy_is_indexed_anew(place):
 def test_of_two_that_add_the_same_one_is_told_so(place):
     with opened(place) as first, opened(place) as second:
         append(first, 1)
-        reached = catch_up(first.reader, first.index)
+        reached = catch_up(first.reading, first.index)
         one = [TermUse(1, b"x", 1, 1, 1)]
         assert not second.index.add(Reached(), reached, one, [])
         assert second.index.add(reached, Reached(2, b"d"), one, [Block(1, 0, b"\1\0")])
@@ -279,7 +279,7 @@ def test_two_stores_keep_one_index(place):
         for store in (first, second, first):
             append(store, 2)
             assert agrees(store)
-        assert () == check_index(second.reader, second.index).hidden
+        assert () == check_index(second.reading, second.index).hidden
 
 
 def test_a_locked_index_costs_no_answer(place, file, monkeypatch):

@@ -28,12 +28,24 @@ from stead.model.explicit_access import allow, audit
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.token import ImpersonationLevel
-from stead.server.composition import _lost
+from stead.server.composition import _note
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
 
-ELSEWHERE = {AuditEvent.BROKER_ASKED: "end_to_end/test_without_root.py"}
-"""What takes more than one process: the test that sees it produced."""
+ELSEWHERE = {
+    AuditEvent.BROKER_ASKED: "end_to_end/test_without_root.py",
+    AuditEvent.TRAIL_FULL: "end_to_end/test_full_disk.py",
+    AuditEvent.TRAIL_FAILED: "adapters/test_store_ledger.py",
+    AuditEvent.TRAIL_CLEARED: "server/test_trail_archive.py",
+    AuditEvent.TRAIL_ARCHIVED: "server/test_trail_archive.py",
+    AuditEvent.WITNESS_REPORTED: "server/test_trail_watch.py",
+    AuditEvent.SINK_DOWN: "server/test_sinks.py",
+    AuditEvent.SINK_UP: "server/test_sinks.py",
+    AuditEvent.SINK_BEGAN_ANEW: "server/test_sinks.py",
+    AuditEvent.RECORDS_NOT_SENT: "server/test_sinks.py",
+    AuditEvent.RECORD_UNREADABLE: "server/test_sinks.py",
+}
+"""What takes more than one process, or a disk that fails: the test that sees it."""
 
 QUICK = LockoutPolicy(threshold=1, first_delay=0.0, longest_delay=0.0)
 HANDLES = Subcategory.HANDLE_MANIPULATION
@@ -164,8 +176,8 @@ def conversations(server):
 def losses(server):
     house = server._house
     store = house.trail.store
-    lost = partial(_lost, house.guard.server)
-    ledger = Ledger(store, genesis=house.trail.genesis, lost=lost, backlog=0)
+    note = partial(_note, house.guard.server)
+    ledger = Ledger(store, genesis=house.trail.genesis, note=note, backlog=0)
     record = next(server.trail.find(Query(limit=1)))[1]
     ledger.queue(record)
     ledger.close()

@@ -79,6 +79,11 @@ NAMED: Final = frozenset({("principal", "INSERT"), ("object", "INSERT"),
 UNWATCHED: Final[Mapping[str, str]] = MappingProxyType({
     "store": "numbers given out; no right or account is among them",
     "entry": "the trail itself",
+    "tree": "the trail's edge, which each append moves",
+    "checkpoint": "what the witness signed; nobody gains by it",
+    "segment": "sealing gives nobody anything; archiving and removing look at their "
+    "own records",
+    "sink": "how far the trail was sent",
     "logon_failure": "watched the other way round: its record follows",
 })  # fmt: skip
 """Tables that no record announces, and why."""
@@ -215,7 +220,8 @@ class Law:
     def _queueing(
         self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
     ) -> None:
-        self.seen.add(record.event)
+        if isinstance(record, AuditRecord):  # anything may be queued
+            self.seen.add(record.event)
         original(ledger, record)
 
     # --- acts -------------------------------------------------------------------------
