@@ -50,7 +50,8 @@ def _as_nobody():
 
 
 @pytest.fixture
-def open_server():
+def open_server(world):
+    # It needs the folder: servers end before it does.
     opened = []
 
     def make(name="notes", **settings):
