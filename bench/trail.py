@@ -196,7 +196,9 @@ def _append(path: Path, *, is_indexed: bool) -> float:
         ExitStack() as keeping,
     ):
         if is_indexed:
-            keeper = IndexKeeper(store.reading, store.index, monotonic=time.monotonic_ns)
+            keeper = IndexKeeper(
+                store.reading, store.index, monotonic=time.monotonic_ns
+            )
             keeping.callback(keeper.close)
         return _seconds_of_one(ledger, body)
 
