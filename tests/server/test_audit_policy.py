@@ -243,7 +243,7 @@ def test_open_use_close_and_delete_are_tied_by_the_handle_s_number(
             handle.require(right)
         server.delete_object(alice, draft, handle=handle)
     opened = trail(AuditEvent.HANDLE_REQUESTED)[-1]
-    assert {"process id", "image", "sacl"} == set(told(opened))
+    assert {"process id", "image", "sacl", "token"} == set(told(opened))
     (used,) = [r for r in accesses() if "opened by" in r.detail]
     assert rights.WRITE == used.granted
     (closed,) = trail(AuditEvent.HANDLE_CLOSED)

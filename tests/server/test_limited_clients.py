@@ -308,7 +308,7 @@ def test_one_that_is_forgotten_lets_go(server, alice, rights):
 
 
 def test_what_cannot_be_recorded_is_not_lent(server, alice, monkeypatch):
-    def fail(_record):
+    def fail(_record, **_how):
         raise LedgerUnavailableError("the disk is full")
 
     before = server._house.admission.sessions.records()
