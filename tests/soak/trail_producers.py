@@ -222,6 +222,7 @@ def _serve(orders: Orders, told: int, ended: int, clock: Callable[[], int]) -> N
             enforcement=Enforcement.TOKEN,
             kernel_threads=1,
             handler_threads=2,
+            trail_reserve=0,  # the disks are small
         ) as server,
     ):
         if orders.naive == "unflushed":
@@ -230,16 +231,20 @@ def _serve(orders: Orders, told: int, ended: int, clock: Callable[[], int]) -> N
         server.accounts.add("alice", exist_ok=True)
         genesis = store.accounts.domain().to_bytes()
         with Ledger(
-            store.ledger, genesis=genesis, lost=lambda n: _lost(server, clock(), n)
+            store.ledger,
+            genesis=genesis,
+            note=lambda event, said: _note(server, clock(), event, said),
         ) as ledger:
             Producers(server, ledger, told, orders, clock).run(ended)
 
 
-def _lost(server: ProtectedServer, moment: int, number: int) -> AuditRecord:
+def _note(
+    server: ProtectedServer, moment: int, event: AuditEvent, said: dict[str, str]
+) -> AuditRecord:
     return AuditRecord(
-        event=AuditEvent.RECORDS_LOST,
+        event=event,
         outcome=Outcome.FAILURE,
         time=moment,
         server=Principal(server.token.user, server.name),
-        detail={"lost": str(number)},
+        detail=said,
     )
