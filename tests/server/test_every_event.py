@@ -28,9 +28,9 @@ from stead.model.explicit_access import allow, audit
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.token import ImpersonationLevel
-from stead.server.composition import _note
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from stead.server.trail_parts import make_note
 
 ELSEWHERE = {
     AuditEvent.BROKER_ASKED: "end_to_end/test_without_root.py",
@@ -176,7 +176,7 @@ def conversations(server):
 def losses(server):
     house = server._house
     store = house.trail.store
-    note = partial(_note, house.guard.server)
+    note = partial(make_note, house.guard.server)
     ledger = Ledger(store, genesis=house.trail.genesis, note=note, backlog=0)
     record = next(server.trail.find(Query(limit=1)))[1]
     ledger.queue(record)

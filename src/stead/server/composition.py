@@ -24,10 +24,7 @@ from stead.authority.ports import Account, AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
-from stead.ledger.indexing import IndexKeeper
-from stead.ledger.ledger import Ledger
-from stead.ledger.sinks import Sink
-from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
+from stead.model.audit_record import AuditEvent, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
@@ -70,9 +67,8 @@ from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.settings import Settings
-from stead.server.sinks import Pumps, export_origin, make_sinks
 from stead.server.trail import Trail
-from stead.server.trail_watch import TrailWatch, WitnessedSink
+from stead.server.trail_parts import TrailParts
 
 _VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
@@ -160,12 +156,8 @@ def compose(settings: Settings) -> House:
         if settings.broker is not None:
             way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
-        # Before the ledger, so that it ends after it: the last record is witnessed too.
-        watch = TrailWatch(settings, store)
-        undo.callback(watch.close)
-        pumps = Pumps()
-        undo.callback(pumps.close)
-        ground = _ground(settings, enforcement, store, service, way, undo)
+        parts = TrailParts(settings, store, undo)
+        ground = _ground(settings, enforcement, store, service, way, undo, parts)
         acting = _acting(settings, ground, enforcement)
         undo.callback(acting.close)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
@@ -173,27 +165,20 @@ def compose(settings: Settings) -> House:
             carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
         )
         built_in(objects, ground.guard)
-        sinks = _sinks(settings, store)
         _open_guard(ground, settings, enforcement, support, undo)
-        watch.start(ground.guard, ground.subject)
+        parts.start(ground.guard, ground.subject)
         undo.callback(end_sessions, ground.sessions, ground.own)
         handlers = ThreadPoolExecutor(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)
-        keeper = IndexKeeper(store.reading, store.index, monotonic=time.monotonic_ns)
-        undo.callback(keeper.close)
-        trail = Trail(
+        trail = parts.trail(
+            service,
             ground.guard,
-            carried(store.reading, service),
-            carried(store.evidence, service),
-            carried(store.index, service),
             ground.genesis,
             objects.find(TRAIL),
             ground.subject,
         )
-        if sinks:
-            pumps.start(sinks, store.open_for_sinks(), ground.guard, ground.subject)
         work = _Work(executor, handlers, acting)
         return _furnish(settings, ground, work, objects, trail, support, undo)
 
@@ -246,6 +231,7 @@ def _ground(
     service: ServiceThread,
     way: WayToBroker | None,
     undo: ExitStack,
+    parts: TrailParts,
 ) -> _Ground:
     """Take steps 3 and 4 of `compose`."""
     accounts = carried(store.accounts, service)
@@ -256,14 +242,13 @@ def _ground(
     genesis = accounts.domain().to_bytes()
     policies = carried(store.audit_policy, service)
     rules = StoredRules(policies, monotonic=time.monotonic_ns)
-    ledger = _ledger(settings, store, principal, genesis, rules, undo)
     allowed = frozenset(settings.allowed_system_uids)
     threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
     is_kernel = enforcement is Enforcement.KERNEL
     guard = Guard(
         process_token=own.token,
         server=principal,
-        sink=WitnessedSink(ledger),
+        sink=parts.open_ledger(principal, genesis, rules),
         enforcer=threads if is_kernel and way is None else TokenEnforcer(),
         liveness=sessions,
         names=names,
@@ -280,36 +265,6 @@ def _ground(
         accounts, names, sessions, own, subject, genesis, guard, rules, policies,
         threads, logon, tickets,
     )  # fmt: skip
-
-
-def _ledger(
-    settings: Settings,
-    store: Store,
-    server: Principal,
-    genesis: bytes,
-    rules: StoredRules,
-    undo: ExitStack,
-) -> Ledger:
-    """Open the ledger, with what is kept on its disk and what may be lost."""
-    room = store.reserve(settings.trail_reserve)
-    undo.callback(room.close)
-    return undo.enter_context(
-        Ledger(
-            store.ledger,
-            genesis=genesis,
-            note=partial(_note, server),
-            room=room,
-            # As it was last read: the writer must not wait for the store.
-            may_lose=lambda: rules.known().losable,
-        )
-    )
-
-
-def _sinks(settings: Settings, store: Store) -> list[Sink]:
-    """Return where the trail is sent; see `make_sinks` for what it raises."""
-    if not settings.sinks:
-        return []
-    return make_sinks(settings.sinks, export_origin(str(store.accounts.domain())))
 
 
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
@@ -522,15 +477,3 @@ def _record_start(
     shown = {name: text for name, text in detail.items() if text}
     shown |= token_detail(subject.token)
     guard.recorder.record(AuditEvent.TRAIL_STARTED, subject, detail=shown)
-
-
-def _note(server: Principal, event: AuditEvent, detail: dict[str, str]) -> AuditRecord:
-    """Make a record of the trail's own: what was lost, or refused."""
-    return AuditRecord(
-        event=event,
-        outcome=Outcome.FAILURE,
-        time=time.time_ns(),
-        server=server,
-        chain=(server,),
-        detail=detail,
-    )
