@@ -681,6 +681,10 @@ class IndexDamagedError(StoreUnavailableError):
     """What is derived from the store holds what was never written; it is made anew."""
 
 
+class StoreUnflushedError(StoreUnavailableError):
+    """The disk took what was written and could not flush it."""
+
+
 class LedgerUnavailableError(SteadError):
     """The trail cannot be written, so nothing is done."""
 

@@ -234,8 +234,11 @@ def full_disk(folder: Path, times: int) -> list[Judge]:
 
 
 def _again(judge: Judge, life: Life) -> Life:
-    """Wait until it works again; one that could not even start is started again."""
-    if life.works():
+    """Wait until it works again; one that could not even start is started again.
+
+    So is one whose disk could not flush: it believes that disk no more.
+    """
+    if life.listen(3.0, lambda line: line.startswith("ok")):
         return life
     life.kill()
     life = Life(judge)
@@ -286,7 +289,7 @@ def write_errors(
     times: int,
     *,
     kinds: tuple[str, ...] = ("write", "flush", "write flush"),
-    endings: tuple[str, ...] = ("", "", "kill", "order"),
+    endings: tuple[str, ...] = ("", "power", "kill", "order"),
 ) -> list[Judge]:
     """Have writes or flushes fail below the store, always or now and then.
 

@@ -21,7 +21,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from stead.errors import InvalidRequestError, StoreFullError, StoreUnavailableError
+from stead.errors import (
+    InvalidRequestError,
+    StoreFullError,
+    StoreUnavailableError,
+    StoreUnflushedError,
+)
 
 BUSY_SECONDS: Final = 5.0
 """How long a transaction waits for another process's before it is refused."""
@@ -63,14 +68,27 @@ _CAUSES: Final[dict[int, tuple[str, str]]] = {
 }
 
 
+# What Linux could not flush it does not try again, and a later flush that succeeds says
+# nothing about it.
+_UNFLUSHED: Final = frozenset({
+    sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC,
+})  # fmt: skip
+
+
 class Database:
-    """A connection, its lock, and transactions that map every failure."""
+    """A connection, its lock, and transactions that map every failure.
+
+    Once the disk could not flush, nothing is written any more: whatever is written
+    after that might stand on what is lost when power fails. Opened anew, a store first
+    flushes what it finds (`flush_anew`).
+    """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """Connect at once; raises `StoreUnavailableError`."""
         self._pid = os.getpid()
         self._lock = RLock()
         self._is_closed = False
+        self._is_doubtful = False
         # One connection for good: `StaticPool` hands the same one to everybody.
         self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
         with _mapped():
@@ -88,6 +106,7 @@ class Database:
 
         It is durable when the block was left. An error raised in it undoes it.
         """
+        self._require_sound()
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
@@ -100,7 +119,8 @@ class Database:
         from `plain_text`.
         """
         self.require_own_process()
-        with self._lock, _mapped_driver():
+        with self._lock, self._doubting(), _mapped_driver():
+            self._require_sound()
             driver = self._driver()
             driver.execute("BEGIN IMMEDIATE")
             try:
@@ -111,6 +131,34 @@ class Database:
                 if driver.in_transaction:
                     driver.execute("ROLLBACK")
                 raise
+
+    def flush_anew(self) -> None:
+        """Put into the main file, and flush, what lies in the write-ahead log.
+
+        An earlier process may have written there what the disk could not flush: it can
+        be read, and would be gone after a power cut. Waits for no other process.
+
+        Raises:
+            StoreUnavailableError: the disk still fails.
+        """
+        with self._lock, _mapped_driver():
+            self._driver().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _require_sound(self) -> None:
+        if self._is_doubtful:
+            raise StoreUnavailableError(
+                "the disk could not flush, so nothing is written any more",
+                advice="see to the disk, then restart the server",
+            )
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Remember that the disk could not flush."""
+        try:
+            yield
+        except StoreUnflushedError:
+            self._is_doubtful = True
+            raise
 
     def _driver(self) -> sqlite3.Connection:
         if self._is_closed:
@@ -142,7 +190,7 @@ class Database:
     def _transaction(self, begin: str) -> Iterator[Connection]:
         # Before the lock: a fork may have copied it while another thread held it.
         self.require_own_process()
-        with self._lock, _mapped():
+        with self._lock, self._doubting(), _mapped():
             if self._is_closed:
                 raise StoreUnavailableError("the store is closed")
             try:
@@ -258,4 +306,6 @@ def _unavailable(error: BaseException | None) -> StoreUnavailableError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
     cause, advice = _CAUSES.get(code, (f"{error}", ""))
     kind = StoreFullError if code == sqlite3.SQLITE_FULL else StoreUnavailableError
+    if getattr(error, "sqlite_errorcode", 0) in _UNFLUSHED:
+        kind, cause = StoreUnflushedError, "the disk cannot flush what is written"
     return kind(f"the store is not available: {cause}", advice=advice)

@@ -160,6 +160,7 @@ class Store:
             main = Database(lambda: connect_file(path))
             opened.callback(main.close)
             bring_up_to_date(main, path)
+            main.flush_anew()
             trail = Database(lambda: connect_file(path))
             opened.callback(trail.close)
             aside = Database(lambda: connect_aside(path))

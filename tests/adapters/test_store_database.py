@@ -1,0 +1,77 @@
+"""A database whose disk could not flush is written to no more."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from stead.adapters.store import Store
+from stead.adapters.store.database import Database, connect_file
+from stead.errors import StoreUnavailableError, StoreUnflushedError
+
+
+class Unflushed(sqlite3.Connection):
+    """SQLite as it answers when the disk refuses to flush."""
+
+    fails = False
+
+    def execute(self, statement, *values):
+        if self.fails and statement == "COMMIT":
+            super().execute("ROLLBACK")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+        return super().execute(statement, *values)
+
+
+@pytest.fixture
+def disk(place):
+    """The connection, and the database over it."""
+    Store.open(place).close()
+    made = sqlite3.connect(
+        place, factory=Unflushed, isolation_level=None, check_same_thread=False
+    )
+    database = Database(lambda: made)
+    yield made, database
+    database.close()
+
+
+def fill(database):
+    with database.appending() as driver:
+        driver.execute("UPDATE store SET next_rid = next_rid + 1")
+
+
+def test_after_a_flush_that_failed_nothing_is_written_till_it_is_opened_anew(
+    disk, place
+):
+    connection, database = disk
+    fill(database)
+    connection.fails = True
+    with pytest.raises(StoreUnflushedError, match="cannot flush"):
+        fill(database)
+    connection.fails = False  # the next flush would succeed, and mean nothing
+    for write in (lambda: fill(database), lambda: database.writing().__enter__()):
+        with pytest.raises(StoreUnavailableError, match="nothing is written") as caught:
+            write()
+        assert "restart the server" in caught.value.advice
+    with database.reading() as read:
+        assert read.exec_driver_sql("SELECT COUNT(*) FROM store").scalar() == 1
+    anew = Database(lambda: connect_file(place))
+    fill(anew)
+    anew.close()
+
+
+def test_a_store_flushes_what_it_finds_when_it_is_opened(place):
+    first = Store.open(place)
+    with first._databases[1].appending() as driver:
+        driver.execute("UPDATE store SET next_rid = 4242")
+    Store.open(place).close()
+    # The main file alone, without the log beside it.
+    alone = place.with_name("copy.db")
+    alone.write_bytes(place.read_bytes())
+    first.close()
+    with sqlite3.connect(alone) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        assert [(4242,)] == connection.execute("SELECT next_rid FROM store").fetchall()
+    connection.close()
