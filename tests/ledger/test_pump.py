@@ -193,7 +193,7 @@ def test_a_mistake_in_a_sink_ends_no_pump(grow, sinks, pumping):
     sink.fails["send"] = [ValueError("a mistake")]
     news = pumping(sink)
     eventually(lambda: sinks.cursor("far end").number == 2)
-    assert "ValueError: a mistake" == news[0].because
+    assert "its adapter fails: ValueError" == news[0].because
 
 
 def test_a_store_that_cannot_be_read_is_not_the_sinks_failure(grow, sinks, pumping):
@@ -299,3 +299,43 @@ def test_records_that_the_far_end_refuses_for_good_are_told_and_block_nothing(
         (NewsKind.NOT_SENT, 3, "the far end refused so many in all"),
     ] == told
     assert set(range(1, 15)) - sink.poison == set(sink.numbers())
+
+
+def test_what_an_adapter_says_when_it_fails_is_told_to_nobody(grow, pumping, caplog):
+    grow(1)
+    sink = FarEnd()
+    sink.fails["send"] = [ValueError("Invalid header value b'Bearer secret-1'")] * 3
+    news = pumping(sink)
+    eventually(lambda: NewsKind.UP in {one.kind for one in news})
+    assert "its adapter fails: ValueError" == news[0].because
+    assert "secret" not in caplog.text
+    assert [1] == sink.numbers()
+
+
+def test_a_store_that_fails_while_the_sink_does_ends_nothing(grow, sinks, pumping):
+    grow(1)
+    sink = FarEnd()
+    sink.fails["send"] = [SinkUnavailableError("down")] * 2
+    last, failures = sinks.last, [LedgerUnavailableError("the disk fails")] * 2
+
+    def failing():
+        if failures:
+            raise failures.pop()
+        return last()
+
+    sinks.last = failing
+    news = pumping(sink)
+    eventually(lambda: sink.numbers() == [1])
+    assert NewsKind.DOWN is news[0].kind
+
+
+def test_a_gap_is_told_once_however_long_the_sink_is_down(grow, sinks, store, pumping):
+    grow(10)
+    sinks.move("far end", Cursor(2, store.kept[1].digest))
+    del store.kept[2:6]
+    sink = FarEnd()
+    sink.fails["send"] = [SinkUnavailableError("down")] * 8
+    news = pumping(sink)
+    eventually(lambda: sinks.cursor("far end").number == 10)
+    gaps = [one for one in news if one.kind is NewsKind.NOT_SENT]
+    assert [4] == [one.count for one in gaps]

@@ -35,6 +35,7 @@ from tests.privileged.ticket_stage import (
 )
 
 from stead.privileged import ticket_exchange as exchange
+from stead.privileged.broker_tickets import seconds_of, told_of
 
 pytestmark = pytest.mark.root
 __all__ = ["begin", "connect", "realm", "stage"]  # fixtures
@@ -520,3 +521,17 @@ def test_the_broker_imports_nothing_of_kerberos(broker, realm, begin):
         assert "libpython" in maps or "python" in maps
         assert "krb5" not in maps
         assert "gssapi" not in maps
+
+
+@pytest.mark.parametrize(
+    "seconds", [True, 1.5, "1", None, 0, -1, 10**10, 10**400, float("nan")]
+)
+def test_a_verifier_that_was_taken_over_says_no_time_without_end(seconds):
+    with pytest.raises((TypeError, ValueError)):
+        seconds_of({"seconds": seconds})
+    assert 600 == seconds_of({"seconds": 600})
+
+
+def test_a_principal_is_text():
+    with pytest.raises(TypeError):
+        told_of({"uid": 1000, "gid": 1000, "groups": [], "principal": ["x"]})

@@ -16,6 +16,7 @@ from stead.errors import (
     UnknownAccountError,
     UnknownObjectError,
 )
+from stead.ledger.exporting import of_detail
 from stead.ledger.query import Query
 from stead.model.access_mask import AccessMask
 from stead.model.acl import ABSENT_SACL
@@ -23,6 +24,7 @@ from stead.model.audit_policy import AccountAuditing, Auditing, Subcategory
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import allow, audit
 from stead.model.privilege import Privilege
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.server.auditing import StoredRules
 
 HANDLES, APPLICATION, READINGS = (
@@ -282,6 +284,29 @@ def test_an_object_is_deleted_by_who_may_and_is_gone(
     with pytest.raises(UnknownObjectError, match="was deleted"):
         server.require(alice, draft, rights.READ)
     assert Outcome.FAILURE is accesses()[-1].outcome
+
+
+def test_a_handle_deletes_what_it_is_to_and_nothing_else(server, alice, draft, rights):
+    precious = server.protect("precious", rights, [allow("bob", rights.READ)])
+    with (
+        server.open_object(alice, draft, AccessMask.DELETE) as handle,
+        pytest.raises(AccessDeniedError),
+    ):
+        server.delete_object(alice, precious, handle=handle)
+    assert precious is server.find_object("precious")
+
+
+def test_nobody_buries_what_he_does_under_many_entries(server, alice, draft, trail):
+    buried = "O:BAG:BAD:" + "(A;;CC;;;S-1-5-32-545)" * 200 + "(A;;GA;;;WD)"
+    assert len(buried) > 4000
+    aces = SecurityDescriptor.from_sddl(buried).dacl.aces
+    server.set_entries(alice, draft, aces)
+    (changed,) = trail(AuditEvent.PERMISSIONS_CHANGED)
+    told_whole = of_detail(changed, "new")
+    assert len(told_whole) > 2048
+    assert told_whole.count("(A;;CC;;;BU)") == 200
+    assert ";;;WD)" in told_whole
+    assert all(len(text) <= 2048 for text in changed.detail.values())
 
 
 def test_an_object_of_the_same_name_is_another(server, alice, draft, rights):

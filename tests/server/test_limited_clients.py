@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -346,6 +347,30 @@ def test_the_trail_says_what_was_lent_used_and_ended(
     until(lambda: trail(AuditEvent.GRANT_ENDED))
     (ended,) = trail(AuditEvent.GRANT_ENDED)
     assert ("revoked", name) == (ended.detail["because"], ended.detail["grant"])
+
+
+def test_a_first_use_that_is_not_recorded_yet_lets_nobody_else_act(
+    server, limited, plan, rights, trail, monkeypatch
+):
+    sink = server._house.guard.sink
+    record, waits, go_on = sink.record, threading.Event(), threading.Event()
+
+    def slow(told, **how):
+        if told.event is AuditEvent.GRANT_USED and not waits.is_set():
+            waits.set()
+            assert go_on.wait(60)
+            raise LedgerUnavailableError("the disk is full")
+        return record(told, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sink, "record", slow)
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(server.require, limited, plan, rights.READ)
+            assert waits.wait(60)
+            server.require(limited, plan, rights.READ)
+            assert trail(AuditEvent.GRANT_USED)  # before the second one acted
+            go_on.set()
+            assert isinstance(first.exception(60), LedgerUnavailableError)
 
 
 @pytest.mark.parametrize(

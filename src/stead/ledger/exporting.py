@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import count, islice, takewhile
 from typing import Final
 
 from stead.ledger.ports import LedgerStore
@@ -130,8 +130,17 @@ _LOOKS_LIKE_ONE: Final = re.compile(r"\\+(?=u[0-9A-Fa-f]{4})")
 
 
 def of_detail(record: AuditRecord, *names: str) -> str:
-    """Return the first of these details that a record has; empty if it has none."""
-    return next((record.detail[name] for name in names if name in record.detail), "")
+    """Return the first of these details that a record has; empty if it has none.
+
+    One that was written in parts, `new`, `new 2` and so on, is put together.
+    """
+    name = next((name for name in names if name in record.detail), None)
+    if name is None:
+        return ""
+    rest = takewhile(
+        lambda part: part in record.detail, (f"{name} {n}" for n in count(2))
+    )
+    return record.detail[name] + "".join(record.detail[part] for part in rest)
 
 
 def bare_name(name: str) -> tuple[str, str]:

@@ -44,6 +44,7 @@ class _State:
     failures: int = 0
     refused: int = 0
     told: int = 0
+    gap_told: int = 0
     is_placed: bool = False
 
 
@@ -135,8 +136,9 @@ class Pump:
             self._end.wait(self._pace.poll)
         except Exception as error:  # noqa: BLE001 - see below
             # The outermost loop of this thread: no mistake in an adapter ends it.
-            _log.exception("the sink `%s` fails", self._sink.name)
-            self._failed(f"{type(error).__name__}: {error}")
+            # Its text may hold what it was made of, a token too: its kind says enough.
+            _log.error("the sink `%s` fails: %s", self._sink.name, type(error).__name__)
+            self._failed(f"its adapter fails: {type(error).__name__}")
 
     def _turn(self) -> bool:
         """Send a batch, if there is one, confirm if it is time; False at the end."""
@@ -229,7 +231,9 @@ class Pump:
         batch = [self._numbered(entry) for entry in entries]
         if batch and state.sent.number:
             missing = batch[0].number - state.sent.number - 1
-            if missing:
+            # Told once: while the sink is down, each attempt comes here again.
+            if missing and state.gap_told != batch[0].number:
+                state.gap_told = batch[0].number
                 because = "the trail no longer had them"
                 self._news(NewsKind.NOT_SENT, missing, because)
         return batch
@@ -260,12 +264,13 @@ class Pump:
         state.refused = state.refused + len(refused) if refused else 0
 
     def _waiting(self) -> int:
-        last = self._store.last()
-        return (
-            0
-            if last is None
-            else max(0, last.sequence - self._state.acknowledged.number)
-        )
+        """Return how many records wait; 0 where the store cannot say."""
+        try:
+            last = self._store.last()
+        except SteadError:
+            return 0
+        number = 0 if last is None else last.sequence
+        return max(0, number - self._state.acknowledged.number)
 
     def _news(self, kind: NewsKind, count: int, because: str = "") -> None:
         news = News(kind, self._sink.name, count, because)

@@ -197,6 +197,7 @@ class Writer:
         timeout = _RETRY_SECONDS if is_owing else None
         items: list[Awaited | Queued] = []
         now: int | None = None
+        taken = 1
         try:
             item: _Item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
             while True:
@@ -208,9 +209,11 @@ class Writer:
                 else:
                     items.append(item)
                     now = item.time
-                if len(items) >= _BATCH:
+                # What is counted counts too: a flood must not keep the others waiting.
+                if taken >= _BATCH:
                     break
                 item = self._inbox.get_nowait()
+                taken += 1
         except Empty:
             pass
         if self._flood:

@@ -8,17 +8,22 @@ from stead.model.luid import Luid
 class GrantUses:
     """The grants of one server that were used and have not ended.
 
-    Without a lock: a finalizer may be what ends a grant, on any thread.
+    Without a lock: a finalizer may be what ends a grant, on any thread. Of uses that
+    begin at the same moment, each may be recorded as the first; none goes before its
+    record.
     """
 
     def __init__(self) -> None:
-        self._used: dict[Luid, object] = {}
+        self._used: set[Luid] = set()
 
-    def is_first(self, logon_id: Luid) -> bool:
-        """Tell whether this is the grant's first use; only one caller hears so."""
-        mine = object()
-        return self._used.setdefault(logon_id, mine) is mine
+    def is_known(self, logon_id: Luid) -> bool:
+        """Tell whether the record of the grant's first use is durable."""
+        return logon_id in self._used
+
+    def know(self, logon_id: Luid) -> None:
+        """Note that it is."""
+        self._used.add(logon_id)
 
     def forget(self, logon_id: Luid) -> None:
-        """Forget a grant: it has ended, or its use could not be recorded."""
-        self._used.pop(logon_id, None)
+        """Forget a grant that has ended."""
+        self._used.discard(logon_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import groupby
 from typing import Final, TypedDict, Unpack
 
@@ -17,6 +18,9 @@ from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
+
+_WHOLE: Final = frozenset({"old", "new", "descriptor"})
+_LONGEST_WHOLE: Final = 24_576  # bytes: a record holds two, and the rest
 
 LONGEST_TEXT: Final = 2048
 """Characters of one text in a record; a path holds 4095 bytes, a flood much more."""
@@ -91,15 +95,13 @@ class Recorder:
     ) -> None:
         """Record a grant's first use, before what it is used for."""
         logon_id = subject.token.logon_id
-        if event in _NO_USE or not self.uses.is_first(logon_id):
+        if event in _NO_USE or self.uses.is_known(logon_id):
             return
         used, grant = AuditEvent.GRANT_USED, str(logon_id)
         parts: Parts = {"object_type": "Grant", "object_name": grant}
-        try:
-            self.sink.record(self.compose(used, subject, frame, **parts))
-        except SteadError:
-            self.uses.forget(logon_id)
-            raise
+        self.sink.record(self.compose(used, subject, frame, **parts))
+        # Not before it is durable: another thread would act on what may yet fail.
+        self.uses.know(logon_id)
 
     def note(
         self, event: AuditEvent, subject: Subject, **parts: Unpack[Parts]
@@ -247,13 +249,31 @@ def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal
 
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
-    said = {name: _cut(text) for name, text in detail.items()}
+    said: dict[str, str] = {}
+    for name, text in detail.items():
+        said |= _in_parts(name, text) if name in _WHOLE else {name: _cut(text)}
     if subject is not None and subject.token.limits is not None:
         # Beside whose it is: under which grant, and what that is for.
         said["grant"] = str(subject.token.limits)
     if subject is not None and subject.authenticated_by:
         said.setdefault("authenticated by", subject.authenticated_by)
     return said
+
+
+def _in_parts(name: str, text: str) -> dict[str, str]:
+    """Write all of a descriptor: who changes one must not bury in it what it does.
+
+    What is longer than one text goes on as `name 2`, `name 3`; what no record can hold
+    is named by its digest.
+    """
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) > _LONGEST_WHOLE:
+        return {name: _cut(text), f"{name} sha256": sha256(raw).hexdigest()}
+    parts = [text[at : at + LONGEST_TEXT] for at in range(0, len(text), LONGEST_TEXT)]
+    return {
+        name if number == 1 else f"{name} {number}": part
+        for number, part in enumerate(parts or [""], 1)
+    }
 
 
 def _cut(text: str) -> str:

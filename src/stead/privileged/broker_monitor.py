@@ -38,7 +38,7 @@ from stead.privileged.broker_passwords import Attempts
 from stead.privileged.broker_poll import Poll, Turn
 from stead.privileged.broker_processes import Processes
 from stead.privileged.broker_rules import Phase, Rule
-from stead.privileged.broker_tickets import TicketClients, told_of
+from stead.privileged.broker_tickets import TicketClients, seconds_of, told_of
 from stead.privileged.broker_verifiers import Verifiers, identity_of
 from stead.privileged.broker_wire import (
     LARGEST_ORDER,
@@ -259,7 +259,7 @@ class Monitor:
         """
         identity, told = identity_of(word), told_of(word)
         self._require_person(identity)
-        ends = time.monotonic() + word["seconds"]
+        ends = time.monotonic() + seconds_of(word)
         if why := unwillingness(connection):
             return {"client": None, "why": why, **told}
         client = self._connected(identity, connection, ends)

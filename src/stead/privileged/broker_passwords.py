@@ -133,7 +133,7 @@ class Attempts:
         try:
             identity = identity_of(said)
             client = self._come_by(identity)
-        except (KeyError, TypeError, SteadError):
+        except (KeyError, TypeError, ValueError, ArithmeticError, SteadError):
             return  # it is answered when every failure is
         self._settle(
             attempt,

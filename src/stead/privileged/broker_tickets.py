@@ -36,6 +36,7 @@ _log: Final = logging.getLogger("stead.broker")
 VERIFIER: Final = "stead.adapters.kerberos_verifier"
 """The verifier's program. It imports this room; nothing here imports it."""
 
+_LONGEST_LIFE: Final = 1_000_000_000
 _GRACE: Final = 2  # seconds beyond its own time, for a verifier to say so
 
 
@@ -141,7 +142,14 @@ class TicketClients:
         """Take a verifier's word: who it is, or its silence."""
         try:
             told = None if said is None else self._come_by(one.connection, said)
-        except (KeyError, TypeError, ValueError, OSError, SteadError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            OSError,
+            SteadError,
+        ) as error:
             _log.warning("a client with a ticket is refused: %s", error)
             told = None
         if told is None:
@@ -175,8 +183,23 @@ def _answer(connection: socket.socket, kind: bytes) -> None:
 
 def told_of(word: dict[str, Any]) -> dict[str, Any]:
     """Return what a server is told of a client with a ticket, beside its index."""
-    identity = identity_of(word)
+    identity, principal = identity_of(word), word["principal"]
+    if not isinstance(principal, str):
+        raise TypeError("a principal is text")
     return {
         "identity": [identity.uid, identity.gid, list(identity.groups)],
-        "principal": word["principal"],
+        "principal": principal,
     }
+
+
+def seconds_of(word: dict[str, Any]) -> int:
+    """Return how long a ticket lives; raises TypeError and ValueError for no time.
+
+    The process that says so has read what strangers sent.
+    """
+    seconds = word["seconds"]
+    if type(seconds) is not int:
+        raise TypeError("a ticket lives for a whole number of seconds")
+    if not 0 < seconds <= _LONGEST_LIFE:
+        raise ValueError("no ticket lives so long, or so short")
+    return seconds

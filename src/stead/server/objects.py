@@ -376,6 +376,11 @@ class ObjectDirectory:
         if handle is None:
             guard.require(subject, securable, int(AccessMask.DELETE))
         else:
+            if handle.object is not securable:
+                raise AccessDeniedError(
+                    object_name=securable.name,
+                    advice="the handle is to another object, or to one of before",
+                )
             handle.require(int(AccessMask.DELETE))
             detail = {"opened by": str(handle.number)}
         with _about(guard, AuditEvent.OBJECT_DELETED, subject, securable, detail):

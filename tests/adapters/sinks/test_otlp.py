@@ -187,6 +187,31 @@ def test_the_token_stands_in_a_file_that_nobody_else_may_read(start, sinks, tmp_
     assert "secret" not in repr(sink)
 
 
+@pytest.mark.parametrize("text", ["secret-1\nsecret-2", "secret 1", "", "s\u00e9cret"])
+def test_what_is_no_token_is_sent_nowhere_and_shown_to_nobody(
+    text, start, sinks, tmp_path
+):
+    file = tmp_path / "token"
+    file.write_text(text)
+    file.chmod(0o600)
+    server = start()
+    with pytest.raises(SinkUnavailableError, match="holds no token") as caught:
+        sinks(server, token=lambda: read_private(file)).send([numbered(1)])
+    assert "cret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert [] == server.requests
+
+
+def test_a_token_file_that_others_may_read_is_the_sink_s_failure(
+    start, sinks, tmp_path
+):
+    file = tmp_path / "token"
+    file.write_text("secret-1\n")
+    file.chmod(0o644)
+    sink = sinks(start(), token=lambda: read_private(file))
+    with pytest.raises(SinkUnavailableError, match="is sent nothing"):
+        sink.send([numbered(1)])
+
+
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(RECORDS, min_size=1, max_size=3))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import stat
 from pathlib import Path
 
 from stead.errors import SinkUnavailableError, UnsafeConfigurationError
 
+_WORD = re.compile(r"[\x21-\x7e]+")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -46,7 +48,9 @@ def tls_context(
 
 
 def read_private(path: Path) -> str:
-    """Return the text of a file that only its owner may read, stripped.
+    """Return the one word in a file that only its owner may read.
+
+    Its errors never name what the file holds.
 
     Raises:
         UnsafeConfigurationError: somebody else may read it.
@@ -54,9 +58,16 @@ def read_private(path: Path) -> str:
     """
     require_private(path)
     try:
-        return path.read_text("ascii").strip()
-    except (OSError, ValueError) as error:
+        text = path.read_text("ascii").strip()
+    except OSError as error:
         raise SinkUnavailableError(f"`{path}` cannot be read: {error}") from error
+    except ValueError:
+        text = ""
+    if _WORD.fullmatch(text) is None:
+        raise SinkUnavailableError(
+            f"`{path}` holds no token", advice="a token is one line of visible ASCII"
+        )
+    return text
 
 
 def require_private(path: Path) -> None:

@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 
 from stead.adapters.sinks.otlp_form import logs_request
-from stead.errors import SinkUnavailableError
+from stead.errors import SinkUnavailableError, UnsafeConfigurationError
 from stead.ledger.exporting import Numbered, Origin
 
 PORT: Final = 4318
@@ -133,7 +133,7 @@ class OtlpSink:
     def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/x-protobuf", "User-Agent": "stead"}
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token()}"
+            headers["Authorization"] = f"Bearer {self._bearer(self._token)}"
         try:
             # A receiver may close a connection that was idle: that is no failure yet.
             if self._link is not None:
@@ -147,6 +147,14 @@ class OtlpSink:
                 advice = "its certificate must bear its name and be signed by `ca`"
             raise SinkUnavailableError(
                 f"`{self.name}` does not take records: {error!r}", advice=advice
+            ) from error
+
+    def _bearer(self, read: Callable[[], str]) -> str:
+        try:
+            return read()
+        except UnsafeConfigurationError as error:
+            raise SinkUnavailableError(
+                f"`{self.name}` is sent nothing: {error}", advice=error.advice
             ) from error
 
     def _ask(
