@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from stead.errors import (
     StoreUnavailableError,
 )
 from stead.ledger.ports import Entry
+from stead.ledger.tree import CompactRange
 
 _PAGE: Final = 500
 _LARGEST: Final = (1 << 63) - 1
@@ -44,6 +46,7 @@ _LAST: Final = _ENTRY.where(
     ENTRY.c.sequence == select(func.max(ENTRY.c.sequence)).scalar_subquery()
 )
 _LAST_TEXT: Final = plain_text(_LAST)
+_VERSION: Final = "PRAGMA data_version"
 _ADD_TEXT: Final = plain_text(insert(ENTRY))
 _AFTER: Final = (
     _ENTRY.where(ENTRY.c.sequence > bindparam("after"))
@@ -62,6 +65,21 @@ _PICKED: Final = _ENTRY.where(
 ).order_by(ENTRY.c.sequence)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How the trail stands, as long as nobody else has written to the database.
+
+    Attributes:
+        version: what SQLite counts of the others' commits, seen in a transaction.
+        last: the last entry.
+        edge: the tree's edge; None if it is to be read.
+    """
+
+    version: object
+    last: Entry | None
+    edge: CompactRange | None = None
+
+
 class SqlLedgerStore:
     """The `LedgerStore` of a database.
 
@@ -71,6 +89,7 @@ class SqlLedgerStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known: _Known | None = None
 
     def append(self, build: Callable[[Entry | None], Sequence[Entry]]) -> None:
         """Keep what `build` makes of the last entry: all of it, or none.
@@ -79,13 +98,18 @@ class SqlLedgerStore:
             LedgerUnavailableError: nothing was kept.
         """
         with mapped(), self._database.appending() as driver:
-            row = driver.execute(_LAST_TEXT).fetchone()
-            last = None if row is None else Entry(*row)
-            added = build(last)
+            known, self._known = self._known, None
+            version = driver.execute(_VERSION).fetchone()
+            if known is None or known.version != version:
+                row = driver.execute(_LAST_TEXT).fetchone()
+                known = _Known(version, None if row is None else Entry(*row))
+            added = build(known.last)
             if added:
                 rows = [(new.sequence, new.body, new.digest) for new in added]
                 driver.executemany(_ADD_TEXT, rows)
-                advance_tree(driver.execute, last, added)
+                edge = advance_tree(driver.execute, known.last, added, known.edge)
+                known = _Known(version, added[-1], edge)
+        self._known = known
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order, without loading all.

@@ -24,19 +24,29 @@ Execute = Callable[[str, tuple[Any, ...]], Any]
 """Executes SQL in the driver's own words and returns its cursor."""
 
 
-def advance_tree(execute: Execute, last: Entry | None, added: Sequence[Entry]) -> None:
+def advance_tree(
+    execute: Execute,
+    last: Entry | None,
+    added: Sequence[Entry],
+    edge: CompactRange | None = None,
+) -> CompactRange:
     """Put entries into the tree that have just been appended, in the transaction.
 
     Args:
         execute: of the transaction's connection.
         last: the entry before them.
         added: the entries.
+        edge: the tree's edge before them, where it is known; else it is read.
+
+    Returns:
+        the edge after them.
 
     Raises:
         StoreUnavailableError: the tree knows more than there is. Nothing may be added
             to such a trail.
     """
-    edge = read_edge(execute)
+    if edge is None:
+        edge = read_edge(execute)
     end = 0 if last is None else last.sequence
     if edge.size > end:
         raise StoreUnavailableError(
@@ -47,6 +57,7 @@ def advance_tree(execute: Execute, last: Entry | None, added: Sequence[Entry]) -
         edge = edge.extend(_missed(execute, edge.size, end))
     edge = edge.extend(leaf_hash(entry.body) for entry in added)
     execute(_SET, (edge.to_bytes(),))
+    return edge
 
 
 def build_tree(execute: Execute) -> CompactRange:
