@@ -173,6 +173,17 @@ def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived)
     assert server.trail.examine().fault is None
 
 
+def test_a_forged_removal_is_not_finished(server, archivist, archived):
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE segment SET cleared_by = last + 1 WHERE number = 1"
+        )
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
+        archivist.clear(ALL_OF_IT)
+    assert 1 == next(server.trail.find(Query()))[0]
+
+
 def test_missing_is_not_taken_for_removed(server, archivist, archived):
     archivist.clear(RetentionPolicy(records=20))
     seal = archived[0][0]
@@ -184,6 +195,23 @@ def test_missing_is_not_taken_for_removed(server, archivist, archived):
     fault = server.trail.examine().fault
     assert (Wrong.MISSING, seal.last + 1) == (fault.wrong, fault.first)
     with pytest.raises(LedgerCorruptError, match="is missing"):
+        server.trail.verify()
+
+
+@pytest.mark.parametrize("told", ["1", "last", "last + 1", "last + 1000000", "-1"])
+def test_a_start_that_was_cut_off_is_not_taken_for_removed(server, archived, told):
+    evidence = server._house.trail.evidence._target
+    seal = archived[0][0]
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE segment SET cleared_by = {told} WHERE number = 1"
+        )
+        connection.exec_driver_sql(
+            "DELETE FROM entry WHERE sequence <= ?", (seal.last,)
+        )
+    fault = server.trail.examine().fault
+    assert (Wrong.REMOVAL, 1, seal.last) == (fault.wrong, fault.first, fault.last)
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
         server.trail.verify()
 
 

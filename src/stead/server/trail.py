@@ -27,7 +27,7 @@ from stead.ledger.judging_again import ACCESSES, JudgedAgain, PastJudge
 from stead.ledger.ports import EvidenceStore, LedgerStore, TrailIndex
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import Query
-from stead.ledger.segments import cleared_until
+from stead.ledger.segments import Seal, cleared_until, tells_removal
 from stead.ledger.tree import (
     CompactRange,
     Node,
@@ -241,13 +241,17 @@ class Trail:
 
         Raises:
             AccessDeniedError: the subject may not read the trail.
-            LedgerCorruptError: names the first wrong record.
+            LedgerCorruptError: names the first wrong record; the first of all if
+                no record says that what is not there was removed.
         """
         self._require("verify")
         seal = cleared_until(self.evidence.seals())
         start = None if seal is None else Verification(seal.last, seal.digest)
         entries = self.store.entries(0 if seal is None else seal.last)
-        return verify(entries, self.genesis, witness=witness, start=start)
+        found = verify(entries, self.genesis, witness=witness, start=start)
+        if seal is not None:
+            self.require_told(seal)
+        return found
 
     def examine(
         self,
@@ -325,6 +329,20 @@ class Trail:
             0 if cleared is None else cleared.last,
             0 if kept is None else kept.tree.size,
             len(seals),
+        )
+
+    def require_told(self, seal: Seal) -> None:
+        """See that a record that stays says what was removed.
+
+        Raises:
+            LedgerCorruptError: none does.
+        """
+        if seal.last < seal.cleared_by:
+            told = self.store.picked((seal.cleared_by,))
+            if any(tells_removal(entry.body, seal) for entry in told):
+                return
+        raise LedgerCorruptError(
+            f"nothing says that the records up to {seal.last} were removed", sequence=1
         )
 
     def _nodes(self, begun: CompactRange, size: int) -> Iterator[Node]:

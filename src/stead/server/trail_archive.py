@@ -118,6 +118,7 @@ class TrailArchive:
         Raises:
             AccessDeniedError, PrivilegeNotHeldError: the subject may not.
             LedgerUnavailableError: it could not be recorded; nothing was removed.
+            LedgerCorruptError: an earlier removal is told by no record.
         """
         self._require("clear the audit trail")
         self._finish()
@@ -179,6 +180,8 @@ class TrailArchive:
         cleared = cleared_until(trail.evidence.seals())
         first = next(iter(trail.store.entries(0, 1)), None)
         if cleared and first is not None and first.sequence <= cleared.last:
+            # Whoever writes the store must not have us remove what nobody archived.
+            trail.require_told(cleared)
             trail.evidence.clear((cleared,), cleared.cleared_by)
 
     def _require(self, what: str) -> None:
