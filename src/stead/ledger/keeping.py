@@ -11,7 +11,12 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Final
 
-from stead.errors import InvalidRecordError, SteadError, WitnessDisagreesError
+from stead.errors import (
+    InvalidRecordError,
+    LedgerUnavailableError,
+    SteadError,
+    WitnessDisagreesError,
+)
 from stead.ledger.canonical import read_record
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.segments import Seal, SegmentPolicy
@@ -169,6 +174,8 @@ class Keeper:
         except SteadError as error:
             self._is_over = isinstance(error, WitnessDisagreesError)
             self._tell(error)
+        except Exception as error:  # noqa: BLE001 - nothing else watches the trail
+            self._tell(_unexpected(error))
         else:
             self._tell(None)
 
@@ -177,3 +184,13 @@ class Keeper:
         if bool(said) != bool(self._failed) or self._is_over:
             self._report(error)
         self._failed = said
+
+
+def _unexpected(error: Exception) -> SteadError:
+    """Return what is told of a failure that nobody foresaw."""
+    made = LedgerUnavailableError(
+        f"the trail could not be witnessed or sealed: {type(error).__name__}: {error}",
+        advice="keep the store as evidence and look with `stead audit verify`",
+    )
+    made.__cause__ = error
+    return made

@@ -51,7 +51,7 @@ def examine_store(
             origin=origin_of(str(Sid(genesis))),
             tree=_read(evidence.tree, None, damage),
             seals=seals,
-            notes=(*evidence.notes(), *elsewhere),
+            notes=(*_read(evidence.notes, (), damage), *elsewhere),
             verifier=verifier,
             leaves=leaves,
             witness=witness,

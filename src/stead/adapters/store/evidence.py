@@ -25,6 +25,7 @@ from stead.adapters.store.database import Database
 from stead.adapters.store.schema import CHECKPOINT, ENTRY, SEGMENT
 from stead.adapters.store.tree_row import read_edge
 from stead.errors import (
+    InvalidProofError,
     InvalidRequestError,
     LedgerUnavailableError,
     StoreUnavailableError,
@@ -176,12 +177,24 @@ def _thin_out(connection: Connection, size: int) -> None:
 
 
 def _kept(row: Any) -> KeptCheckpoint:
-    return KeptCheckpoint(str(row[1]), CompactRange.from_bytes(row[2]))
+    _require_types("checkpoint", row, (int, str, bytes))
+    return KeptCheckpoint(row[1], CompactRange.from_bytes(row[2]))
 
 
 def _seal(row: Any) -> Seal:
+    _require_types("seal", row, (int, int, int, bytes, bytes, int, str, int, int))
     number, first, last, digest, edge, *rest = row
     return Seal(number, first, last, digest, CompactRange.from_bytes(edge), *rest)
+
+
+def _require_types(what: str, row: Any, types: tuple[type, ...]) -> None:
+    """Refuse what SQLite lets whoever tampers put into any column."""
+    for value, wanted in zip(row, types, strict=True):
+        if type(value) is not wanted:
+            raise InvalidProofError(
+                f"a {what} has {type(value).__name__} where {wanted.__name__} belongs",
+                advice="keep the store as evidence and look with `stead audit verify`",
+            )
 
 
 @contextmanager
