@@ -84,3 +84,19 @@ def test_what_nobody_foresaw_is_told_and_a_disagreement_after_it_too(stage):
     assert "KeyError" in str(told[2])
     assert isinstance(told[3], WitnessDisagreesError)
     assert 4 == steps.count
+
+
+@pytest.mark.parametrize("step", [Sealing.seal_now, Sealing.step])
+def test_a_witness_that_is_there_no_more_is_not_waited_for(stage, step):
+    stage.grow(15, witnessed=False)
+    with Store.open(stage.place) as store:
+        witnessed = step(_sealing(store, with_witness=True))
+        assert (20, True) == (witnessed.last, bool(witnessed.note))
+        assert None is step(_sealing(store, with_witness=True))
+        rest = step(_sealing(store))
+        assert (35, "") == (rest.last, rest.note)
+
+
+def test_a_seal_without_a_witness_has_the_note_that_was_signed_there(stage):
+    with Store.open(stage.place) as store:
+        assert _sealing(store).seal_now().note == store.evidence.last_checkpoint().note

@@ -86,11 +86,11 @@ class Sealing:
     def _end(self) -> tuple[CompactRange, str]:
         """Return where a segment would end now, and what is signed there."""
         kept = self._evidence.last_checkpoint()
-        if kept is not None:
-            return kept.tree, kept.note
         if self._with_witness:
-            return CompactRange(), ""
-        return self._evidence.tree(), ""
+            return (CompactRange(), "") if kept is None else (kept.tree, kept.note)
+        # What a witness signed that is there no more need not be waited for.
+        tree = self._evidence.tree()
+        return tree, "" if kept is None or kept.tree != tree else kept.note
 
     def _seal(
         self, seals: tuple[Seal, ...], tree: CompactRange, note: str, now: int

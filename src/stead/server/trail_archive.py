@@ -73,10 +73,13 @@ class TrailArchive:
     Attributes:
         trail: the trail, and on whose behalf.
         clock: nanoseconds since the epoch.
+        without_witness: the trail has no witness any more: what it has not signed is
+            sealed and removed too. If it comes back, it disagrees for good.
     """
 
     trail: Trail
     clock: Callable[[], int]
+    without_witness: bool = False
 
     def seal(self) -> Seal | None:
         """Seal what is there, without waiting until it is due; None if nothing is new.
@@ -86,7 +89,13 @@ class TrailArchive:
         """
         self._require("seal the audit trail")
         trail = self.trail
-        sealing = Sealing(SegmentPolicy(), trail.store, trail.evidence, self.clock)
+        sealing = Sealing(
+            SegmentPolicy(),
+            trail.store,
+            trail.evidence,
+            self.clock,
+            with_witness=self._is_witnessed(),
+        )
         return sealing.seal_now()
 
     def archive(self, folder: Path) -> tuple[tuple[Seal, Path], ...]:
@@ -127,6 +136,8 @@ class TrailArchive:
             return ()
         last = going[-1]
         detail = {**last.named(), "from": str(going[0].first)}
+        if self.without_witness:
+            detail["without witness"] = "yes"
         by = self._say(AuditEvent.TRAIL_CLEARED, detail)
         self.trail.evidence.clear(going, by)
         return going
@@ -139,9 +150,14 @@ class TrailArchive:
     def removable(self, policy: RetentionPolicy) -> tuple[Seal, ...]:
         """Return what `clear` would remove; whether the subject may is not asked."""
         evidence = self.trail.evidence
-        kept, end = evidence.last_checkpoint(), evidence.tree().size
-        signed = end if kept is None else kept.tree.size
+        signed = end = evidence.tree().size
+        if self._is_witnessed():
+            kept = evidence.last_checkpoint()
+            signed = 0 if kept is None else kept.tree.size
         return policy.removable(evidence.seals(), end, signed, self.clock())
+
+    def _is_witnessed(self) -> bool:
+        return not self.without_witness and self.trail.evidence.has_witness()
 
     def _archive(self, folder: Path, seals: tuple[Seal, ...], seal: Seal) -> Path:
         trail = self.trail

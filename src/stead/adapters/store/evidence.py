@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from stead.adapters.store.database import Database
-from stead.adapters.store.schema import CHECKPOINT, ENTRY, SEGMENT
+from stead.adapters.store.schema import CHECKPOINT, ENTRY, SEGMENT, TREE
 from stead.adapters.store.tree_row import read_edge
 from stead.errors import (
     InvalidProofError,
@@ -96,6 +96,19 @@ class SqlEvidenceStore:
             connection.execute(
                 add.on_conflict_do_update(index_elements=["size"], set_=values)
             )
+
+    def has_witness(self) -> bool:
+        """Tell whether this trail ever had a witness, one that answered or not."""
+        noted = select(TREE.c.id).where(TREE.c.has_witness != 0)
+        signed = select(CHECKPOINT.c.size).limit(1)
+        with _mapped(), self._database.reading() as connection:
+            found = (connection.execute(query).first() for query in (noted, signed))
+            return any(row is not None for row in found)
+
+    def set_witness(self) -> None:
+        """Note that it has one."""
+        with _mapped(), self._database.writing() as connection:
+            connection.execute(update(TREE).values(has_witness=1))
 
     def seals(self) -> tuple[Seal, ...]:
         """Return the seals of all segments, the first segment first."""
