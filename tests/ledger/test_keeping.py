@@ -9,7 +9,7 @@ import pytest
 from tests.ledger.staging import Stage
 
 from stead.adapters.store import Store
-from stead.errors import WitnessDisagreesError
+from stead.errors import WitnessDisagreesError, WitnessUnavailableError
 from stead.ledger.keeping import Keeper, Sealing
 from stead.ledger.segments import SegmentPolicy
 
@@ -73,17 +73,21 @@ def test_a_seal_that_was_bent_ends_no_witnessing_and_is_told_once(stage, bend):
 
 def test_what_nobody_foresaw_is_told_and_a_disagreement_after_it_too(stage):
     told = []
-    steps = _Steps(TypeError("odd"), None, KeyError("x"), WitnessDisagreesError("no"))
+    steps = _Steps(
+        TypeError("odd"), None, KeyError("x"), KeyError("x"),
+        WitnessUnavailableError("down"), WitnessDisagreesError("no"),
+    )  # fmt: skip
     with Store.open(stage.place) as store:
         keeper = Keeper(_sealing(store), steps, told.append, 0.01)
         keeper.start()
-        _until(lambda: len(told) == 4)
+        _until(lambda: len(told) == 5)
         keeper.close()
     assert "TypeError: odd" in str(told[0])
     assert told[1] is None
     assert "KeyError" in str(told[2])
-    assert isinstance(told[3], WitnessDisagreesError)
-    assert 4 == steps.count
+    assert isinstance(told[3], WitnessUnavailableError)
+    assert isinstance(told[4], WitnessDisagreesError)
+    assert 6 == steps.count
 
 
 @pytest.mark.parametrize("step", [Sealing.seal_now, Sealing.step])

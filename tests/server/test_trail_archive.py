@@ -173,6 +173,18 @@ def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived)
     assert server.trail.examine().fault is None
 
 
+def test_the_record_of_an_archive_is_none_of_a_removal(server, archived):
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE segment SET cleared_by = archived_by")
+        connection.exec_driver_sql(
+            "DELETE FROM entry WHERE sequence <= ?", (archived[-1][0].last,)
+        )
+    assert Wrong.REMOVAL is server.trail.examine().fault.wrong
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
+        server.trail.verify()
+
+
 def test_a_forged_removal_is_not_finished(server, archivist, archived):
     evidence = server._house.trail.evidence._target
     with evidence._database.writing() as connection:

@@ -125,15 +125,15 @@ class Keeper:
         Args:
             sealing: seals segments.
             witnessing: hands the trail to a witness; None without one.
-            report: told what failed, and None when it works again; only when that
-                changes. Called on the thread.
+            report: told what failed, and None when it works again; only when the kind
+                of that changes. Called on the thread.
             seconds: the interval.
         """
         self._sealing = sealing
         self._witnessing = witnessing
         self._report = report
         self._seconds = seconds
-        self._failed = ""
+        self._failed: type[SteadError] | None = None
         self._is_over = False
         self._stop = threading.Event()
         # Waiting for it takes no lock that an interrupt could leave held.
@@ -180,10 +180,10 @@ class Keeper:
             self._tell(None)
 
     def _tell(self, error: SteadError | None) -> None:
-        said = "" if error is None else str(error)
-        if bool(said) != bool(self._failed) or self._is_over:
+        failed = None if error is None else type(error)
+        if failed is not self._failed:
             self._report(error)
-        self._failed = said
+        self._failed = failed
 
 
 def _unexpected(error: Exception) -> SteadError:
