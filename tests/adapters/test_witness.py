@@ -12,10 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.adapters.witness_stage import (
+    LEAVES,
+    ORIGIN,
+    SIGNER,
+    end,
+    is_signed,
+    root,
+)
 
 from stead.adapters.ed25519 import (
-    Ed25519Signer,
-    Ed25519Verifier,
     make_key_file,
     read_key_file,
 )
@@ -26,18 +32,13 @@ from stead.errors import (
     InvalidCheckpointError,
     InvalidRequestError,
     LedgerCorruptError,
-    SteadError,
     UnsafeConfigurationError,
     WitnessUnavailableError,
 )
-from stead.ledger.checkpoint import Checkpoint, signed_checkpoint
 from stead.ledger.tree import (
-    CompactRange,
-    leaf_hash,
     require_consistency,
     require_inclusion,
 )
-from stead.ledger.witness import Witness
 from stead.ledger.witness_wire import (
     LARGEST_FRAME,
     Ask,
@@ -50,71 +51,18 @@ from stead.ledger.witness_wire import (
     write_frame,
 )
 
-SIGNER = Ed25519Signer("witness", bytes(range(32)))
-VERIFIER = Ed25519Verifier(SIGNER.key)
-ORIGIN = "stead/S-1-5-21-1-2-3"
-LEAVES = tuple(leaf_hash(b"%d" % number) for number in range(5000))
-
-
-def _root(size):
-    return CompactRange().extend(LEAVES[:size]).root()
-
-
-def _is_signed(standing, size):
-    checkpoint = signed_checkpoint(standing.note, VERIFIER, ORIGIN)
-    return (size, size, _root(size)) == (
-        standing.size, checkpoint.size, checkpoint.root,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def open_witness(state):
-    opened, reports = [], []
-
-    def make(elsewhere=None, **options):
-        folder = WitnessFolder(state, elsewhere)
-        opened.append(folder)
-        try:
-            witness = Witness(folder, SIGNER, VERIFIER, reports.append, **options)
-        except SteadError:
-            folder.close()
-            raise
-        witness.folder, witness.reports = folder, reports
-        return witness
-
-    yield make
-    for folder in opened:
-        folder.close()
-
-
-@pytest.fixture
-def witness(open_witness):
-    return open_witness()
-
-
-def _end(witness):
-    """End a witness as a kill would: nothing is tidied up."""
-    witness.folder.close()
-    # The descriptors are gone; closing them again at the end would close others'.
-    witness.folder.close = lambda: None
-
 
 def test_it_signs_what_it_is_handed_and_says_so_again(witness):
     assert Standing(0, "") == witness.answer(Ask(ORIGIN))
-    assert _is_signed(witness.answer(Extend(ORIGIN, 0, LEAVES[:7])), 7)
-    assert _is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:20])), 20)
-    assert _is_signed(witness.answer(Ask(ORIGIN)), 20)
+    assert is_signed(witness.answer(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:20])), 20)
+    assert is_signed(witness.answer(Ask(ORIGIN)), 20)
 
 
 def test_what_it_has_may_be_sent_again_and_overlap(witness):
     witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
     for start, stop, size in ((0, 7, 7), (2, 5, 7), (3, 9, 9), (0, 9, 9)):
-        assert _is_signed(
+        assert is_signed(
             witness.answer(Extend(ORIGIN, start, LEAVES[start:stop])), size
         )
 
@@ -123,10 +71,10 @@ def test_it_proves_inclusion_and_consistency(witness):
     witness.answer(Extend(ORIGIN, 0, LEAVES))
     for index, size in ((0, 1), (3, 4999), (4999, 5000)):
         proof = witness.answer(ProveInclusion(ORIGIN, index, size))
-        require_inclusion(LEAVES[index], index, size, proof.hashes, _root(size))
+        require_inclusion(LEAVES[index], index, size, proof.hashes, root(size))
     for old, new in ((1, 5000), (4097, 4999), (5000, 5000)):
         proof = witness.answer(ProveConsistency(ORIGIN, old, new))
-        require_consistency(old, _root(old), new, _root(new), proof.hashes)
+        require_consistency(old, root(old), new, root(new), proof.hashes)
     for asked in (
         ProveInclusion(ORIGIN, 5, 5001),
         ProveInclusion(ORIGIN, 5, 5),
@@ -140,7 +88,7 @@ def test_it_proves_inclusion_and_consistency(witness):
 def test_what_was_never_signed_is_cut_off_after_a_crash(open_witness, state, torn):
     witness = open_witness()
     note = witness.answer(Extend(ORIGIN, 0, LEAVES[:7])).note
-    _end(witness)
+    end(witness)
     with (state / "leaves").open("ab") as file:
         file.write(torn)
     with (state / "notes").open("ab") as file:
@@ -149,7 +97,7 @@ def test_what_was_never_signed_is_cut_off_after_a_crash(open_witness, state, tor
     assert Standing(7, note) == again.answer(Ask(ORIGIN))
     assert 7 * 32 == (state / "leaves").stat().st_size
     assert [note] == notes_of(state)
-    assert _is_signed(again.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
+    assert is_signed(again.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
 
 
 def test_a_start_does_without_the_edge_or_with_an_old_one(open_witness, state):
@@ -158,7 +106,7 @@ def test_a_start_does_without_the_edge_or_with_an_old_one(open_witness, state):
     old = (state / "edge").read_bytes()
     witness.answer(Extend(ORIGIN, 7, LEAVES[7:9]))
     for left in (old, b"", b"rubbish", None):
-        _end(witness)
+        end(witness)
         (state / "edge").unlink(missing_ok=True)
         if left is not None:
             (state / "edge").write_bytes(left)
@@ -189,168 +137,10 @@ def test_a_state_that_is_not_what_was_signed_is_refused(
 ):
     witness = open_witness()
     witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    _end(witness)
+    end(witness)
     bend(state)
     with pytest.raises(LedgerCorruptError, match=says):
         open_witness()
-
-
-@pytest.mark.parametrize(
-    "left",
-    [
-        lambda text: text[:0],
-        lambda text: text[:40],
-        lambda text: "\0" * len(text),
-        lambda text: "x" * len(text),
-        lambda text: text.replace("\u2014", "-"),
-        lambda text: text[: len(text) // 2 + 20],
-        lambda text: text[: text.index("stead/", 1)],
-    ],
-)
-@pytest.mark.parametrize("has_elsewhere", [True, False])
-def test_a_witness_that_lost_notes_does_not_begin_anew(
-    open_witness, state, tmp_path, left, has_elsewhere
-):
-    elsewhere = tmp_path / "elsewhere" if has_elsewhere else None
-    witness = open_witness(elsewhere)
-    witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    witness.answer(Extend(ORIGIN, 7, LEAVES[7:9]))
-    _end(witness)
-    if has_elsewhere:
-        (state / "edge").unlink()  # what was kept elsewhere alone shows it
-    notes = state / "notes"
-    notes.write_text(left(notes.read_text()))
-    before = {path.name: path.read_bytes() for path in state.iterdir()}
-    for _ in range(2):
-        with pytest.raises((LedgerCorruptError, InvalidRequestError)) as caught:
-            open_witness(elsewhere)
-        assert "evidence" in caught.value.advice
-    after = {path.name: path.read_bytes() for path in state.iterdir()}
-    assert before["leaves"] == after["leaves"]
-    # A torn note is cut off; what cannot be one is left alone.
-    assert before["notes"].startswith(after["notes"])
-
-
-def test_leaves_beyond_a_batch_are_not_cut_off(open_witness, state):
-    witness = open_witness()
-    witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    _end(witness)
-    (state / "edge").unlink()
-    for notes, more in (("", 16_385), ((state / "notes").read_text(), 16_392)):
-        (state / "notes").write_text(notes)
-        (state / "leaves").write_bytes(bytes(32 * more))
-        with pytest.raises(LedgerCorruptError):
-            open_witness()
-        assert 32 * more == (state / "leaves").stat().st_size
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["my precious words\n", "stead\n", "\0" * 10, "a\n\n\u2014 b c\n", "x" * 20_000],
-)
-def test_a_file_elsewhere_that_holds_something_else_is_left_alone(
-    open_witness, tmp_path, text
-):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text(text)
-    with pytest.raises(InvalidRequestError) as caught:
-        open_witness(elsewhere)
-    assert caught.value.advice
-    assert text == elsewhere.read_text()
-
-
-def test_a_file_elsewhere_that_is_replaced_meanwhile_is_left_alone(
-    open_witness, tmp_path
-):
-    elsewhere = tmp_path / "elsewhere"
-    witness = open_witness(elsewhere)
-    witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    elsewhere.write_text("my precious words\n")
-    answer = witness.answer(Extend(ORIGIN, 7, LEAVES[7:9]))
-    assert (Refusal, Why.NOT_NOW) == (type(answer), answer.why)
-    assert "my precious words\n" == elsewhere.read_text()
-
-
-def test_an_edge_that_cannot_be_kept_costs_no_history(open_witness, state):
-    witness = open_witness()
-    witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    (state / ".edge").mkdir()  # writing it fails
-    assert _is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
-    assert "no edge could be kept" in witness.reports[0]
-    other = witness.answer(Extend(ORIGIN, 7, (bytes(32), bytes(32))))
-    assert Why.OTHER_HISTORY is other.why
-    _end(witness)
-    assert _is_signed(open_witness().answer(Ask(ORIGIN)), 9)
-
-
-@pytest.mark.parametrize("is_written", [True, False, None])
-def test_after_a_note_that_may_be_kept_it_answers_nothing_until_it_looked(
-    open_witness, state, is_written
-):
-    witness = open_witness()
-    witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    folder = witness.folder
-    keep, read = folder.keep_note, folder.last_note
-
-    def fail(note=""):
-        raise OSError(5, "Input/output error")
-
-    def keep_note(note):
-        if is_written is None:
-            with (state / "notes").open("a") as file:
-                file.write(note[:90])
-        elif is_written:
-            keep(note)
-        fail()
-
-    folder.keep_note, folder.last_note = keep_note, fail
-    asked = Extend(ORIGIN, 7, LEAVES[7:9])
-    for question in (asked, Ask(ORIGIN), Extend(ORIGIN, 7, (bytes(32),))):
-        assert Why.NOT_NOW is witness.answer(question).why
-    folder.keep_note, folder.last_note = keep, read
-    # Another history of that size is signed only if none was.
-    answer = witness.answer(Extend(ORIGIN, 7, (bytes(32), bytes(32))))
-    if is_written:
-        assert (Why.OTHER_HISTORY, 9) == (answer.why, answer.size)
-        assert _is_signed(witness.answer(asked), 9)
-    else:
-        assert isinstance(answer, Standing)
-    sizes = [signed_checkpoint(n, VERIFIER, ORIGIN).size for n in notes_of(state)]
-    assert [7, 9] == sizes
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "",
-        "anything",
-        "S-1-5-21-1-2-3",
-        "stead/",
-        "stead/S-1-5-21-1-2-0x3",
-        ORIGIN + "\n",
-        " " + ORIGIN,
-        f"{ORIGIN}\n1000000\nRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkZGRkY=",
-        ORIGIN + "\0",
-    ],
-)
-def test_an_origin_that_is_none_is_not_signed(witness, state, origin):
-    for question in (Extend(origin, 0, LEAVES[:2]), Ask(origin)):
-        assert Why.OTHER_ORIGIN is witness.answer(question).why
-    assert 0 == (state / "notes").stat().st_size
-    assert [] == [line for line in witness.reports if set(line) & set("\n\0")]
-    assert _is_signed(witness.answer(Extend(ORIGIN, 0, LEAVES[:2])), 2)
-    with pytest.raises(InvalidCheckpointError):
-        Checkpoint(origin, 2, bytes(32))
-
-
-def test_a_witness_of_one_trail_takes_no_other(open_witness, state):
-    other = "stead/S-1-5-21-9-9-9"
-    pinned = open_witness(origin=ORIGIN)
-    assert Why.OTHER_ORIGIN is pinned.answer(Extend(other, 0, LEAVES[:2])).why
-    assert _is_signed(pinned.answer(Extend(ORIGIN, 0, LEAVES[:2])), 2)
-    _end(pinned)
-    with pytest.raises(InvalidRequestError, match="not of stead/S-1-5-21-9-9-9"):
-        open_witness(origin=other)
 
 
 def test_notes_are_kept_elsewhere_too_and_made_up_for(open_witness, state, tmp_path):
@@ -359,7 +149,7 @@ def test_notes_are_kept_elsewhere_too_and_made_up_for(open_witness, state, tmp_p
     first = witness.answer(Extend(ORIGIN, 0, LEAVES[:7])).note
     second = witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])).note
     assert [first, second] == notes_of(elsewhere) == notes_of(state)
-    _end(witness)
+    end(witness)
     elsewhere.write_text(first + second[:50])  # a crash before it was all written
     open_witness(elsewhere).answer(Ask(ORIGIN))
     assert [first, second] == notes_of(elsewhere)
@@ -375,7 +165,7 @@ def test_a_full_disk_is_not_now_and_nothing_is_lost_of_it(open_witness, state):
     folder._leaves = kept
     os.close(descriptor)
     assert (Refusal, Why.NOT_NOW, 7) == (type(answer), answer.why, answer.size)
-    assert _is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
+    assert is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
 
 
 def test_one_folder_has_one_witness_and_nobody_else_writes_it(
@@ -395,7 +185,7 @@ def test_a_long_file_of_notes_is_not_read_whole(open_witness, state, monkeypatch
     witness = open_witness()
     for at in range(20):
         note = witness.answer(Extend(ORIGIN, at, LEAVES[at : at + 1])).note
-    _end(witness)
+    end(witness)
     assert (state / "notes").stat().st_size > 3000
     assert Standing(20, note) == open_witness().answer(Ask(ORIGIN))
 
@@ -457,7 +247,7 @@ def link(service):
 
 
 def test_a_witness_answers_over_a_socket(link):
-    assert _is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
     assert isinstance(link.ask(ProveInclusion(ORIGIN, 5, 7)).hashes, tuple)
 
 
@@ -478,7 +268,7 @@ def test_whoever_sends_rubbish_is_hung_up_on_and_nobody_else(service, link, rubb
         hostile.connect(str(service))
         hostile.sendall(rubbish)
         assert b"" == hostile.recv(100)
-    assert _is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
 
 
 def test_connections_are_bounded(service, monkeypatch):
@@ -612,7 +402,7 @@ def test_a_witness_that_is_killed_goes_on_with_what_it_signed(command, state):
         try:
             for at in range(size, start + 1000):
                 signed = link.ask(Extend(ORIGIN, at, LEAVES[at : at + 1]))
-                assert _is_signed(signed, at + 1)
+                assert is_signed(signed, at + 1)
                 size = at + 1
         except WitnessUnavailableError:
             pass
@@ -622,9 +412,9 @@ def test_a_witness_that_is_killed_goes_on_with_what_it_signed(command, state):
     standing = link.ask(Ask(ORIGIN))
     # What was answered is kept; one more may be, whose answer was lost.
     assert size <= standing.size <= size + 1
-    assert _is_signed(standing, standing.size)
+    assert is_signed(standing, standing.size)
     rest = link.ask(Extend(ORIGIN, size, LEAVES[size:]))
-    assert _is_signed(rest, 5000)
+    assert is_signed(rest, 5000)
     link.close()
     file = LeafFile(state)
     assert b"".join(LEAVES) == file.read(0, 9999)

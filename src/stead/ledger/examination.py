@@ -24,7 +24,7 @@ from stead.errors import InvalidCheckpointError, LedgerCorruptError
 from stead.ledger.chain import Verification, beginning, follow
 from stead.ledger.checkpoint import Checkpoint, NoteVerifier, signed_checkpoint
 from stead.ledger.findings import Fault, Report, Wrong
-from stead.ledger.ports import Entry
+from stead.ledger.ports import Entry, LedgerStore
 from stead.ledger.segments import Seal, cleared_until, tells_removal
 from stead.ledger.tree import HASH_SIZE, LARGEST, CompactRange, leaf_hash
 from stead.ledger.witness import tree_of
@@ -354,6 +354,25 @@ class _Walk:
                     return number
                 earlier = earlier or number
         return earlier
+
+
+def require_told(seal: Seal, store: LedgerStore) -> None:
+    """See that a record that stays says what was removed.
+
+    Args:
+        seal: of the last segment that was removed.
+        store: where the records are.
+
+    Raises:
+        LedgerCorruptError: none does.
+    """
+    if seal.last < seal.cleared_by:
+        told = store.picked((seal.cleared_by,))
+        if any(tells_removal(entry.body, seal) for entry in told):
+            return
+    raise LedgerCorruptError(
+        f"nothing says that the records up to {seal.last} were removed", sequence=1
+    )
 
 
 def _exact(wrong: Wrong, number: int, text: str) -> Fault:

@@ -11,7 +11,7 @@ from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.asking import Page, ask
 from stead.ledger.chain import Verification, verify
 from stead.ledger.checkpoint import NoteVerifier
-from stead.ledger.examination import Leaves
+from stead.ledger.examination import Leaves, require_told
 from stead.ledger.exporting import Numbered, Origin, numbered
 from stead.ledger.findings import Report
 from stead.ledger.history import (
@@ -27,7 +27,7 @@ from stead.ledger.judging_again import ACCESSES, JudgedAgain, PastJudge
 from stead.ledger.ports import EvidenceStore, LedgerStore, TrailIndex
 from stead.ledger.proof_text import InclusionProof
 from stead.ledger.query import Query
-from stead.ledger.segments import Seal, cleared_until, tells_removal
+from stead.ledger.segments import cleared_until
 from stead.ledger.tree import (
     CompactRange,
     Node,
@@ -250,7 +250,7 @@ class Trail:
         entries = self.store.entries(0 if seal is None else seal.last)
         found = verify(entries, self.genesis, witness=witness, start=start)
         if seal is not None:
-            self.require_told(seal)
+            require_told(seal, self.store)
         return found
 
     def examine(
@@ -329,20 +329,6 @@ class Trail:
             0 if cleared is None else cleared.last,
             0 if kept is None else kept.tree.size,
             len(seals),
-        )
-
-    def require_told(self, seal: Seal) -> None:
-        """See that a record that stays says what was removed.
-
-        Raises:
-            LedgerCorruptError: none does.
-        """
-        if seal.last < seal.cleared_by:
-            told = self.store.picked((seal.cleared_by,))
-            if any(tells_removal(entry.body, seal) for entry in told):
-                return
-        raise LedgerCorruptError(
-            f"nothing says that the records up to {seal.last} were removed", sequence=1
         )
 
     def _nodes(self, begun: CompactRange, size: int) -> Iterator[Node]:

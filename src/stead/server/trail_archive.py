@@ -19,6 +19,7 @@ from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.archives import archive_lines, read_archive
 from stead.ledger.chain import beginning
 from stead.ledger.checkpoint import origin_of
+from stead.ledger.examination import require_told
 from stead.ledger.keeping import Sealing
 from stead.ledger.segments import Before, Seal, SegmentPolicy, cleared_until
 from stead.ledger.tree import CompactRange
@@ -197,7 +198,7 @@ class TrailArchive:
         first = next(iter(trail.store.entries(0, 1)), None)
         if cleared and first is not None and first.sequence <= cleared.last:
             # Whoever writes the store must not have us remove what nobody archived.
-            trail.require_told(cleared)
+            require_told(cleared, trail.store)
             trail.evidence.clear((cleared,), cleared.cleared_by)
 
     def _require(self, what: str) -> None:
