@@ -715,10 +715,14 @@ class LedgerCorruptError(SteadError):
     win32_name = "ERROR_FILE_CORRUPT"
     public = "the server is not available"
 
-    def __init__(self, message: str, *, sequence: int) -> None:
-        super().__init__(
-            message, advice="keep this store as evidence and restore a copy"
-        )
+    def __init__(
+        self,
+        message: str,
+        *,
+        sequence: int,
+        advice: str = "keep this store as evidence and restore a copy",
+    ) -> None:
+        super().__init__(message, advice=advice)
         self.sequence = sequence
 
 

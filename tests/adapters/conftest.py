@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.adapters.witness_stage import SIGNER, VERIFIER
 
 import stead
 from stead.adapters.store import Store
+from stead.adapters.witness_files import WitnessFolder
+from stead.errors import SteadError
+from stead.ledger.witness import Witness
 
 SOURCES = Path(stead.__file__).parents[1]
 PYTHON_PATH = os.pathsep.join(
@@ -69,3 +73,33 @@ def small_disk(folder):
         pytest.skip("needs to mount a file system")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def open_witness(state):
+    opened, reports = [], []
+
+    def make(elsewhere=None, **options):
+        folder = WitnessFolder(state, elsewhere)
+        opened.append(folder)
+        try:
+            witness = Witness(folder, SIGNER, VERIFIER, reports.append, **options)
+        except SteadError:
+            folder.close()
+            raise
+        witness.folder, witness.reports = folder, reports
+        return witness
+
+    yield make
+    for folder in opened:
+        folder.close()
+
+
+@pytest.fixture
+def witness(open_witness):
+    return open_witness()

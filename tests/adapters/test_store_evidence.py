@@ -11,9 +11,11 @@ import pytest
 from stead.adapters.store import Store
 from stead.errors import InvalidProofError, LedgerUnavailableError
 from stead.ledger.chain import seal
+from stead.ledger.findings import Wrong
 from stead.ledger.ports import KeptCheckpoint
 from stead.ledger.segments import Seal
 from stead.ledger.tree import CompactRange, leaf_hash
+from stead.server.trail_examination import examine_store
 
 GENESIS = b"genesis"
 BODIES = [b"%d" % number for number in range(3000)]
@@ -145,3 +147,43 @@ def test_evidence_that_was_bent_is_no_tree(place, store):
     with pytest.raises(InvalidProofError):
         store.evidence.seals()
     assert ("note",) == store.evidence.notes()
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        "segment SET last = 'x'",
+        "segment SET last = 1.5",
+        "segment SET number = x'00'",
+        "segment SET first = 'x'",
+        "segment SET sealed_at = 'x'",
+        "segment SET note = x'00'",
+        "segment SET note = CAST(x'ff' AS TEXT)",
+        "segment SET cleared_by = 'x'",
+        "segment SET archived_by = 'x'",
+        "checkpoint SET note = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_evidence_of_the_wrong_type_is_a_fault_and_hides_no_other(place, store, bend):
+    genesis = store.accounts.domain().to_bytes()
+    store.ledger.append(lambda last: seal(last, BODIES[:20], genesis))
+    store.evidence.keep_checkpoint(KeptCheckpoint("note", _tree(5)))
+    digest = list(store.ledger.entries())[9].digest
+    assert store.evidence.add_seal(replace(_seal(1, 1, 10), digest=digest))
+    _sql(place, f"UPDATE {bend}")
+    fault = examine_store(store.ledger, store.evidence, genesis).fault
+    assert Wrong.TREE is fault.wrong
+    _sql(place, "DELETE FROM entry WHERE sequence = 15")
+    fault = examine_store(store.ledger, store.evidence, genesis).fault
+    assert (Wrong.MISSING, 15) == (fault.wrong, fault.first)
+
+
+@pytest.mark.parametrize("bend", ["note = x'00'", "size = 'x'"])
+def test_a_checkpoint_of_the_wrong_type_is_no_proof(place, store, bend):
+    store.evidence.keep_checkpoint(KeptCheckpoint("note", _tree(5)))
+    _sql(place, "DROP TABLE checkpoint")
+    _sql(place, "CREATE TABLE checkpoint (size, note, edge)")
+    _sql(place, "INSERT INTO checkpoint VALUES (5, 'note', ?)", _tree(5).to_bytes())
+    _sql(place, f"UPDATE checkpoint SET {bend}")  # noqa: S608 - the words above
+    with pytest.raises(InvalidProofError, match="where"):
+        store.evidence.last_checkpoint()

@@ -12,10 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.adapters.witness_stage import (
+    LEAVES,
+    ORIGIN,
+    SIGNER,
+    end,
+    is_signed,
+    root,
+)
 
 from stead.adapters.ed25519 import (
-    Ed25519Signer,
-    Ed25519Verifier,
     make_key_file,
     read_key_file,
 )
@@ -29,14 +35,10 @@ from stead.errors import (
     UnsafeConfigurationError,
     WitnessUnavailableError,
 )
-from stead.ledger.checkpoint import signed_checkpoint
 from stead.ledger.tree import (
-    CompactRange,
-    leaf_hash,
     require_consistency,
     require_inclusion,
 )
-from stead.ledger.witness import Witness
 from stead.ledger.witness_wire import (
     LARGEST_FRAME,
     Ask,
@@ -49,67 +51,18 @@ from stead.ledger.witness_wire import (
     write_frame,
 )
 
-SIGNER = Ed25519Signer("witness", bytes(range(32)))
-VERIFIER = Ed25519Verifier(SIGNER.key)
-ORIGIN = "stead/S-1-5-21-1-2-3"
-LEAVES = tuple(leaf_hash(b"%d" % number) for number in range(5000))
-
-
-def _root(size):
-    return CompactRange().extend(LEAVES[:size]).root()
-
-
-def _is_signed(standing, size):
-    checkpoint = signed_checkpoint(standing.note, VERIFIER, ORIGIN)
-    return (size, size, _root(size)) == (
-        standing.size, checkpoint.size, checkpoint.root,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def open_witness(state):
-    opened, reports = [], []
-
-    def make(elsewhere=None):
-        folder = WitnessFolder(state, elsewhere)
-        opened.append(folder)
-        witness = Witness(folder, SIGNER, VERIFIER, reports.append)
-        witness.folder, witness.reports = folder, reports
-        return witness
-
-    yield make
-    for folder in opened:
-        folder.close()
-
-
-@pytest.fixture
-def witness(open_witness):
-    return open_witness()
-
-
-def _end(witness):
-    """End a witness as a kill would: nothing is tidied up."""
-    witness.folder.close()
-    # The descriptors are gone; closing them again at the end would close others'.
-    witness.folder.close = lambda: None
-
 
 def test_it_signs_what_it_is_handed_and_says_so_again(witness):
     assert Standing(0, "") == witness.answer(Ask(ORIGIN))
-    assert _is_signed(witness.answer(Extend(ORIGIN, 0, LEAVES[:7])), 7)
-    assert _is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:20])), 20)
-    assert _is_signed(witness.answer(Ask(ORIGIN)), 20)
+    assert is_signed(witness.answer(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:20])), 20)
+    assert is_signed(witness.answer(Ask(ORIGIN)), 20)
 
 
 def test_what_it_has_may_be_sent_again_and_overlap(witness):
     witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
     for start, stop, size in ((0, 7, 7), (2, 5, 7), (3, 9, 9), (0, 9, 9)):
-        assert _is_signed(
+        assert is_signed(
             witness.answer(Extend(ORIGIN, start, LEAVES[start:stop])), size
         )
 
@@ -118,10 +71,10 @@ def test_it_proves_inclusion_and_consistency(witness):
     witness.answer(Extend(ORIGIN, 0, LEAVES))
     for index, size in ((0, 1), (3, 4999), (4999, 5000)):
         proof = witness.answer(ProveInclusion(ORIGIN, index, size))
-        require_inclusion(LEAVES[index], index, size, proof.hashes, _root(size))
+        require_inclusion(LEAVES[index], index, size, proof.hashes, root(size))
     for old, new in ((1, 5000), (4097, 4999), (5000, 5000)):
         proof = witness.answer(ProveConsistency(ORIGIN, old, new))
-        require_consistency(old, _root(old), new, _root(new), proof.hashes)
+        require_consistency(old, root(old), new, root(new), proof.hashes)
     for asked in (
         ProveInclusion(ORIGIN, 5, 5001),
         ProveInclusion(ORIGIN, 5, 5),
@@ -135,7 +88,7 @@ def test_it_proves_inclusion_and_consistency(witness):
 def test_what_was_never_signed_is_cut_off_after_a_crash(open_witness, state, torn):
     witness = open_witness()
     note = witness.answer(Extend(ORIGIN, 0, LEAVES[:7])).note
-    _end(witness)
+    end(witness)
     with (state / "leaves").open("ab") as file:
         file.write(torn)
     with (state / "notes").open("ab") as file:
@@ -144,7 +97,7 @@ def test_what_was_never_signed_is_cut_off_after_a_crash(open_witness, state, tor
     assert Standing(7, note) == again.answer(Ask(ORIGIN))
     assert 7 * 32 == (state / "leaves").stat().st_size
     assert [note] == notes_of(state)
-    assert _is_signed(again.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
+    assert is_signed(again.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
 
 
 def test_a_start_does_without_the_edge_or_with_an_old_one(open_witness, state):
@@ -153,7 +106,7 @@ def test_a_start_does_without_the_edge_or_with_an_old_one(open_witness, state):
     old = (state / "edge").read_bytes()
     witness.answer(Extend(ORIGIN, 7, LEAVES[7:9]))
     for left in (old, b"", b"rubbish", None):
-        _end(witness)
+        end(witness)
         (state / "edge").unlink(missing_ok=True)
         if left is not None:
             (state / "edge").write_bytes(left)
@@ -184,7 +137,7 @@ def test_a_state_that_is_not_what_was_signed_is_refused(
 ):
     witness = open_witness()
     witness.answer(Extend(ORIGIN, 0, LEAVES[:7]))
-    _end(witness)
+    end(witness)
     bend(state)
     with pytest.raises(LedgerCorruptError, match=says):
         open_witness()
@@ -196,7 +149,7 @@ def test_notes_are_kept_elsewhere_too_and_made_up_for(open_witness, state, tmp_p
     first = witness.answer(Extend(ORIGIN, 0, LEAVES[:7])).note
     second = witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])).note
     assert [first, second] == notes_of(elsewhere) == notes_of(state)
-    _end(witness)
+    end(witness)
     elsewhere.write_text(first + second[:50])  # a crash before it was all written
     open_witness(elsewhere).answer(Ask(ORIGIN))
     assert [first, second] == notes_of(elsewhere)
@@ -212,7 +165,7 @@ def test_a_full_disk_is_not_now_and_nothing_is_lost_of_it(open_witness, state):
     folder._leaves = kept
     os.close(descriptor)
     assert (Refusal, Why.NOT_NOW, 7) == (type(answer), answer.why, answer.size)
-    assert _is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
+    assert is_signed(witness.answer(Extend(ORIGIN, 7, LEAVES[7:9])), 9)
 
 
 def test_one_folder_has_one_witness_and_nobody_else_writes_it(
@@ -232,7 +185,7 @@ def test_a_long_file_of_notes_is_not_read_whole(open_witness, state, monkeypatch
     witness = open_witness()
     for at in range(20):
         note = witness.answer(Extend(ORIGIN, at, LEAVES[at : at + 1])).note
-    _end(witness)
+    end(witness)
     assert (state / "notes").stat().st_size > 3000
     assert Standing(20, note) == open_witness().answer(Ask(ORIGIN))
 
@@ -294,7 +247,7 @@ def link(service):
 
 
 def test_a_witness_answers_over_a_socket(link):
-    assert _is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
     assert isinstance(link.ask(ProveInclusion(ORIGIN, 5, 7)).hashes, tuple)
 
 
@@ -315,7 +268,7 @@ def test_whoever_sends_rubbish_is_hung_up_on_and_nobody_else(service, link, rubb
         hostile.connect(str(service))
         hostile.sendall(rubbish)
         assert b"" == hostile.recv(100)
-    assert _is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
+    assert is_signed(link.ask(Extend(ORIGIN, 0, LEAVES[:7])), 7)
 
 
 def test_connections_are_bounded(service, monkeypatch):
@@ -367,7 +320,9 @@ def _ask_as(uid, path):
                 asking.connect(str(path))
                 with suppress(BrokenPipeError):
                     asking.sendall(write_frame(Ask(ORIGIN)))
-                os._exit(len(asking.recv(4)))
+                with suppress(ConnectionResetError):  # the question was not read
+                    os._exit(len(asking.recv(4)))
+                os._exit(0)
         finally:
             os._exit(99)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -447,7 +402,7 @@ def test_a_witness_that_is_killed_goes_on_with_what_it_signed(command, state):
         try:
             for at in range(size, start + 1000):
                 signed = link.ask(Extend(ORIGIN, at, LEAVES[at : at + 1]))
-                assert _is_signed(signed, at + 1)
+                assert is_signed(signed, at + 1)
                 size = at + 1
         except WitnessUnavailableError:
             pass
@@ -457,9 +412,9 @@ def test_a_witness_that_is_killed_goes_on_with_what_it_signed(command, state):
     standing = link.ask(Ask(ORIGIN))
     # What was answered is kept; one more may be, whose answer was lost.
     assert size <= standing.size <= size + 1
-    assert _is_signed(standing, standing.size)
+    assert is_signed(standing, standing.size)
     rest = link.ask(Extend(ORIGIN, size, LEAVES[size:]))
-    assert _is_signed(rest, 5000)
+    assert is_signed(rest, 5000)
     link.close()
     file = LeafFile(state)
     assert b"".join(LEAVES) == file.read(0, 9999)

@@ -12,6 +12,7 @@ import pytest
 from stead.adapters.ed25519 import Ed25519Verifier, read_key_file
 from stead.adapters.witness_files import WitnessFolder
 from stead.adapters.witness_service import WitnessService
+from stead.errors import WitnessDisagreesError
 from stead.ledger.witness import Witness
 from stead.model.privilege import Privilege
 from stead.server.enforcement import Enforcement
@@ -212,10 +213,10 @@ def test_segments_are_archived_removed_and_the_rest_still_verifies(
 def test_archives_verify_together_and_in_order_only(stead, witnessed, private):
     files = []
     for _ in range(2):
-        found = stead("audit", "archive", private, "--seal", "--json")
+        arguments = ("audit", "archive", private, "--seal", "--json")
+        found = stead(*arguments)
         if not found.json["archived"]:  # where the witness has signed no more
-            _sql(witnessed[0], "DELETE FROM checkpoint")
-            found = stead("audit", "archive", private, "--seal", "--json")
+            found = stead(*arguments, "--without-witness")
         files += [row["file"] for row in found.json["archived"]]
     good = stead("audit", "check-archive", *files)
     assert 0 == good.status
@@ -277,6 +278,11 @@ def test_a_witness_says_what_it_needs(stead, private, key):
     )  # fmt: skip
     assert [key[1]] == dry.lines
     assert not (private / "s").exists()
+    odd = stead(
+        "witness", "serve", "--key", key[0], "--state", private / "s", "--stdio",
+        "--domain", "S-1", "--dry-run",
+    )  # fmt: skip
+    assert (1, True) == (odd.status, "not a sid" in odd.err)
     again = stead("witness", "key", private / "key")
     assert 1 == again.status
 
@@ -295,6 +301,12 @@ def test_a_server_starts_its_witness_as_a_command(stead, store, private, key):
     found = stead("audit", "verify", "--witness-key", key[1], "--json")
     assert (0, None) == (found.status, found.json["fault"])
     assert found.json["vouched"]
+    another = [*words[:-1], str(private / "another"), "--domain", "S-1-5-21-9-9-9"]
+    with pytest.raises(WitnessDisagreesError, match="witness of stead/S-1-5-21-9-9-9"):
+        ProtectedServer(
+            "notes", store=store, enforcement=Enforcement.TOKEN,
+            witness=another, witness_key=key[1],
+        )  # fmt: skip
 
 
 def test_serve_takes_a_witness_without_a_target(stead, private, key, witness):

@@ -288,3 +288,15 @@ def test_records_removed_behind_a_forged_seal_are_found(stage):
     stage.sql("DELETE FROM entry WHERE sequence <= 20")
     assert (Wrong.REMOVAL, 1, 20) == _found(stage)
     assert (Wrong.REMOVAL, 1, 20) == _found(stage, leaves=True)
+
+
+@pytest.mark.parametrize("told", [1, 19, 20, 21, 35, 36, 1 << 62, -1])
+def test_a_removal_that_no_record_tells_is_found_wherever_the_seal_points(stage, told):
+    edge = CompactRange().extend(map(leaf_hash, stage.bodies()[:20])).to_bytes()
+    digest = stage.entries()[19].digest
+    stage.sql(
+        "INSERT INTO segment VALUES (1, 1, 20, ?, ?, 0, '', 21, ?)", digest, edge, told
+    )
+    stage.sql("DELETE FROM entry WHERE sequence <= 20")
+    assert (Wrong.REMOVAL, 1, 20) == _found(stage)
+    assert (Wrong.REMOVAL, 1, 20) == _found(stage, leaves=True)

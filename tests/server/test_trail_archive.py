@@ -173,6 +173,29 @@ def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived)
     assert server.trail.examine().fault is None
 
 
+def test_the_record_of_an_archive_is_none_of_a_removal(server, archived):
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE segment SET cleared_by = archived_by")
+        connection.exec_driver_sql(
+            "DELETE FROM entry WHERE sequence <= ?", (archived[-1][0].last,)
+        )
+    assert Wrong.REMOVAL is server.trail.examine().fault.wrong
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
+        server.trail.verify()
+
+
+def test_a_forged_removal_is_not_finished(server, archivist, archived):
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE segment SET cleared_by = last + 1 WHERE number = 1"
+        )
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
+        archivist.clear(ALL_OF_IT)
+    assert 1 == next(server.trail.find(Query()))[0]
+
+
 def test_missing_is_not_taken_for_removed(server, archivist, archived):
     archivist.clear(RetentionPolicy(records=20))
     seal = archived[0][0]
@@ -184,6 +207,23 @@ def test_missing_is_not_taken_for_removed(server, archivist, archived):
     fault = server.trail.examine().fault
     assert (Wrong.MISSING, seal.last + 1) == (fault.wrong, fault.first)
     with pytest.raises(LedgerCorruptError, match="is missing"):
+        server.trail.verify()
+
+
+@pytest.mark.parametrize("behind", [-1000, -1, 0, 1, 1_000_000])
+def test_a_start_that_was_cut_off_is_not_taken_for_removed(server, archived, behind):
+    evidence = server._house.trail.evidence._target
+    seal = archived[0][0]
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE segment SET cleared_by = last + ? WHERE number = 1", (behind,)
+        )
+        connection.exec_driver_sql(
+            "DELETE FROM entry WHERE sequence <= ?", (seal.last,)
+        )
+    fault = server.trail.examine().fault
+    assert (Wrong.REMOVAL, 1, seal.last) == (fault.wrong, fault.first, fault.last)
+    with pytest.raises(LedgerCorruptError, match="nothing says"):
         server.trail.verify()
 
 

@@ -29,8 +29,10 @@ from stead.ledger.query import Query
 from stead.ledger.segments import SegmentPolicy
 from stead.ledger.witness import Witness
 from stead.model.audit_record import AuditEvent
+from stead.model.privilege import Privilege
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from stead.server.trail_archive import RetentionPolicy, TrailArchive
 
 SIGNER = Ed25519Signer("witness", bytes(range(32)))
 VERIFIER = Ed25519Verifier(SIGNER.key)
@@ -214,6 +216,57 @@ def test_segments_are_sealed_where_the_witness_has_signed(settings):
             assert (signed.size, signed.root) == (seal.last, seal.tree.root())
 
 
+def _cleared(settings, folder, *, without_witness):
+    """Seal, archive and remove all that may go, as a verb without a witness does."""
+    bare = {"store": settings["store"], "enforcement": Enforcement.TOKEN}
+    with ProtectedServer("notes", **bare) as server:
+        name = f"archivist {time.time_ns()}"
+        server.accounts.add(name)
+        server.accounts.add_member("Administrators", name)
+        server.accounts.grant(name, Privilege.SECURITY)
+        with server.client_for(name, authenticated_by="test") as client:
+            archivist = TrailArchive(
+                server.trail_for(client), time.time_ns, without_witness
+            )
+            archivist.seal()
+            archivist.archive(folder)
+            return archivist.clear(RetentionPolicy())
+
+
+def test_what_a_witness_that_never_answered_has_not_signed_is_not_removed(
+    settings, witness, folder
+):
+    witness.stop()
+    policy = SegmentPolicy(records=1)
+    with ProtectedServer("notes", **settings) as server:
+        server.accounts.add("alice")
+    bare = {"store": settings["store"], "enforcement": Enforcement.TOKEN}
+    with ProtectedServer("notes", **bare, segments=policy) as server:
+        assert 1 == server.trail.standing().segments
+    assert () == _cleared(settings, folder, without_witness=False)
+    witness.start()
+    with ProtectedServer("notes", **settings) as server:
+        size = server.trail.verify().count
+        _until(lambda: server.trail.standing().witnessed >= size)
+        assert 0 == server.trail.standing().removed
+    assert [] == witness.reports
+    # By now it has signed, and what it has may go.
+    assert () != _cleared(settings, folder, without_witness=False)
+
+
+def test_a_trail_whose_witness_is_given_up_can_be_removed(settings, witness, folder):
+    witness.stop()
+    with ProtectedServer("notes", **settings) as server:
+        server.accounts.add("alice")
+    assert () != _cleared(settings, folder, without_witness=True)
+    bare = {"store": settings["store"], "enforcement": Enforcement.TOKEN}
+    with ProtectedServer("notes", **bare) as server:
+        assert None is server.trail.examine().fault
+        query = Query(event=AuditEvent.TRAIL_CLEARED)
+        (record,) = [record for _, record in server.trail.find(query)]
+    assert "yes" == record.detail["without witness"]
+
+
 def test_servers_of_one_store_have_one_witness(settings, witness):
     with (
         ProtectedServer("notes", **settings) as one,
@@ -251,6 +304,7 @@ PROGRAM = """
 import sys, threading
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from stead.server.trail_archive import RetentionPolicy, TrailArchive
 
 store, path, key = sys.argv[1:]
 server = ProtectedServer("notes", store=store, enforcement=Enforcement.TOKEN,

@@ -12,13 +12,21 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from stead.errors import InvalidRequestError, UnsafeConfigurationError
+from stead.errors import (
+    InvalidCheckpointError,
+    InvalidRequestError,
+    LedgerCorruptError,
+    UnsafeConfigurationError,
+)
 from stead.ledger.checkpoint import (
     LONGEST_NOTE,
+    Checkpoint,
+    Note,
     each_note,
     notes_in,
     thinned_out,
@@ -37,6 +45,14 @@ _FOLDER_MODE: Final = 0o700
 _TAIL: Final = 4 * LONGEST_NOTE
 _LOCK_SECONDS: Final = 5.0
 _LOOK_AGAIN: Final = 0.05
+_BEGINNING: Final = b"stead/S-1-"
+_LINES: Final = 5
+"""Of a note with one signature: a torn one has not all of them."""
+
+_ADVICE: Final = (
+    "keep the file as evidence; put back what is lost of the witness's notes from "
+    "where they were kept too"
+)
 
 
 class WitnessFolder:
@@ -52,18 +68,30 @@ class WitnessFolder:
 
         Raises:
             UnsafeConfigurationError: others may write it.
-            InvalidRequestError: another witness has it.
+            InvalidRequestError: another witness has it; or a file holds what is no
+                note, and is left as it is.
+            LedgerCorruptError: the notes elsewhere tell of more than it has.
             OSError: it cannot be made or read.
         """
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         _require_private(folder)
         self._folder = folder
-        self._lock = _locked(folder / _LOCK)
-        self._leaves = _opened(folder / LEAVES)
-        self._notes = _opened(folder / NOTES)
-        self._elsewhere = None if elsewhere is None else _opened(elsewhere)
-        _flush_folder(folder)
-        self._last = _recover_notes(self._notes)
+        with ExitStack() as undo:
+
+            def opened(path: Path) -> int:
+                descriptor = _opened(path)
+                undo.callback(os.close, descriptor)
+                return descriptor
+
+            undo.callback(os.close, _locked(folder / _LOCK))
+            self._leaves = opened(folder / LEAVES)
+            self._notes = opened(folder / NOTES)
+            self._elsewhere = None if elsewhere is None else opened(elsewhere)
+            _flush_folder(folder)
+            self._last = _recover_notes(self._notes)
+            if self._elsewhere is not None:
+                _require_notes_of(self._elsewhere, self._last)
+            self._undo = undo.pop_all()
 
     def leaves(self, start: int, stop: int) -> bytes:
         """Return leaves, one after another; fewer if there are fewer."""
@@ -85,15 +113,23 @@ class WitnessFolder:
             os.fsync(self._leaves)
 
     def last_note(self) -> str:
-        """Return the note that was kept last; empty if there is none."""
+        """Return the note that was kept last, read anew; empty if there is none."""
+        self._last = _recover_notes(self._notes)
+        if self._last:
+            # After a flush that failed the file reads as if it had not: written again,
+            # it is flushed again.
+            last = self._last.encode()
+            at = os.fstat(self._notes).st_size - len(last)
+            _write(self._notes, last, at)
         return self._last
 
-    def keep_note(self, note: str, edge: bytes) -> None:
+    def keep_note(self, note: str) -> None:
         """Keep a note; durable when this returns."""
-        # A torn note of an earlier failure would run into this one.
-        _recover_notes(self._notes)
         _append(self._notes, note.encode())
         self._last = note
+
+    def keep_edge(self, edge: bytes) -> None:
+        """Keep the edge."""
         draft = self._folder / f".{_EDGE}"
         draft.write_bytes(edge)
         draft.replace(self._folder / _EDGE)
@@ -114,9 +150,7 @@ class WitnessFolder:
 
     def close(self) -> None:
         """Give the folder back."""
-        for descriptor in (self._leaves, self._notes, self._elsewhere, self._lock):
-            if descriptor is not None:
-                os.close(descriptor)
+        self._undo.close()
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +234,11 @@ def _opened(path: Path) -> int:
 
 def _append(descriptor: int, data: bytes) -> None:
     """Write at the end and flush; a failure in the middle is cut off next time."""
-    at = os.lseek(descriptor, 0, os.SEEK_END)
+    _write(descriptor, data, os.lseek(descriptor, 0, os.SEEK_END))
+
+
+def _write(descriptor: int, data: bytes, at: int) -> None:
+    """Write there and flush."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, at)
@@ -210,7 +248,11 @@ def _append(descriptor: int, data: bytes) -> None:
 
 
 def _recover_notes(descriptor: int) -> str:
-    """Return the last whole note of a file, and cut off what follows it."""
+    """Return the last whole note of a file, and cut off a torn one behind it.
+
+    Raises:
+        InvalidRequestError: something else stands there. It is left as it is.
+    """
     size = os.fstat(descriptor).st_size
     start = max(0, size - _TAIL)
     tail = os.pread(descriptor, _TAIL, start)
@@ -218,12 +260,55 @@ def _recover_notes(descriptor: int) -> str:
     # The first lines of a tail may be the end of a note; the last note is whole.
     last = found[-1] if found else ""
     end = tail.rfind(last.encode()) + len(last.encode()) if last else 0
-    if (start and len(found) < 2) or end < len(last):  # noqa: PLR2004 - as said
-        raise InvalidRequestError("the file of notes does not end with notes")
+    is_odd = (start and len(found) < 2) or end < len(last)  # noqa: PLR2004 - as said
+    if is_odd or not _is_torn(tail[end:]):
+        raise InvalidRequestError(
+            "the file of notes does not end with notes", advice=_ADVICE
+        )
     if start + end != size:
         os.ftruncate(descriptor, start + end)
         os.fsync(descriptor)
     return last
+
+
+def _is_torn(data: bytes) -> bool:
+    """Tell whether this is nothing, or the beginning of a note that was not finished.
+
+    Behind it a crash may leave zeros.
+    """
+    text = data.rstrip(b"\0")
+    is_begun = text.startswith(_BEGINNING) or _BEGINNING.startswith(text)
+    is_whole = text.count(b"\n") >= _LINES
+    return is_begun and not is_whole and len(data) < LONGEST_NOTE
+
+
+def _require_notes_of(elsewhere: int, last: str) -> None:
+    """Refuse a file elsewhere that is no file of notes, or tells of more than we do."""
+    head = os.pread(elsewhere, LONGEST_NOTE, 0)
+    begun = notes_in(head.decode(errors="replace"))
+    is_torn = head.startswith(_BEGINNING) and _is_torn(head)
+    try:
+        is_ours = _size_of(begun[0]) > 0 if begun else is_torn
+    except InvalidCheckpointError:
+        is_ours = False
+    if head and not is_ours:
+        raise InvalidRequestError(
+            "the file for notes elsewhere holds something else: it is left as it is",
+            advice="name a file that is not there yet, or one of this witness's notes",
+        )
+    known, told = _size_of(last), _size_of(_recover_notes(elsewhere))
+    if told > known:
+        raise LedgerCorruptError(
+            f"the notes elsewhere tell of {told} leaves, the witness's own of {known}: "
+            "notes are lost",
+            sequence=known + 1,
+            advice=_ADVICE,
+        )
+
+
+def _size_of(note: str) -> int:
+    """Return of how many leaves a note is; 0 if there is none."""
+    return Checkpoint.from_string(Note.from_string(note).text).size if note else 0
 
 
 def _flush_folder(folder: Path) -> None:

@@ -28,7 +28,7 @@ from stead.server.trail_archive import RetentionPolicy, TrailArchive
 _DAY: Final = 86_400.0
 
 
-def archive(
+def archive(  # noqa: PLR0913 - each option of a verb is a parameter
     folder: Annotated[Path, typer.Argument(help="Where to; it must be there.")],
     store: StoreOption,
     *,
@@ -45,6 +45,14 @@ def archive(
     keep_days: Annotated[
         float, typer.Option(help="With --clear: what was sealed later stays.", min=0)
     ] = 0.0,
+    without_witness: Annotated[
+        bool,
+        typer.Option(
+            "--without-witness",
+            help="The trail has no witness any more: do not wait for what it has not "
+            "signed. If it comes back, it disagrees for good.",
+        ),
+    ] = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -55,7 +63,7 @@ def archive(
     """
     policy = RetentionPolicy(keep_records, keep_days * _DAY)
     with errors_are_lines(), opened(store) as (server, me):
-        archivist = TrailArchive(server.trail_for(me), time.time_ns)
+        archivist = TrailArchive(server.trail_for(me), time.time_ns, without_witness)
         if dry_run:
             _say_what_would_be(archivist, policy, clear=clear, as_json=as_json)
             return

@@ -72,6 +72,10 @@ def serve(
         list[int] | None,
         typer.Option(help="A server's uid that may connect; may be repeated."),
     ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="The SID of the store; else the first that comes has it."),
+    ] = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Keep a trail's leaves, and sign one history of it only.
@@ -90,12 +94,14 @@ def serve(
             raise InvalidRequestError(
                 "say where it answers", advice="give --socket or --stdio, one of them"
             )
+        origin = "" if domain is None else origin_of(str(Sid.from_string(domain)))
         signer = read_key_file(key_file)
         if dry_run:
             show({}, as_json=False, lines=lambda: [str(signer.key)])
             return
         with WitnessFolder(state, notes) as folder:
-            made = Witness(folder, signer, Ed25519Verifier(signer.key), _say)
+            verifier = Ed25519Verifier(signer.key)
+            made = Witness(folder, signer, verifier, _say, origin=origin)
             service = WitnessService(made, _say)
             if socket is None:
                 service.speak(0, 1)

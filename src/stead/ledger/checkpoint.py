@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol, Self
 
-from stead.errors import InvalidCheckpointError
+from stead.errors import InvalidCheckpointError, InvalidSidError
 from stead.ledger.tree import HASH_SIZE, LARGEST
+from stead.model.sid import Sid
 
 LONGEST_NOTE: Final = 16_384
 """Characters of a note: what is longer is none."""
@@ -58,6 +59,16 @@ class Checkpoint:
     origin: str
     size: int
     root: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse an origin that is none; raises `InvalidCheckpointError`.
+
+        One with line ends would have something else be signed than is meant.
+        """
+        if not is_origin(self.origin):
+            raise InvalidCheckpointError(
+                f"{self.origin[:80]!a} is not whose tree a checkpoint could be of"
+            )
 
     def __str__(self) -> str:
         """Return the text that is signed."""
@@ -214,6 +225,14 @@ def signed_checkpoint(
 def origin_of(domain: str) -> str:
     """Return the origin of the trail of a store with this SID."""
     return f"stead/{domain}"
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether this is what `origin_of` returns for some store."""
+    try:
+        return text == origin_of(str(Sid.from_string(text.removeprefix("stead/"))))
+    except InvalidSidError:
+        return False
 
 
 def require_key_name(name: str) -> str:

@@ -20,20 +20,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from stead.errors import (
-    InvalidCheckpointError,
-    InvalidRecordError,
-    LedgerCorruptError,
-)
-from stead.ledger.canonical import read_record
+from stead.errors import InvalidCheckpointError, LedgerCorruptError
 from stead.ledger.chain import Verification, beginning, follow
 from stead.ledger.checkpoint import Checkpoint, NoteVerifier, signed_checkpoint
 from stead.ledger.findings import Fault, Report, Wrong
-from stead.ledger.ports import Entry
-from stead.ledger.segments import Seal, cleared_until
-from stead.ledger.tree import HASH_SIZE, CompactRange, leaf_hash
+from stead.ledger.ports import Entry, LedgerStore
+from stead.ledger.segments import Seal, cleared_until, tells_removal
+from stead.ledger.tree import HASH_SIZE, LARGEST, CompactRange, leaf_hash
 from stead.ledger.witness import tree_of
-from stead.model.audit_record import AuditEvent
 
 _PAGE: Final = 4096
 
@@ -130,7 +124,7 @@ class _Walk:
         self._sizes = {*self._expected, *self._seals, self.removed}
         self._sizes |= {part.size for part in (known.tree,) if part is not None}
         self._sizes |= {part.count for part in (known.witness,) if part is not None}
-        return fault or self._at_size()
+        return fault or self._at_size() or self._told_within(LARGEST)
 
     def take(self, entry: Entry) -> Fault | None:
         """Take step 4 with one record."""
@@ -164,9 +158,7 @@ class _Walk:
             low = max(self._certain(), min(self._believed, count), self.removed)
             text = f"record {count + 1} is missing: {why} {end}"
             return Fault(Wrong.TRUNCATED, low + 1, count + 1, text)
-        if self._start is not None and self._start.cleared_by > count:
-            return self._unrecorded()
-        return None
+        return self._told_within(count)
 
     def report(self) -> Report:
         """Return what came out so far."""
@@ -314,14 +306,17 @@ class _Walk:
         """See that the record of the removal says what was removed."""
         if self._start is None or entry.sequence != self._start.cleared_by:
             return None
-        try:
-            record = read_record(entry.body)
-        except InvalidRecordError:
+        return None if tells_removal(entry.body, self._start) else self._unrecorded()
+
+    def _told_within(self, count: int) -> Fault | None:
+        """See that the record of the removal is one that the walk comes to.
+
+        One among what is not there, or behind the end, is never looked at.
+        """
+        start = self._start
+        if start is not None and not self.removed < start.cleared_by <= count:
             return self._unrecorded()
-        said = {name: record.detail.get(name) for name in self._start.named()}
-        if record.event is AuditEvent.TRAIL_CLEARED and said == self._start.named():
-            return None
-        return self._unrecorded()
+        return None
 
     def _unrecorded(self) -> Fault:
         text = f"nothing says that the records up to {self.removed} were removed"
@@ -359,6 +354,25 @@ class _Walk:
                     return number
                 earlier = earlier or number
         return earlier
+
+
+def require_told(seal: Seal, store: LedgerStore) -> None:
+    """See that a record that stays says what was removed.
+
+    Args:
+        seal: of the last segment that was removed.
+        store: where the records are.
+
+    Raises:
+        LedgerCorruptError: none does.
+    """
+    if seal.last < seal.cleared_by:
+        told = store.picked((seal.cleared_by,))
+        if any(tells_removal(entry.body, seal) for entry in told):
+            return
+    raise LedgerCorruptError(
+        f"nothing says that the records up to {seal.last} were removed", sequence=1
+    )
 
 
 def _exact(wrong: Wrong, number: int, text: str) -> Fault:

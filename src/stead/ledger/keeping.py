@@ -11,7 +11,12 @@ from contextvars import Context
 from queue import SimpleQueue
 from typing import Final
 
-from stead.errors import InvalidRecordError, SteadError, WitnessDisagreesError
+from stead.errors import (
+    InvalidRecordError,
+    LedgerUnavailableError,
+    SteadError,
+    WitnessDisagreesError,
+)
 from stead.ledger.canonical import read_record
 from stead.ledger.ports import EvidenceStore, LedgerStore
 from stead.ledger.segments import Seal, SegmentPolicy
@@ -81,11 +86,11 @@ class Sealing:
     def _end(self) -> tuple[CompactRange, str]:
         """Return where a segment would end now, and what is signed there."""
         kept = self._evidence.last_checkpoint()
-        if kept is not None:
-            return kept.tree, kept.note
         if self._with_witness:
-            return CompactRange(), ""
-        return self._evidence.tree(), ""
+            return (CompactRange(), "") if kept is None else (kept.tree, kept.note)
+        # What a witness signed that is there no more need not be waited for.
+        tree = self._evidence.tree()
+        return tree, "" if kept is None or kept.tree != tree else kept.note
 
     def _seal(
         self, seals: tuple[Seal, ...], tree: CompactRange, note: str, now: int
@@ -120,15 +125,15 @@ class Keeper:
         Args:
             sealing: seals segments.
             witnessing: hands the trail to a witness; None without one.
-            report: told what failed, and None when it works again; only when that
-                changes. Called on the thread.
+            report: told what failed, and None when it works again; only when the kind
+                of that changes. Called on the thread.
             seconds: the interval.
         """
         self._sealing = sealing
         self._witnessing = witnessing
         self._report = report
         self._seconds = seconds
-        self._failed = ""
+        self._failed: type[SteadError] | None = None
         self._is_over = False
         self._stop = threading.Event()
         # Waiting for it takes no lock that an interrupt could leave held.
@@ -169,11 +174,23 @@ class Keeper:
         except SteadError as error:
             self._is_over = isinstance(error, WitnessDisagreesError)
             self._tell(error)
+        except Exception as error:  # noqa: BLE001 - nothing else watches the trail
+            self._tell(_unexpected(error))
         else:
             self._tell(None)
 
     def _tell(self, error: SteadError | None) -> None:
-        said = "" if error is None else str(error)
-        if bool(said) != bool(self._failed) or self._is_over:
+        failed = None if error is None else type(error)
+        if failed is not self._failed:
             self._report(error)
-        self._failed = said
+        self._failed = failed
+
+
+def _unexpected(error: Exception) -> SteadError:
+    """Return what is told of a failure that nobody foresaw."""
+    made = LedgerUnavailableError(
+        f"the trail could not be witnessed or sealed: {type(error).__name__}: {error}",
+        advice="keep the store as evidence and look with `stead audit verify`",
+    )
+    made.__cause__ = error
+    return made

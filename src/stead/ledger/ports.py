@@ -145,6 +145,13 @@ class EvidenceStore(Protocol):
     def keep_checkpoint(self, kept: KeptCheckpoint) -> None:
         """Keep a checkpoint; those between may be thinned out."""
 
+    def has_witness(self) -> bool:
+        """Tell whether this trail ever had a witness, one that answered or not."""
+        ...
+
+    def set_witness(self) -> None:
+        """Note that it has one."""
+
     def seals(self) -> tuple[Seal, ...]:
         """Return the seals of all segments, the first segment first."""
         ...

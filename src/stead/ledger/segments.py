@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from stead.errors import InvalidRequestError
+from stead.errors import InvalidRecordError, InvalidRequestError
+from stead.ledger.canonical import read_record
 from stead.ledger.tree import CompactRange
+from stead.model.audit_record import AuditEvent, Outcome
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -104,3 +106,21 @@ class Before:
 def cleared_until(seals: tuple[Seal, ...]) -> Seal | None:
     """Return the seal of the last segment that was removed; None if none was."""
     return next((seal for seal in reversed(seals) if seal.cleared_by), None)
+
+
+def tells_removal(body: bytes, seal: Seal) -> bool:
+    """Tell whether a record says that the records up to this seal were removed.
+
+    Args:
+        body: the record that the seal names, in its canonical bytes.
+        seal: of the last segment that was removed.
+    """
+    try:
+        record = read_record(body)
+    except InvalidRecordError:
+        return False
+    is_told = (record.event, record.outcome) == (
+        AuditEvent.TRAIL_CLEARED,
+        Outcome.SUCCESS,
+    )
+    return is_told and seal.named().items() <= record.detail.items()

@@ -22,8 +22,20 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from stead.errors import InvalidProofError, LedgerCorruptError
-from stead.ledger.checkpoint import Checkpoint, Note, NoteSigner, NoteVerifier
+from stead.errors import (
+    InvalidCheckpointError,
+    InvalidProofError,
+    InvalidRequestError,
+    LedgerCorruptError,
+    SteadError,
+)
+from stead.ledger.checkpoint import (
+    Checkpoint,
+    Note,
+    NoteSigner,
+    NoteVerifier,
+    is_origin,
+)
 from stead.ledger.tree import (
     HASH_SIZE,
     CompactRange,
@@ -35,6 +47,7 @@ from stead.ledger.tree import (
     split_hashes,
 )
 from stead.ledger.witness_wire import (
+    MOST_LEAVES,
     Answer,
     Ask,
     Extend,
@@ -48,6 +61,10 @@ from stead.ledger.witness_wire import (
 )
 
 _PAGE: Final = 4096
+_ADVICE: Final = (
+    "keep the witness's folder as evidence, and put back its `notes` from where they "
+    "were kept too; without them, a new witness needs a new key and a new trail"
+)
 
 
 class WitnessStore(Protocol):
@@ -68,16 +85,17 @@ class WitnessStore(Protocol):
         """Forget the leaves behind so many."""
 
     def last_note(self) -> str:
-        """Return the note that was kept last; empty if there is none."""
+        """Return the note that was kept last; empty if there is none.
+
+        It is read anew, and durable when this returns.
+        """
         ...
 
-    def keep_note(self, note: str, edge: bytes) -> None:
-        """Keep a note, here and elsewhere; durable when this returns.
+    def keep_note(self, note: str) -> None:
+        """Keep a note; durable when this returns."""
 
-        Args:
-            note: what was signed.
-            edge: the tree's right edge there, to spare a later start some work.
-        """
+    def keep_edge(self, edge: bytes) -> None:
+        """Keep the tree's right edge at the last note, to spare a start some work."""
 
     def publish(self) -> None:
         """See to it that the last note is kept elsewhere too, if it was not yet."""
@@ -96,6 +114,8 @@ class Witness:
         signer: NoteSigner,
         verifier: NoteVerifier,
         report: Callable[[str], None],
+        *,
+        origin: str = "",
     ) -> None:
         """Begin where the last note says.
 
@@ -104,20 +124,22 @@ class Witness:
             signer: its key.
             verifier: the public half.
             report: told, in one line, of servers that have another history.
+            origin: whose trail it is; empty for the first that hands over leaves.
 
         Raises:
-            LedgerCorruptError: what is kept is not what was signed.
+            LedgerCorruptError: what is kept is not what was signed, or not all of it.
+            InvalidRequestError: it is the witness of another trail.
         """
         self._store = store
         self._signer = signer
+        self._verifier = verifier
         self._report = report
         self._lock = threading.Lock()
-        self._note = store.last_note()
-        self._origin = ""
+        self._note = ""
+        self._origin = origin
         self._tree = CompactRange()
-        if self._note:
-            self._origin, self._tree = self._recovered(verifier)
-        store.cut_leaves(self._tree.size)
+        self._is_adrift = False
+        self._recover()
 
     @property
     def size(self) -> int:
@@ -125,9 +147,15 @@ class Witness:
         return self._tree.size
 
     def answer(self, question: Question) -> Answer:
-        """Answer one question; a store that fails is a refusal for now."""
+        """Answer one question; a store that fails is a refusal for now.
+
+        After a note that may have been kept, or not, nothing is answered until what
+        the store has was read again.
+        """
         try:
             with self._lock:
+                if self._is_adrift:
+                    self._recover()
                 refusal = self._refusal_of_origin(question)
                 if refusal is not None:
                     return refusal
@@ -139,11 +167,16 @@ class Witness:
                 size = self._tree.size
             # Leaves only ever grow: a long proof holds up nobody.
             return self._prove(question, size)
-        except OSError as error:
+        except (OSError, SteadError) as error:
             self._report(f"the witness cannot keep or read what it has: {error}")
-            return self._refused(Why.NOT_NOW, f"the witness cannot: {error.strerror}")
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            return self._refused(Why.NOT_NOW, f"the witness cannot: {why}")
 
     def _refusal_of_origin(self, question: Question) -> Refusal | None:
+        if not is_origin(question.origin):
+            return self._loud(
+                Why.OTHER_ORIGIN, f"{question.origin!a} is not whose trail could be"
+            )
         if not self._origin or question.origin == self._origin:
             return None
         return self._loud(
@@ -182,8 +215,14 @@ class Witness:
         tree = self._tree.extend(new)
         text = str(Checkpoint(origin, tree.size, tree.root()))
         note = str(Note(text, (self._signer.sign(text),)))
-        self._store.keep_note(note, tree.to_bytes())
+        self._is_adrift = True  # until it is known that this was kept
+        self._store.keep_note(note)
         self._origin, self._tree, self._note = origin, tree, note
+        self._is_adrift = False
+        try:
+            self._store.keep_edge(tree.to_bytes())
+        except OSError as error:
+            self._report(f"the next start takes longer: no edge could be kept: {error}")
         self._store.publish()
         return Standing(tree.size, note)
 
@@ -204,11 +243,46 @@ class Witness:
     def _refused(self, why: Why, reason: str) -> Refusal:
         return Refusal(why, self._tree.size, reason)
 
-    def _recovered(self, verifier: NoteVerifier) -> tuple[str, CompactRange]:
-        """Return the trail and the tree that the last note speaks of."""
-        note = Note.from_string(self._note)
-        checkpoint = Checkpoint.from_string(note.text)
-        if not verifier.is_signed(note):
+    def _recover(self) -> None:
+        """Begin, or go on, where the last note says."""
+        note = self._store.last_note()
+        origin, tree = self._recovered(note) if note else ("", CompactRange())
+        if origin and self._origin and origin != self._origin:
+            raise InvalidRequestError(
+                f"this is the witness of {origin}, not of {self._origin}",
+                advice="each trail has a witness with a folder of its own",
+            )
+        self._require_nothing_lost(note, tree)
+        self._store.cut_leaves(tree.size)
+        self._origin, self._tree, self._note = origin or self._origin, tree, note
+        self._is_adrift = False
+
+    def _require_nothing_lost(self, note: str, tree: CompactRange) -> None:
+        """See that nothing is there but what one unfinished batch could leave."""
+        edge = self._store.edge()
+        is_more = (
+            self._store.count() - tree.size > MOST_LEAVES
+            or max(_size_of(edge), self._tree.size) > tree.size
+            or (edge and not note)
+        )
+        if is_more:
+            raise LedgerCorruptError(
+                f"the witness has more than its last note says, of {tree.size} leaves: "
+                "notes are lost",
+                sequence=tree.size + 1,
+                advice=_ADVICE,
+            )
+
+    def _recovered(self, text: str) -> tuple[str, CompactRange]:
+        """Return the trail and the tree that a note speaks of."""
+        try:
+            note = Note.from_string(text)
+            checkpoint = Checkpoint.from_string(note.text)
+        except InvalidCheckpointError as error:
+            raise LedgerCorruptError(
+                f"the witness's last note is none: {error}", sequence=1, advice=_ADVICE
+            ) from error
+        if not self._verifier.is_signed(note):
             raise LedgerCorruptError(
                 "the witness's last note is not signed with its key",
                 sequence=checkpoint.size,
@@ -236,6 +310,14 @@ class Witness:
             return None
         same = (tree.size, tree.root()) == (checkpoint.size, checkpoint.root)
         return tree if same else None
+
+
+def _size_of(edge: bytes) -> int:
+    """Return of how many leaves an edge is; 0 if it is none."""
+    try:
+        return CompactRange.from_bytes(edge).size
+    except InvalidProofError:
+        return 0
 
 
 def _wanted(

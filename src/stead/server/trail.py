@@ -11,7 +11,7 @@ from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.asking import Page, ask
 from stead.ledger.chain import Verification, verify
 from stead.ledger.checkpoint import NoteVerifier
-from stead.ledger.examination import Leaves
+from stead.ledger.examination import Leaves, require_told
 from stead.ledger.exporting import Numbered, Origin, numbered
 from stead.ledger.findings import Report
 from stead.ledger.history import (
@@ -241,13 +241,17 @@ class Trail:
 
         Raises:
             AccessDeniedError: the subject may not read the trail.
-            LedgerCorruptError: names the first wrong record.
+            LedgerCorruptError: names the first wrong record; the first of all if
+                no record says that what is not there was removed.
         """
         self._require("verify")
         seal = cleared_until(self.evidence.seals())
         start = None if seal is None else Verification(seal.last, seal.digest)
         entries = self.store.entries(0 if seal is None else seal.last)
-        return verify(entries, self.genesis, witness=witness, start=start)
+        found = verify(entries, self.genesis, witness=witness, start=start)
+        if seal is not None:
+            require_told(seal, self.store)
+        return found
 
     def examine(
         self,

@@ -19,6 +19,7 @@ from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.archives import archive_lines, read_archive
 from stead.ledger.chain import beginning
 from stead.ledger.checkpoint import origin_of
+from stead.ledger.examination import require_told
 from stead.ledger.keeping import Sealing
 from stead.ledger.segments import Before, Seal, SegmentPolicy, cleared_until
 from stead.ledger.tree import CompactRange
@@ -73,10 +74,13 @@ class TrailArchive:
     Attributes:
         trail: the trail, and on whose behalf.
         clock: nanoseconds since the epoch.
+        without_witness: the trail has no witness any more: what it has not signed is
+            sealed and removed too. If it comes back, it disagrees for good.
     """
 
     trail: Trail
     clock: Callable[[], int]
+    without_witness: bool = False
 
     def seal(self) -> Seal | None:
         """Seal what is there, without waiting until it is due; None if nothing is new.
@@ -86,7 +90,13 @@ class TrailArchive:
         """
         self._require("seal the audit trail")
         trail = self.trail
-        sealing = Sealing(SegmentPolicy(), trail.store, trail.evidence, self.clock)
+        sealing = Sealing(
+            SegmentPolicy(),
+            trail.store,
+            trail.evidence,
+            self.clock,
+            with_witness=self._is_witnessed(),
+        )
         return sealing.seal_now()
 
     def archive(self, folder: Path) -> tuple[tuple[Seal, Path], ...]:
@@ -118,6 +128,7 @@ class TrailArchive:
         Raises:
             AccessDeniedError, PrivilegeNotHeldError: the subject may not.
             LedgerUnavailableError: it could not be recorded; nothing was removed.
+            LedgerCorruptError: an earlier removal is told by no record.
         """
         self._require("clear the audit trail")
         self._finish()
@@ -126,6 +137,8 @@ class TrailArchive:
             return ()
         last = going[-1]
         detail = {**last.named(), "from": str(going[0].first)}
+        if self.without_witness:
+            detail["without witness"] = "yes"
         by = self._say(AuditEvent.TRAIL_CLEARED, detail)
         self.trail.evidence.clear(going, by)
         return going
@@ -138,9 +151,14 @@ class TrailArchive:
     def removable(self, policy: RetentionPolicy) -> tuple[Seal, ...]:
         """Return what `clear` would remove; whether the subject may is not asked."""
         evidence = self.trail.evidence
-        kept, end = evidence.last_checkpoint(), evidence.tree().size
-        signed = end if kept is None else kept.tree.size
+        signed = end = evidence.tree().size
+        if self._is_witnessed():
+            kept = evidence.last_checkpoint()
+            signed = 0 if kept is None else kept.tree.size
         return policy.removable(evidence.seals(), end, signed, self.clock())
+
+    def _is_witnessed(self) -> bool:
+        return not self.without_witness and self.trail.evidence.has_witness()
 
     def _archive(self, folder: Path, seals: tuple[Seal, ...], seal: Seal) -> Path:
         trail = self.trail
@@ -179,6 +197,8 @@ class TrailArchive:
         cleared = cleared_until(trail.evidence.seals())
         first = next(iter(trail.store.entries(0, 1)), None)
         if cleared and first is not None and first.sequence <= cleared.last:
+            # Whoever writes the store must not have us remove what nobody archived.
+            require_told(cleared, trail.store)
             trail.evidence.clear((cleared,), cleared.cleared_by)
 
     def _require(self, what: str) -> None:

@@ -42,7 +42,7 @@ def examine_store(
         notes: signed checkpoints that were kept elsewhere.
         witness: a count and head that was kept by hand.
     """
-    elsewhere = tuple(notes)
+    elsewhere, no_notes = tuple(notes), tuple[str, ...]()
     while True:
         damage: list[str] = []
         seals = _seals(evidence, damage)
@@ -51,7 +51,7 @@ def examine_store(
             origin=origin_of(str(Sid(genesis))),
             tree=_read(evidence.tree, None, damage),
             seals=seals,
-            notes=(*evidence.notes(), *elsewhere),
+            notes=(*_read(evidence.notes, no_notes, damage), *elsewhere),
             verifier=verifier,
             leaves=leaves,
             witness=witness,

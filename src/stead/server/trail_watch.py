@@ -84,6 +84,7 @@ class TrailWatch:
             with_witness=witnessing is not None,
         )
         self._witnessing = witnessing
+        self._evidence = store.evidence
         self._halts = settings.witness_halts
         self._guard: Guard | None = None
         self._subject: Subject | None = None
@@ -105,8 +106,12 @@ class TrailWatch:
         Raises:
             WitnessDisagreesError: it has signed another history, and the policy is to
                 stop.
+            LedgerUnavailableError: that there is a witness could not be noted.
         """
         self._guard, self._subject = guard, subject
+        if self._witnessing is not None and not self._evidence.has_witness():
+            # What it has not signed stays, whoever opens the store, with it or without.
+            self._evidence.set_witness()
         self._keeper.start()
         if self._halts and isinstance(self._error, WitnessDisagreesError):
             raise self._error

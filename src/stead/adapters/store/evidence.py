@@ -22,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from stead.adapters.store.database import Database
-from stead.adapters.store.schema import CHECKPOINT, ENTRY, SEGMENT
+from stead.adapters.store.schema import CHECKPOINT, ENTRY, SEGMENT, TREE
 from stead.adapters.store.tree_row import read_edge
 from stead.errors import (
+    InvalidProofError,
     InvalidRequestError,
     LedgerUnavailableError,
     StoreUnavailableError,
@@ -95,6 +96,19 @@ class SqlEvidenceStore:
             connection.execute(
                 add.on_conflict_do_update(index_elements=["size"], set_=values)
             )
+
+    def has_witness(self) -> bool:
+        """Tell whether this trail ever had a witness, one that answered or not."""
+        noted = select(TREE.c.id).where(TREE.c.has_witness != 0)
+        signed = select(CHECKPOINT.c.size).limit(1)
+        with _mapped(), self._database.reading() as connection:
+            found = (connection.execute(query).first() for query in (noted, signed))
+            return any(row is not None for row in found)
+
+    def set_witness(self) -> None:
+        """Note that it has one."""
+        with _mapped(), self._database.writing() as connection:
+            connection.execute(update(TREE).values(has_witness=1))
 
     def seals(self) -> tuple[Seal, ...]:
         """Return the seals of all segments, the first segment first."""
@@ -176,12 +190,24 @@ def _thin_out(connection: Connection, size: int) -> None:
 
 
 def _kept(row: Any) -> KeptCheckpoint:
-    return KeptCheckpoint(str(row[1]), CompactRange.from_bytes(row[2]))
+    _require_types("checkpoint", row, (int, str, bytes))
+    return KeptCheckpoint(row[1], CompactRange.from_bytes(row[2]))
 
 
 def _seal(row: Any) -> Seal:
+    _require_types("seal", row, (int, int, int, bytes, bytes, int, str, int, int))
     number, first, last, digest, edge, *rest = row
     return Seal(number, first, last, digest, CompactRange.from_bytes(edge), *rest)
+
+
+def _require_types(what: str, row: Any, types: tuple[type, ...]) -> None:
+    """Refuse what SQLite lets whoever tampers put into any column."""
+    for value, wanted in zip(row, types, strict=True):
+        if type(value) is not wanted:
+            raise InvalidProofError(
+                f"a {what} has {type(value).__name__} where {wanted.__name__} belongs",
+                advice="keep the store as evidence and look with `stead audit verify`",
+            )
 
 
 @contextmanager

@@ -185,8 +185,10 @@ TREE: Final = Table(
     METADATA,
     Column("id", BigInteger, CheckConstraint("id = 1"), primary_key=True),
     Column("edge", LargeBinary, nullable=False),
+    Column("has_witness", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the right edge of the tree over all entries (`stead.ledger.tree`)."""
+"""One row: the right edge of the tree over all entries (`stead.ledger.tree`), and
+whether a server ever had a witness for them."""
 
 CHECKPOINT: Final = Table(
     "checkpoint",
