@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from stead.cli.opening import opened
 from stead.cli.output import printable
+from stead.errors import StoreUnavailableError
 from stead.model.audit_record import AuditEvent
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
@@ -165,3 +167,22 @@ def assert_one_line(err):
     assert first.startswith("stead: ")
     assert len(advice) <= 1
     assert all(line.startswith("  what to do: ") for line in advice)
+
+
+@pytest.mark.root
+def test_a_store_in_a_folder_that_one_may_not_enter_says_what_to_do(tmp_path):
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setresuid(65_433, 65_433, 65_433)
+            os.chdir("/")
+            with pytest.raises(StoreUnavailableError) as caught, opened(f"{folder}/n"):
+                pass
+            code = 0 if "own user" in caught.value.advice else 2
+        finally:
+            os._exit(code)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stead.errors import UnknownObjectError
+from stead.errors import StoreUnavailableError, UnknownObjectError
 from stead.model.posix_identity import PosixIdentity
 from stead.server.client_context import ClientContext
 from stead.server.enforcement import Enforcement
@@ -24,9 +24,10 @@ def opened(store: str) -> Iterator[tuple[ProtectedServer, ClientContext]]:
 
     Raises:
         UnknownObjectError: there is no such store; verbs do not make one by mistake.
+        StoreUnavailableError: whoever runs this may not even look for it.
         LogonFailureError: whoever runs this is not admitted.
     """
-    if not Path(store).exists():
+    if not _is_there(store):
         raise UnknownObjectError(
             f"there is no store `{store}`",
             advice="name it with --store or STEAD_STORE; `stead serve` makes one",
@@ -45,3 +46,13 @@ def this_user(server: ProtectedServer) -> ClientContext:
     uid, gid = os.getuid(), os.getgid()
     peer = PosixIdentity(uid, gid, tuple(os.getgroups()))
     return server.client_for_peer(peer, description=f"uid {uid} pid {os.getpid()}")
+
+
+def _is_there(store: str) -> bool:
+    try:
+        return Path(store).exists()
+    except PermissionError as error:
+        raise StoreUnavailableError(
+            f"the store `{store}` is in a folder that you may not enter",
+            advice="run this as the store's own user, or as root",
+        ) from error

@@ -28,67 +28,83 @@ from stead.server.serving import Gate
 from stead.server.settings import ServerOptions
 from stead.server.sinks import export_origin, make_sinks
 
+Target = Annotated[
+    str | None,
+    typer.Argument(help="module:name of a ProtectedServer, or of what makes one."),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", envvar="STEAD_STORE", help="Without a target."),
+]
+NameOption = Annotated[str, typer.Option(help="Without a target.")]
+PipeOption = Annotated[Path | None, typer.Option(help="Path of the local socket.")]
+DdeOption = Annotated[
+    Path | None, typer.Option(help="Path of the local socket for DDE.")
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(help="Who may be acted as: a file of rules. Without a target."),
+]
+DeskOption = Annotated[
+    str | None,
+    typer.Option(
+        help="module:name of the DdeDesk behind --dde, or of what makes one of the "
+        "server."
+    ),
+]
+WebOption = Annotated[
+    str | None, typer.Option(help="module:name of an ASGI application.")
+]
+HostOption = Annotated[str, typer.Option(help="Where it listens.")]
+PortOption = Annotated[int, typer.Option(help="0 for any free one.", min=0)]
+BrokerOption = Annotated[
+    Path | None,
+    typer.Option(help="Socket of the broker, for a server without a target."),
+]
+ReserveOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Bytes kept on the store's disk for administrators. Without a target.",
+        min=0,
+    ),
+]
+WitnessOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The trail's witness: the path of its socket, or a command. Without a "
+        "target."
+    ),
+]
+WitnessKeyOption = Annotated[
+    str | None,
+    typer.Option(help="The witness's public key, or a file that holds it."),
+]
+SinkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where the trail is sent, for a server without a target: "
+        "syslog+tls://..., otlp+https://..., linux-audit. More than once for more."
+    ),
+]
+
 
 def serve(  # noqa: PLR0913 - each parameter is an option of the command line
-    target: Annotated[
-        str | None,
-        typer.Argument(help="module:name of a ProtectedServer, or of what makes one."),
-    ] = None,
+    target: Target = None,
     *,
-    store: Annotated[
-        str | None,
-        typer.Option("--store", envvar="STEAD_STORE", help="Without a target."),
-    ] = None,
-    name: Annotated[str, typer.Option(help="Without a target.")] = "stead",
-    pipe: Annotated[Path | None, typer.Option(help="Path of the local socket.")] = None,
-    dde: Annotated[
-        Path | None, typer.Option(help="Path of the local socket for DDE.")
-    ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="Who may be acted as: a file of rules. Without a target."),
-    ] = None,
-    desk: Annotated[
-        str | None,
-        typer.Option(
-            help="module:name of the DdeDesk behind --dde, or of what makes one of the "
-            "server."
-        ),
-    ] = None,
-    web: Annotated[
-        str | None, typer.Option(help="module:name of an ASGI application.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 for any free one.", min=0)] = 0,
-    broker: Annotated[
-        Path | None,
-        typer.Option(help="Socket of the broker, for a server without a target."),
-    ] = None,
-    trail_reserve: Annotated[
-        int | None,
-        typer.Option(
-            help="Bytes kept on the store's disk for administrators. Without a target.",
-            min=0,
-        ),
-    ] = None,
-    witness: Annotated[
-        str | None,
-        typer.Option(
-            help="The trail's witness: the path of its socket, or a command. Without a "
-            "target."
-        ),
-    ] = None,
-    witness_key: Annotated[
-        str | None,
-        typer.Option(help="The witness's public key, or a file that holds it."),
-    ] = None,
-    sink: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Where the trail is sent, for a server without a target: "
-            "syslog+tls://..., otlp+https://..., linux-audit. More than once for more."
-        ),
-    ] = None,
+    store: StoreOption = None,
+    name: NameOption = "stead",
+    pipe: PipeOption = None,
+    dde: DdeOption = None,
+    rules: RulesOption = None,
+    desk: DeskOption = None,
+    web: WebOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 0,
+    broker: BrokerOption = None,
+    trail_reserve: ReserveOption = None,
+    witness: WitnessOption = None,
+    witness_key: WitnessKeyOption = None,
+    sink: SinkOption = None,
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""

@@ -295,7 +295,10 @@ def _key_parts(text: str) -> tuple[str, str, bytes]:
     # The base64 may hold a plus sign, a name may not.
     parts = text.split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):  # noqa: PLR2004 - the three
-        raise InvalidCheckpointError("the text is no key of a witness")
+        raise InvalidCheckpointError(
+            "the text is no key of a witness",
+            advice="give what `stead witness key` printed, or a file that holds it",
+        )
     binary = _unbase64(parts[2], 1 + _KEY_BYTES)
     if binary[:1] != _ED25519:
         raise InvalidCheckpointError("the key is not one of Ed25519")

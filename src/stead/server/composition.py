@@ -172,12 +172,9 @@ def compose(settings: Settings) -> House:
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)
+        securable = objects.find(TRAIL)
         trail = parts.trail(
-            service,
-            ground.guard,
-            ground.genesis,
-            objects.find(TRAIL),
-            ground.subject,
+            service, ground.guard, ground.genesis, securable, ground.subject
         )
         work = _Work(executor, handlers, acting)
         return _furnish(settings, ground, work, objects, trail, support, undo)
@@ -342,18 +339,7 @@ def _furnish(
     guard, accounts, names = ground.guard, ground.accounts, ground.names
     is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
-    admission = Admission(
-        guard,
-        accounts,
-        sessions,
-        host_identity,
-        partial(ClientContext, guard=guard, acting=work.acting),
-        ground.logon,
-        time.sleep,
-        FailureQuota(time.monotonic_ns),
-        ground.tickets,
-        settings.broker_passwords,
-    )
+    admission = _admission(settings, ground, work.acting)
     dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
@@ -398,6 +384,22 @@ def _furnish(
         acting=work.acting,
         tickets=ground.tickets,
         stack=undo.pop_all(),
+    )
+
+
+def _admission(settings: Settings, ground: _Ground, acting: Acting) -> Admission:
+    """Return the door."""
+    return Admission(
+        ground.guard,
+        ground.accounts,
+        ground.sessions,
+        host_identity,
+        partial(ClientContext, guard=ground.guard, acting=acting),
+        ground.logon,
+        time.sleep,
+        FailureQuota(time.monotonic_ns),
+        ground.tickets,
+        settings.broker_passwords,
     )
 
 
