@@ -22,16 +22,19 @@ __all__ = [
     "AccessDeniedError",
     "AccountDisabledError",
     "AccountExistsError",
+    "AccountExpiredError",
     "AccountLockedOutError",
     "AdviseTimeoutError",
     "AmbiguousNameError",
     "BadImpersonationLevelError",
     "BadTokenTypeError",
     "CannotOpenAnonymousError",
+    "CredentialsExpiredError",
     "DdeBusyError",
     "DdeNotProcessedError",
     "DirectoryUnavailableError",
     "EnforcementUnavailableError",
+    "EvidenceRefusedError",
     "GenericNotMappedError",
     "GroupNotAdjustableError",
     "HandleClosedError",
@@ -60,16 +63,20 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerUnavailableError",
     "LogonFailureError",
+    "LogonHoursError",
     "LogonSessionEndedError",
     "LogonTypeNotGrantedError",
     "LoopThreadError",
     "NoConversationError",
+    "NoCredentialsError",
     "NoProcessTokenError",
     "NoThreadTokenError",
     "NotARegularFileError",
     "NotPlainDataError",
     "OperationFailedError",
+    "PasswordExpiredError",
     "PasswordMismatchError",
+    "PasswordMustChangeError",
     "PipeBusyError",
     "PrivilegeNotHeldError",
     "ProcessTimeoutError",
@@ -96,6 +103,7 @@ __all__ = [
     "WitnessUnavailableError",
     "WorkerFailedError",
     "WorkerLostError",
+    "WrongIdentityError",
     "WrongServerError",
 ]
 
@@ -424,6 +432,46 @@ class PasswordMismatchError(SteadError, PermissionError):
     public = "logon failure"
 
 
+class AccountExpiredError(SteadError, PermissionError):
+    """The account's time is over. Told to administrators, never to clients."""
+
+    status = 1793
+    win32_name = "ERROR_ACCOUNT_EXPIRED"
+    public = "logon failure"
+
+
+class PasswordExpiredError(SteadError, PermissionError):
+    """The password is right and too old. Never told to clients."""
+
+    status = 1330
+    win32_name = "ERROR_PASSWORD_EXPIRED"
+    public = "logon failure"
+
+
+class PasswordMustChangeError(SteadError, PermissionError):
+    """The password is right and must be changed first. Never told to clients."""
+
+    status = 1907
+    win32_name = "ERROR_PASSWORD_MUST_CHANGE"
+    public = "logon failure"
+
+
+class LogonHoursError(SteadError, PermissionError):
+    """The account may not log on at this time. Never told to clients."""
+
+    status = 1328
+    win32_name = "ERROR_INVALID_LOGON_HOURS"
+    public = "logon failure"
+
+
+class EvidenceRefusedError(SteadError, PermissionError):
+    """What a client shows does not prove who it is: malformed, forged, too old."""
+
+    status = 1326
+    win32_name = "ERROR_LOGON_FAILURE"
+    public = "logon failure"
+
+
 class LogonTypeNotGrantedError(SteadError, PermissionError):
     """The account lacks the right to log on this way, or is denied it."""
 
@@ -438,6 +486,30 @@ class LogonSessionEndedError(SteadError, PermissionError):
     status = 1312
     win32_name = "ERROR_NO_SUCH_LOGON_SESSION"
     public = "the logon session has ended"
+
+
+class NoCredentialsError(SteadError, PermissionError):
+    """Nothing here can show another machine that it is the client who comes."""
+
+    status = 0x8009_030E
+    win32_name = "SEC_E_NO_CREDENTIALS"
+    public = "access is denied"
+
+
+class CredentialsExpiredError(SteadError, PermissionError):
+    """The client's credentials for other machines end too soon for the work."""
+
+    status = 0x8009_0317
+    win32_name = "SEC_E_CONTEXT_EXPIRED"
+    public = "access is denied"
+
+
+class WrongIdentityError(SteadError, PermissionError):
+    """Another machine takes us for somebody else than the client."""
+
+    status = 1397
+    win32_name = "ERROR_MUTUAL_AUTH_FAILED"
+    public = "access is denied"
 
 
 class TooManyGroupsError(SteadError):

@@ -14,9 +14,13 @@ from typing import Final
 
 from stead.errors import (
     AccountDisabledError,
+    AccountExpiredError,
     AccountLockedOutError,
+    LogonHoursError,
     LogonTypeNotGrantedError,
+    PasswordExpiredError,
     PasswordMismatchError,
+    PasswordMustChangeError,
     SteadError,
     UnknownAccountError,
 )
@@ -30,6 +34,10 @@ _SUB_STATUS: Final[Mapping[type[SteadError], int]] = MappingProxyType({
     PasswordMismatchError: 0xC000_006A,
     AccountLockedOutError: 0xC000_0234,
     AccountDisabledError: 0xC000_0072,
+    AccountExpiredError: 0xC000_0193,
+    LogonHoursError: 0xC000_006F,
+    PasswordExpiredError: 0xC000_0071,
+    PasswordMustChangeError: 0xC000_0224,
     LogonTypeNotGrantedError: 0xC000_015B,
 })  # fmt: skip
 
