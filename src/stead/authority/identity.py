@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -17,11 +17,13 @@ from stead.errors import (
     UnknownAccountError,
 )
 from stead.model import well_known
+from stead.model.claim import Claim
 from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import LogonRight
 from stead.model.sid import Sid
 from stead.model.system_ids import owner_of
+from stead.model.token import TokenGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,41 @@ HostIdentity = Callable[[int], PosixIdentity | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssertedIdentity:
+    """What counts of what an issuer says of a client (`stead.authority.asserted`).
+
+    Attributes:
+        issuer: who says so.
+        aliases: what an account of the store may know the client by.
+        account_name: the account that the client is, where the issuer names accounts.
+        ignores_case: whether that name may differ in case.
+        user: the client's own SID, or None.
+        groups: what the client is in.
+        primary_group: one of them, or None.
+        user_claims: attributes of the client.
+        device_groups: groups of the machine that it came from.
+        device_claims: attributes of that machine.
+    """
+
+    issuer: str
+    aliases: tuple[str, ...]
+    account_name: str | None
+    ignores_case: bool
+    user: Sid | None
+    groups: tuple[TokenGroup, ...]
+    primary_group: Sid | None = None
+    user_claims: tuple[Claim, ...] = ()
+    device_groups: tuple[TokenGroup, ...] = ()
+    device_claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Everything a token is built of.
 
     Attributes:
-        user: the account's SID, or `S-1-22-1-<uid>` for a bare uid.
+        user: the account's SID, `S-1-22-1-<uid>` for a bare uid, or what an issuer
+            says that it is.
         name: as records print it.
         account: the store's account, if there is one.
         posix: what the kernel calls the client; None if no kernel act is done for it.
@@ -74,6 +106,7 @@ class Identity:
         unix_sids: `S-1-22` SIDs that the kernel or the host vouches for.
         memberships: groups of the store, with paths.
         rights: account rights and privileges, by Win32 name.
+        asserted: what an issuer says of it, if one brought it.
     """
 
     user: Sid
@@ -86,6 +119,7 @@ class Identity:
     unix_sids: tuple[Sid, ...]
     memberships: tuple[Membership, ...]
     rights: frozenset[str]
+    asserted: AssertedIdentity | None = field(default=None)
 
 
 def identify_peer(store: AccountStore, peer: PosixIdentity) -> Identity:
@@ -131,15 +165,79 @@ def identify_account(
         raise UnknownAccountError(
             f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
         )
-    vouched = None
-    if account.uid is not None and account.gid is not None:
-        vouched = host(account.uid)
-        if vouched is None:
-            require_mappable(account.gid)
-            vouched = PosixIdentity(account.uid, account.gid)
     return _identity(
-        store, user=account.sid, name=account.name, account=account, vouched=vouched,
-        logon_type=logon_type, generation=generation,
+        store, user=account.sid, name=account.name, account=account,
+        vouched=vouched_by_host(account, host), logon_type=logon_type,
+        generation=generation,
+    )  # fmt: skip
+
+
+def vouched_by_host(account: Account, host: HostIdentity) -> PosixIdentity | None:
+    """Return what the host knows an account by; None if the account has no uid.
+
+    Raises:
+        InvalidNameError: only the store gives it a group of the system.
+    """
+    if account.uid is None or account.gid is None:
+        return None
+    known = host(account.uid)
+    if known is None:
+        require_mappable(account.gid)
+        return PosixIdentity(account.uid, account.gid)
+    return known
+
+
+def account_of_alias(store: AccountStore, said: AssertedIdentity) -> Account | None:
+    """Return the account that a client is, whom an issuer brought; None if none is."""
+    for alias in said.aliases:
+        found = store.account_by_alias(said.issuer, alias)
+        if found is not None:
+            return found
+    if said.account_name is None:
+        return None
+    found = store.account_by_name(said.account_name)
+    # What looks alike to us may be two people to the issuer.
+    is_same = found is not None and (
+        said.ignores_case or found.name == said.account_name
+    )
+    return found if is_same else None
+
+
+def identify_alias(
+    store: AccountStore,
+    said: AssertedIdentity,
+    *,
+    account: Account | None,
+    name: str,
+    vouched: PosixIdentity | None,
+    logon_type: LogonType,
+    generation: int,
+) -> Identity:
+    """Return who a client is, whom an issuer brought.
+
+    Args:
+        store: where accounts live.
+        said: what counts of what the issuer says.
+        account: who the client is here, if anybody.
+        name: as records print it.
+        vouched: what the host knows the account by.
+        logon_type: how it comes.
+        generation: the store's, before the account was read.
+
+    Raises:
+        UnknownAccountError: it is nobody here, and the issuer gives it no SID.
+        AccountDisabledError, TooManyGroupsError, InvalidNameError: as of
+            `identify_account`.
+    """
+    user = said.user if account is None else account.sid
+    if user is None:
+        raise UnknownAccountError(
+            f"no account is `{name[:120]}`",
+            advice="`stead account alias`, or `names_accounts=True` of the issuer",
+        )
+    return _identity(
+        store, user=user, name=name, account=account, vouched=vouched,
+        logon_type=logon_type, generation=generation, asserted=said,
     )  # fmt: skip
 
 
@@ -168,13 +266,18 @@ def identify_again(store: AccountStore, before: Identity) -> Identity:
     """
     generation = store.generation()
     account = None
-    if before.account is not None:
+    if before.asserted is not None:
+        account = account_of_alias(store, before.asserted)
+        if (before.account and before.account.sid) != (account and account.sid):
+            raise UnknownAccountError(f"`{before.name}` is somebody else by now")
+    elif before.account is not None:
         account = store.account_by_sid(before.user)
         if account is None:
             raise UnknownAccountError(f"account `{before.name}` is gone")
     return _identity(
         store, user=before.user, name=before.name, account=account,
         vouched=before.vouched, logon_type=before.logon_type, generation=generation,
+        asserted=before.asserted,
     )  # fmt: skip
 
 
@@ -224,6 +327,7 @@ def _identity(
     vouched: PosixIdentity | None,
     logon_type: LogonType,
     generation: int,
+    asserted: AssertedIdentity | None = None,
 ) -> Identity:
     if account is not None and account.is_disabled:
         raise AccountDisabledError(
@@ -235,6 +339,7 @@ def _identity(
         well_known.AUTHENTICATED_USERS,
         logon_rule(logon_type).sid,
         *(() if account is None else (well_known.USERS,)),
+        *asserted_sids(asserted, user),
     )  # what the token holds before groups: what these are in and hold counts too
     found, posix = _expand(store, known, vouched)
     unix = () if posix is None else _unix_sids(posix)
@@ -251,7 +356,29 @@ def _identity(
         unix_sids=unix,
         memberships=found,
         rights=rights,
+        asserted=asserted,
     )
+
+
+def asserted_groups(said: AssertedIdentity | None, user: Sid) -> tuple[TokenGroup, ...]:
+    """Return the groups of a token that an issuer brings, its client's SID among them.
+
+    Args:
+        said: what the issuer says; None if there is no issuer.
+        user: who the token is of.
+    """
+    if said is None:
+        return ()
+    own = () if said.user in (None, user) else (TokenGroup(said.user),)
+    return own + said.groups
+
+
+def asserted_sids(said: AssertedIdentity | None, user: Sid) -> tuple[Sid, ...]:
+    """Return what rights and memberships hang on, of what an issuer brings.
+
+    What matches deny entries alone gives nothing.
+    """
+    return tuple(g.sid for g in asserted_groups(said, user) if g.is_enabled)
 
 
 def _expand(

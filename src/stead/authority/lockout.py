@@ -111,6 +111,18 @@ class Lockout:
             and reservation.count == self.policy.threshold  # 0 counts nothing
         )
 
+    def forgive(self, key: str) -> None:
+        """Take one failure of a name back: nobody could tell whether it was one."""
+
+        def change(found: LogonFailures | None) -> LogonFailures | None:
+            if found is None or found.count <= 1:
+                return None
+            count = found.count - 1
+            until = found.locked_until if self._lock(count, found.last_at) else 0
+            return replace(found, count=count, locked_until=until)
+
+        self.store.change_failures(key, change)
+
     def clear(self, key: str) -> None:
         """Forget a name's failures: it was logged on, or is unlocked."""
         self.store.change_failures(key, lambda _found: None)

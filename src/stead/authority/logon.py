@@ -33,6 +33,7 @@ from stead.authority.ports import (
 from stead.errors import (
     AccountDisabledError,
     AccountLockedOutError,
+    DirectoryUnavailableError,
     InvalidNameError,
     PasswordMismatchError,
     SteadError,
@@ -144,6 +145,36 @@ class Logon:
             return identity
 
         return self._attempt(name, secret, identify)
+
+    def attempt_elsewhere(self, name: str, ask: Callable[[], _T]) -> LogonAttempt[_T]:
+        """Have somebody else tell whether a name's password is right, and count it.
+
+        Failures are counted, and answered late, as those of the store's accounts are.
+        A directory that does not answer is no failure of the name's.
+
+        Args:
+            name: the account with its domain.
+            ask: asks; what it raises is why the logon fails.
+        """
+        began, key = self._monotonic(), name_key(name[:_LONGEST_SPELLING])
+        with self._lines[hash(key) % _LINES]:
+            reservation = self.lockout.reserve(key)
+            outcome: _T | SteadError
+            try:
+                outcome = ask()
+            except SteadError as error:
+                outcome = error.with_traceback(None)
+            if reservation.is_locked:
+                _discard(outcome)
+                outcome = _locked_out()
+            if isinstance(outcome, DirectoryUnavailableError):
+                self.lockout.forgive(key)
+                return LogonAttempt(outcome, delay=self._delay(began, reservation))
+            if isinstance(outcome, SteadError):
+                locks = self.lockout.fail(key, reservation)
+                return LogonAttempt(outcome, locks, self._delay(began, reservation))
+            self.lockout.clear(key)
+        return LogonAttempt(outcome)
 
     def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
         """Compare an account's password, counting as a logon does; raises alike."""
@@ -272,10 +303,7 @@ def _refusal(
 ) -> SteadError | None:
     """Return the first reason not to admit, or None."""
     if reservation.is_locked:
-        return AccountLockedOutError(
-            "too many logons of this name failed",
-            advice="wait, or `stead account unlock`",
-        )
+        return _locked_out()
     if account is None:
         return UnknownAccountError("no account has this name")
     if isinstance(answer, SteadError):
@@ -288,3 +316,17 @@ def _refusal(
             advice=f"`stead account enable {account.name}`",
         )
     return None
+
+
+def _locked_out() -> AccountLockedOutError:
+    return AccountLockedOutError(
+        "too many logons of this name failed",
+        advice="wait, or `stead account unlock`",
+    )
+
+
+def _discard(outcome: object) -> None:
+    """Close what a logon gave that nobody gets."""
+    close = getattr(outcome, "close", None)
+    if close is not None:
+        close()

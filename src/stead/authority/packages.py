@@ -91,7 +91,7 @@ class Authenticated:
             service said who it is (S4U; `S-1-18-2` in place of `S-1-18-1`).
         actors: through whom its identity came, the nearest first, by name.
         level: how far the client lets the server go.
-        expires: nanoseconds since the epoch, UTC, at which what it showed ends, or None.
+        expires: nanoseconds since the epoch, UTC, at which its session ends, or None.
         is_bound: whether the exchange was tied to its channel.
         credentials: what the client handed over, to reach others as it.
         details: what records say beside; no secrets.
@@ -108,6 +108,11 @@ class Authenticated:
     is_bound: bool = False
     credentials: OutboundCredentials | None = field(default=None, repr=False)
     details: tuple[tuple[str, str], ...] = ()
+
+    def close(self) -> None:
+        """Wipe what the client handed over: it is not admitted."""
+        if self.credentials is not None:
+            self.credentials.close()
 
 
 @dataclass(frozen=True, slots=True)

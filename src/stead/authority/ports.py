@@ -52,6 +52,19 @@ class Group:
     gid: int | None = None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Alias:
+    """What an issuer calls an account of the store.
+
+    Attributes:
+        issuer: as `stead.authority.issuers.Issuer` has it.
+        name: the client's name or SID, exactly as the issuer writes it.
+    """
+
+    issuer: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """A named securable object's descriptor.
@@ -253,6 +266,27 @@ class AccountStore(Protocol):
 
     def account_by_uid(self, uid: int) -> Account | None:
         """Return the account that maps to this uid."""
+        ...
+
+    def account_by_alias(self, issuer: str, name: str) -> Account | None:
+        """Return the account that is known to an issuer by this name, exactly."""
+        ...
+
+    def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
+        """Return what issuers call an account, in order."""
+        ...
+
+    def add_alias(self, sid: Sid, alias: Alias) -> bool:
+        """Let an account be known by an issuer's name; False if it is already.
+
+        Raises:
+            AccountExistsError: another account is known by it.
+            UnknownAccountError: there is no such account.
+        """
+        ...
+
+    def remove_alias(self, sid: Sid, alias: Alias) -> bool:
+        """Take an alias of an account; False if it has none such."""
         ...
 
     def accounts(self) -> tuple[Account, ...]:

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 from stead.authority import tokens
 from stead.authority.ceiling import is_within
 from stead.authority.identity import Identity, identify_again, require_logon_right
+from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.decision.limiting import is_over as grant_is_over
 from stead.decision.limiting import limit_token
@@ -72,6 +73,7 @@ class Session:
         epoch: how often leases had been expired when this one was given.
         outer: the session that it lies within: that of whoever's token was limited.
         over: monotonic nanoseconds at which it ends by itself; None for never.
+        credentials: what it has to show to other machines; closed when it ends.
         holds: how many hold it.
         holders: who else holds it, each once however often it says so.
         endings: what is to be called when it ends.
@@ -87,6 +89,7 @@ class Session:
     same_at: int
     outer: Session | None = None
     over: int | None = None
+    credentials: tuple[OutboundCredentials, ...] = ()
     holds: int = 1
     holders: set[object] = field(default_factory=set)
     endings: list[Ending] = field(default_factory=list)
@@ -127,10 +130,12 @@ class Sessions:
         authenticated_by: str,
         origin: Luid = NO_LUID,
         effective_only: bool = False,
+        credentials: tuple[OutboundCredentials, ...] = (),
+        expires: int | None = None,
     ) -> Session:
         """Open a session for somebody who was authenticated, and build its token.
 
-        Whoever opens it holds it.
+        Whoever opens it holds it. The credentials are the session's from here on.
 
         Args:
             identity: who.
@@ -139,6 +144,8 @@ class Sessions:
             authenticated_by: who vouches for it.
             origin: the session that had its credentials.
             effective_only: whether the token holds what is enabled and nothing else.
+            credentials: what the client gave, to reach other machines as it.
+            expires: nanoseconds since the epoch, UTC, at which it ends by itself.
         """
         logon_id = self._store.allocate_luid()
         token = tokens.client_token(
@@ -160,7 +167,13 @@ class Sessions:
             authenticated_by=authenticated_by,
             opened_at=self._clock(),
         )
-        return self._keep(record, token, identity if is_known else None)
+        session = self._keep(record, token, identity if is_known else None)
+        if expires is not None:
+            session.over = self._monotonic() + expires - self._clock()
+        session.credentials = credentials
+        for held in credentials:
+            self.on_end(logon_id, held.close)
+        return session
 
     def open_anonymous(self) -> Session:
         """Open a session of nobody's (Win32: the anonymous logon session)."""
@@ -251,7 +264,7 @@ class Sessions:
         session = self._live.get(token.logon_id)
         if session is None or not is_within(token, session.token):
             raise _ended(token)
-        if token.limits is not None:
+        if token.limits is not None or session.over is not None:
             self._require_time_left(token, session)
         if session.outer is not None:
             self.of(session.outer.token)
@@ -290,6 +303,19 @@ class Sessions:
             session.same_at = generation
         return is_same
 
+    def credentials_of(self, token: AccessToken) -> tuple[OutboundCredentials, ...]:
+        """Return what a token's session has to show to other machines.
+
+        A grant's are those of whoever's token was limited.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+        """
+        session = self.of(token)
+        while session.outer is not None:
+            session = session.outer
+        return session.credentials
+
     def _require_time_left(self, token: AccessToken, session: Session) -> None:
         """End a session that has had its time, by either clock: one can be set back."""
         now = self._clock()
@@ -298,9 +324,7 @@ class Sessions:
             self.end(session.record.logon_id)
         elif not grant_is_over(token, now):
             return
-        raise LogonSessionEndedError(
-            f"grant {token.limits} has expired", advice="limit the client's token anew"
-        )
+        raise _expired(token)
 
     def require_live(self, token: AccessToken) -> None:
         """Return if the token's session lives; raises as `of` does."""
@@ -531,6 +555,17 @@ def _ended(token: AccessToken) -> LogonSessionEndedError:
     return LogonSessionEndedError(
         f"logon session {token.logon_id} of `{token.user}` does not live here",
         advice="log the client on again; tokens made by hand have no session",
+    )
+
+
+def _expired(token: AccessToken) -> LogonSessionEndedError:
+    if token.limits is not None:
+        return LogonSessionEndedError(
+            f"grant {token.limits} has expired", advice="limit the client's token anew"
+        )
+    return LogonSessionEndedError(
+        f"what `{token.user}` was authenticated by has expired",
+        advice="have the client log on again",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from stead.authority.identity import LOGON_RULES, Identity
+from stead.authority.identity import LOGON_RULES, Identity, asserted_groups
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.ace import AccessAllowedAce
@@ -78,6 +78,8 @@ def client_token(
     groups += [TokenGroup(well_known.USERS)] if identity.account is not None else []
     groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
     groups += [_store_group(m.group.sid) for m in identity.memberships]
+    said = identity.asserted
+    groups += asserted_groups(said, identity.user)
     is_admin = any(group.sid == well_known.ADMINISTRATORS for group in groups)
     return AccessToken(
         user=identity.user,
@@ -92,6 +94,9 @@ def client_token(
         primary_group=_primary_group(identity),
         default_dacl=default_dacl(identity.user),
         integrity=well_known.HIGH_LEVEL if is_admin else well_known.MEDIUM_LEVEL,
+        device_groups=() if said is None else said.device_groups,
+        user_claims=() if said is None else said.user_claims,
+        device_claims=() if said is None else said.device_claims,
     )
 
 
@@ -194,6 +199,8 @@ def _once(groups: list[TokenGroup]) -> tuple[TokenGroup, ...]:
 def _primary_group(identity: Identity) -> Sid:
     if identity.posix is not None:
         return well_known.unix_group(identity.posix.gid)
+    if identity.asserted is not None and identity.asserted.primary_group is not None:
+        return identity.asserted.primary_group
     return well_known.USERS
 
 

@@ -67,6 +67,29 @@ def delete_account(
     )
 
 
+def alias_account(
+    name: Name,
+    issuer: Annotated[str, typer.Argument(help="A realm, a domain, a URL.")],
+    alias: Annotated[str, typer.Argument(help="What it calls them: a name or a SID.")],
+    store: StoreOption,
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it back.")] = False,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let whoever an issuer calls so be the account; compared exactly."""
+    what = f"{alias} of {issuer}"
+    act_on_accounts(
+        store,
+        dry_run=dry_run,
+        done=f"account {name} is no more {what}" if remove else f"{what} is {name}",
+        act=lambda desk: (desk.remove_alias if remove else desk.add_alias)(
+            name, issuer, alias
+        ),
+        as_json=as_json,
+    )
+
+
 def rename_group(
     name: Name,
     new: New,
@@ -124,7 +147,8 @@ def delete_group(
 def join(account: typer.Typer, group: typer.Typer) -> None:
     """Add these verbs to the groups `account` and `group`."""
     for name, verb in (
-        ("rename", rename_account), ("map", map_account), ("delete", delete_account)
+        ("rename", rename_account), ("map", map_account), ("delete", delete_account),
+        ("alias", alias_account),
     ):  # fmt: skip
         account.command(name)(verb)
     for name, verb in (

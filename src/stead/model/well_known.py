@@ -32,6 +32,9 @@ USERS: Final = _S("S-1-5-32-545")
 GUESTS: Final = _S("S-1-5-32-546")
 BACKUP_OPERATORS: Final = _S("S-1-5-32-551")
 
+AUTHORITY_ASSERTED_IDENTITY: Final = _S("S-1-18-1")
+SERVICE_ASSERTED_IDENTITY: Final = _S("S-1-18-2")
+
 ALL_APPLICATION_PACKAGES: Final = _S("S-1-15-2-1")
 ALL_RESTRICTED_APPLICATION_PACKAGES: Final = _S("S-1-15-2-2")
 WRITE_RESTRICTED_CODE: Final = _S("S-1-5-33")
@@ -69,6 +72,8 @@ NAMES: Final[dict[Sid, str]] = {
     AUTHENTICATED_USERS: "Authenticated Users",
     RESTRICTED_CODE: "RESTRICTED",
     LOCAL_SYSTEM: "SYSTEM",
+    AUTHORITY_ASSERTED_IDENTITY: "Authentication authority asserted identity",
+    SERVICE_ASSERTED_IDENTITY: "Service asserted identity",
     LOCAL_SERVICE: "LOCAL SERVICE",
     NETWORK_SERVICE: "NETWORK SERVICE",
     ADMINISTRATORS: "Administrators",

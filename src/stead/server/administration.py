@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stead.authority.identity import require_mappable
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
-from stead.authority.ports import Account, AccountStore, Group
+from stead.authority.ports import Account, AccountStore, Alias, Group
 from stead.authority.sessions import Sessions
 from stead.errors import (
     AccountExistsError,
@@ -162,6 +162,33 @@ class Administration:
             AccessDeniedError: as of `add` and `rename`.
         """
         return self._changes.map_account(name, uid, gid)
+
+    def add_alias(self, name: str, issuer: str, alias: str) -> bool:
+        """Let an account be known by what an issuer calls it, exactly.
+
+        Whoever the issuer authenticates by that name, or by that SID, is the account.
+
+        Returns:
+            whether it was not known by it before.
+
+        Raises:
+            AccountExistsError: another account is known by it.
+            UnknownAccountError, InvalidNameError, AccessDeniedError: as of `add`.
+        """
+        return self._changes.add_alias(name, Alias(issuer, alias))
+
+    def remove_alias(self, name: str, issuer: str, alias: str) -> bool:
+        """Take an alias of an account; sessions that began by it end with the lease.
+
+        Returns:
+            whether the account was known by it.
+        """
+        return self._changes.remove_alias(name, Alias(issuer, alias))
+
+    def aliases(self, name: str) -> tuple[Alias, ...]:
+        """Return what issuers call an account."""
+        self._require(AccountDatabase.READ)
+        return self.store.aliases_of(self._account(name).sid)
 
     def delete(self, name: str) -> None:
         """Delete an account, with its password, rights and memberships.

@@ -1,8 +1,9 @@
 """Letting clients in: who they are, their session, and what they are handed.
 
-Three doors. A local peer comes with ids that the kernel vouches for. A client that
+Four doors. A local peer comes with ids that the kernel vouches for. A client that
 somebody else authenticated comes by name, vouched for by the server itself. A client
-that is logged on comes with its password. For the last two the server needs
+that is logged on comes with its password. One that a package has authenticated comes as
+a newcomer (`stead.server.authentication`). For the last three the server needs
 SeTcbPrivilege in its process token.
 """
 
@@ -17,13 +18,13 @@ from typing import Protocol
 
 from stead.authority.identity import (
     HostIdentity,
-    Identity,
     identify_account,
     identify_peer,
     logon_rule,
     require_logon_right,
 )
 from stead.authority.logon import Logon, LogonAttempt
+from stead.authority.newcomer import Newcomer
 from stead.authority.ports import AccountStore
 from stead.authority.sessions import Session, Sessions
 from stead.codec.token_text import token_detail
@@ -51,6 +52,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.recorder import Parts
 from stead.monitor.tracing import incoming_trace
+from stead.server.authorities import Elsewhere
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
 from stead.server.failure_quota import FailureQuota, origin_of
@@ -101,6 +103,7 @@ class Admission:
         logon: compares passwords; None where the library for that is missing.
         sleep: waits for some seconds before a failed logon is answered.
         quota: how many failures are recorded one by one.
+        elsewhere: whose passwords others know; by the name's domain.
         tickets: by what a broker knows clients; None without a broker.
         shows_passwords: whether the broker is shown passwords that were right here.
     """
@@ -113,6 +116,7 @@ class Admission:
     logon: Logon | None
     sleep: Callable[[float], None]
     quota: FailureQuota
+    elsewhere: Elsewhere
     tickets: Tickets | None = None
     shows_passwords: bool = False
 
@@ -139,7 +143,8 @@ class Admission:
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
             identity = identify_peer(self.store, peer)
-            session, client = self._admit(identity, quality, arrival)
+            newcomer = Newcomer(identity=identity)
+            session, client = self._admit(newcomer, quality, arrival)
         except SteadError as error:
             detail = _failure_detail(error, LogonType.NETWORK, arrival)
             number = self._refused(principal, arrival, error, detail)
@@ -182,9 +187,10 @@ class Admission:
         """
         principal = Principal(well_known.NULL_SID, name[:80])
         try:
-            self._require_tcb()
+            self.require_tcb()
             identity = identify_account(self.store, name, host=self.host)
-            session, client = self._admit(identity, _at(level), arrival)
+            newcomer = Newcomer(identity=identity)
+            session, client = self._admit(newcomer, _at(level), arrival)
         except SteadError as error:
             detail = _failure_detail(error, LogonType.NETWORK, arrival)
             self._refused(principal, arrival, error, detail)
@@ -235,21 +241,32 @@ class Admission:
             if via is not None:
                 self._record_explicit(via, name, logon_type)
                 arrival = replace(arrival, within=via.subject.principal.logon_id)
-            attempt: LogonAttempt[Identity]
-            try:
-                attempt = logon.attempt(name, secret, logon_type)
-            except SteadError as error:
-                attempt = LogonAttempt(error)
+            attempt = self._attempt(logon, name, secret, logon_type)
             ticket = self._vouched(attempt, secret, arrival)
         return self._answer(attempt, principal, logon_type, arrival, ticket)
 
+    def _attempt(
+        self, logon: Logon, name: str, secret: Secret, logon_type: LogonType
+    ) -> LogonAttempt[Newcomer]:
+        """Ask whoever knows the name's password: the store, or somebody elsewhere."""
+        ask = self.elsewhere.knows(name, secret, logon_type)
+        try:
+            if ask is not None:
+                return logon.attempt_elsewhere(name, ask)
+            found = logon.attempt(name, secret, logon_type)
+            if found.error is not None:
+                return LogonAttempt(found.error, found.locks, found.delay)
+            return LogonAttempt(Newcomer(identity=found.require()))
+        except SteadError as error:
+            return LogonAttempt(error)
+
     def _vouched(
-        self, attempt: LogonAttempt[Identity], secret: Secret, arrival: Arrival
+        self, attempt: LogonAttempt[Newcomer], secret: Secret, arrival: Arrival
     ) -> Ticket | None:
         """Show a password that was right here to the broker, if that is wanted."""
         if self.tickets is None or not self.shows_passwords or attempt.error:
             return None
-        identity = attempt.require()
+        identity = attempt.require().identity
         if identity.posix is None:
             return None
         whose = _nobody(Principal(identity.user, identity.name), arrival)
@@ -266,7 +283,7 @@ class Admission:
                 "name, secret)`",
             )
         try:
-            self._require_tcb()
+            self.require_tcb()
         except PrivilegeNotHeldError as error:
             detail = _failure_detail(error, logon_type, arrival)
             self._refused(principal, arrival, error, detail)
@@ -299,7 +316,7 @@ class Admission:
 
     def _answer(
         self,
-        attempt: LogonAttempt[Identity],
+        attempt: LogonAttempt[Newcomer],
         principal: Principal,
         logon_type: LogonType,
         arrival: Arrival,
@@ -309,15 +326,12 @@ class Admission:
         error = attempt.error
         if error is None:
             try:
-                session, client = self._admit(
+                return self.open_session(
                     attempt.require(),
                     _at(ImpersonationLevel.IMPERSONATION),
                     arrival,
                     origin=self.guard.process_token.logon_id,
-                )
-                self._bind(session, ticket)
-                return LogonSession(
-                    client, session.record, partial(self._log_off, client)
+                    ticket=ticket,
                 )
             except SteadError as refusal:
                 error = refusal.with_traceback(None)
@@ -334,6 +348,38 @@ class Admission:
             self.sleep(attempt.delay)
         # Outside every handler: what is raised here leads to no cause.
         raise failure
+
+    def open_session(
+        self,
+        newcomer: Newcomer,
+        quality: QualityOfService,
+        arrival: Arrival,
+        *,
+        origin: Luid = NO_LUID,
+        ticket: Ticket | None = None,
+    ) -> LogonSession:
+        """Open a session for whoever may log on this way, recorded durably before.
+
+        What the newcomer gave is the session's, or is wiped.
+
+        Args:
+            newcomer: who.
+            quality: what it lets be done with its identity.
+            arrival: how it came.
+            origin: the session that logged it on with its credentials, if one did.
+            ticket: by what a broker knows it.
+
+        Raises:
+            SteadError: why it is not admitted; nothing is recorded of that yet.
+        """
+        session, client = self._admit(newcomer, quality, arrival, origin)
+        self._bind(session, ticket)
+        return LogonSession(
+            client,
+            session.record,
+            partial(self._log_off, client),
+            partial(self.sessions.credentials_of, client.token),
+        )
 
     def _log_off(self, client: ClientContext) -> None:
         """End a session because somebody asked for it (Windows event 4647)."""
@@ -352,7 +398,12 @@ class Admission:
             object_name=principal.name,
         )
 
-    def _require_tcb(self) -> None:
+    def require_tcb(self) -> None:
+        """Return if the server may say who clients are.
+
+        Raises:
+            PrivilegeNotHeldError: its process token lacks SeTcbPrivilege.
+        """
         decision = privilege_check(self.guard.process_token, (Privilege.TCB,))
         if not decision:
             raise PrivilegeNotHeldError(
@@ -362,7 +413,7 @@ class Admission:
 
     def _admit(
         self,
-        identity: Identity,
+        newcomer: Newcomer,
         quality: QualityOfService,
         arrival: Arrival,
         origin: Luid = NO_LUID,
@@ -372,25 +423,16 @@ class Admission:
         A server that may not act as the client gets a token that only identifies it.
         The session's end is recorded too, once, whoever lets go of it last.
         """
-        require_logon_right(identity)
-        granted = granted_level(
-            quality.level, self.guard.process_token, user=identity.user, origin=origin
-        )
-        session = self.sessions.open(
-            identity,
-            level=granted,
-            package=arrival.package,
-            authenticated_by=arrival.authenticated_by,
-            origin=origin,
-            effective_only=quality.effective_only,
-        )
+        session = self._open(newcomer, quality, arrival, origin)
         logon_id = session.record.logon_id
-        subject = _subject(session, arrival, effective_only=quality.effective_only)
+        subject = _subject(
+            session, newcomer, arrival, effective_only=quality.effective_only
+        )
         try:
             self.guard.recorder.record(
                 AuditEvent.LOGON,
                 subject,
-                detail=_logon_detail(session, granted, quality, arrival),
+                detail=newcomer.told() | _logon_detail(session, quality, arrival),
             )
             self.sessions.on_end(
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
@@ -401,6 +443,38 @@ class Admission:
             raise
         end = partial(_let_go, self.sessions, logon_id)
         return session, self.make_client(subject, end=end)
+
+    def _open(
+        self,
+        newcomer: Newcomer,
+        quality: QualityOfService,
+        arrival: Arrival,
+        origin: Luid,
+    ) -> Session:
+        """Open a session, of which nobody knows yet; or wipe what the newcomer gave."""
+        identity = newcomer.identity
+        try:
+            require_logon_right(identity)
+            newcomer.require_time_left(self.guard.clock())
+            granted = granted_level(
+                min(quality.level, newcomer.level),
+                self.guard.process_token,
+                user=identity.user,
+                origin=origin,
+            )
+            return self.sessions.open(
+                identity,
+                level=granted,
+                package=newcomer.package or arrival.package,
+                authenticated_by=newcomer.issuer or arrival.authenticated_by,
+                origin=origin,
+                effective_only=quality.effective_only,
+                credentials=newcomer.credentials,
+                expires=newcomer.expires,
+            )
+        except BaseException:
+            newcomer.close()
+            raise
 
     def _record_special(self, subject: Subject) -> None:
         """Record what somebody holds that is sensitive (Windows event 4672)."""
@@ -413,6 +487,18 @@ class Admission:
             self.guard.recorder.note(
                 AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
             )
+
+    def refused(
+        self, name: str, arrival: Arrival, error: SteadError, logon_type: LogonType
+    ) -> int | None:
+        """Record who was not let in, whom nobody knows by a SID yet.
+
+        Returns:
+            the record's number, if it has one of its own.
+        """
+        principal = Principal(well_known.NULL_SID, name[:80])
+        detail = _failure_detail(error, logon_type, arrival)
+        return self._refused(principal, arrival, error, detail)
 
     def _refused(
         self,
@@ -451,7 +537,9 @@ def _at(level: ImpersonationLevel) -> QualityOfService:
     return QualityOfService(level, effective_only=False)
 
 
-def _subject(session: Session, arrival: Arrival, *, effective_only: bool) -> Subject:
+def _subject(
+    session: Session, newcomer: Newcomer, arrival: Arrival, *, effective_only: bool
+) -> Subject:
     record = session.record
     return Subject(
         session.token,
@@ -459,18 +547,19 @@ def _subject(session: Session, arrival: Arrival, *, effective_only: bool) -> Sub
         gate=arrival.gate,
         peer=arrival.peer,
         correlation=arrival.correlation,
-        authenticated_by=arrival.authenticated_by,
+        authenticated_by=record.authenticated_by,
         effective_only=effective_only,
+        through=tuple(Principal(well_known.NULL_SID, each) for each in newcomer.actors),
     )
 
 
 def _logon_detail(
     session: Session,
-    level: ImpersonationLevel,
     stated: QualityOfService,
     arrival: Arrival,
 ) -> dict[str, str]:
     record, more = session.record, token_detail(session.token)
+    level = session.token.level
     if level is not stated.level:
         more["stated level"] = stated.level.name.lower()
     if stated.tracking is Tracking.DYNAMIC:

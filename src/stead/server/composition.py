@@ -17,6 +17,7 @@ from typing import Final
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
 from stead.authority.audit_ports import AuditPolicyStore
+from stead.authority.issuers import Issuers
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
@@ -42,6 +43,8 @@ from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
 from stead.server.auditing import AuditDesk, StoredRules
+from stead.server.authentication import Authentication
+from stead.server.authorities import Elsewhere
 from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
@@ -86,6 +89,7 @@ class House:
         nobody: returns whoever acts anonymously.
         objects: the securable objects.
         admission: the door.
+        authentication: where clients show who they are.
         explainer: says why.
         administration: the account desk, as the server.
         trail: the trail, as the server.
@@ -107,6 +111,7 @@ class House:
     nobody: Callable[[], Subject]
     objects: ObjectDirectory
     admission: Admission
+    authentication: Authentication
     explainer: Explainer
     administration: Administration
     trail: Trail
@@ -350,6 +355,9 @@ def _furnish(
         nobody=cache(partial(_nobodys_subject, sessions)),
         objects=objects,
         admission=admission,
+        authentication=Authentication(
+            settings.packages, admission, settings.lockout, time.monotonic_ns
+        ),
         explainer=Explainer(guard, accounts, names, host_identity),
         administration=Administration(
             guard,
@@ -389,6 +397,7 @@ def _furnish(
 
 def _admission(settings: Settings, ground: _Ground, acting: Acting) -> Admission:
     """Return the door."""
+    issuers = Issuers(settings.issuers, ground.accounts.domain())
     return Admission(
         ground.guard,
         ground.accounts,
@@ -398,6 +407,9 @@ def _admission(settings: Settings, ground: _Ground, acting: Acting) -> Admission
         ground.logon,
         time.sleep,
         FailureQuota(time.monotonic_ns),
+        Elsewhere(
+            settings.password_authorities, issuers, ground.accounts, host_identity
+        ),
         ground.tickets,
         settings.broker_passwords,
     )

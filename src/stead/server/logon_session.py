@@ -15,7 +15,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Any, Final, NoReturn, Self, TypeVar, Unpack
 
-from stead.errors import InvalidRequestError, LogonSessionEndedError
+from stead.authority.packages import OutboundCredentials
+from stead.errors import (
+    InvalidRequestError,
+    LogonSessionEndedError,
+    NoCredentialsError,
+)
 from stead.model.logon_record import LogonRecord
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
@@ -31,18 +36,24 @@ _T = TypeVar("_T")
 class LogonSession:
     """One session that the server opened with a client's credentials.
 
-    It keeps no credentials. It is neither pickled nor copied: it lives here.
+    Its credentials are reached only through it, and end with it. It is neither
+    pickled nor copied: it lives here.
 
     Attributes:
         record: how and when it was opened.
     """
 
-    __slots__ = ("_client", "_end", "_is_closed", "record")
+    __slots__ = ("_client", "_credentials", "_end", "_is_closed", "record")
 
     def __init__(
-        self, client: ClientContext, record: LogonRecord, end: Callable[[], object]
+        self,
+        client: ClientContext,
+        record: LogonRecord,
+        end: Callable[[], object],
+        credentials: Callable[[], tuple[OutboundCredentials, ...]] = tuple,
     ) -> None:
         self._client: Final = client
+        self._credentials = credentials
         self.record: Final = record
         self._end = end
         self._is_closed = False
@@ -76,6 +87,28 @@ class LogonSession:
     def sid(self) -> Sid:
         """The account's SID."""
         return self._client.sid
+
+    def credentials_for(self, package: str) -> OutboundCredentials:
+        """Return what the session has to show to other machines, of one kind.
+
+        They are the session's: they end with it, and are not to be kept.
+
+        Args:
+            package: `kerberos`, `password` or `bearer`.
+
+        Raises:
+            NoCredentialsError: the session has none of that kind.
+            LogonSessionEndedError: it has ended.
+        """
+        client = self.client
+        for held in self._credentials():
+            if held.package == package:
+                return held
+        raise NoCredentialsError(
+            f"the session of `{client.name}` has no {package} credentials",
+            advice="log the client on with its own credentials, or have it delegate "
+            "them: a logon from the network brings none",
+        )
 
     def impersonate(self) -> Block:
         """Return a block in which this thread is the client; see `ClientContext`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stead.authority.identity import require_mappable
 from stead.authority.names import require_name
-from stead.authority.ports import Account, AccountStore, Group
+from stead.authority.ports import Account, AccountStore, Alias, Group
 from stead.errors import InvalidNameError, UnknownAccountError
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import MAXIMUM_ID
@@ -94,6 +94,30 @@ class PrincipalChanges:
         with self.desk.changing(deleted, group.name, sid=str(group.sid)):
             self.store.remove_principal(group.sid)
 
+    def add_alias(self, name: str, alias: Alias) -> bool:
+        """Let an account be known by what an issuer calls it."""
+        if not (alias.issuer and alias.name):
+            raise InvalidNameError("an alias names an issuer and somebody of its")
+        account = self._changing_alias(name)
+        if alias in self.store.aliases_of(account.sid):
+            return False
+        told = {"sid": str(account.sid), "old": "", "new": _told(alias)}
+        with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
+            return self.store.add_alias(account.sid, alias)
+
+    def remove_alias(self, name: str, alias: Alias) -> bool:
+        """Take an alias of an account; sessions that began by it end."""
+        account = self._changing_alias(name)
+        if alias not in self.store.aliases_of(account.sid):
+            return False
+        told = {"sid": str(account.sid), "old": _told(alias), "new": ""}
+        with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
+            return self.store.remove_alias(account.sid, alias)
+
+    def _changing_alias(self, name: str) -> Account:
+        self.desk.require(AccountDatabase.WRITE)
+        return account_named(self.store, name)
+
     def _rename(self, sid: Sid, old: str, new: str) -> None:
         kept = require_name(new)
         renamed = AuditEvent.ACCOUNT_RENAMED
@@ -120,6 +144,10 @@ def require_id(number: int | None) -> None:
     """Return if this can be a uid or gid; raises `InvalidNameError`."""
     if number is not None and not 0 <= number <= MAXIMUM_ID:
         raise InvalidNameError(f"`{number}` is not a uid or gid")
+
+
+def _told(alias: Alias) -> str:
+    return f"alias {alias.name[:120]} of {alias.issuer[:120]}"
 
 
 def _shown(number: int | None) -> str:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
+from stead.authority.packages import Authenticated, ChannelBinding
 from stead.errors import InvalidRequestError, ServerClosedError, SteadError
 from stead.gates.ports import Entrance
 from stead.model.access_mask import Rights
@@ -37,6 +38,7 @@ from stead.privileged.probe import KernelSupport
 from stead.server.administration import Administration
 from stead.server.admission import Arrival, new_correlation
 from stead.server.auditing import AuditDesk
+from stead.server.authentication import AS_SHOWN, LogonExchange
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
 from stead.server.composition import House, compose
@@ -439,6 +441,66 @@ class ProtectedServer:
         return self._open.admission.log_on(
             name, Secret.of(secret), logon_type, arrival=arrival, via=via
         )
+
+    def begin_logon(
+        self,
+        package: str,
+        *,
+        gate: str = "local",
+        peer: str = "",
+        binding: ChannelBinding | None = None,
+        quality: QualityOfService = AS_SHOWN,
+        correlation: str | None = None,
+    ) -> LogonExchange:
+        """Begin to have a client show who it is (Win32: AcceptSecurityContext).
+
+        Args:
+            package: by which of the server's packages.
+            gate: how the client came.
+            peer: from where, as far as that is known.
+            binding: what ties the exchange to its channel; a package that can bind
+                demands it then.
+            quality: what the client lets be done with its identity.
+            correlation: the client's own name for what it does, unverified.
+
+        Raises:
+            LogonFailureError: there is no such package; the trail says so.
+            PrivilegeNotHeldError: the server may not say who clients are.
+        """
+        arrival = Arrival(gate, peer, new_correlation(correlation), package, package)
+        return self._open.authentication.begin(package, binding, quality, arrival)
+
+    def admit(
+        self,
+        client: Authenticated,
+        *,
+        gate: str = "local",
+        peer: str = "",
+        quality: QualityOfService = AS_SHOWN,
+        correlation: str | None = None,
+    ) -> LogonSession:
+        """Return the session of a client whom an adapter has authenticated at once.
+
+        Args:
+            client: what the adapter says of it: a certificate's or a token's.
+            gate: how the client came.
+            peer: from where, as far as that is known.
+            quality: what the client lets be done with its identity.
+            correlation: the client's own name for what it does, unverified.
+
+        Raises:
+            LogonFailureError: it is not admitted, whatever the cause; the trail has it.
+            PrivilegeNotHeldError: the server may not say who clients are.
+        """
+        arrival = Arrival(
+            gate, peer, new_correlation(correlation), client.package, client.issuer
+        )
+        return self._open.authentication.admit(client, quality, arrival)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What clients may show who they are by, the preferred first."""
+        return self._open.authentication.names
 
     def as_server(self) -> Block:
         """Return a block in which this thread acts as the server, written down."""

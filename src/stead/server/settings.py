@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
 from stead.adapters.store.reserve import DEFAULT_SIZE
+from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
+from stead.authority.packages import AuthenticationPackage, PasswordAuthority
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
 from stead.ledger.checkpoint import VerifierKey
@@ -47,6 +49,9 @@ class ServerOptions(TypedDict, total=False):
     witness_halts: bool
     segments: SegmentPolicy
     sinks: Collection[str | MakeSink]
+    packages: Collection[AuthenticationPackage]
+    password_authorities: Collection[PasswordAuthority]
+    issuers: Collection[Issuer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,9 @@ class Settings:
         segments: when a segment of the trail is sealed.
         sinks: where the trail is sent, each a URL (`stead.server.sinks.read_sink`) or a
             function that makes a `stead.ledger.sinks.Sink`.
+        packages: what clients may show who they are by, the preferred first.
+        password_authorities: who knows the passwords of `alice@DOMAIN`.
+        issuers: who is believed about clients, and in what.
     """
 
     name: str
@@ -110,6 +118,9 @@ class Settings:
     witness_halts: bool = True
     segments: SegmentPolicy = field(default_factory=SegmentPolicy)
     sinks: Collection[str | MakeSink] = ()
+    packages: Collection[AuthenticationPackage] = ()
+    password_authorities: Collection[PasswordAuthority] = ()
+    issuers: Collection[Issuer] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.

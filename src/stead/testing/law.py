@@ -55,6 +55,8 @@ _TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyT
     ("membership", "DELETE"): {_E.GROUP_MEMBER_REMOVED, *_ENDS},
     ("account_right", "INSERT"): {_E.RIGHT_ASSIGNED, _E.LOGON_RIGHT_GRANTED},
     ("account_right", "DELETE"): {_E.RIGHT_REMOVED, _E.LOGON_RIGHT_REMOVED, *_ENDS},
+    ("alias", "INSERT"): {_E.ACCOUNT_CHANGED},
+    ("alias", "DELETE"): {_E.ACCOUNT_CHANGED, *_ENDS},
     ("password", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET},
     ("password", "UPDATE"): {_E.VERIFIER_RENEWED},
     ("password", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, *_ENDS},

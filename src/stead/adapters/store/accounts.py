@@ -28,9 +28,15 @@ from stead.adapters.store.naming import (
     require_text,
 )
 from stead.adapters.store.principals import require_free
-from stead.adapters.store.schema import ACCOUNT_RIGHT, MEMBERSHIP, PRINCIPAL, STORE
-from stead.authority.ports import Account, Group
-from stead.errors import UnknownAccountError
+from stead.adapters.store.schema import (
+    ACCOUNT_RIGHT,
+    ALIAS,
+    MEMBERSHIP,
+    PRINCIPAL,
+    STORE,
+)
+from stead.authority.ports import Account, Alias, Group
+from stead.errors import AccountExistsError, UnknownAccountError
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
@@ -43,6 +49,14 @@ _ACCOUNTS: Final = (
 _ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(PRINCIPAL.c.name_key == bindparam("key"))
 _ACCOUNT_BY_SID: Final = _ACCOUNTS.where(PRINCIPAL.c.sid == bindparam("key"))
 _ACCOUNT_BY_UID: Final = _ACCOUNTS.where(PRINCIPAL.c.uid == bindparam("key"))
+_ACCOUNT_BY_ALIAS: Final = _ACCOUNTS.join(ALIAS, ALIAS.c.sid == PRINCIPAL.c.sid).where(
+    ALIAS.c.issuer == bindparam("issuer"), ALIAS.c.name == bindparam("name")
+)
+_ALIASES_OF: Final = (
+    select(ALIAS.c.issuer, ALIAS.c.name)
+    .where(ALIAS.c.sid == bindparam("key"))
+    .order_by("issuer", "name")
+)
 _GROUPS: Final = (
     select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(True)).order_by("name_key")
 )
@@ -188,6 +202,60 @@ class SqlAccountStore:
     def account_by_uid(self, uid: int) -> Account | None:
         """Return the account that maps to this uid."""
         return self._find_account(_ACCOUNT_BY_UID, uid) if is_id(uid) else None
+
+    def account_by_alias(self, issuer: str, name: str) -> Account | None:
+        """Return the account that is known to an issuer by this name, exactly."""
+        if not (is_text(issuer) and is_text(name)):
+            return None
+        given = {"issuer": issuer, "name": name}
+        with self._database.reading() as connection:
+            row = connection.execute(_ACCOUNT_BY_ALIAS, given).first()
+        return None if row is None else _account(row)
+
+    def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
+        """Return what issuers call an account, in order."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_ALIASES_OF, {"key": sid})
+            return tuple(Alias(row.issuer, row.name) for row in rows)
+
+    def add_alias(self, sid: Sid, alias: Alias) -> bool:
+        """Let an account be known by an issuer's name; False if it is already.
+
+        Raises:
+            AccountExistsError: another account is known by it.
+            UnknownAccountError: there is no such account.
+        """
+        require_text(alias.issuer)
+        require_text(alias.name)
+        given = {"issuer": alias.issuer, "name": alias.name}
+        with self._database.writing() as connection:
+            if connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first() is None:
+                raise UnknownAccountError(f"there is no account `{sid}`")
+            held = connection.execute(_ACCOUNT_BY_ALIAS, given).first()
+            if held is not None and held.sid == sid:
+                return False
+            if held is not None:
+                raise AccountExistsError(
+                    f"`{alias.name[:120]}` of `{alias.issuer[:120]}` is taken"
+                )
+            connection.execute(insert(ALIAS).values(sid=sid, **given))
+            count_change(connection)
+        return True
+
+    def remove_alias(self, sid: Sid, alias: Alias) -> bool:
+        """Take an alias of an account; False if it has none such."""
+        if not (is_text(alias.issuer) and is_text(alias.name)):
+            return False
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(ALIAS).where(
+                    ALIAS.c.sid == sid,
+                    ALIAS.c.issuer == alias.issuer,
+                    ALIAS.c.name == alias.name,
+                )
+            )
+            count_change(connection)
+            return gone.rowcount == 1
 
     def accounts(self) -> tuple[Account, ...]:
         """Return all accounts, by name."""

@@ -13,6 +13,7 @@ from stead.adapters.store.generation import count_change
 from stead.adapters.store.naming import name_key
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
+    ALIAS,
     AUDIT_SETTING,
     MEMBERSHIP,
     PASSWORD,
@@ -71,6 +72,7 @@ def remove(connection: Connection, sid: Sid) -> None:
         MEMBERSHIP.c.group_sid,
         MEMBERSHIP.c.member_sid,
         ACCOUNT_RIGHT.c.holder,
+        ALIAS.c.sid,
         PASSWORD.c.sid,
     ):
         _delete(connection, column, column == sid)

@@ -27,7 +27,7 @@ from sqlalchemy.types import TypeDecorator
 
 from stead.model.sid import Sid
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of the schema that this module describes."""
 
 FIRST_RID: Final = 1000
@@ -101,6 +101,17 @@ MEMBERSHIP: Final = Table(
     Column("member_sid", SidText, primary_key=True),
     Index("membership_by_member", "member_sid"),
 )
+
+ALIAS: Final = Table(
+    "alias",
+    METADATA,
+    # Compared exactly: to an issuer, names that look alike may be two people's.
+    Column("issuer", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("sid", SidText, ForeignKey(PRINCIPAL.c.sid), nullable=False),
+    Index("alias_by_sid", "sid"),
+)
+"""What issuers call accounts of the store."""
 
 ACCOUNT_RIGHT: Final = Table(
     "account_right",

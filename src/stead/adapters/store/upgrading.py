@@ -21,6 +21,7 @@ from stead.adapters.store.creation import DEFAULT_RIGHTS
 from stead.adapters.store.database import Database
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
+    ALIAS,
     AUDIT_LOSABLE,
     AUDIT_SETTING,
     CHECKPOINT,
@@ -165,7 +166,12 @@ def _add_audit_policy(connection: Connection) -> None:
     METADATA.create_all(connection, tables=new, checkfirst=False)
 
 
+def _add_network(connection: Connection) -> None:
+    """Make version 4 of version 3: what accounts are called elsewhere."""
+    METADATA.create_all(connection, tables=[ALIAS], checkfirst=False)
+
+
 _STEPS: Final[Mapping[int, Callable[[Connection], None]]] = MappingProxyType(
-    {1: _add_passwords, 2: _add_trail}
+    {1: _add_passwords, 2: _add_trail, 3: _add_network}
 )
 """By the version that a store has: what makes the next one of it."""

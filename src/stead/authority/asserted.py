@@ -1,0 +1,132 @@
+"""Who a client is here, whom an issuer authenticated ([MS-LSAD]; [MS-PAC] 4.1.2.2).
+
+1. The issuer is one that is believed, through the package that brought the client.
+2. An account that has the client as an alias is who it is; the alias is the client's
+   SID or its name, exactly as the issuer writes it. Else, if the issuer names accounts,
+   the account of that name.
+3. Of the SIDs that came along, those count that the issuer may assert. With an account
+   they are groups of its token; without one, the client's own SID is who it is.
+4. `S-1-18-1` says that its credentials were verified, `S-1-18-2` that a service only
+   said who it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stead.authority.identity import (
+    AssertedIdentity,
+    HostIdentity,
+    Identity,
+    account_of_alias,
+    identify_alias,
+    vouched_by_host,
+)
+from stead.authority.issuers import Issuer, Issuers
+from stead.authority.packages import AssertedSids, Authenticated
+from stead.authority.ports import AccountStore
+from stead.errors import EvidenceRefusedError
+from stead.model import well_known
+from stead.model.logon_record import LogonType
+from stead.model.token import GroupAttributes, TokenGroup
+
+_LONGEST_NAME: Final = 1024
+
+
+def identify_asserted(
+    store: AccountStore,
+    client: Authenticated,
+    issuers: Issuers,
+    *,
+    host: HostIdentity,
+    logon_type: LogonType = LogonType.NETWORK,
+) -> Identity:
+    """Return who a client is to this store.
+
+    Args:
+        store: where accounts live.
+        client: what a package says of it; the issuer is not empty.
+        issuers: who is believed.
+        host: what this host knows of a uid.
+        logon_type: how the client comes.
+
+    Raises:
+        EvidenceRefusedError: the issuer is not believed, or says what it may not.
+        UnknownAccountError: the client is nobody here.
+        AccountDisabledError, TooManyGroupsError, InvalidNameError: as of
+            `identify_account`.
+    """
+    issuer = issuers.believed(client.issuer, client.package)
+    if not client.name or len(client.name) > _LONGEST_NAME:
+        raise EvidenceRefusedError("what a client is called has 1 to 1024 letters")
+    generation = store.generation()
+    sids = _believed_sids(issuer, client)
+    said = AssertedIdentity(
+        issuer=issuer.name,
+        aliases=_aliases(client, sids),
+        account_name=client.name if issuer.names_accounts else None,
+        ignores_case=issuer.ignores_case,
+        user=None if sids is None else sids.user,
+        groups=_groups(client, sids),
+        primary_group=None if sids is None else sids.primary_group,
+        user_claims=() if sids is None else sids.user_claims,
+        device_groups=() if sids is None else sids.device_groups,
+        device_claims=() if sids is None else sids.device_claims,
+    )
+    account = account_of_alias(store, said)
+    return identify_alias(
+        store,
+        said,
+        account=account,
+        name=f"{client.name}@{issuer.name}" if account is None else account.name,
+        vouched=None if account is None else vouched_by_host(account, host),
+        logon_type=logon_type,
+        generation=generation,
+    )
+
+
+def _aliases(client: Authenticated, sids: AssertedSids | None) -> tuple[str, ...]:
+    """Return what an account may know the client by: its SID, which stays, first."""
+    return (client.name,) if sids is None else (str(sids.user), client.name)
+
+
+def _believed_sids(issuer: Issuer, client: Authenticated) -> AssertedSids | None:
+    """Return what counts of the SIDs that came along; None if they do not count."""
+    said = client.sids
+    if said is None or not issuer.domains:
+        return None
+    if not issuer.speaks_for(said.user):
+        raise EvidenceRefusedError(
+            f"`{issuer.name}` says that somebody is `{said.user}`, of no domain of its",
+            advice="name that domain among the issuer's `domains`, if it is its own",
+        )
+    primary = said.primary_group
+    return AssertedSids(
+        user=said.user,
+        groups=_spoken_for(issuer, said.groups),
+        primary_group=primary if primary and issuer.speaks_for(primary) else None,
+        user_claims=said.user_claims,
+        device_groups=_spoken_for(issuer, said.device_groups),
+        device_claims=said.device_claims,
+    )
+
+
+def _spoken_for(
+    issuer: Issuer, groups: tuple[TokenGroup, ...]
+) -> tuple[TokenGroup, ...]:
+    return tuple(group for group in groups if issuer.speaks_for(group.sid))
+
+
+def _groups(client: Authenticated, sids: AssertedSids | None) -> tuple[TokenGroup, ...]:
+    """Return the groups that come along, without owners' bits: those are given here."""
+    how = (
+        well_known.SERVICE_ASSERTED_IDENTITY
+        if client.is_verified_by_service
+        else well_known.AUTHORITY_ASSERTED_IDENTITY
+    )
+    said = () if sids is None else sids.groups
+    kept = {
+        group.sid: TokenGroup(group.sid, group.attributes & ~GroupAttributes.OWNER)
+        for group in said
+    }
+    return (*kept.values(), TokenGroup(how))

@@ -1,0 +1,119 @@
+"""Who is believed about clients, and in what.
+
+An issuer says who somebody is: a Kerberos realm, a domain, a certificate authority, an
+OpenID provider. One that is not named is not believed. From each only what it may
+assert is taken: SIDs of its own domains, or names of the store's accounts where it is
+told so. Never the machine's own SIDs, nor those of another domain (docs/adr/0096).
+
+    Issuer("EXAMPLE.TEST", names_accounts=True)         # alice@EXAMPLE.TEST is alice
+    Issuer("AD.EXAMPLE.TEST", domains=(Sid.from_string("S-1-5-21-1-2-3"),))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.model.sid import Sid
+
+_NT_AUTHORITY: Final = 5
+_DOMAIN: Final = 21
+_DOMAIN_PARTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """One that is believed.
+
+    Attributes:
+        name: as packages name it, compared exactly: a realm in capitals, a URL.
+        packages: what it may be heard through, such as `kerberos`; empty for any.
+        domains: the domains, `S-1-5-21-a-b-c`, of whose members it may say who they
+            are and which groups they are in.
+        names_accounts: whether its names are names of the store's accounts. Without
+            it, a name counts where an account has it as an alias.
+        ignores_case: whether it tells names that differ in case alone as one.
+    """
+
+    name: str
+    packages: Collection[str] = ()
+    domains: Collection[Sid] = ()
+    names_accounts: bool = False
+    ignores_case: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be meant; raises `InvalidRequestError`."""
+        if not self.name:
+            raise InvalidRequestError(
+                "an issuer has a name", advice="name its realm, its anchor or its URL"
+            )
+        for words in (self.packages, self.domains):
+            if isinstance(words, str):
+                raise InvalidRequestError("packages and domains are named one by one")
+        for domain in self.domains:
+            if not _is_domain(domain):
+                raise InvalidRequestError(
+                    f"`{domain}` is no domain's SID", advice="it is `S-1-5-21-a-b-c`"
+                )
+
+    def speaks_for(self, sid: Sid) -> bool:
+        """Tell whether it may say that somebody is, or is in, `sid`."""
+        return any(sid.is_within(domain) for domain in self.domains)
+
+
+class Issuers:
+    """Those that one server believes.
+
+    Args:
+        issuers: each named once.
+        local_domain: the store's own authority, which nobody else speaks for.
+
+    Raises:
+        InvalidRequestError: two have one name, or one speaks for the store.
+    """
+
+    __slots__ = ("_by_name",)
+
+    def __init__(self, issuers: Collection[Issuer], local_domain: Sid) -> None:
+        self._by_name: Final = {issuer.name: issuer for issuer in issuers}
+        if len(self._by_name) != len(issuers):
+            raise InvalidRequestError("two issuers have one name")
+        for issuer in issuers:
+            if local_domain in issuer.domains:
+                raise InvalidRequestError(
+                    f"`{issuer.name}` cannot speak for the store's own accounts",
+                    advice="give accounts an alias, or say `names_accounts=True`",
+                )
+
+    def __iter__(self) -> Iterator[Issuer]:
+        return iter(self._by_name.values())
+
+    def believed(self, name: str, package: str) -> Issuer:
+        """Return the issuer of a name, if it is believed through a package.
+
+        Raises:
+            EvidenceRefusedError: it is not.
+        """
+        issuer = self._by_name.get(name)
+        if issuer is None:
+            raise EvidenceRefusedError(
+                f"nobody here believes `{name[:120]}`",
+                advice="name it among the server's `issuers`",
+            )
+        if issuer.packages and package not in issuer.packages:
+            raise EvidenceRefusedError(
+                f"`{name[:120]}` is not believed through {package}",
+                advice="add the package to the issuer's `packages`",
+            )
+        return issuer
+
+
+def _is_domain(sid: Sid) -> bool:
+    parts = sid.sub_authorities
+    return (
+        sid.authority == _NT_AUTHORITY
+        and len(parts) == _DOMAIN_PARTS
+        and parts[0] == _DOMAIN
+    )

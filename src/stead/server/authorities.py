@@ -1,0 +1,89 @@
+r"""Whose passwords others know: which authority a qualified name goes to.
+
+`alice@DOMAIN` and `DOMAIN\alice` go to the authority of that domain. An unqualified
+name is the store's: names of its accounts hold neither `@` nor a backslash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+from stead.authority.identity import HostIdentity
+from stead.authority.issuers import Issuers
+from stead.authority.newcomer import Newcomer, newcomer_of
+from stead.authority.packages import PasswordAuthority
+from stead.authority.ports import AccountStore
+from stead.errors import InvalidRequestError
+from stead.model.logon_record import LogonType
+from stead.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elsewhere:
+    """Those who know passwords that are not the store's.
+
+    Attributes:
+        authorities: them; no two of one domain.
+        issuers: who is believed.
+        store: where accounts live.
+        host: what this host knows of a uid.
+    """
+
+    authorities: Collection[PasswordAuthority]
+    issuers: Issuers
+    store: AccountStore
+    host: HostIdentity
+
+    def __post_init__(self) -> None:
+        """Refuse two for one domain; raises `InvalidRequestError`."""
+        seen: set[str] = set()
+        for authority in self.authorities:
+            for domain in {each.casefold() for each in authority.domains}:
+                if domain in seen:
+                    raise InvalidRequestError(
+                        f"two password authorities know domain `{domain}`"
+                    )
+                seen.add(domain)
+
+    def knows(
+        self, name: str, secret: Secret, logon_type: LogonType
+    ) -> Callable[[], Newcomer] | None:
+        """Return what asks the authority of a name; None if none is of its domain."""
+        account, domain = split_name(name)
+        for authority in self.authorities:
+            if domain.casefold() in {each.casefold() for each in authority.domains}:
+                return partial(
+                    self._ask, authority, account, domain, secret, logon_type
+                )
+        return None
+
+    def _ask(
+        self,
+        authority: PasswordAuthority,
+        account: str,
+        domain: str,
+        secret: Secret,
+        logon_type: LogonType,
+    ) -> Newcomer:
+        keep = logon_type is not LogonType.NETWORK  # which keeps none ([MS-LSAD])
+        client = authority.log_on(account, domain, secret, keep=keep)
+        return newcomer_of(
+            self.store, client, self.issuers, host=self.host, logon_type=logon_type
+        )
+
+
+def split_name(name: str) -> tuple[str, str]:
+    r"""Return an account's name and its domain; the domain is empty if none is named.
+
+    >>> split_name("alice@EXAMPLE.TEST")
+    ('alice', 'EXAMPLE.TEST')
+    >>> split_name("ADX\\alice")
+    ('alice', 'ADX')
+    """
+    domain, backslash, account = name.partition("\\")
+    if backslash:
+        return account, domain
+    account, _, domain = name.rpartition("@")
+    return (account, domain) if account else (name, "")

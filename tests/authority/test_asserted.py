@@ -1,0 +1,298 @@
+"""Who a client is here, whom an issuer authenticated; and what issuers may not say."""
+
+from __future__ import annotations
+
+import pytest
+
+from stead.authority.asserted import identify_asserted
+from stead.authority.identity import identify_again
+from stead.authority.issuers import Issuer, Issuers
+from stead.authority.packages import AssertedSids, Authenticated
+from stead.authority.ports import Alias
+from stead.authority.tokens import client_token
+from stead.errors import (
+    AccountDisabledError,
+    AccountExistsError,
+    EvidenceRefusedError,
+    InvalidRequestError,
+    UnknownAccountError,
+)
+from stead.model import well_known
+from stead.model.claim import Claim, ClaimType
+from stead.model.luid import Luid
+from stead.model.posix_identity import PosixIdentity
+from stead.model.sid import Sid
+from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
+
+DOMAIN = Sid.from_string("S-1-5-21-7-8-9")
+ELSEWHERE = Sid.from_string("S-1-5-21-70-80-90")
+ALICE, STAFF = DOMAIN.with_rid(1104), DOMAIN.with_rid(1200)
+REALM = "AD.EXAMPLE.TEST"
+
+
+def group(text):
+    return TokenGroup(Sid.from_string(text))
+
+
+@pytest.fixture
+def believe(store):
+    def make(*issuers):
+        return Issuers(issuers, store.domain())
+
+    return make
+
+
+@pytest.fixture
+def domain(believe):
+    return believe(Issuer(REALM, domains=(DOMAIN,)))
+
+
+@pytest.fixture
+def identified(store, domain):
+    def make(name="alice", issuers=domain, host=lambda _uid: None, **parts):
+        client = Authenticated(
+            **{"package": "kerberos", "issuer": REALM, "name": name, **parts}
+        )
+        return identify_asserted(store, client, issuers, host=host)
+
+    return make
+
+
+def token_of(identity):
+    return client_token(
+        identity, level=ImpersonationLevel.IMPERSONATION, logon_id=Luid(5),
+        token_id=Luid(6),
+    )  # fmt: skip
+
+
+def sids(*groups, user=ALICE, **parts):
+    return AssertedSids(user=user, groups=groups, **parts)
+
+
+def test_a_client_with_a_sid_of_its_domain_is_that_sid(identified):
+    identity = identified(sids=sids(TokenGroup(STAFF), primary_group=STAFF))
+    token = token_of(identity)
+    assert (ALICE, f"alice@{REALM}", None) == (
+        identity.user, identity.name, identity.account,
+    )  # fmt: skip
+    assert {STAFF, well_known.AUTHORITY_ASSERTED_IDENTITY} <= token.enabled_sids
+    assert STAFF == token.primary_group
+    assert identity.posix is None
+
+
+def test_whom_a_service_only_names_is_marked(identified):
+    token = token_of(identified(sids=sids(), is_verified_by_service=True))
+    assert well_known.SERVICE_ASSERTED_IDENTITY in token.enabled_sids
+    assert well_known.AUTHORITY_ASSERTED_IDENTITY not in token.enabled_sids
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "S-1-5-32-544",  # the machine's administrators
+        "S-1-5-18",  # the machine itself
+        "S-1-22-1-0",  # root
+        "S-1-22-2-0",
+        "S-1-16-16384",  # an integrity level
+        "S-1-5-21-70-80-90-512",  # another domain's administrators
+        "S-1-5-21-7-8-9-1-1",  # nothing of the domain's
+        "S-1-18-2",  # how it was verified is for the package to say
+        "S-1-5-5-0-99",  # a logon session
+    ],
+)
+def test_what_an_issuer_may_not_say_does_not_count(identified, store, forbidden):
+    said = sids(group(forbidden), TokenGroup(STAFF))
+    # Naive: whoever takes the groups as they come makes an administrator.
+    naive = {each.sid for each in said.groups}
+    assert Sid.from_string(forbidden) in naive
+    token = token_of(identified(sids=said))
+    assert Sid.from_string(forbidden) not in token.deny_sids
+    assert STAFF in token.enabled_sids
+
+
+@pytest.mark.parametrize(
+    "user", ["S-1-5-18", "S-1-22-1-0", "S-1-5-21-70-80-90-500", "S-1-5-32-544"]
+)
+def test_a_client_of_no_domain_of_the_issuers_is_refused(identified, user):
+    with pytest.raises(EvidenceRefusedError, match="of no domain of its"):
+        identified(sids=sids(user=Sid.from_string(user)))
+
+
+def test_sids_count_only_of_issuers_that_have_domains(identified, believe, store):
+    store.add_account("alice", None, None)
+    named = believe(Issuer(REALM, names_accounts=True))
+    token = token_of(identified(issuers=named, sids=sids(TokenGroup(STAFF))))
+    assert STAFF not in token.deny_sids
+    assert ALICE not in token.deny_sids
+
+
+def test_an_issuer_that_is_not_named_is_not_believed(identified):
+    with pytest.raises(EvidenceRefusedError, match="nobody here believes"):
+        identified(issuer="EVIL.TEST", sids=sids())
+    with pytest.raises(EvidenceRefusedError, match="nobody here believes"):
+        identified(issuer=REALM.lower(), sids=sids())
+
+
+def test_an_issuer_is_believed_through_its_packages_alone(identified, believe):
+    named = believe(Issuer(REALM, packages={"kerberos"}, domains=(DOMAIN,)))
+    assert ALICE == identified(issuers=named, sids=sids()).user
+    with pytest.raises(EvidenceRefusedError, match="not believed through ntlm"):
+        identified(issuers=named, package="ntlm", sids=sids())
+
+
+def test_a_name_is_an_account_only_where_the_issuer_names_accounts(
+    identified, believe, store
+):
+    account = store.add_account("alice", None, None)
+    with pytest.raises(UnknownAccountError):
+        identified()
+    named = believe(Issuer(REALM, names_accounts=True))
+    assert account.sid == identified(issuers=named).user
+
+
+@pytest.mark.parametrize("name", ["Alice", "ALICE", "\uff41lice"])
+def test_names_that_look_alike_are_two_people_unless_the_issuer_says_otherwise(
+    identified, believe, store, name
+):
+    account = store.add_account("alice", None, None)
+    # Naive: the store finds names without regard to case or form.
+    assert account == store.account_by_name(name)
+    with pytest.raises(UnknownAccountError):
+        identified(name, issuers=believe(Issuer(REALM, names_accounts=True)))
+    same = believe(Issuer(REALM, names_accounts=True, ignores_case=True))
+    assert account.sid == identified(name, issuers=same).user
+
+
+def test_an_alias_makes_the_client_the_account(identified, store):
+    account = store.add_account("al", 70001, 70001)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    identity = identified(sids=sids(TokenGroup(STAFF)))
+    token = token_of(identity)
+    assert (account.sid, "al") == (identity.user, identity.name)
+    assert PosixIdentity(70001, 70001) == identity.posix
+    assert {ALICE, STAFF, well_known.USERS} <= token.enabled_sids
+    # The same SID of another issuer, or the name without the SID, is somebody else.
+    assert store.account_by_alias("OTHER", str(ALICE)) is None
+    assert store.account_by_alias(REALM, "alice") is None
+
+
+def test_an_alias_is_one_accounts(store):
+    one, other = (store.add_account(name, None, None) for name in ("one", "other"))
+    alias = Alias(REALM, "alice")
+    assert store.add_alias(one.sid, alias)
+    assert not store.add_alias(one.sid, alias)
+    with pytest.raises(AccountExistsError, match="is taken"):
+        store.add_alias(other.sid, alias)
+    with pytest.raises(UnknownAccountError):
+        store.add_alias(DOMAIN.with_rid(1), Alias(REALM, "bob"))
+    assert (alias,) == store.aliases_of(one.sid)
+    assert not store.remove_alias(other.sid, alias)
+    assert store.remove_alias(one.sid, alias)
+    assert store.account_by_alias(REALM, "alice") is None
+
+
+def test_aliases_go_with_their_account(store):
+    account = store.add_account("alice", None, None)
+    store.add_alias(account.sid, Alias(REALM, "alice"))
+    store.remove_principal(account.sid)
+    assert store.account_by_alias(REALM, "alice") is None
+
+
+def test_what_is_no_text_is_nobodys_alias(store):
+    assert store.account_by_alias(REALM, "\udc80") is None
+    assert not store.remove_alias(DOMAIN.with_rid(1), Alias("\udc80", "x"))
+
+
+def test_groups_of_the_store_may_hold_members_of_a_domain(identified, store):
+    editors = store.add_group("editors", None)
+    store.add_member(editors.sid, STAFF)
+    store.add_right(editors.sid, "SeBackupPrivilege")
+    identity = identified(sids=sids(TokenGroup(STAFF)))
+    assert {"editors"} == {m.group.name for m in identity.memberships}
+    assert "SeBackupPrivilege" in identity.rights
+
+
+def test_a_group_for_deny_only_gives_no_rights(identified, store):
+    store.add_right(STAFF, "SeBackupPrivilege")
+    editors = store.add_group("editors", None)
+    store.add_member(editors.sid, STAFF)
+    deny = TokenGroup(STAFF, GroupAttributes.USE_FOR_DENY_ONLY)
+    identity = identified(sids=sids(deny))
+    assert "SeBackupPrivilege" not in identity.rights
+    assert not identity.memberships
+    assert token_of(identity).group(STAFF).is_deny_only
+
+
+def test_who_owns_is_decided_here(identified):
+    owner = TokenGroup(STAFF, GroupAttributes(0xF))
+    token = token_of(identified(sids=sids(owner)))
+    assert not token.group(STAFF).attributes & GroupAttributes.OWNER
+
+
+def test_claims_come_along(identified):
+    claim = Claim("department", ClaimType.STRING, ("sales",))
+    device = TokenGroup(DOMAIN.with_rid(515))
+    token = token_of(
+        identified(
+            sids=sids(
+                user_claims=(claim,),
+                device_claims=(claim,),
+                device_groups=(device, group("S-1-5-32-544")),
+            )
+        )
+    )
+    assert ((claim,), (claim,), (device,)) == (
+        token.user_claims, token.device_claims, token.device_groups,
+    )  # fmt: skip
+
+
+def test_a_disabled_account_is_refused_by_its_alias(identified, store):
+    account = store.add_account("alice", None, None)
+    store.add_alias(account.sid, Alias(REALM, "alice"))
+    store.set_account_disabled(account.sid, is_disabled=True)
+    with pytest.raises(AccountDisabledError):
+        identified()
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025])
+def test_a_name_that_is_none_is_refused(identified, name):
+    with pytest.raises(EvidenceRefusedError):
+        identified(name, sids=sids())
+
+
+def test_who_somebody_is_can_change_under_a_session(identified, store):
+    before = identified(sids=sids())
+    assert before.user == identify_again(store, before).user
+    account = store.add_account("alice", None, None)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    with pytest.raises(UnknownAccountError, match="somebody else by now"):
+        identify_again(store, before)
+    by_alias = identified(sids=sids())
+    store.remove_alias(account.sid, Alias(REALM, str(ALICE)))
+    with pytest.raises(UnknownAccountError, match="somebody else by now"):
+        identify_again(store, by_alias)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"name": ""},
+        {"name": REALM, "domains": "S-1-5-21-7-8-9"},
+        {"name": REALM, "packages": "kerberos"},
+        {"name": REALM, "domains": (Sid.from_string("S-1-5-32"),)},
+        {"name": REALM, "domains": (ALICE,)},
+        {"name": REALM, "domains": (Sid.from_string("S-1-22-1"),)},
+    ],
+)
+def test_an_issuer_that_cannot_be_meant_is_refused(parts):
+    with pytest.raises(InvalidRequestError):
+        Issuer(**parts)
+
+
+def test_issuers_are_named_once_and_none_speaks_for_the_store(believe, store):
+    with pytest.raises(InvalidRequestError, match="two issuers"):
+        believe(Issuer(REALM), Issuer(REALM, domains=(DOMAIN,)))
+    with pytest.raises(InvalidRequestError, match="the store's own"):
+        believe(Issuer(REALM, domains=(store.domain(),)))
+    assert [REALM] == [issuer.name for issuer in believe(Issuer(REALM))]
+    assert not Issuer(REALM, domains=(DOMAIN,)).speaks_for(ELSEWHERE.with_rid(1))

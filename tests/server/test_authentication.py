@@ -1,0 +1,312 @@
+"""Clients that show who they are: one refusal for every cause, and what they bring."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+
+import pytest
+
+from stead.authority.issuers import Issuer
+from stead.authority.lockout import LockoutPolicy
+from stead.authority.packages import Authenticated, ChannelBinding, Step
+from stead.errors import (
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    InvalidRequestError,
+    LogonFailureError,
+    LogonSessionEndedError,
+    LoopThreadError,
+    NoCredentialsError,
+    PasswordMismatchError,
+    PrivilegeNotHeldError,
+    SteadError,
+)
+from stead.ledger.query import Query
+from stead.model.audit_record import AuditEvent
+from stead.model.logon_record import LogonType
+from stead.model.token import ImpersonationLevel, TokenType
+from stead.server.authentication import LONGEST_BLOB, MOST_STEPS
+
+REALM, KEY = "KEYS.TEST", b"alice's key"
+QUICK = LockoutPolicy(threshold=3, first_delay=0.001, longest_delay=0.01)
+
+
+class Held:
+    """Credentials that know whether they were closed."""
+
+    package, principal, expires = "test", "alice@KEYS.TEST", None
+
+    def __init__(self):
+        self.closed = 0
+
+    def close(self):
+        self.closed += 1
+
+
+class SharedKeys:
+    """A package: whoever knows alice's key answers a challenge by HMAC."""
+
+    name = "shared-keys"
+
+    def __init__(self, **parts):
+        self.parts = parts
+        self.begun = []
+
+    def begin(self, binding):
+        self.begun.append(_Asking(self.parts, binding))
+        return self.begun[-1]
+
+
+class _Asking:
+    challenge = b"challenge"
+
+    def __init__(self, parts, binding):
+        self.parts, self.binding = parts, binding
+        self.is_closed = False
+
+    def step(self, blob):
+        if blob == b"hello":
+            return Step(self.challenge)
+        if blob == b"break":
+            raise ValueError("a library's own words")
+        said = answer(self.challenge, self.binding)
+        if not hmac.compare_digest(blob, said):
+            raise EvidenceRefusedError("the answer is wrong")
+        known = {"issuer": REALM, "name": "alice", "is_bound": self.binding is not None}
+        client = Authenticated(package="keys", **{**known, **self.parts})
+        return Step(b"welcome", client)
+
+    def close(self):
+        self.is_closed = True
+
+
+def answer(challenge, binding=None, key=KEY):
+    channel = b"" if binding is None else binding.data
+    return hmac.new(key, challenge + channel, hashlib.sha256).digest()
+
+
+@pytest.fixture
+def opened(open_server):
+    def make(package=None, **settings):
+        settings = {
+            "packages": [] if package is None else [package],
+            "issuers": [Issuer(REALM, names_accounts=True)],
+            "lockout": QUICK,
+            **settings,
+        }
+        server = open_server(**settings)
+        server.accounts.add("alice")
+        return server
+
+    return make
+
+
+def records(server, event):
+    return list(server.trail.find(Query(event=event)))
+
+
+def test_a_client_that_shows_who_it_is_has_a_session(opened):
+    held = Held()
+    server = opened(SharedKeys(credentials=held, details=(("cipher", "hmac"),)))
+    assert ("shared-keys",) == server.packages
+    with server.begin_logon("shared-keys", gate="test", peer="peer") as exchange:
+        assert exchange.session is None
+        assert b"welcome" == exchange.step(answer(exchange.step(b"hello")))
+    session = exchange.session
+    assert ("alice", LogonType.NETWORK, "keys", REALM) == (
+        session.name, session.record.logon_type, session.record.package,
+        session.record.authenticated_by,
+    )  # fmt: skip
+    assert TokenType.IMPERSONATION is session.token.type
+    assert held is session.credentials_for("test")
+    with pytest.raises(NoCredentialsError):
+        session.credentials_for("kerberos")
+    session.close()
+    assert 1 == held.closed
+    with pytest.raises(LogonSessionEndedError):
+        session.credentials_for("test")
+
+
+def test_the_record_says_how_it_came(opened):
+    server = opened(SharedKeys(actors=("front", "edge"), details=(("cipher", "hmac"),)))
+    exchange = server.begin_logon("shared-keys", gate="test", peer="10.0.0.9:1")
+    exchange.step(answer(exchange.step(b"hello")))
+    _, entry = records(server, AuditEvent.LOGON)[-1]
+    assert ("test", "10.0.0.9:1", REALM) == (
+        entry.gate, entry.peer, entry.detail["issuer"],
+    )  # fmt: skip
+    assert ["notes", "front", "edge", "alice"] == [each.name for each in entry.chain]
+    assert ("keys", "hmac") == (entry.detail["package"], entry.detail["cipher"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "blob"),
+    [
+        ({}, b"wrong"),
+        ({}, b"break"),
+        ({}, b"x" * (LONGEST_BLOB + 1)),
+        ({"name": "bob"}, None),
+        ({"issuer": "EVIL.TEST"}, None),
+        ({"is_bound": False, "binding": ChannelBinding("tls-exporter", b"1")}, None),
+    ],
+)
+def test_every_cause_of_failure_is_one_refusal(opened, settings, blob):
+    binding = settings.pop("binding", None)
+    held = Held()
+    package = SharedKeys(**settings, credentials=held)
+    server = opened(package)
+    exchange = server.begin_logon("shared-keys", binding=binding)
+    challenge = exchange.step(b"hello")
+    with pytest.raises(LogonFailureError) as caught:
+        exchange.step(answer(challenge, binding) if blob is None else blob)
+    assert "logon failure" == caught.value.public == str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    ((number, _),) = records(server, AuditEvent.LOGON_FAILED)
+    assert caught.value.record == number
+    assert package.begun[0].is_closed
+    # What was handed over is wiped, and the exchange is over.
+    assert bool(held.closed) is (blob is None)
+    with pytest.raises(InvalidRequestError, match="over"):
+        exchange.step(b"hello")
+
+
+def test_a_client_that_never_ends_is_refused(opened):
+    server = opened(SharedKeys())
+    exchange = server.begin_logon("shared-keys")
+    for _ in range(MOST_STEPS):
+        exchange.step(b"hello")
+    with pytest.raises(LogonFailureError):
+        exchange.step(b"hello")
+
+
+def test_a_package_that_is_not_there_is_refused_like_any_other(opened):
+    with pytest.raises(LogonFailureError):
+        opened().begin_logon("negotiate")
+
+
+def test_it_is_not_for_an_event_loop(opened):
+    server = opened(SharedKeys())
+    exchange = server.begin_logon("shared-keys")
+
+    async def ask():
+        exchange.step(b"hello")
+
+    with pytest.raises(LoopThreadError):
+        asyncio.run(ask())
+    assert b"challenge" == exchange.step(b"hello")
+
+
+def test_only_a_server_with_the_privilege_says_who_clients_are(opened):
+    server = opened(SharedKeys(), privileges=())
+    with pytest.raises(PrivilegeNotHeldError):
+        server.begin_logon("shared-keys")
+
+
+def test_a_session_lives_as_long_as_what_it_was_shown(opened):
+    ends = time.time_ns() + 100_000_000
+    session = opened().admit(
+        Authenticated(package="bearer", issuer=REALM, name="alice", expires=ends)
+    )
+    while time.time_ns() < ends:
+        time.sleep(0.01)
+    with pytest.raises(LogonSessionEndedError):
+        session.impersonate().__enter__()
+
+
+def test_what_is_over_opens_no_session(opened):
+    server = opened()
+    over = time.time_ns() - 1
+    client = Authenticated(package="bearer", issuer=REALM, name="alice", expires=over)
+    with pytest.raises(LogonFailureError):
+        server.admit(client)
+
+
+def test_a_level_is_what_both_sides_allow(opened):
+    server = opened()
+    known = {"package": "bearer", "issuer": REALM, "name": "alice"}
+    with server.admit(Authenticated(**known)) as session:
+        assert ImpersonationLevel.IMPERSONATION is session.client.level
+    far = Authenticated(**known, level=ImpersonationLevel.DELEGATION)
+    with server.admit(far) as session:
+        assert ImpersonationLevel.DELEGATION is session.client.level
+    near = Authenticated(**known, level=ImpersonationLevel.IDENTIFICATION)
+    with server.admit(near) as session:
+        assert ImpersonationLevel.IDENTIFICATION is session.client.level
+
+
+def test_two_packages_of_one_name_are_refused(open_server):
+    with pytest.raises(InvalidRequestError, match="two packages"):
+        open_server(packages=[SharedKeys(), SharedKeys()])
+
+
+class Directory:
+    """A password authority of one domain."""
+
+    name, domains = "directory", ("KEYS.TEST", "keys")
+
+    def __init__(self):
+        self.asked = []
+        self.is_down = False
+
+    def log_on(self, name, domain, secret, *, keep):
+        self.asked.append((name, domain, keep))
+        if self.is_down:
+            raise DirectoryUnavailableError("nobody answers")
+        with secret.revealed() as content:
+            if content != b"tiger":
+                raise PasswordMismatchError("wrong")
+        return Authenticated(package="directory", issuer=REALM, name=name)
+
+
+@pytest.mark.parametrize("name", ["alice@KEYS.TEST", "alice@keys.test", "KEYS\\alice"])
+def test_a_name_of_a_domain_is_for_its_authority(opened, name):
+    directory = Directory()
+    server = opened(password_authorities=[directory])
+    with server.log_on(name, "tiger") as session:
+        assert ("alice", "directory", TokenType.PRIMARY) == (
+            session.name, session.record.package, session.token.type,
+        )  # fmt: skip
+    assert [True] == [keep for _, _, keep in directory.asked]
+    server.log_on(name, "tiger", LogonType.NETWORK).close()
+    assert not directory.asked[-1][2]
+
+
+@pytest.mark.parametrize("name", ["alice", "alice@OTHER", "KEYS.TEST", "@KEYS.TEST"])
+def test_other_names_are_the_stores(opened, name):
+    directory = Directory()
+    server = opened(password_authorities=[directory])
+    with pytest.raises(LogonFailureError):
+        server.log_on(name, "tiger")
+    assert not directory.asked
+
+
+def test_failures_elsewhere_lock_the_name_here(opened):
+    directory = Directory()
+    server = opened(password_authorities=[directory])
+    for _ in range(QUICK.threshold):
+        with pytest.raises(LogonFailureError):
+            server.log_on("alice@KEYS.TEST", "guess")
+    with pytest.raises(LogonFailureError):
+        server.log_on("alice@KEYS.TEST", "tiger")
+
+
+def test_a_directory_that_is_down_locks_nobody(opened):
+    directory = Directory()
+    directory.is_down = True
+    server = opened(password_authorities=[directory])
+    for _ in range(QUICK.threshold + 1):
+        with pytest.raises(LogonFailureError):
+            server.log_on("alice@KEYS.TEST", "tiger")
+    _, last = records(server, AuditEvent.LOGON_FAILED)[-1]
+    assert "nobody answers" in str(last)
+    directory.is_down = False
+    server.log_on("alice@KEYS.TEST", "tiger").close()
+
+
+def test_two_authorities_of_one_domain_are_refused(open_server):
+    with pytest.raises(SteadError, match="two password authorities"):
+        open_server(password_authorities=[Directory(), Directory()])
