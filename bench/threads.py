@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench import Bench
 
-from stead import Enforcement, ProtectedServer
+from stead import ClientContext, Enforcement, ProtectedServer
 from stead.model.posix_identity import PosixIdentity
+from stead.monitor.covering import covering
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import (
     KernelBlock,
@@ -120,6 +121,28 @@ def _raw_switch(gids: tuple[int, ...]) -> Callable[[], object]:
     return switch
 
 
+def _measure_operation(
+    bench: Bench, server: ProtectedServer, client: ClientContext
+) -> None:
+    """Measure a client's block with records: in its operation, and outside of one."""
+
+    def block() -> None:
+        with client.impersonate():
+            pass
+
+    def in_operation() -> None:
+        with covering(client.subject, server._house.guard.sink):  # noqa: SLF001 - as the dispatcher does
+            block()
+
+    executor = server.executor()
+    bench.compare(
+        "client's block in its operation",
+        _on(executor, in_operation),
+        to=("outside, waiting for its record", _on(executor, block)),
+        each=_AT_ONCE,
+    )
+
+
 def _measure_open(bench: Bench, folder: Path) -> None:
     note = folder / "note.txt"
     note.write_text("a note\n", encoding="utf-8")
@@ -132,6 +155,7 @@ def _measure_open(bench: Bench, folder: Path) -> None:
     ):
         one.accounts.add("alice", uid=_UID)
         client = one.client_for("alice", authenticated_by="bench")
+        _measure_operation(bench, one, client)
         bench.compare(
             "client.open, two durable records",
             lambda: client.open(note).close(),

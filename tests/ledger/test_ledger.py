@@ -338,6 +338,52 @@ def test_a_full_backlog_refuses_at_once_and_holds_ends_apart(
     assert {f"leave {number}" for number in range(4)} < set(_names(store))
 
 
+@pytest.mark.bypasses_the_law
+def test_what_another_record_covers_is_not_waited_for(open_ledger, store, record):
+    ledger = open_ledger()
+    store.gate.clear()
+    ledger.cover(record(object_name="covered"))
+    assert store.entered.acquire(timeout=60)
+    assert [] == store.kept
+    store.gate.set()
+    ledger.close()
+    assert ["covered"] == _names(store)
+    with pytest.raises(LedgerUnavailableError, match="closed"):
+        ledger.cover(record())
+
+
+@pytest.mark.bypasses_the_law
+def test_nothing_is_covered_while_the_trail_is_in_trouble(
+    open_ledger, store, record, disk_full
+):
+    ledger = open_ledger()
+    store.failure = disk_full
+    with pytest.raises(LedgerUnavailableError):
+        ledger.record(record(object_name="refused"))
+    with pytest.raises(LedgerUnavailableError, match="just now"):
+        ledger.cover(record(object_name="never"))
+    store.failure = None
+    ledger.record(record(object_name="again"))
+    ledger.cover(record(object_name="covered"))
+    ledger.close()
+    assert ["TRAIL_FAILED", "again", "covered"] == _names(store)
+
+
+@pytest.mark.bypasses_the_law
+def test_nothing_is_covered_when_too_much_waits(open_ledger, store, record):
+    ledger = open_ledger(backlog=2)
+    store.gate.clear()
+    ledger.queue(record())
+    assert store.entered.acquire(timeout=60)
+    for _ in range(2):
+        ledger.cover(record())
+    with pytest.raises(LedgerUnavailableError, match="2 records wait"):
+        ledger.cover(record())
+    store.gate.set()
+    ledger.close()
+    assert 3 == len(store.kept)
+
+
 def test_a_queued_record_of_the_wrong_shape_is_counted_as_lost(
     open_ledger, store, record
 ):

@@ -40,14 +40,22 @@ class Cover:
             FrameKind.CLIENT, self.client.subject, self._guard, keep=self.client
         )
 
-    def record(self, record: AuditRecord) -> int:
+    def record(self, record: AuditRecord, *, is_reserved: bool = False) -> int:
         """Return the number of the record that covers this one, once there is one."""
         if not self._is_entering(record):
-            return self._trail.record(record)
+            return self._trail.record(record, is_reserved=is_reserved)
         if not self._number:
             self._number = self._trail.record(record)
         self.entered += 1
         return self._number
+
+    def cover(self, record: AuditRecord) -> None:
+        """Record as what nothing covers: this sink is of no server's operation."""
+        self.record(record)
+
+    def count(self, record: AuditRecord, kind: str) -> None:
+        """Hand on what is told with others of its kind."""
+        self._trail.count(record, kind)
 
     def queue(self, record: AuditRecord) -> None:
         """Count a block that was left; the first one's end is recorded."""

@@ -127,12 +127,28 @@ class Ledger:
         if self._writer.backlog() < bound:
             self._writer.put(item)
             return
-        refusal = LedgerUnavailableError(
-            f"{bound} records wait to be written already",
-            advice="the store's disk is too slow for so many requests, or stuck",
-        )
+        refusal = self._too_many(bound)
         if self._writer.refuse(item, refusal):
             raise refusal
+
+    def cover(self, record: AuditRecord) -> None:
+        """Hand over a record that nobody waits for, if the trail is being written.
+
+        It announces what another, durable record has announced already.
+
+        Raises:
+            LedgerUnavailableError: what came last could not be written, or too much
+                waits, or the ledger is closed; what it announces must not happen.
+        """
+        self._require_open()
+        if self._writer.is_in_trouble():
+            raise LedgerUnavailableError(
+                "the trail cannot be written just now, so nothing is done",
+                advice="see the records of refusals, and the store's disk",
+            )
+        if self._writer.backlog() >= self._backlog:
+            raise self._too_many(self._backlog)
+        self._writer.put(Queued(record))
 
     def queue(self, record: AuditRecord) -> None:
         """Hand over a record that nobody waits for; never waits, never raises.
@@ -195,6 +211,13 @@ class Ledger:
     ) -> None:
         """Close the ledger."""
         self.close()
+
+    @staticmethod
+    def _too_many(bound: int) -> LedgerUnavailableError:
+        return LedgerUnavailableError(
+            f"{bound} records wait to be written already",
+            advice="the store's disk is too slow for so many requests, or stuck",
+        )
 
     def _require_open(self) -> None:
         if os.getpid() != self._pid:

@@ -148,6 +148,10 @@ class Writer:
         """Return how much waits to be written."""
         return self._inbox.qsize()
 
+    def is_in_trouble(self) -> bool:
+        """Tell whether what came last could not be written, or not all of it."""
+        return bool(self._kept or self._refused or self.losses)
+
     def put(self, item: _Item) -> None:
         """Hand something over; never waits, and may be called from anywhere."""
         self._inbox.put(item)

@@ -317,7 +317,10 @@ class Guard:
     def announce(
         self, kind: FrameKind, subject: Subject | None, *, at: str = ""
     ) -> None:
-        """Record durably that a block is about to be entered.
+        """Record that a block is about to be entered: durably, unless it is covered.
+
+        A client's block in an operation of the same client's is announced by the
+        durable record of that operation (`stead.monitor.covering`).
 
         Args:
             kind: what it makes of its thread.
@@ -343,7 +346,7 @@ class Guard:
                 AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
             )
             raise
-        self.recorder.record(
+        self.recorder.cover(
             AuditEvent.IMPERSONATION_ENTERED,
             subject,
             detail=where | _how(subject.token),

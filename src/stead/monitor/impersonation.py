@@ -59,7 +59,7 @@ class Block(Door):
 
         1. It may be entered here: a block is used once; never on a loop's thread.
         2. The token may be acted for: level, and a session that lives and is held.
-        3. The record is durable.
+        3. The record is durable, or that of the client's operation is.
         4. The kernel follows, where it can; the tripwire stands where it cannot.
         5. This context says so.
 

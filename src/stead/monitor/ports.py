@@ -29,6 +29,14 @@ class AuditSink(Protocol):
         """
         ...
 
+    def cover(self, record: AuditRecord) -> None:
+        """Take a record of what another, durable one announces; waits for nothing.
+
+        Raises:
+            LedgerUnavailableError: it may not become durable; do nothing then.
+        """
+        ...
+
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for; never blocks, never raises."""
 

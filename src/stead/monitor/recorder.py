@@ -15,6 +15,7 @@ from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import ADMINISTRATORS
 from stead.monitor import context
 from stead.monitor.context import Frame
+from stead.monitor.covering import is_covered
 from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
@@ -130,6 +131,22 @@ class Recorder:
         """
         if _is_wanted(self.rules.known(), event, subject, parts.get("error")):
             self.sink.queue(self.compose(event, subject, frame, **parts))
+
+    def cover(
+        self, event: AuditEvent, subject: Subject, **parts: Unpack[Parts]
+    ) -> None:
+        """Record what the record of the client's operation announces already.
+
+        It is not waited for; outside of such an operation, as `record`.
+
+        Raises:
+            LedgerUnavailableError: it may not become durable; do nothing then.
+        """
+        if subject.token.limits is not None or not is_covered(subject, self.sink):
+            self.record(event, subject, **parts)
+            return
+        frame = context.raw_frame()
+        self.sink.cover(self.compose(event, subject, frame, **parts))
 
     def count(
         self,

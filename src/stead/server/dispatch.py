@@ -23,10 +23,12 @@ from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.monitor import context
+from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import tell_end
+from stead.monitor.ports import AuditSink, Subject
 from stead.server.client_context import ClientContext
 from stead.server.operations import Operation, Operations
 from stead.server.visitor import Visitor
@@ -97,7 +99,9 @@ class Dispatcher:
     ) -> Any:
         try:
             act = partial(operation.handler, client, **bound)
-            return self.run_code(client, operation.name, act)
+            # Its record is durable: it announces the client's blocks in it.
+            announced = partial(_covered, act, client.subject, self.guard.sink)
+            return self.run_code(client, operation.name, announced)
         finally:
             for argument in bound.values():
                 if isinstance(argument, Secret):
@@ -162,6 +166,11 @@ class Dispatcher:
         return self.guard.recorder.record(
             event, client.subject, error=error, operation=operation
         )
+
+
+def _covered(act: Callable[[], Any], subject: Subject, sink: AuditSink) -> Any:
+    with covering(subject, sink):
+        return act()
 
 
 class Turns:

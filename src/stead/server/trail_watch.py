@@ -46,16 +46,24 @@ class WitnessedSink:
 
     def record(self, record: AuditRecord, *, is_reserved: bool = False) -> int:
         """Record durably; raises `LedgerUnavailableError`."""
+        self._require_agreed()
+        return self._ledger.record(record, is_reserved=is_reserved)
+
+    def cover(self, record: AuditRecord) -> None:
+        """Take a record that another one covers; raises `LedgerUnavailableError`."""
+        self._require_agreed()
+        self._ledger.cover(record)
+
+    def queue(self, record: AuditRecord) -> None:
+        """Take a record nobody waits for."""
+        self._ledger.queue(record)
+
+    def _require_agreed(self) -> None:
         if self._disagreed is not None:
             raise LedgerUnavailableError(
                 f"nothing is done any more: {self._disagreed}",
                 advice=self._disagreed.advice,
             )
-        return self._ledger.record(record, is_reserved=is_reserved)
-
-    def queue(self, record: AuditRecord) -> None:
-        """Take a record nobody waits for."""
-        self._ledger.queue(record)
 
     def close(self) -> None:
         """Close the ledger; raises `LedgerUnavailableError` as that does."""

@@ -123,6 +123,7 @@ class Law:
         self._doers: WeakSet[Any] = WeakSet()
         self._breaches: list[str] = []
         self._undo: list[Callable[[], None]] = []
+        self._asked_for: set[tuple[object, ...]] = set()
         self.seen: set[AuditEvent] = set()
         """The events recorded or queued by any ledger while it was in force."""
 
@@ -141,6 +142,7 @@ class Law:
         self._listen("before_cursor_execute", self._statement)
         self._listen("begin", self._begun)
         self._wrap(Ledger, "record", self._recording)
+        self._wrap(Ledger, "cover", self._covering)
         self._wrap(Ledger, "queue", self._queueing)
         self._wrap(ServiceThread, "_away", self._carrying)
         self._wrap(Errands, "submit", self._carrying)
@@ -211,13 +213,29 @@ class Law:
         record: AuditRecord,
         **how: bool,
     ) -> int:
+        if record.event is _E.OPERATION_ENDED:
+            self._asked_for.discard(_request(record))
         actor = self._actor()
         actor.uncounted = 0  # told, or refused with the error that it cannot be told
         number = original(ledger, record, **how)
         self.seen.add(record.event)
         if record.outcome is Outcome.SUCCESS:
             actor.announced.append(_Announcement(record, number))
+        if record.event is _E.OPERATION_REQUESTED and record.outcome is Outcome.SUCCESS:
+            self._asked_for.add(_request(record))
         return number
+
+    def _covering(
+        self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
+    ) -> None:
+        """See that an operation of this very client's is on record, and at work."""
+        if _request(record) not in self._asked_for:
+            self._breaches.append(
+                f"{record.event.name} is covered by no operation of its client's"
+            )
+        original(ledger, record)
+        self.seen.add(record.event)
+        self._actor().announced.append(_Announcement(record, 0))
 
     def _queueing(
         self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
@@ -305,3 +323,8 @@ class Law:
                 return
         awaited = ", ".join(sorted(event.name for event in events))
         self._breaches.append(f"{what}, and no durable {awaited} announced it")
+
+
+def _request(record: AuditRecord) -> tuple[object, ...]:
+    """Return which request of whose a record belongs to."""
+    return record.server, record.client, record.correlation
