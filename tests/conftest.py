@@ -1,5 +1,9 @@
 """What every test here goes by."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,11 +23,40 @@ def _law():
         yield law
 
 
+class Programs:
+    """Breaches of the programs that tests start (tests/everywhere)."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.chmod(0o1777)  # some become somebody else
+
+    def take(self):
+        found = []
+        for told in self.folder.iterdir():
+            found += told.read_text("utf-8").splitlines()
+            told.unlink()
+        return found
+
+
+@pytest.fixture(scope="session")
+def programs_told():
+    everywhere = str(Path(__file__).parent / "everywhere")
+    path = os.pathsep.join(filter(None, [everywhere, os.environ.get("PYTHONPATH")]))
+    with (
+        tempfile.TemporaryDirectory(prefix="stead-law-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("STEAD_LAW", folder)
+        patch.setenv("PYTHONPATH", path)
+        yield Programs(folder)
+
+
 @pytest.fixture(autouse=True)
-def law(request, _law):
+def law(request, _law, programs_told):
     """Fail the test in which something is done before its record is durable."""
     _law.take()  # what ended late belongs to nobody
+    programs_told.take()
     yield _law
-    breaches = _law.take()
+    breaches = _law.take() + programs_told.take()
     if request.node.get_closest_marker("bypasses_the_law") is None:
         assert [] == breaches

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from stead.adapters.store.schema import METADATA
@@ -9,6 +12,9 @@ from stead.errors import LedgerUnavailableError
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.privilege import Privilege
+from stead.monitor import context
+from stead.monitor.context import Frame
+from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.testing.law import UNWATCHED, WATCHED
 
@@ -126,3 +132,45 @@ def test_blocks_are_watched_whoever_enters_them(server, law, alice):
     block = Block(alice.impersonate()._kind, alice.subject, server._house.guard)
     with block:
         assert [] == law.take()
+
+
+PROGRAM = """
+from stead import Enforcement, ProtectedServer
+
+with ProtectedServer("other", enforcement=Enforcement.TOKEN) as server:
+    server.accounts.add("alice")
+    {act}
+"""
+
+
+@bypasses_the_law
+@pytest.mark.parametrize(
+    ("act", "breaches"),
+    [
+        ('server.accounts.add("bob")', 0),
+        ('server._house.admission.store.add_account("bob", None, None)', 1),
+    ],
+)
+def test_programs_that_tests_start_are_watched_as_well(programs_told, act, breaches):
+    program = PROGRAM.format(act=act)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    told = programs_told.take()
+    assert breaches == len(told)
+    assert all("INSERT of `principal`" in breach for breach in told)
+
+
+@bypasses_the_law
+@pytest.mark.parametrize("other", ["bob", "another request"])
+def test_a_record_of_somebody_elses_announces_nothing(server, alice, bob, law, other):
+    law.take()
+    whose = bob if other == "bob" else alice.with_correlation("0" * 32 + "-1")
+    entered, guard = AuditEvent.IMPERSONATION_ENTERED, server._house.guard
+    guard.recorder.record(entered, whose.subject)
+    frame = Frame(
+        kind=FrameKind.CLIENT, subject=alice.subject, guard=guard, outer=None,
+        place=context.here(), task=None, grip=None, at="here", code=None, last=0,
+    )  # fmt: skip
+    context.enter_frame(frame)
+    context.leave_frame(frame)
+    (breach,) = law.take()
+    assert breach.endswith("and no durable IMPERSONATION_ENTERED announced it")

@@ -11,8 +11,9 @@ same thread (or the one on whose behalf it is carried over), and not used up by 
 act. A write to the counts of failed logons comes before its record (see the ADR) and
 must be followed by one.
 
-It watches this process, and the servers that are opened while it is in force. What
-another process would do to a store, a test does by hand; it says so by a mark.
+It watches this process, and the servers that are opened while it is in force; programs
+that tests start stand under a law of their own (tests/everywhere). What another process
+would do to a store, a test does by hand; it says so by a mark.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.monitor import context
 from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
+from stead.monitor.ports import Subject
 from stead.privileged.brokered_launching import BrokeredLauncher
 from stead.privileged.launching import Launcher
 from stead.server import composition
@@ -114,9 +116,14 @@ class _Actor:
 
 
 class Law:
-    """Watches this process while it is in force; see the module."""
+    """Watches this process while it is in force; see the module.
 
-    def __init__(self) -> None:
+    Args:
+        told: is told of each breach when it happens.
+    """
+
+    def __init__(self, told: Callable[[str], object] = lambda _breach: None) -> None:
+        self._told = told
         self._here = threading.local()
         self._actors: WeakSet[_Actor] = WeakSet()
         self._engines: WeakSet[Engine] = WeakSet()
@@ -131,10 +138,14 @@ class Law:
         """Return what broke the law since this was asked last."""
         for actor in list(self._actors):
             if actor.uncounted:
-                self._breaches.append("a failed logon was counted and never recorded")
+                self._breach("a failed logon was counted and never recorded")
             actor.uncounted = 0
         found, self._breaches = self._breaches, []
         return found
+
+    def _breach(self, breach: str) -> None:
+        self._breaches.append(breach)
+        self._told(breach)
 
     # --- in force ---------------------------------------------------------------------
 
@@ -230,7 +241,7 @@ class Law:
     ) -> None:
         """See that an operation of this very client's is on record, and at work."""
         if _request(record) not in self._asked_for:
-            self._breaches.append(
+            self._breach(
                 f"{record.event.name} is covered by no operation of its client's"
             )
         original(ledger, record)
@@ -282,7 +293,7 @@ class Law:
         events = _TABLES.get((table, verb))
         if events is None:
             if table in WATCHED:
-                self._breaches.append(f"{verb} of `{table}` is announced by nothing")
+                self._breach(f"{verb} of `{table}` is announced by nothing")
             return
         names = set(map(str, parameters)) if (table, verb) in NAMED else None
         what = f"{verb} of `{table}` {names or ''}"
@@ -293,7 +304,8 @@ class Law:
             original: Callable[..., Any], doer: Any, *args: Any, **kw: Any
         ) -> Any:
             if doer in self._doers or isinstance(doer, Tickets):
-                self._require(what, events, by=object())
+                whose = next((a for a in args if isinstance(a, Subject)), None)
+                self._require(what, events, by=object(), whose=whose)
             return original(doer, *args, **kw)
 
         return around
@@ -303,7 +315,8 @@ class Law:
             entered = _E.IMPERSONATION_ENTERED
             if frame.kind is FrameKind.SERVER:
                 entered = _E.ACTED_AS_SERVER
-            self._require(f"a thread becomes {frame.kind.value}", {entered}, by=frame)
+            what = f"a thread becomes {frame.kind.value}"
+            self._require(what, {entered}, by=frame, whose=frame.subject)
         original(frame)
 
     def _require(
@@ -313,16 +326,26 @@ class Law:
         *,
         by: object,
         names: set[str] | None = None,
+        whose: Subject | None = None,
     ) -> None:
         """Use up a record that announces this act; note a breach if there is none."""
         for one in reversed(self._actor().announced):
             is_free = one.used_by is None or one.used_by is by
-            is_about_it = names is None or names & one.names()
+            is_named = names is None or bool(names & one.names())
+            is_about_it = is_named and _is_of(one.record, whose)
             if one.record.event in events and is_free and is_about_it:
                 one.used_by = by
                 return
         awaited = ", ".join(sorted(event.name for event in events))
-        self._breaches.append(f"{what}, and no durable {awaited} announced it")
+        self._breach(f"{what}, and no durable {awaited} announced it")
+
+
+def _is_of(record: AuditRecord, subject: Subject | None) -> bool:
+    """Tell whether a record names whom an act is for, and ties it to its request."""
+    if subject is None:
+        return True
+    named = record.server if record.client is None else record.client
+    return named == subject.principal and record.correlation == subject.correlation
 
 
 def _request(record: AuditRecord) -> tuple[object, ...]:
