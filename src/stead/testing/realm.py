@@ -133,7 +133,9 @@ class Realm:
     def close(self) -> None:
         """Stop the KDC and remove everything; again does nothing."""
         if self._kdc is not None:
-            self._kdc.communicate()  # the end of its input is its end
+            # A line, or the end of its input, is its end. Not the end alone: children
+            # that this process has forked since hold it, too.
+            self._kdc.communicate(b"\n")
             self._kdc = None
         if self.folder != Path():
             shutil.rmtree(self.folder)
