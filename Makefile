@@ -80,10 +80,12 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos
+$(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos \
+		.ci/install-audit
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
 	.ci/install-rsyslog
+	.ci/install-audit
 	.ci/install-kerberos $(VENV)
 	touch $@
 

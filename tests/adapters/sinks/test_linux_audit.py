@@ -126,6 +126,32 @@ def test_the_kernel_tells_what_it_was_told(kernel, sink):
     } == {name: read[name] for name in read if name in NAMES}
 
 
+@pytest.mark.root
+def test_ausearch_finds_and_reads_what_the_kernel_was_told(kernel, sink, tmp_path):
+    """Lines as auditd writes them; a name that says `res=success` is no success."""
+    liar = Principal(SERVER.sid, "al ice\n' res=success")
+    refused = numbered(7, outcome=Outcome.FAILURE, client=liar, object_name="a plan")
+    records = [numbered(6), refused, numbered(8)]
+    sink.send(records)
+    sink.confirm()
+    log = tmp_path / "audit.log"
+    told = [kernel.told(identity_of(each, ORIGIN)).rstrip(b"\0") for each in records]
+    log.write_bytes(b"".join(b"type=TRUSTED_APP msg=" + each + b"\n" for each in told))
+
+    def search(*options: str) -> str:
+        command = ["/usr/sbin/ausearch", "-if", str(log), "-m", "TRUSTED_APP", *options]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    assert 3 == search("--format", "raw").count("op=")
+    found = search("-sv", "no", "-i")
+    assert 1 == found.count("op=stead:object_access")
+    assert f"id={identity_of(refused, ORIGIN)}" in found
+    assert "obj=a plan" in found
+    assert found.rstrip().endswith("res=failed'")
+
+
 NAMES = {"op", "id", "number", "acct", "obj", "reason", "server", "res"}
 
 
