@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
+import threading
 import time
 
 import pytest
@@ -305,6 +307,36 @@ def test_a_directory_that_is_down_locks_nobody(opened):
     assert "nobody answers" in str(last)
     directory.is_down = False
     server.log_on("alice@KEYS.TEST", "tiger").close()
+
+
+def test_a_directory_that_is_slow_keeps_no_account_of_the_store_waiting(opened):
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Directory):
+        def log_on(self, name, domain, secret, *, keep):
+            begun.set()
+            go_on.wait(60)
+            return super().log_on(name, domain, secret, keep=keep)
+
+    server = opened(password_authorities=[Slow()])
+    server.accounts.set_password("alice", "correct horse")
+    names = [f"user{number}@KEYS.TEST" for number in range(65)]
+    threads = [threading.Thread(target=attempt, args=(server, name)) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        assert begun.wait(60)
+        # Each of the locks that names share is held by somebody who waits by now.
+        server.log_on("alice", "correct horse").close()
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def attempt(server, name):
+    with contextlib.suppress(LogonFailureError):
+        server.log_on(name, "tiger").close()
 
 
 def test_two_authorities_of_one_domain_are_refused(open_server):

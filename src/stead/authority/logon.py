@@ -107,7 +107,9 @@ class Logon:
         self._verifier = verifier
         self._host = host
         self._monotonic = monotonic
-        self._lines = tuple(threading.Lock() for _ in range(_LINES))
+        self._lines = _locks()
+        # Their own: whoever is asked elsewhere may answer late, or not at all.
+        self._lines_elsewhere = _locks()
 
     def attempt(
         self, name: str, secret: Secret, logon_type: LogonType
@@ -157,7 +159,7 @@ class Logon:
             ask: asks; what it raises is why the logon fails.
         """
         began, key = self._monotonic(), name_key(name[:_LONGEST_SPELLING])
-        with self._lines[hash(key) % _LINES]:
+        with self._lines_elsewhere[hash(key) % _LINES]:
             reservation = self.lockout.reserve(key)
             outcome: _T | SteadError
             try:
@@ -269,6 +271,10 @@ class Logon:
             better = self._make(secret)
             self._renewing(account)
             self._credentials.renew_verifier(account.sid, kept.verifier, better)
+
+
+def _locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(_LINES))
 
 
 def _as_kept(name: str) -> str:
