@@ -96,6 +96,7 @@ __all__ = [
     "UnknownAccountError",
     "UnknownObjectError",
     "UnknownOperationError",
+    "UnknownSessionError",
     "UnsafeConfigurationError",
     "UnsafePipeError",
     "UnsafeStoreError",
@@ -619,6 +620,13 @@ class UnknownObjectError(SteadError, LookupError):
     status = 2
     win32_name = "ERROR_FILE_NOT_FOUND"
     public = "access is denied"
+
+
+class UnknownSessionError(SteadError, LookupError):
+    """No logon session that lives has this number."""
+
+    status = 1312
+    win32_name = "ERROR_NO_SUCH_LOGON_SESSION"
 
 
 class StaleVersionError(SteadError):

@@ -127,7 +127,7 @@ def test_an_empty_file_is_refused_and_left_alone(place):
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE store SET version = 4",
+        "UPDATE store SET version = 5",
         "UPDATE store SET version = 0",
         "DELETE FROM store",
     ],

@@ -227,3 +227,35 @@ def test_a_trail_with_a_gap_is_not_upgraded(second):
     connection.close()
     with pytest.raises(StoreUnavailableError, match="record 3 is missing"):
         Store.open(second)
+
+
+def columns(place):
+    """Return the columns of every table: name, whether it is required, key."""
+    with sqlite3.connect(place) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+        found = {
+            (table, name, is_required, key)
+            for (table,) in tables.fetchall()
+            for _, name, _, is_required, _, key in connection.execute(
+                f"PRAGMA table_info({table})"
+            )
+        }
+    connection.close()
+    return found
+
+
+def test_an_upgraded_store_has_every_column_of_a_new_one(second, folder):
+    Store.open(second).close()
+    new = folder / "new.db"
+    Store.open(new).close()
+    assert columns(new) == columns(second)
+
+
+def test_accounts_of_an_old_store_log_on_at_any_time(old):
+    with Store.open(old) as store:
+        alice = store.accounts.account_by_sid(ALICE)
+        assert (None, None, False) == (
+            alice.expires_at,
+            alice.logon_hours,
+            alice.password_lasts,
+        )

@@ -8,7 +8,8 @@ import pytest
 from stead.adapters.store import Store
 from stead.authority.ceiling import is_within
 from stead.authority.identity import identify_account
-from stead.authority.sessions import LEASE, Sessions
+from stead.authority.session import LEASE
+from stead.authority.sessions import Sessions
 from stead.decision.restricting import lower_integrity, restrict_token
 from stead.decision.token_ops import duplicate_token
 from stead.errors import LogonSessionEndedError, StoreUnavailableError

@@ -27,6 +27,10 @@ CHANGES = (
     ("account", "enable", "alice"),
     ("account", "no-password", "alice"),
     ("account", "unlock", "alice"),
+    ("account", "expires", "alice", "2099-01-01"),
+    ("account", "hours", "alice", "mon-fri 08-18"),
+    ("account", "must-change", "alice"),
+    ("account", "password-lasts", "alice"),
     ("group", "add", "sales", "--gid", 70_900),
     ("group", "add-member", "staff", "uid 70900"),
     ("group", "remove-member", "staff", "alice"),
@@ -267,6 +271,24 @@ def test_a_password_is_never_an_argument(stead, type_in):
     ran = type_in("tiger\n", "account", "password", "alice")
     assert 2 == ran.exit_code
     assert "--stdin" in ran.stderr
+
+
+def test_a_password_that_must_be_changed_is_changed_with_the_old_one(
+    stead, type_in, log_on
+):
+    type_in("given\n", "account", "password", "alice", "--stdin", "--must-change")
+    with pytest.raises(LogonFailureError):
+        log_on("alice", "given")
+    ran = type_in("given\nown\n", "account", "change-password", "alice", "--stdin")
+    assert (0, "account alice has a new password\n") == (ran.exit_code, ran.stdout)
+    log_on("alice", "own")
+    assert "account alice must change its password\n" == (
+        stead("account", "must-change", "alice").out
+    )
+    assert "nothing to do" in stead("account", "must-change", "alice").out
+    ran = type_in("own\nown\n", "account", "change-password", "alice", "--stdin")
+    assert 1 == ran.exit_code
+    assert "the new password is the old one" in ran.stderr
 
 
 def test_a_password_that_none_can_be_is_refused(stead, type_in):

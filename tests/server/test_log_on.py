@@ -305,13 +305,13 @@ def test_a_server_without_tcb_logs_nobody_on_and_that_is_told(open_server, recor
 
 @pytest.mark.parametrize(
     "logon_type",
-    [LogonType.UNLOCK, LogonType.NETWORK_CLEARTEXT, LogonType.NEW_CREDENTIALS],
+    [LogonType.UNLOCK, LogonType.NEW_CREDENTIALS],
 )
 def test_types_that_are_not_offered_are_refused_by_name(log_on, logon_type):
     secret = Secret("tiger")
     with pytest.raises(InvalidRequestError) as refused:
         log_on("alice", secret, logon_type)
-    assert "interactive, network, batch, service" in refused.value.advice
+    assert "network_cleartext, batch, service; for new" in refused.value.advice
     assert secret.is_wiped
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stead.authority.sessions import LEASE
+from stead.authority.session import LEASE
 from stead.codec.condition_binary import write_condition
 from stead.codec.condition_text import read_condition_text
 from stead.errors import (

@@ -10,16 +10,13 @@ import os
 from base64 import b64encode
 from collections.abc import Callable
 from threading import BoundedSemaphore
-from typing import Final
+from typing import Any, Final
 
-from argon2 import PasswordHasher
-from argon2.exceptions import (
-    HashingError,
-    InvalidHashError,
-    VerificationError,
-    VerifyMismatchError,
-)
-from argon2.low_level import ARGON2_VERSION
+# The bindings have no stubs.
+from _argon2_cffi_bindings import ffi, lib  # type: ignore[import-untyped]
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import InvalidHashError
+from argon2.low_level import ARGON2_VERSION, error_to_str
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from stead.errors import InvalidRequestError, SteadError, StoreUnavailableError
@@ -66,12 +63,21 @@ class Argon2Verifier:
             raise InvalidRequestError(
                 f"a password has 1 to {MAXIMUM_SECRET} bytes", advice="choose another"
             )
+        made, salt = self._hasher, self._entropy(self._hasher.salt_len)
+        costs = (made.time_cost, made.memory_cost, made.parallelism)
+        sizes = (len(salt), made.hash_len, made.type.value)
+        encoded = ffi.new("char[]", lib.argon2_encodedlen(*costs, *sizes))
         with self._places:
-            try:
-                return self._hasher.hash(secret)
-            except HashingError as error:
-                cause = str(error)
-        raise StoreUnavailableError(f"no verifier can be made: {cause.lower()}")
+            code = lib.argon2_hash(
+                *costs, _borrowed(secret), len(secret), salt, len(salt),
+                ffi.NULL, made.hash_len, encoded, len(encoded), made.type.value,
+                ARGON2_VERSION,
+            )  # fmt: skip
+        if code != lib.ARGON2_OK:
+            cause = error_to_str(code).lower()
+            raise StoreUnavailableError(f"no verifier can be made: {cause}")
+        verifier: str = ffi.string(encoded).decode("ascii")
+        return verifier
 
     def decoy(self) -> str:
         """Return a verifier that nothing matches and that costs what others cost.
@@ -103,16 +109,36 @@ class Argon2Verifier:
         return self._hasher.check_needs_rehash(verifier)
 
     def _verify(self, verifier: str, secret: bytes) -> bool | SteadError:
+        try:
+            kind = extract_parameters(verifier).type.value
+            stored = ffi.new("char[]", verifier.encode("ascii"))
+        except (InvalidHashError, UnicodeEncodeError):
+            return _unverified("invalid hash")
         with self._places:
-            try:
-                return self._hasher.verify(verifier, secret)
-            except VerifyMismatchError:
-                return False
-            except (VerificationError, InvalidHashError) as error:
-                return StoreUnavailableError(
-                    f"a password cannot be verified: {str(error).lower()}",
-                    advice="set the account's password again, or free some memory",
-                )
+            code = self._compare(stored, secret, kind)
+        if code in {lib.ARGON2_OK, lib.ARGON2_VERIFY_MISMATCH}:
+            return bool(code == lib.ARGON2_OK)
+        return _unverified(error_to_str(code).lower())
+
+    def _compare(self, stored: Any, secret: bytes, kind: int) -> int:
+        """Return the library's answer; takes the time and the memory it is to take."""
+        code: int = lib.argon2_verify(stored, _borrowed(secret), len(secret), kind)
+        return code
+
+
+def _borrowed(secret: bytes) -> Any:
+    """Return a secret as the library reads it, where it lies.
+
+    `argon2-cffi` itself makes a copy, and leaves that in memory that is free again.
+    """
+    return ffi.from_buffer("uint8_t[]", secret)
+
+
+def _unverified(cause: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"a password cannot be verified: {cause}",
+        advice="set the account's password again, or free some memory",
+    )
 
 
 def _letters(content: bytes) -> str:

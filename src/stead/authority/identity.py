@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from stead.authority.account_policy import out_of_time
 from stead.authority.membership import Membership, memberships
 from stead.authority.ports import Account, AccountStore
 from stead.errors import (
@@ -34,11 +35,14 @@ class LogonRule:
         sid: what every token of the type holds.
         right: what an account needs to log on this way.
         denial: what keeps it from doing so, whatever else it holds.
+        keeps_credentials: whether the session keeps what the client showed, so that it
+            reaches other machines as the client.
     """
 
     sid: Sid
     right: LogonRight
     denial: LogonRight
+    keeps_credentials: bool = True
 
 
 LOGON_RULES: Final[Mapping[LogonType, LogonRule]] = MappingProxyType({
@@ -46,6 +50,12 @@ LOGON_RULES: Final[Mapping[LogonType, LogonRule]] = MappingProxyType({
         well_known.INTERACTIVE, LogonRight.INTERACTIVE, LogonRight.DENY_INTERACTIVE
     ),
     LogonType.NETWORK: LogonRule(
+        well_known.NETWORK,
+        LogonRight.NETWORK,
+        LogonRight.DENY_NETWORK,
+        keeps_credentials=False,
+    ),
+    LogonType.NETWORK_CLEARTEXT: LogonRule(
         well_known.NETWORK, LogonRight.NETWORK, LogonRight.DENY_NETWORK
     ),
     LogonType.BATCH: LogonRule(
@@ -281,6 +291,24 @@ def identify_again(store: AccountStore, before: Identity) -> Identity:
     )  # fmt: skip
 
 
+def require_may_log_on(identity: Identity, now: int) -> None:
+    """Return if somebody may log on the way they come, and at this time.
+
+    Args:
+        identity: who.
+        now: nanoseconds since the epoch, UTC.
+
+    Raises:
+        AccountExpiredError, LogonHoursError: not at this time.
+        LogonTypeNotGrantedError, InvalidRequestError: as `require_logon_right`.
+    """
+    if identity.account is not None:
+        error = out_of_time(identity.account, now)
+        if error is not None:
+            raise error
+    require_logon_right(identity)
+
+
 def require_logon_right(identity: Identity) -> None:
     """Return if somebody may log on the way they come; a denial overrides.
 
@@ -313,7 +341,8 @@ def logon_rule(logon_type: LogonType) -> LogonRule:
         offered = ", ".join(kind.name.lower() for kind in LOGON_RULES)
         raise InvalidRequestError(
             f"logon type `{str(logon_type)[:80]}` is not offered",
-            advice=f"offered are {offered}",
+            advice=f"offered are {offered}; for new credentials, "
+            "`client.with_new_credentials`",
         )
     return rule
 

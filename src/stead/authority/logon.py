@@ -13,6 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from stead.authority.account_policy import (
+    MUST_CHANGE,
+    AccountPolicy,
+    out_of_time,
+    outdated_password,
+)
 from stead.authority.identity import (
     HostIdentity,
     Identity,
@@ -85,6 +91,7 @@ class Logon:
         verifier: compares passwords.
         host: what this host knows of a uid.
         lockout: counts failures.
+        policy: how old passwords may be, and what a new one ends.
         monotonic: nanoseconds that never step.
         renewing: is told, before, that an account's verifier is made again.
     """
@@ -97,11 +104,13 @@ class Logon:
         verifier: PasswordVerifier,
         host: HostIdentity,
         lockout: Lockout,
+        policy: AccountPolicy | None = None,
         monotonic: Callable[[], int],
         renewing: Callable[[Account], object] = lambda _account: None,
     ) -> None:
         self._renewing = renewing
         self.lockout: Final = lockout
+        self.policy: Final = policy or AccountPolicy()
         self._store = store
         self._credentials = credentials
         self._verifier = verifier
@@ -121,7 +130,8 @@ class Logon:
            locked goes on and will fail whatever the password is.
         3. The account is read, and what is kept of its password.
         4. One verification; for an account without a password, or no account at all,
-           of a decoy that nothing matches.
+           of a decoy that nothing matches. Then whether the account may log on now, and
+           the password need not be changed first.
         5. Whoever has passed so far is identified, and must hold the account right of
            the type. For whoever has not, the store is asked as much about nobody.
         6. The failure is taken back, or stands and is stamped.
@@ -179,20 +189,44 @@ class Logon:
         return LogonAttempt(outcome)
 
     def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
-        """Compare an account's password, counting as a logon does; raises alike."""
-        nobody = Account(well_known.NULL_SID, "nobody")
-        return self._attempt(name, secret, lambda account: account or nobody)
+        """Compare an account's password, counting as a logon does; raises alike.
 
-    def set_password(self, sid: Sid, secret: Secret) -> None:
-        """Keep a new password of an account.
+        One that must be changed counts here: this is how its owner changes it.
+        """
+        nobody = Account(well_known.NULL_SID, "nobody")
+        return self._attempt(
+            name, secret, lambda account: account or nobody, is_change=True
+        )
+
+    def set_password(
+        self, sid: Sid, secret: Secret, *, must_change: bool = False
+    ) -> None:
+        """Keep a new password of an account; the policy may end its sessions with it.
+
+        Args:
+            sid: whose.
+            secret: the password.
+            must_change: whether its owner must change it before it counts.
 
         Raises:
             InvalidRequestError: it is empty or too long.
             UnknownAccountError: there is no such account.
         """
         verifier = self._make(secret)
-        now = self.lockout.clock()
-        self._credentials.set_password(sid, verifier, changed_at=now)
+        self._credentials.set_password(
+            sid,
+            verifier,
+            changed_at=MUST_CHANGE if must_change else self.lockout.clock(),
+            ends_sessions=self.policy.password_ends_sessions,
+        )
+
+    def require_change(self, sid: Sid) -> bool:
+        """Have an account's password changed before it counts.
+
+        Returns:
+            whether there is one, that need not be changed already.
+        """
+        return self._credentials.require_change(sid)
 
     def remove_password(self, sid: Sid) -> bool:
         """Forget an account's password; False if it had none."""
@@ -203,10 +237,14 @@ class Logon:
         return self._credentials.accounts_with_password()
 
     def _attempt(
-        self, name: str, secret: Secret, admit: Callable[[Account | None], _T]
+        self,
+        name: str,
+        secret: Secret,
+        admit: Callable[[Account | None], _T],
+        *,
+        is_change: bool = False,
     ) -> LogonAttempt[_T]:
-        with secret.revealed():
-            pass  # one that is used up is the caller's mistake and nobody's failure
+        secret.require_unused()  # else the caller's mistake, and nobody's failure
         began = self._monotonic()
         asked = _as_kept(name)
         key = name_key(asked)
@@ -216,7 +254,10 @@ class Logon:
             kept = self._credentials.password_of(
                 well_known.NULL_SID if account is None else account.sid
             )
-            error = _refusal(account, reservation, self._verify(kept, secret))
+            answer = self._verify(kept, secret)
+            error = _refusal(account, reservation, answer) or self._untimely(
+                account, None if is_change else kept
+            )
             outcome = _admit(account, error, admit)
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
@@ -224,6 +265,18 @@ class Logon:
             self.lockout.clear(key)
         self._renew(account, kept, secret)
         return LogonAttempt(outcome)
+
+    def _untimely(
+        self, account: Account | None, kept: Password | None
+    ) -> SteadError | None:
+        """Return why an account may not log on at this time, or with this password."""
+        if account is None:
+            return None
+        now = self.lockout.clock()
+        error = out_of_time(account, now)
+        if error is None and kept is not None:
+            error = outdated_password(account, kept, self.policy, now)
+        return error
 
     def _verify(self, kept: Password | None, secret: Secret) -> bool | SteadError:
         """Tell whether the password is right; once, whether there is one or not."""

@@ -38,6 +38,11 @@ class Newcomer:
     actors: tuple[str, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def has_shown_password(self) -> bool:
+        """Whether a package says that it knows its password of the store's."""
+        return bool(self.package) and not self.issuer
+
     def require_time_left(self, now: int) -> None:
         """Return if what it showed has not ended; raises `EvidenceRefusedError`."""
         if self.expires is not None and self.expires <= now:

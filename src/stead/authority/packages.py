@@ -52,6 +52,19 @@ class OutboundCredentials(Protocol):
         """Nanoseconds since the epoch, UTC, of their end by now; None for never."""
         ...
 
+    def renew_for(self, seconds: float) -> None:
+        """Have them last for so long from now; those that end sooner are renewed.
+
+        To be called before the work, which they must not end in the middle of. It may
+        wait for whoever renews them. Those that never end return at once.
+
+        Raises:
+            CredentialsExpiredError: they end sooner and cannot be renewed, or were
+                wiped.
+            DirectoryUnavailableError: whoever renews them does not answer.
+        """
+        ...
+
     def close(self) -> None:
         """Wipe them; again does nothing. Waits for nothing and never raises."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
@@ -27,6 +28,10 @@ class Account:
         gid: its primary group there; None exactly if `uid` is None.
         is_disabled: whether it may log on no more.
         version: grows with every change of the account, from 1.
+        expires_at: nanoseconds since the epoch, UTC, from which it may log on no more;
+            None for never.
+        logon_hours: when it may log on; None for always.
+        password_lasts: whether its password may grow older than others'.
     """
 
     sid: Sid
@@ -35,6 +40,9 @@ class Account:
     gid: int | None = None
     is_disabled: bool = False
     version: int = 1
+    expires_at: int | None = None
+    logon_hours: LogonHours | None = None
+    password_lasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,8 @@ class Password:
 
     Attributes:
         verifier: tells the password from others; never shown.
-        changed_at: nanoseconds since the epoch, UTC.
+        changed_at: nanoseconds since the epoch, UTC; 0 if it must be changed before it
+            counts.
     """
 
     verifier: str = field(repr=False)
@@ -161,8 +170,21 @@ class CredentialStore(Protocol):
         """Return who has a password."""
         ...
 
-    def set_password(self, sid: Sid, verifier: str, *, changed_at: int) -> None:
-        """Keep a new verifier; raises `UnknownAccountError`."""
+    def set_password(
+        self, sid: Sid, verifier: str, *, changed_at: int, ends_sessions: bool = False
+    ) -> None:
+        """Keep a new verifier, and end the account's sessions with it if asked to.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+        """
+        ...
+
+    def require_change(self, sid: Sid) -> bool:
+        """Have a password changed before it counts; False if there is none to change.
+
+        Or if it must be changed already.
+        """
         ...
 
     def renew_verifier(self, sid: Sid, old: str, new: str) -> bool:
@@ -230,6 +252,17 @@ class AccountStore(Protocol):
 
     def set_account_disabled(self, sid: Sid, *, is_disabled: bool) -> Account:
         """Disable or enable; raises `UnknownAccountError`."""
+        ...
+
+    def set_account_times(
+        self,
+        sid: Sid,
+        *,
+        expires_at: int | None,
+        logon_hours: LogonHours | None,
+        password_lasts: bool,
+    ) -> Account:
+        """Say when an account may log on; raises `UnknownAccountError`."""
         ...
 
     def rename(self, sid: Sid, name: str) -> None:

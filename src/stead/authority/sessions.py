@@ -14,30 +14,26 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from stead.authority import tokens
+from stead.authority.account_policy import AccountPolicy, end_of_time
 from stead.authority.ceiling import is_within
-from stead.authority.identity import Identity, identify_again, require_logon_right
+from stead.authority.fitness import Fitness, LeasesOfStore
+from stead.authority.identity import Identity
 from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
+from stead.authority.roster import Leases, ListedSession
+from stead.authority.session import LEASE, Ending, Session
 from stead.decision.limiting import is_over as grant_is_over
 from stead.decision.limiting import limit_token
 from stead.decision.token_ops import effective_part
-from stead.errors import (
-    AccountDisabledError,
-    InvalidNameError,
-    LogonSessionEndedError,
-    LogonTypeNotGrantedError,
-    TooManyGroupsError,
-    UnknownAccountError,
-)
+from stead.errors import LogonSessionEndedError
 from stead.model.limits import TokenLimits
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import NO_LUID, Luid
-from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import (
@@ -49,50 +45,29 @@ _log: Final = logging.getLogger("stead.authority")
 
 _T = TypeVar("_T")
 
-LEASE: Final = 1_000_000_000
-"""Nanoseconds for which a session is believed without asking the store again."""
+
+class Asking(Protocol):
+    """Asks something of the store, for not too long."""
+
+    def __call__(self, act: Callable[[], _T], /) -> _T:
+        """Return what `act` returns; raises `StoreUnavailableError` in time."""
+        ...
 
 
-Ending = Callable[[], object]
-"""What is called, once, when a session has ended."""
+def _asked_here(act: Callable[[], _T], /) -> _T:
+    return act()
 
 
-@dataclass(slots=True, eq=False)
-class Session:
-    """One logon session of this process.
+class SessionWatcher(Protocol):
+    """Hears of sessions, and waits for nothing: a finalizer may be what ends one."""
 
-    Attributes:
-        record: what is known of it.
-        token: the token it was opened with.
-        posix: what the kernel calls its client, or None.
-        identity: who its client was when it was opened; None for the server's own and
-            for a client that came as nobody, who can lose nothing.
-        generation: the store's when the account was looked at last.
-        same_at: the store's when the account was last seen to have gained nothing.
-        lease_ends: monotonic nanoseconds.
-        epoch: how often leases had been expired when this one was given.
-        outer: the session that it lies within: that of whoever's token was limited.
-        over: monotonic nanoseconds at which it ends by itself; None for never.
-        credentials: what it has to show to other machines; closed when it ends.
-        holds: how many hold it.
-        holders: who else holds it, each once however often it says so.
-        endings: what is to be called when it ends.
-    """
+    def opened(self, session: ListedSession, /) -> None:
+        """Hear that a session opened."""
+        ...
 
-    record: LogonRecord
-    token: AccessToken
-    posix: PosixIdentity | None
-    identity: Identity | None
-    generation: int
-    lease_ends: int
-    epoch: int
-    same_at: int
-    outer: Session | None = None
-    over: int | None = None
-    credentials: tuple[OutboundCredentials, ...] = ()
-    holds: int = 1
-    holders: set[object] = field(default_factory=set)
-    endings: list[Ending] = field(default_factory=list)
+    def ended(self, logon_id: Luid, /) -> None:
+        """Hear that a session ended."""
+        ...
 
 
 class Sessions:
@@ -102,6 +77,10 @@ class Sessions:
         store: where accounts live and numbers are allocated.
         clock: nanoseconds since the epoch, UTC.
         monotonic: nanoseconds that never step.
+        policy: whether sessions end when their accounts may log on no more.
+        leases: which sessions others ended; None where no other process could.
+        ask: asks the store whether a lease may be renewed, and for not too long.
+        watcher: hears of each.
     """
 
     def __init__(
@@ -110,8 +89,16 @@ class Sessions:
         *,
         clock: Callable[[], int],
         monotonic: Callable[[], int],
+        policy: AccountPolicy | None = None,
+        leases: Leases | None = None,
+        ask: Asking = _asked_here,
+        watcher: SessionWatcher | None = None,
     ) -> None:
         self._store = store
+        self._fitness = Fitness(store, leases or LeasesOfStore(store))
+        self._policy = policy or AccountPolicy()
+        self._ask = ask
+        self._watcher = watcher
         self._clock = clock
         self._monotonic = monotonic
         self._live: dict[Luid, Session] = {}
@@ -167,13 +154,22 @@ class Sessions:
             authenticated_by=authenticated_by,
             opened_at=self._clock(),
         )
-        session = self._keep(record, token, identity if is_known else None)
-        if expires is not None:
-            session.over = self._monotonic() + expires - self._clock()
+        session = self._begun(record, token, identity if is_known else None)
         session.credentials = credentials
-        for held in credentials:
-            self.on_end(logon_id, held.close)
-        return session
+        self._set_end(session, expires, self._end_of_account(identity))
+        return self._keep(session)
+
+    def _end_of_account(self, identity: Identity) -> int | None:
+        """Return when the account's hours or time are over, if that ends sessions."""
+        if identity.account is None or not self._policy.force_logoff:
+            return None
+        return end_of_time(identity.account, self._clock())
+
+    def _set_end(self, session: Session, *moments: int | None) -> None:
+        """Have a session end by itself at the first of these, by either clock."""
+        session.ends_at = min((m for m in moments if m is not None), default=None)
+        if session.ends_at is not None:
+            session.over = self._monotonic() + session.ends_at - self._clock()
 
     def open_anonymous(self) -> Session:
         """Open a session of nobody's (Win32: the anonymous logon session)."""
@@ -185,7 +181,7 @@ class Sessions:
             logon_id, token.user, "ANONYMOUS LOGON", LogonType.NETWORK, "none", "",
             self._clock(),
         )  # fmt: skip
-        return self._keep(record, token, None)
+        return self._keep_own(record, token)
 
     def open_limited(self, token: AccessToken, limits: TokenLimits) -> Session:
         """Open a session within a token's own, whose ceiling is the token limited.
@@ -206,14 +202,54 @@ class Sessions:
         )
         self.hold(token)
         record = replace(outer.record, logon_id=logon_id, opened_at=self._clock())
-        session = self._keep(record, lent, None)
+        session = self._begun(record, lent, None)
+        session.lends_out = False
+        self._set_end(session, limits.expires)
+        return self._keep_within(session, outer)
+
+    def open_new_credentials(
+        self, token: AccessToken, credentials: tuple[OutboundCredentials, ...]
+    ) -> Session:
+        """Open a session with a copy of a token, and other credentials for the network.
+
+        Here it is who the token's client is; elsewhere, whom the credentials say
+        (Win32: LOGON32_LOGON_NEW_CREDENTIALS). Whatever ends the token's own session
+        ends it. It holds that one as long as it lives.
+
+        Args:
+            token: what is copied: type, level and limits too.
+            credentials: the session's from here on; wiped if none opens.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+        """
+        try:
+            outer, logon_id = self.of(token), self._store.allocate_luid()
+            number = self._store.allocate_luid()
+            copied = replace(token, logon_id=logon_id, token_id=number)
+            record = replace(
+                outer.record,
+                logon_id=logon_id,
+                logon_type=LogonType.NEW_CREDENTIALS,
+                opened_at=self._clock(),
+            )
+            self.hold(token)
+        except BaseException:
+            for held in credentials:
+                held.close()
+            raise
+        session = self._begun(record, copied, None)
+        session.credentials = credentials
+        return self._keep_within(session, outer)
+
+    def _keep_within(self, session: Session, outer: Session) -> Session:
+        """Keep a session that lies within another, which is held for it already."""
         session.outer, session.posix = outer, outer.posix
-        left = limits.expires - self._clock()
-        session.over = self._monotonic() + left
+        self._keep(session)
         # In either order of ends, each is told of the other's and does it once.
-        self.on_end(logon_id, partial(self.release, token.logon_id))
-        forget = self.on_end(token.logon_id, partial(self.end, logon_id))
-        self.on_end(logon_id, forget)
+        inner_id, outer_id = session.record.logon_id, outer.record.logon_id
+        self.on_end(inner_id, partial(self.release, outer_id))
+        self.on_end(inner_id, self.on_end(outer_id, partial(self.end, inner_id)))
         return session
 
     def open_server(self, name: str, privileges: tuple[Privilege, ...]) -> Session:
@@ -229,26 +265,47 @@ class Sessions:
             logon_id, token.user, name, LogonType.SERVICE, "self", "itself",
             self._clock(),
         )  # fmt: skip
-        return self._keep(record, token, None)
+        return self._keep_own(record, token)
 
-    def _keep(
+    def _keep_own(self, record: LogonRecord, token: AccessToken) -> Session:
+        """Keep a session of the server's, which is nobody else's to see or end."""
+        session = self._begun(record, token, None)
+        session.is_own = True
+        with self._locked():
+            self._live[record.logon_id] = session
+        return session
+
+    def _begun(
         self, record: LogonRecord, token: AccessToken, identity: Identity | None
     ) -> Session:
-        session = Session(
+        generation = 0 if identity is None else identity.generation
+        return Session(
             record=record,
             token=token,
             posix=None if identity is None else identity.posix,
             identity=identity,
-            generation=0 if identity is None else identity.generation,
+            generation=generation,
             lease_ends=self._monotonic() + LEASE,
             epoch=self._epoch,
-            same_at=0 if identity is None else identity.generation,
+            same_at=generation,
         )
+
+    def _keep(self, session: Session) -> Session:
+        """Have a session live; what it has is wiped when it ends, whatever ends it."""
+        identity, logon_id = session.identity, session.record.logon_id
+        session.endings += [held.close for held in session.credentials]
         with self._locked():
-            self._live[record.logon_id] = session
-        if identity is not None and self._store.generation() != identity.generation:
-            # Something was changed after the client was identified: look again first.
-            session.lease_ends = 0
+            self._live[logon_id] = session
+        try:
+            if self._watcher is not None:
+                listed = ListedSession(session.record, session.identified_at)
+                self._watcher.opened(listed)
+            if identity and self._store.generation() != identity.generation:
+                # Something was changed after it was identified: look again first.
+                session.lease_ends = 0
+        except BaseException:
+            self.end(logon_id)
+            raise
         return session
 
     def of(self, token: AccessToken) -> Session:
@@ -288,20 +345,9 @@ class Sessions:
             StoreUnavailableError: the store cannot say.
         """
         session = self._live.get(token.logon_id)
-        if session is None or session.identity is None:
-            return True
-        generation = self._store.generation()
-        if generation == session.same_at:
-            return True
-        try:
-            by_now = identify_again(self._store, session.identity)
-        except (AccountDisabledError, UnknownAccountError, TooManyGroupsError):
-            return True  # and whoever acts in it is told
-        made = _token_by_now(session, by_now)
-        is_same = session.token in (made, effective_part(made))
-        if is_same:
-            session.same_at = generation
-        return is_same
+        return session is None or self._ask(
+            partial(self._fitness.is_up_to_date, session)
+        )
 
     def credentials_of(self, token: AccessToken) -> tuple[OutboundCredentials, ...]:
         """Return what a token's session has to show to other machines.
@@ -311,15 +357,43 @@ class Sessions:
         Raises:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
         """
-        session = self.of(token)
-        while session.outer is not None:
+        return self._of_credentials(token).credentials
+
+    def credentials_session(self, token: AccessToken) -> Luid:
+        """Return the number of the session whose credentials a token's session shows.
+
+        What is kept of connections that they opened is kept by it, and ends with it.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+        """
+        return self._of_credentials(token).record.logon_id
+
+    def ends_at(self, token: AccessToken) -> int | None:
+        """Return when a token's session ends by itself, or what it lies within does.
+
+        That is nanoseconds since the epoch, UTC; None for never.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: as `of` does.
+        """
+        session: Session | None = self.of(token)
+        ends: list[int] = []
+        while session is not None:
+            ends += [] if session.ends_at is None else [session.ends_at]
             session = session.outer
-        return session.credentials
+        return min(ends, default=None)
+
+    def _of_credentials(self, token: AccessToken) -> Session:
+        session = self.of(token)
+        while session.outer is not None and not session.lends_out:
+            session = session.outer
+        return session
 
     def _require_time_left(self, token: AccessToken, session: Session) -> None:
-        """End a session that has had its time, by either clock: one can be set back."""
+        """End a session that has had its time."""
         now = self._clock()
-        is_over = session.over is not None and self._monotonic() >= session.over
+        is_over = session.is_over(now, self._monotonic())
         if is_over or grant_is_over(session.token, now):
             self.end(session.record.logon_id)
         elif not grant_is_over(token, now):
@@ -423,10 +497,31 @@ class Sessions:
                 self._take(session)
         return tuple(session.record for session in ended)
 
+    def end_every(self) -> None:
+        """End every session but the server's own."""
+        with self._locked():
+            for session in [s for s in self._live.values() if not s.is_own]:
+                self._take(session)
+
+    def end_overdue(self) -> None:
+        """End the sessions that have had their time, whether or not they are used."""
+        now, monotonic = self._clock(), self._monotonic()
+        with self._locked():
+            for session in list(self._live.values()):
+                if session.record.logon_id in self._live and session.is_over(
+                    now, monotonic
+                ):
+                    self._take(session)
+
     def expire(self) -> None:
         """End every lease: what was just changed in the store counts at once."""
         with self._locked():
             self._epoch += 1
+
+    def record_of(self, logon_id: Luid) -> LogonRecord | None:
+        """Return what is known of a session of a client's, if it lives here."""
+        session = self._live.get(logon_id)
+        return None if session is None or session.is_own else session.record
 
     def records(self) -> tuple[LogonRecord, ...]:
         """Return what is known of every live session, oldest first."""
@@ -436,6 +531,8 @@ class Sessions:
     def _take(self, session: Session) -> bool:
         """End a session, with the lock held."""
         del self._live[session.record.logon_id]
+        if self._watcher is not None:
+            self._watcher.ended(session.record.logon_id)
         self._due += session.endings
         session.endings.clear()
         return True
@@ -484,71 +581,20 @@ class Sessions:
     def _renew(self, session: Session) -> None:
         # Read before the store is: a change from here on expires this lease too.
         epoch, begins = self._epoch, self._monotonic()
-        generation = self._fit(session)
+        try:
+            generation = self._ask(partial(self._fitness.renew, session))
+        except LogonSessionEndedError:
+            self.end(session.record.logon_id)
+            raise
         if generation is None:
             self.end(session.record.logon_id)
             raise LogonSessionEndedError(
-                f"account `{session.record.name}` was changed or disabled, which "
-                "ended its sessions",
+                f"account `{session.record.name}` was changed or disabled, or its "
+                "session ended by somebody, which ended its sessions",
                 advice="log the client on again",
             )
         session.generation, session.epoch = generation, epoch
         session.lease_ends = begins + LEASE
-
-    def _fit(self, session: Session) -> int | None:
-        """Return the store's generation at which the session is fit; None if it is not.
-
-        An account that gained something is fit: that counts from its next session.
-        """
-        before = session.identity
-        if before is None:
-            return 0
-        generation = self._store.generation()
-        if generation == session.generation:
-            return generation
-        # A bare uid that has an account by now is that account, disabled or not.
-        if (
-            before.account is None
-            and before.posix is not None
-            and self._store.account_by_uid(before.posix.uid) is not None
-        ):
-            return None
-        try:
-            by_now = identify_again(self._store, before)
-            require_logon_right(by_now)
-        except (
-            AccountDisabledError,
-            InvalidNameError,
-            LogonTypeNotGrantedError,
-            TooManyGroupsError,
-            UnknownAccountError,
-        ):
-            return None
-        return generation if _has_kept(session, before, by_now) else None
-
-
-def _has_kept(session: Session, before: Identity, by_now: Identity) -> bool:
-    """Tell whether somebody still has all that their session's token holds."""
-    if before.account != by_now.account:  # its version grows with every change
-        return False
-    begun, made = session.token, _token_by_now(session, by_now)
-    return {group.sid for group in begun.groups} <= {
-        group.sid for group in made.groups
-    } and {entry.privilege for entry in begun.privileges} <= {
-        entry.privilege for entry in made.privileges
-    }
-
-
-def _token_by_now(session: Session, by_now: Identity) -> AccessToken:
-    """Return the token with which the session would begin now."""
-    begun = session.token
-    return tokens.client_token(
-        by_now,
-        level=begun.level,
-        logon_id=begun.logon_id,
-        token_id=begun.token_id,
-        origin=begun.origin,
-    )
 
 
 def _ended(token: AccessToken) -> LogonSessionEndedError:
@@ -564,7 +610,8 @@ def _expired(token: AccessToken) -> LogonSessionEndedError:
             f"grant {token.limits} has expired", advice="limit the client's token anew"
         )
     return LogonSessionEndedError(
-        f"what `{token.user}` was authenticated by has expired",
+        f"what `{token.user}` was authenticated by has expired, or the account may "
+        "be logged on no more at this time",
         advice="have the client log on again",
     )
 

@@ -2,7 +2,8 @@
 
 A network logon yields an impersonation token whose privileges are enabled from the
 start, as Windows does it: nobody sits at the other end who could enable them. The other
-types yield a primary token that holds most of its privileges disabled.
+types yield a primary token that holds most of its privileges disabled, but for
+NETWORK_CLEARTEXT, which comes from the network as well.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ _ENABLED_EVERYWHERE: Final = frozenset({
 """What a primary token holds enabled, as on Windows; the rest is enabled when used."""
 
 
+_FROM_THE_NETWORK: Final = frozenset({
+    LogonType.NETWORK, LogonType.NETWORK_CLEARTEXT,
+})  # fmt: skip
+"""Nobody sits at the other end who could enable privileges: all are, from the start."""
+
+
 def client_token(
     identity: Identity,
     *,
@@ -73,7 +80,7 @@ def client_token(
     """
     if level is ImpersonationLevel.ANONYMOUS:
         return anonymous_token(logon_id=logon_id, token_id=token_id)
-    is_network = identity.logon_type is LogonType.NETWORK
+    is_network = identity.logon_type in _FROM_THE_NETWORK
     groups = _session_groups(identity.logon_type, logon_id)
     groups += [TokenGroup(well_known.USERS)] if identity.account is not None else []
     groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
@@ -85,7 +92,7 @@ def client_token(
         user=identity.user,
         groups=_once(groups),
         privileges=_privileges(identity.rights, all_enabled=is_network),
-        type=TokenType.IMPERSONATION if is_network else TokenType.PRIMARY,
+        type=_type_of(identity.logon_type),
         level=level,
         logon_id=logon_id,
         token_id=token_id,
@@ -98,6 +105,11 @@ def client_token(
         user_claims=() if said is None else said.user_claims,
         device_claims=() if said is None else said.device_claims,
     )
+
+
+def _type_of(logon_type: LogonType) -> TokenType:
+    is_network = logon_type is LogonType.NETWORK
+    return TokenType.IMPERSONATION if is_network else TokenType.PRIMARY
 
 
 def anonymous_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:

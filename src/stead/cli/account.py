@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from getpass import getpass
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from stead.cli.output import (
     show,
 )
 from stead.errors import InvalidRequestError
+from stead.model.logon_hours import ALWAYS
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
 from stead.server.administration import Administration, right_named
@@ -94,6 +96,9 @@ def set_password(
     store: StoreOption,
     *,
     stdin: FromStdin = False,
+    must_change: Annotated[
+        bool, typer.Option(help="Its owner must change it before it logs anybody on.")
+    ] = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -101,27 +106,39 @@ def set_password(
 
     It is never taken from the command line, where everybody on the host could read it.
     """
-    with errors_are_lines(), Secret(b"") if dry_run else _asked(stdin=stdin) as secret:
+    with errors_are_lines(), Secret(b"") if dry_run else ask_new(stdin=stdin) as secret:
         act_on_accounts(
             store,
             dry_run=dry_run,
             done=f"account {name} has a new password",
-            act=lambda desk: desk.set_password(name, secret),
+            act=lambda desk: desk.set_password(name, secret, must_change=must_change),
             as_json=as_json,
         )
 
 
-def _asked(*, stdin: bool) -> Secret:
-    """Return a password from standard input, or from whoever sits at the terminal."""
+def ask_old(*, stdin: bool) -> Secret:
+    """Return the password there is, from a line or from whoever sits there."""
+    return _line() if stdin else Secret(_asked("Old password: "))
+
+
+def ask_new(*, stdin: bool) -> Secret:
+    """Return a new password, from a line or from whoever sits at the terminal."""
     if stdin:
-        line = sys.stdin.buffer.readline(_LONGEST_LINE)
-        return Secret(line.rstrip(b"\r\n"))
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("no terminal to ask at; use --stdin")
-    told = getpass("New password: ")
+        return _line()
+    told = _asked("New password: ")
     if told != getpass("Once more: "):
         raise InvalidRequestError("the two passwords differ", advice="try again")
     return Secret(told)
+
+
+def _line() -> Secret:
+    return Secret(sys.stdin.buffer.readline(_LONGEST_LINE).rstrip(b"\r\n"))
+
+
+def _asked(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("no terminal to ask at; use --stdin")
+    return getpass(prompt)
 
 
 @account.command("list")
@@ -332,12 +349,25 @@ def _account(found: Account, *, has_password: bool, is_locked: bool) -> dict[str
         "disabled": found.is_disabled,
         "password": has_password,
         "locked": is_locked,
+        "expires_at": _time(found.expires_at),
+        "logon_hours": str(found.logon_hours or ALWAYS),
+        "password_lasts": found.password_lasts,
     }
+
+
+def _time(nanoseconds: int | None) -> str | None:
+    if nanoseconds is None:
+        return None
+    return datetime.fromtimestamp(nanoseconds // 10**9, UTC).isoformat()
 
 
 def _account_line(row: dict[str, Any]) -> str:
     uid = "no uid" if row["uid"] is None else f"uid {row['uid']} gid {row['gid']}"
     flags = [flag for flag in ("password", "locked", "disabled") if row[flag]]
+    if row["expires_at"] is not None:
+        flags.append(f"ends {row['expires_at']}")
+    if row["logon_hours"] != "always":
+        flags.append(f"logs on {row['logon_hours']} UTC")
     return "  ".join([row["name"], row["sid"], uid, *flags])
 
 

@@ -13,6 +13,7 @@ try:
     from stead.cli import (
         account,
         account_changes,
+        account_times,
         asking,
         audit_archive,
         audit_asking,
@@ -26,6 +27,7 @@ try:
         offline,
         sddl,
         serving,
+        session,
         witness,
     )
 except ModuleNotFoundError as missing:
@@ -48,9 +50,11 @@ app.command("serve")(serving.serve)
 app.command("broker")(broker.broker)
 app.command("whoami")(asking.whoami)
 account_changes.join(account.account, account.group)
+account_times.join(account.account)
 app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
+app.add_typer(session.session, name="session")
 app.command("check")(judging.check)
 app.command("effective")(judging.effective)
 app.command("who-can")(judging.who_can)

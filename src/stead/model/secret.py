@@ -14,11 +14,18 @@ that the caller made before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, Self
+from typing import NoReturn, Protocol, Self, TypeVar
 
 from stead.errors import InvalidRequestError, SecretUsedError
+
+
+class _Room(Protocol):
+    def __setitem__(self, at: slice, content: bytearray, /) -> None: ...
+
+
+_A = TypeVar("_A", bound=_Room)
 
 
 class Secret:
@@ -56,9 +63,31 @@ class Secret:
         Raises:
             SecretUsedError: it was wiped.
         """
-        if self._is_wiped:
-            raise SecretUsedError("the secret was used and wiped", advice="ask for it")
+        self.require_unused()
         yield bytes(self._content)
+
+    def require_unused(self) -> None:
+        """Return if it was not wiped; raises `SecretUsedError`."""
+        if self._is_wiped:
+            raise _used()
+
+    def copy_into(self, place: Callable[[int], _A]) -> _A:
+        """Copy the content to where somebody keeps it, and through nothing else.
+
+        Args:
+            place: returns room for so many bytes, of at least one.
+
+        Returns:
+            that room.
+
+        Raises:
+            SecretUsedError: it was wiped.
+        """
+        self.require_unused()
+        size = len(self._content)
+        room = place(size)
+        room[:size] = self._content
+        return room
 
     def wipe(self) -> None:
         """Overwrite the content; again does nothing."""
@@ -87,3 +116,7 @@ class Secret:
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+def _used() -> SecretUsedError:
+    return SecretUsedError("the secret was used and wiped", advice="ask for it")

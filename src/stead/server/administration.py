@@ -27,6 +27,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.account_desk import AccountDesk, account_named
+from stead.server.account_times import AccountTimes
 from stead.server.objects import AccountDatabase
 from stead.server.passwords import PasswordDesk
 from stead.server.principal_changes import (
@@ -202,6 +203,11 @@ class Administration:
         """
         self._changes.delete_account(name)
 
+    @property
+    def times(self) -> AccountTimes:
+        """Where it is said when accounts may log on, for the same subject."""
+        return AccountTimes(self._desk, self.store)
+
     # --- passwords --------------------------------------------------------------------
 
     @property
@@ -209,9 +215,11 @@ class Administration:
         """The desk of passwords and locks, for the same subject."""
         return PasswordDesk(self._desk, self.store, self.logon, self.sleep)
 
-    def set_password(self, name: str, secret: Secret | str | bytes) -> None:
+    def set_password(
+        self, name: str, secret: Secret | str | bytes, *, must_change: bool = False
+    ) -> None:
         """Give an account a password, whatever it had; see `PasswordDesk`."""
-        self.passwords.reset(name, Secret.of(secret))
+        self.passwords.reset(name, Secret.of(secret), must_change=must_change)
 
     def change_password(
         self, name: str, old: Secret | str | bytes, new: Secret | str | bytes

@@ -16,17 +16,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from stead.authority.account_policy import PasswordAges
 from stead.authority.identity import (
     HostIdentity,
+    Identity,
     identify_account,
     identify_peer,
     logon_rule,
-    require_logon_right,
+    require_may_log_on,
 )
 from stead.authority.logon import Logon, LogonAttempt
 from stead.authority.newcomer import Newcomer
+from stead.authority.password_credentials import PasswordCredentials
 from stead.authority.ports import AccountStore
-from stead.authority.sessions import Session, Sessions
+from stead.authority.session import Session
+from stead.authority.sessions import Sessions
 from stead.codec.token_text import token_detail
 from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
@@ -104,6 +108,7 @@ class Admission:
         sleep: waits for some seconds before a failed logon is answered.
         quota: how many failures are recorded one by one.
         elsewhere: whose passwords others know; by the name's domain.
+        ages: whether passwords count that a package says are known.
         tickets: by what a broker knows clients; None without a broker.
         shows_passwords: whether the broker is shown passwords that were right here.
     """
@@ -117,6 +122,7 @@ class Admission:
     sleep: Callable[[float], None]
     quota: FailureQuota
     elsewhere: Elsewhere
+    ages: PasswordAges
     tickets: Tickets | None = None
     shows_passwords: bool = False
 
@@ -221,7 +227,7 @@ class Admission:
         Args:
             name: the account.
             secret: its password.
-            logon_type: interactive, network, batch or service.
+            logon_type: interactive, network, network cleartext, batch or service.
             arrival: how it came.
             via: the client that hands the password in, if there is one.
 
@@ -235,7 +241,8 @@ class Admission:
             LogonSessionEndedError: the session of `via` has ended.
             LedgerUnavailableError: it could not be recorded.
         """
-        with secret, secret.revealed():
+        with secret:
+            secret.require_unused()
             principal = Principal(well_known.NULL_SID, name[:80])
             logon = self._require_may_log_on(principal, logon_type, arrival)
             if via is not None:
@@ -256,7 +263,7 @@ class Admission:
             found = logon.attempt(name, secret, logon_type)
             if found.error is not None:
                 return LogonAttempt(found.error, found.locks, found.delay)
-            return LogonAttempt(Newcomer(identity=found.require()))
+            return LogonAttempt(_with_password(found.require(), secret))
         except SteadError as error:
             return LogonAttempt(error)
 
@@ -266,12 +273,17 @@ class Admission:
         """Show a password that was right here to the broker, if that is wanted."""
         if self.tickets is None or not self.shows_passwords or attempt.error:
             return None
-        identity = attempt.require().identity
+        newcomer = attempt.require()
+        identity = newcomer.identity
         if identity.posix is None:
             return None
         whose = _nobody(Principal(identity.user, identity.name), arrival)
-        self.guard.own.asking_broker(whose, "log_on", identity.name)
-        return self.tickets.vouch(identity.posix, secret)
+        try:
+            self.guard.own.asking_broker(whose, "log_on", identity.name)
+            return self.tickets.vouch(identity.posix, secret)
+        except BaseException:
+            newcomer.close()
+            raise
 
     def _require_may_log_on(
         self, principal: Principal, logon_type: LogonType, arrival: Arrival
@@ -454,8 +466,11 @@ class Admission:
         """Open a session, of which nobody knows yet; or wipe what the newcomer gave."""
         identity = newcomer.identity
         try:
-            require_logon_right(identity)
-            newcomer.require_time_left(self.guard.clock())
+            now = self.guard.clock()
+            require_may_log_on(identity, now)
+            newcomer.require_time_left(now)
+            if newcomer.has_shown_password and identity.account is not None:
+                self.ages.require(identity.account)
             granted = granted_level(
                 min(quality.level, newcomer.level),
                 self.guard.process_token,
@@ -515,6 +530,14 @@ class Admission:
             return recorder.record(AuditEvent.LOGON_FAILED, subject, **told)
         recorder.count(AuditEvent.LOGON_FAILED, subject, origin, **told)
         return None
+
+
+def _with_password(identity: Identity, secret: Secret) -> Newcomer:
+    """Return an account that was logged on, with what its session keeps of it."""
+    if not logon_rule(identity.logon_type).keeps_credentials:
+        return Newcomer(identity=identity)
+    kept = PasswordCredentials(identity.name, secret)
+    return Newcomer(identity=identity, credentials=(kept,))
 
 
 def _let_go(sessions: Sessions, logon_id: Luid) -> None:

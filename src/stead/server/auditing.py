@@ -15,7 +15,7 @@ from typing import Final
 
 from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.names import NameTable
-from stead.authority.sessions import LEASE
+from stead.authority.session import LEASE
 from stead.codec.sddl import spelled
 from stead.errors import StoreUnavailableError
 from stead.model.acl import ABSENT_DACL, Acl

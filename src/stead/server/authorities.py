@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from stead.authority.identity import HostIdentity
+from stead.authority.identity import HostIdentity, logon_rule
 from stead.authority.issuers import Issuers
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import PasswordAuthority
@@ -67,7 +67,7 @@ class Elsewhere:
         secret: Secret,
         logon_type: LogonType,
     ) -> Newcomer:
-        keep = logon_type is not LogonType.NETWORK  # which keeps none ([MS-LSAD])
+        keep = logon_rule(logon_type).keeps_credentials
         client = authority.log_on(account, domain, secret, keep=keep)
         return newcomer_of(
             self.store, client, self.issuers, host=self.host, logon_type=logon_type

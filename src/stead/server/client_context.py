@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
-from typing import IO, Any, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
+from stead.authority.explicit_credentials import ExplicitCredentials
+from stead.authority.packages import OutboundCredentials
 from stead.errors import LoopThreadError
-from stead.model.limits import TokenLimits
+from stead.model.limits import Host, TokenLimits
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -32,6 +36,9 @@ from stead.server.acting.file_request import FileRequest
 from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import ClientProcess
 from stead.server.grants import Grant, Target, limits_of
+
+if TYPE_CHECKING:
+    from stead.server.logon_session import LogonSession
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -265,6 +272,69 @@ class ClientContext:
         )
         grant = self._acting.grants.make(self.subject, limits)
         return LimitedClient(grant, self._guard, acting=self._acting)
+
+    # --- on other machines ------------------------------------------------------------
+
+    def require_time(self, seconds: float) -> None:
+        """Return if the session does not end by itself before some work does.
+
+        Raises:
+            CredentialsExpiredError: it ends sooner.
+            LogonSessionEndedError: it has ended.
+        """
+        self._acting.network.require_time(self.subject, seconds)
+
+    def with_new_credentials(self, *credentials: OutboundCredentials) -> LogonSession:
+        r"""Return a session that is this client here, and somebody else elsewhere.
+
+            with client.with_new_credentials(
+                PasswordCredentials(r"CORP\alice", password)
+            ) as session:
+                ...
+
+        Its token is a copy of this client's, in a logon session of its own; what it
+        shows to other machines are these credentials, which nobody here compares
+        (Win32: LogonUser, LOGON32_LOGON_NEW_CREDENTIALS). They are the session's from
+        here on, and wiped on every path. It ends with this client's session.
+
+        Raises:
+            InvalidRequestError: there are none.
+            BadImpersonationLevelError: the client does not let the server go so far.
+            LogonSessionEndedError: its session has ended.
+            LedgerUnavailableError: it could not be recorded, so it is not made.
+        """
+        # It imports this module, whose clients it holds.
+        from stead.server.logon_session import LogonSession  # noqa: PLC0415
+
+        made = self._acting.network.open_session(self.subject, credentials)
+        client = ClientContext(
+            made.subject, self._guard, acting=self._acting, end=made.let_go
+        )
+        shown = partial(self._acting.credentials_of, made.subject.token)
+        return LogonSession(client, made.record, made.log_off, shown)
+
+    def explicit_credentials(
+        self, credentials: OutboundCredentials, *, target: Host
+    ) -> AbstractContextManager[ExplicitCredentials]:
+        r"""Return a block with credentials for one other machine, and no logon here.
+
+            with client.explicit_credentials(
+                PasswordCredentials(r"CORP\alice", password),
+                target=Host("files.example", 445),
+            ) as shown:
+                ...
+
+        That the client uses them there is recorded durably before (Windows event 4648;
+        Win32: WNetAddConnection2). They are wiped when the block is left, or the
+        client's session ends.
+
+        Raises:
+            BadImpersonationLevelError: the client does not let the server go so far.
+            AccessDeniedError: its limits do not name the machine.
+            LogonSessionEndedError: its session has ended.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        return self._acting.network.explicit(self.subject, credentials, target)
 
     # --- its life ---------------------------------------------------------------------
 

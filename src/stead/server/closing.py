@@ -7,7 +7,8 @@ import threading
 from concurrent.futures import Executor
 from typing import Final
 
-from stead.authority.sessions import Session, Sessions
+from stead.authority.session import Session
+from stead.authority.sessions import Sessions
 from stead.model.audit_record import AuditEvent
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject

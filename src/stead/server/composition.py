@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -16,13 +17,16 @@ from typing import Final
 
 from stead.adapters.host import host_identity
 from stead.adapters.store import Store
+from stead.authority.account_policy import PasswordAges
 from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.issuers import Issuers
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.names import NameTable, require_name
-from stead.authority.ports import Account, AccountStore
-from stead.authority.sessions import Session, Sessions
+from stead.authority.ports import Account, AccountStore, CredentialStore
+from stead.authority.roster import SessionEnds, SessionRoster
+from stead.authority.session import Session
+from stead.authority.sessions import Sessions
 from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent, Principal
@@ -38,6 +42,7 @@ from stead.monitor.ports import Subject
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
+from stead.server.account_desk import AccountDesk
 from stead.server.acting.acting import Acting
 from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
@@ -58,6 +63,7 @@ from stead.server.enforcement import (
 from stead.server.explaining import Explainer
 from stead.server.failure_quota import FailureQuota
 from stead.server.impersonation_rules import read_policy
+from stead.server.lease_thread import LeaseThread
 from stead.server.objects import (
     ACCOUNTS,
     AUDIT_POLICY,
@@ -69,6 +75,8 @@ from stead.server.operations import Operations
 from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
+from stead.server.session_desk import SessionDesk
+from stead.server.session_keeper import SessionKeeper
 from stead.server.settings import Settings
 from stead.server.trail import Trail
 from stead.server.trail_parts import TrailParts
@@ -92,6 +100,7 @@ class House:
         authentication: where clients show who they are.
         explainer: says why.
         administration: the account desk, as the server.
+        session_desk: the sessions of every process, as the server.
         trail: the trail, as the server.
         audit_desk: the audit policy, as the server.
         dispatcher: runs operations.
@@ -114,6 +123,7 @@ class House:
     authentication: Authentication
     explainer: Explainer
     administration: Administration
+    session_desk: SessionDesk
     trail: Trail
     audit_desk: AuditDesk
     dispatcher: Dispatcher
@@ -214,7 +224,10 @@ class _Ground:
     policies: AuditPolicyStore
     threads: ThreadEnforcer
     logon: Logon | None
+    credentials: CredentialStore
     tickets: Tickets | None
+    roster: SessionRoster
+    ends: SessionEnds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +251,8 @@ def _ground(
     """Take steps 3 and 4 of `compose`."""
     accounts = carried(store.accounts, service)
     names = NameTable(accounts)
-    sessions = Sessions(accounts, clock=time.time_ns, monotonic=time.monotonic_ns)
+    roster = store.open_roster()
+    sessions = _sessions(settings, roster, accounts, undo)
     own = sessions.open_server(settings.name, settings.privileges)
     principal = Principal(own.token.user, settings.name, own.record.logon_id)
     genesis = accounts.domain().to_bytes()
@@ -265,8 +279,39 @@ def _ground(
     tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
         accounts, names, sessions, own, subject, genesis, guard, rules, policies,
-        threads, logon, tickets,
+        threads, logon, carried(store.credentials, service), tickets,
+        carried(roster, service), carried(store.session_ends, service),
     )  # fmt: skip
+
+
+def _sessions(
+    settings: Settings,
+    roster: SessionRoster,
+    accounts: AccountStore,
+    undo: ExitStack,
+) -> Sessions:
+    """Return the sessions of this process, and start what looks after them."""
+    leases = LeaseThread(settings.name)
+    undo.callback(leases.close)
+    keeper = SessionKeeper(
+        settings.name,
+        platform.node(),
+        roster,
+        allocate=accounts.allocate_luid,
+        clock=time.time_ns,
+    )
+    sessions = Sessions(
+        accounts,
+        clock=time.time_ns,
+        monotonic=time.monotonic_ns,
+        policy=settings.account_policy,
+        leases=keeper,
+        ask=leases.ask,
+        watcher=keeper,
+    )
+    keeper.start(sessions)
+    undo.callback(keeper.close)
+    return sessions
 
 
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
@@ -300,6 +345,7 @@ def _logon(
         verifier=carried(Argon2Verifier(), thread),
         host=lambda uid: thread.run(partial(host_identity, uid)),
         lockout=Lockout(credentials, settings.lockout, time.time_ns),
+        policy=settings.account_policy,
         monotonic=time.monotonic_ns,
         renewing=partial(_record_renewal, guard),
     )
@@ -369,6 +415,12 @@ def _furnish(
             ground.logon,
             time.sleep,
         ),
+        session_desk=SessionDesk(
+            AccountDesk(guard, sessions, objects.find(ACCOUNTS), subject),
+            accounts,
+            ground.roster,
+            ground.ends,
+        ),
         trail=trail,
         audit_desk=AuditDesk(
             guard,
@@ -410,6 +462,7 @@ def _admission(settings: Settings, ground: _Ground, acting: Acting) -> Admission
         Elsewhere(
             settings.password_authorities, issuers, ground.accounts, host_identity
         ),
+        PasswordAges(ground.credentials, settings.account_policy, time.time_ns),
         ground.tickets,
         settings.broker_passwords,
     )

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 
-from stead.authority.sessions import Session, Sessions
+from stead.authority.session import Session
+from stead.authority.sessions import Sessions
 from stead.errors import EnforcementUnavailableError, ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken

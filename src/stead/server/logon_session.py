@@ -110,6 +110,28 @@ class LogonSession:
             "them: a logon from the network brings none",
         )
 
+    def require_credentials(
+        self, package: str, *, seconds: float = 0.0
+    ) -> OutboundCredentials:
+        """Return credentials that last as long as some work; to be called before it.
+
+        Those that end sooner are renewed, which may wait for whoever does that.
+
+        Args:
+            package: `kerberos`, `password` or `bearer`.
+            seconds: how long the work takes.
+
+        Raises:
+            CredentialsExpiredError: they end sooner and cannot be renewed, or the
+                session does.
+            NoCredentialsError, LogonSessionEndedError: as `credentials_for`.
+            DirectoryUnavailableError: whoever renews them does not answer.
+        """
+        found = self.credentials_for(package)
+        found.renew_for(seconds)
+        self.client.require_time(seconds)
+        return found
+
     def impersonate(self) -> Block:
         """Return a block in which this thread is the client; see `ClientContext`."""
         return self.client.impersonate()

@@ -9,7 +9,7 @@ from typing import Final
 
 from stead.authority.names import NameTable
 from stead.authority.ports import ObjectStore, StoredObject
-from stead.authority.sessions import LEASE
+from stead.authority.session import LEASE
 from stead.codec.sddl import spelled
 from stead.decision.inheritance import new_object_descriptor, rights_to_set
 from stead.decision.mandatory import dominates

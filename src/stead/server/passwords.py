@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hmac import compare_digest
 
 from stead.authority.logon import Logon
 from stead.authority.names import name_key
 from stead.authority.ports import AccountStore
 from stead.errors import (
     EnforcementUnavailableError,
+    InvalidRequestError,
     LogonFailureError,
     LoopThreadError,
 )
@@ -40,10 +42,16 @@ class PasswordDesk:
     logon: Logon | None
     sleep: Callable[[float], None]
 
-    def reset(self, name: str, secret: Secret) -> None:
+    def reset(self, name: str, secret: Secret, *, must_change: bool = False) -> None:
         """Give an account a password, whatever it had; the secret is wiped.
 
-        Sessions that the old one opened go on, as on Windows: `disable` ends them.
+        Sessions that the old one opened go on, as on Windows, unless the policy says
+        otherwise (`AccountPolicy.password_ends_sessions`).
+
+        Args:
+            name: the account.
+            secret: the password.
+            must_change: whether its owner must change it before it logs anybody on.
 
         Raises:
             UnknownAccountError: there is no such account.
@@ -55,17 +63,42 @@ class PasswordDesk:
             self.desk.require(AccountDatabase.WRITE)
             account, logon = account_named(self.store, name), self._require_logon()
             with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name):
-                logon.set_password(account.sid, secret)
+                logon.set_password(account.sid, secret, must_change=must_change)
+            self._end_sessions(logon, account.sid)
+
+    def require_change(self, name: str) -> bool:
+        """Have a password changed by its owner before it logs anybody on.
+
+        Returns:
+            whether there is one, that need not be changed already.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            EnforcementUnavailableError: this server keeps no passwords.
+            AccessDeniedError: the subject may not.
+        """
+        self.desk.require(AccountDatabase.WRITE)
+        account, logon = account_named(self.store, name), self._require_logon()
+        if account.sid not in logon.with_password():
+            return False
+        told = {"sid": str(account.sid), "new": "the password must be changed"}
+        with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
+            return logon.require_change(account.sid)
+
+    def _end_sessions(self, logon: Logon, sid: Sid) -> None:
+        if logon.policy.password_ends_sessions:
+            self.desk.sessions.end_all_of(sid)
 
     def change(self, name: str, old: Secret, new: Secret) -> None:
         """Change a password by whoever knows it; both secrets are wiped.
 
         The old one is compared as at a logon: wrong ones are counted, answered late,
-        and lock the name.
+        and lock the name. One that must be changed, or is too old, counts here: so its
+        owner gets in again.
 
         Raises:
             LogonFailureError: whatever the cause; the trail has it.
-            InvalidRequestError: the new password is empty or too long.
+            InvalidRequestError: the new password is empty, too long, or the old one.
             EnforcementUnavailableError: this server can keep no passwords.
             LoopThreadError: an event loop runs on this thread, and this waits.
             LogonSessionEndedError: the subject's session has ended.
@@ -76,8 +109,10 @@ class PasswordDesk:
             attempt = logon.confirm(name, old)
             if attempt.error is None:
                 account = attempt.require()
+                _require_another(old, new)
                 with self.desk.changing(AuditEvent.PASSWORD_CHANGED, account.name):
                     logon.set_password(account.sid, new)
+                self._end_sessions(logon, account.sid)
                 return
         failure = LogonFailureError()
         try:
@@ -147,3 +182,12 @@ class PasswordDesk:
                 advice="`pip install 'stead[password]'`",
             )
         return self.logon
+
+
+def _require_another(old: Secret, new: Secret) -> None:
+    """Return if a password is changed at all; raises `InvalidRequestError`."""
+    with old.revealed() as before, new.revealed() as after:
+        if compare_digest(before, after):
+            raise InvalidRequestError(
+                "the new password is the old one", advice="choose another"
+            )

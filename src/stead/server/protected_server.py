@@ -51,6 +51,7 @@ from stead.server.operations import Handler
 from stead.server.questions import Questions
 from stead.server.reception import Reception
 from stead.server.serving import Gate, serve
+from stead.server.session_desk import SessionDesk
 from stead.server.settings import ServerOptions, Settings
 from stead.server.trail import Trail
 
@@ -136,6 +137,16 @@ class ProtectedServer:
     def accounts_for(self, client: ClientContext) -> Administration:
         """Return the account desk, acting for a client."""
         return replace(self._open.administration, subject=client.subject)
+
+    @property
+    def sessions(self) -> SessionDesk:
+        """The logon sessions of every process that shares the store, as the server."""
+        return self._open.session_desk
+
+    def sessions_for(self, client: ClientContext) -> SessionDesk:
+        """Return the logon sessions of every process, as a client may see and end."""
+        desk = self._open.session_desk
+        return replace(desk, desk=replace(desk.desk, subject=client.subject))
 
     def trail_for(self, client: ClientContext) -> Trail:
         """Return the audit trail, read by a client."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
 from stead.adapters.store.reserve import DEFAULT_SIZE
+from stead.authority.account_policy import AccountPolicy
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import AuthenticationPackage, PasswordAuthority
@@ -39,6 +40,7 @@ class ServerOptions(TypedDict, total=False):
     worker_limits: WorkerLimits
     processes_per_client: int
     lockout: LockoutPolicy
+    account_policy: AccountPolicy
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
@@ -73,6 +75,7 @@ class Settings:
         worker_limits: how much clients' workers may cost.
         processes_per_client: how many processes one client may have at once.
         lockout: when wrong passwords lock an account, and for how long.
+        account_policy: how old passwords may be, and what ends sessions.
         impersonation: who may be acted as, for what; rules, or a file of them
             (`stead.server.impersonation_rules`), which is read once.
         broker: the socket of a broker, by which a server that is not root has files
@@ -108,6 +111,7 @@ class Settings:
     worker_limits: WorkerLimits = field(default_factory=WorkerLimits)
     processes_per_client: int = PROCESSES_PER_CLIENT
     lockout: LockoutPolicy = field(default_factory=LockoutPolicy)
+    account_policy: AccountPolicy = field(default_factory=AccountPolicy)
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False

@@ -46,6 +46,10 @@ from stead.server.workers.workers import Workers
 
 _E = AuditEvent
 _ENDS: Final = (_E.ACCOUNT_DELETED, _E.GROUP_DELETED)
+_SESSIONS_END: Final = (
+    _E.LOGOFF_ASKED, _E.ACCOUNT_DISABLED, _E.ACCOUNT_CHANGED, _E.PASSWORD_CHANGED,
+    _E.PASSWORD_RESET, *_ENDS,
+)  # fmt: skip
 _TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyType({
     ("principal", "INSERT"): {_E.ACCOUNT_CREATED, _E.GROUP_CREATED},
     ("principal", "UPDATE"): {
@@ -60,8 +64,10 @@ _TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyT
     ("alias", "INSERT"): {_E.ACCOUNT_CHANGED},
     ("alias", "DELETE"): {_E.ACCOUNT_CHANGED, *_ENDS},
     ("password", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET},
-    ("password", "UPDATE"): {_E.VERIFIER_RENEWED},
+    ("password", "UPDATE"): {_E.VERIFIER_RENEWED, _E.ACCOUNT_CHANGED},
     ("password", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, *_ENDS},
+    ("session_end", "INSERT"): {*_SESSIONS_END},
+    ("session_end", "DELETE"): {*_SESSIONS_END},
     ("object", "INSERT"): {_E.OBJECT_CREATED},
     ("object", "UPDATE"): {_E.PERMISSIONS_CHANGED, _E.OBJECT_SACL_CHANGED},
     ("object", "DELETE"): {_E.OBJECT_DELETED},
@@ -88,6 +94,8 @@ UNWATCHED: Final[Mapping[str, str]] = MappingProxyType({
     "segment": "sealing gives nobody anything; archiving and removing look at their "
     "own records",
     "sink": "how far the trail was sent",
+    "server_process": "a sign of life of a process; nothing is granted by it",
+    "live_session": "a list for people to read; nothing is granted by it",
     "logon_failure": "watched the other way round: its record follows",
 })  # fmt: skip
 """Tables that no record announces, and why."""

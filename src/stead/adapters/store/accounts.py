@@ -35,8 +35,10 @@ from stead.adapters.store.schema import (
     PRINCIPAL,
     STORE,
 )
+from stead.adapters.store.session_ends import end_sessions_of
 from stead.authority.ports import Account, Alias, Group
 from stead.errors import AccountExistsError, UnknownAccountError
+from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
@@ -151,10 +153,32 @@ class SqlAccountStore:
                 .values(is_disabled=is_disabled, version=PRINCIPAL.c.version + 1)
             )
             count_change(connection)
+            if is_disabled:
+                end_sessions_of(connection, sid)
             row = connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first()
         if row is None:
             raise UnknownAccountError(f"there is no account `{sid}`")
         return _account(row)
+
+    def set_account_times(
+        self,
+        sid: Sid,
+        *,
+        expires_at: int | None,
+        logon_hours: LogonHours | None,
+        password_lasts: bool,
+    ) -> Account:
+        """Say when an account may log on; raises `UnknownAccountError`."""
+        hours = None if logon_hours is None else logon_hours.to_bytes()
+        with self._database.writing() as connection:
+            principals.set_account_times(
+                connection,
+                sid,
+                expires_at=expires_at,
+                logon_hours=hours,
+                password_lasts=password_lasts,
+            )
+            return _account(connection.execute(_ACCOUNT_BY_SID, {"key": sid}).one())
 
     def rename(self, sid: Sid, name: str) -> None:
         """Give an account or group another name.
@@ -394,8 +418,17 @@ def _held(holder: Sid, right: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _account(row: Row[Any]) -> Account:
+    hours = row.logon_hours
     return Account(
-        row.sid, row.name, row.uid, row.primary_gid, row.is_disabled, row.version
+        row.sid,
+        row.name,
+        row.uid,
+        row.primary_gid,
+        row.is_disabled,
+        row.version,
+        row.expires_at,
+        None if hours is None else LogonHours.from_bytes(hours),
+        row.password_lasts,
     )
 
 

@@ -19,6 +19,7 @@ from stead.adapters.store.database import Database
 from stead.adapters.store.generation import count_change
 from stead.adapters.store.naming import require_text
 from stead.adapters.store.schema import LOGON_FAILURE, PASSWORD, PRINCIPAL
+from stead.adapters.store.session_ends import end_sessions_of
 from stead.authority.ports import (
     MAXIMUM_FAILURES,
     FailureChange,
@@ -65,8 +66,14 @@ class SqlCredentialStore:
         with self._database.reading() as connection:
             return frozenset(connection.execute(select(PASSWORD.c.sid)).scalars())
 
-    def set_password(self, sid: Sid, verifier: str, *, changed_at: int) -> None:
-        """Keep a new verifier; raises `UnknownAccountError`."""
+    def set_password(
+        self, sid: Sid, verifier: str, *, changed_at: int, ends_sessions: bool = False
+    ) -> None:
+        """Keep a new verifier, and end the account's sessions with it if asked to.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+        """
         with self._database.writing() as connection:
             if connection.execute(_ACCOUNT, {"key": sid}).first() is None:
                 raise UnknownAccountError(f"there is no account `{sid}`")
@@ -77,6 +84,23 @@ class SqlCredentialStore:
                 )
             )
             count_change(connection)
+            if ends_sessions:
+                end_sessions_of(connection, sid)
+
+    def require_change(self, sid: Sid) -> bool:
+        """Have a password changed before it counts; False if there is none to change.
+
+        Or if it must be changed already.
+        """
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(PASSWORD)
+                .where(PASSWORD.c.sid == sid, PASSWORD.c.changed_at != 0)
+                .values(changed_at=0)
+            )
+            if changed.rowcount:
+                count_change(connection)
+            return changed.rowcount == 1
 
     def renew_verifier(self, sid: Sid, old: str, new: str) -> bool:
         """Keep a better verifier of the same password; False if `old` is kept no more.

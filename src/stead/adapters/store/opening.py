@@ -25,8 +25,11 @@ from stead.adapters.store.database import (
 from stead.adapters.store.entries import SqlLedgerStore
 from stead.adapters.store.evidence import SqlEvidenceStore
 from stead.adapters.store.objects import SqlObjectStore
+from stead.adapters.store.place import Place
 from stead.adapters.store.reserve import Reserve
+from stead.adapters.store.roster import SqlSessionRoster
 from stead.adapters.store.safety import require_safe_files, require_safe_folder
+from stead.adapters.store.session_ends import SqlSessionEnds
 from stead.adapters.store.sinks import SqlSinkStore
 from stead.adapters.store.trail_index import SUFFIX, SqlTrailIndex
 from stead.adapters.store.upgrading import bring_up_to_date
@@ -44,6 +47,7 @@ class Store:
         credentials: verifiers of passwords, and failed logons.
         objects: descriptors of named objects.
         audit_policy: what is recorded beyond what always is.
+        session_ends: ends sessions, of whichever process.
         ledger: the entries of the trail.
         reading: the same entries, read without ever holding up who appends.
         evidence: what is known of the entries: tree, checkpoints, seals.
@@ -61,14 +65,17 @@ class Store:
         trail: Database,
         aside: Database,
         path: Path | None = None,
+        place: Place | None = None,
     ) -> None:
         """Take over open databases; `Store.open` is what makes them."""
         self._path = path
+        self._place = place or Place(None)
         self._databases = [main, trail, aside]
         self.accounts = SqlAccountStore(main)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.audit_policy = SqlAuditPolicyStore(main)
+        self.session_ends = SqlSessionEnds(main)
         self.ledger = SqlLedgerStore(trail)
         self.reading = SqlLedgerStore(aside)
         self.evidence = SqlEvidenceStore(aside)
@@ -136,6 +143,27 @@ class Store:
         self._databases.append(database)
         return SqlSinkStore(database)
 
+    def open_roster(self) -> SqlSessionRoster:
+        """Return where this process writes down its sessions; closes with the store.
+
+        Over connections of its own: whoever asks whether a session may go on waits for
+        nobody who writes.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened.
+        """
+        path = self._path
+        if path is None:
+            main = self._databases[0]
+            return SqlSessionRoster(main, main, self._place)
+        asking = Database(lambda: connect_aside(path))
+        self._databases.append(asking)
+        writing = Database(lambda: connect_aside(path))
+        self._databases.append(writing)
+        roster = SqlSessionRoster(asking, writing, self._place)
+        roster.generation(None)  # from here on, what is exchanged is found
+        return roster
+
     def close(self) -> None:
         """Close the store; a second call does nothing."""
         self.index.close()
@@ -157,6 +185,7 @@ class Store:
     @classmethod
     def _open_file(cls, path: Path) -> Self:
         with ExitStack() as opened:
+            place = Place(path)
             main = Database(lambda: connect_file(path))
             opened.callback(main.close)
             bring_up_to_date(main, path)
@@ -165,7 +194,7 @@ class Store:
             opened.callback(trail.close)
             aside = Database(lambda: connect_aside(path))
             opened.callback(aside.close)
-            store = cls(main, trail, aside, path)
+            store = cls(main, trail, aside, path, place)
             opened.pop_all()  # it stands: nothing is closed
         return store
 

@@ -19,6 +19,7 @@ from stead.adapters.store.schema import (
     PASSWORD,
     PRINCIPAL,
 )
+from stead.adapters.store.session_ends import end_sessions_of
 from stead.errors import AccountExistsError, UnknownAccountError
 from stead.model.sid import Sid
 
@@ -58,6 +59,27 @@ def set_account_ids(
     """Say what the kernel knows an account by."""
     require_free(connection, PRINCIPAL.c.uid, uid, f"uid `{uid}`", but=sid)
     _change(connection, sid, uid=uid, primary_gid=gid)
+    end_sessions_of(connection, sid)
+
+
+def set_account_times(
+    connection: Connection,
+    sid: Sid,
+    *,
+    expires_at: int | None,
+    logon_hours: bytes | None,
+    password_lasts: bool,
+) -> None:
+    """Say when an account may log on, and whether its password may grow old."""
+    values = {"expires_at": expires_at, "logon_hours": logon_hours}
+    _change(
+        connection,
+        sid,
+        is_account=True,
+        password_lasts=password_lasts,
+        **values,
+    )
+    end_sessions_of(connection, sid)
 
 
 def set_group_gid(connection: Connection, sid: Sid, gid: int | None) -> None:
@@ -80,7 +102,7 @@ def remove(connection: Connection, sid: Sid) -> None:
     gone = _delete(connection, PRINCIPAL.c.sid, PRINCIPAL.c.sid == sid)
     if not gone:
         raise UnknownAccountError(f"there is no account or group `{sid}`")
-    count_change(connection)
+    end_sessions_of(connection, sid)
 
 
 def _delete(
@@ -89,8 +111,16 @@ def _delete(
     return connection.execute(delete(column.table).where(which)).rowcount
 
 
-def _change(connection: Connection, sid: Sid, **values: str | int | None) -> None:
+def _change(
+    connection: Connection,
+    sid: Sid,
+    *,
+    is_account: bool = False,
+    **values: str | int | bytes | None,
+) -> None:
     statement = update(PRINCIPAL).where(PRINCIPAL.c.sid == sid)
+    if is_account:
+        statement = statement.where(PRINCIPAL.c.is_group.is_(False))
     changed = connection.execute(statement.values(version=_VERSION, **values))
     if changed.rowcount != 1:
         raise UnknownAccountError(f"there is no account or group `{sid}`")

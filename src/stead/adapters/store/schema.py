@@ -89,6 +89,9 @@ PRINCIPAL: Final = Table(
     Column("group_gid", BigInteger, unique=True),
     Column("is_disabled", Boolean, nullable=False, default=False),
     Column("version", BigInteger, nullable=False, default=1),
+    Column("expires_at", BigInteger),
+    Column("logon_hours", LargeBinary),
+    Column("password_lasts", Boolean, nullable=False, server_default="0"),
     CheckConstraint("(uid IS NULL) = (primary_gid IS NULL)", name="uid_with_gid"),
 )
 """Accounts and groups together: no two of either kind share a name."""
@@ -233,3 +236,43 @@ SINK: Final = Table(
     Column("digest", LargeBinary, nullable=False),
 )
 """Up to which entry each sink has acknowledged the trail, and that entry's digest."""
+
+SERVER_PROCESS: Final = Table(
+    "server_process",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("beats", BigInteger, nullable=False),
+    Column("beat_at", BigInteger, nullable=False),
+)
+"""Processes that have sessions, and when each gave a sign of life last. One whose row
+is gone has been given up by the others: none of its sessions lives any more."""
+
+LIVE_SESSION: Final = Table(
+    "live_session",
+    METADATA,
+    Column("logon_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("process", BigInteger, ForeignKey(SERVER_PROCESS.c.number), nullable=False),
+    Column("user_sid", SidText, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("logon_type", BigInteger, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("authenticated_by", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Index("live_session_by_process", "process"),
+)
+"""Logon sessions that live, as each process writes them down soon after they open."""
+
+SESSION_END: Final = Table(
+    "session_end",
+    METADATA,
+    # A SID, or the number of a session as text.
+    Column("whose", String(184), primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+"""Whose sessions were ended: the one of a number, or all of a user's that somebody was
+identified for before the store's generation was this."""

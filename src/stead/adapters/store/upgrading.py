@@ -26,11 +26,14 @@ from stead.adapters.store.schema import (
     AUDIT_SETTING,
     CHECKPOINT,
     GLOBAL_SACL,
+    LIVE_SESSION,
     LOGON_FAILURE,
     METADATA,
     OBJECT,
     PASSWORD,
     SEGMENT,
+    SERVER_PROCESS,
+    SESSION_END,
     SINK,
     STORE,
     TREE,
@@ -167,8 +170,15 @@ def _add_audit_policy(connection: Connection) -> None:
 
 
 def _add_network(connection: Connection) -> None:
-    """Make version 4 of version 3: what accounts are called elsewhere."""
-    METADATA.create_all(connection, tables=[ALIAS], checkfirst=False)
+    """Make version 4 of version 3: accounts that others know, times, live sessions."""
+    new = [ALIAS, SERVER_PROCESS, LIVE_SESSION, SESSION_END]
+    METADATA.create_all(connection, tables=new, checkfirst=False)
+    for column in (
+        "expires_at BIGINT",
+        "logon_hours BLOB",
+        "password_lasts BOOLEAN DEFAULT 0 NOT NULL",
+    ):
+        connection.execute(text(f"ALTER TABLE principal ADD COLUMN {column}"))
 
 
 _STEPS: Final[Mapping[int, Callable[[Connection], None]]] = MappingProxyType(

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from stead.authority.packages import OutboundCredentials
 from stead.authority.sessions import Sessions
 from stead.errors import (
     EnforcementUnavailableError,
@@ -34,6 +35,7 @@ from stead.server.acting.process_plan import Plan
 from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START, Starts
 from stead.server.grants import Grants
+from stead.server.network_credentials import NetworkCredentials
 from stead.server.workers.bounds import require_confinable
 from stead.server.workers.wire import OPEN, RUN
 from stead.server.workers.workers import Workers
@@ -106,6 +108,15 @@ class Acting:
         """Makes limited clients."""
         deadlines = None if self._means is None else self._means.deadlines
         return Grants(self._guard, self._sessions, deadlines)
+
+    @property
+    def network(self) -> NetworkCredentials:
+        """Takes clients' other credentials, for other machines."""
+        return NetworkCredentials(self._guard, self._sessions)
+
+    def credentials_of(self, token: AccessToken) -> tuple[OutboundCredentials, ...]:
+        """Return what a token's session has to show to other machines."""
+        return self._sessions.credentials_of(token)
 
     # --- programs -------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from stead.authority.sessions import LEASE, Sessions
+from stead.authority.session import LEASE
+from stead.authority.sessions import Sessions
 from stead.decision.token_ops import duplicate_token
 from stead.errors import (
     LauncherUnavailableError,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stead.authority.names import name_key, require_name
-from stead.authority.sessions import LEASE
+from stead.authority.session import LEASE
 from stead.errors import (
     InvalidNameError,
     InvalidRequestError,

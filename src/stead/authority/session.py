@@ -1,0 +1,78 @@
+"""One logon session of this process ([MS-LSAD], LSA logon sessions)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead.authority.identity import Identity
+from stead.authority.packages import OutboundCredentials
+from stead.model.logon_record import LogonRecord
+from stead.model.posix_identity import PosixIdentity
+from stead.model.token import AccessToken
+
+LEASE: Final = 1_000_000_000
+"""Nanoseconds for which a session is believed without asking the store again."""
+
+
+Ending = Callable[[], object]
+"""What is called, once, when a session has ended."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One logon session of this process.
+
+    Attributes:
+        record: what is known of it.
+        token: the token it was opened with.
+        posix: what the kernel calls its client, or None.
+        identity: who its client was when it was opened; None for the server's own and
+            for a client that came as nobody, who can lose nothing.
+        generation: the store's when the account was looked at last.
+        same_at: the store's when the account was last seen to have gained nothing.
+        lease_ends: monotonic nanoseconds.
+        epoch: how often leases had been expired when this one was given.
+        outer: the session that it lies within: that of whoever's token was limited.
+        over: monotonic nanoseconds at which it ends by itself; None for never.
+        ends_at: the same moment in nanoseconds since the epoch, UTC.
+        credentials: what it has to show to other machines; closed when it ends.
+        lends_out: whether what lies within it shows its credentials, or those of the
+            session that it lies within itself.
+        is_own: whether it is the server's, which lives as long as that does.
+        holds: how many hold it.
+        holders: who else holds it, each once however often it says so.
+        endings: what is to be called when it ends.
+    """
+
+    record: LogonRecord
+    token: AccessToken
+    posix: PosixIdentity | None
+    identity: Identity | None
+    generation: int
+    lease_ends: int
+    epoch: int
+    same_at: int
+    outer: Session | None = None
+    over: int | None = None
+    ends_at: int | None = None
+    credentials: tuple[OutboundCredentials, ...] = ()
+    lends_out: bool = True
+    is_own: bool = False
+    holds: int = 1
+    holders: set[object] = field(default_factory=set)
+    endings: list[Ending] = field(default_factory=list)
+
+    @property
+    def identified_at(self) -> int:
+        """The store's generation before its client was identified."""
+        session = self
+        while session.outer is not None:
+            session = session.outer
+        return 0 if session.identity is None else session.identity.generation
+
+    def is_over(self, now: int, monotonic: int) -> bool:
+        """Tell whether it has had its time, by either clock: one can be set back."""
+        by_clock = self.ends_at is not None and now >= self.ends_at
+        return by_clock or (self.over is not None and monotonic >= self.over)

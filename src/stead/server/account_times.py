@@ -1,0 +1,102 @@
+"""When accounts may log on, changed only by who may; recorded first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from stead.authority.ports import Account, AccountStore
+from stead.errors import InvalidRequestError
+from stead.model.audit_record import AuditEvent
+from stead.model.logon_hours import LogonHours
+from stead.server.account_desk import AccountDesk, account_named
+from stead.server.objects import AccountDatabase
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_NANOSECONDS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTimes:
+    """Where it is said when accounts may log on.
+
+    A change ends the account's sessions, in every process within a second.
+
+    Attributes:
+        desk: judges and records, for a subject.
+        store: where accounts live.
+    """
+
+    desk: AccountDesk
+    store: AccountStore
+
+    def set_end(self, name: str, end: datetime | None) -> Account:
+        """Say from when an account may log on no more; None for never.
+
+        Args:
+            name: the account.
+            end: a time with a time zone.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            InvalidRequestError: the time has no zone.
+            AccessDeniedError: the subject may not.
+        """
+        at = None if end is None else _nanoseconds(end)
+        shown = "never" if end is None else end.astimezone(UTC).isoformat()
+        account = self._account(name)
+        changed = replace(account, expires_at=at)
+        return self._change(account, changed, f"ends {shown}")
+
+    def set_hours(self, name: str, hours: LogonHours | str) -> Account:
+        """Say in which hours of the week, in UTC, an account may log on.
+
+        Args:
+            name: the account.
+            hours: such as `mon-fri 08-18`; `always`, or `never`.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+            InvalidNameError: that names no hours.
+            AccessDeniedError: the subject may not.
+        """
+        meant = LogonHours.from_string(hours) if isinstance(hours, str) else hours
+        account = self._account(name)
+        changed = replace(account, logon_hours=None if meant.is_always else meant)
+        return self._change(account, changed, f"hours {meant}")
+
+    def let_password_last(self, name: str, *, lasts: bool = True) -> Account:
+        """Say whether an account's password may grow older than the policy allows.
+
+        Raises:
+            UnknownAccountError, AccessDeniedError: as `set_hours`.
+        """
+        account = self._account(name)
+        changed = replace(account, password_lasts=lasts)
+        return self._change(account, changed, f"password lasts: {lasts}")
+
+    def _account(self, name: str) -> Account:
+        self.desk.require(AccountDatabase.WRITE)
+        return account_named(self.store, name)
+
+    def _change(self, account: Account, changed: Account, what: str) -> Account:
+        told = {"sid": str(account.sid), "new": what}
+        with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
+            made = self.store.set_account_times(
+                account.sid,
+                expires_at=changed.expires_at,
+                logon_hours=changed.logon_hours,
+                password_lasts=changed.password_lasts,
+            )
+        self.desk.sessions.end_all_of(account.sid)
+        return made
+
+
+def _nanoseconds(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise InvalidRequestError(
+            "an account ends at a time with a time zone",
+            advice="write `datetime(2027, 1, 1, tzinfo=UTC)`",
+        )
+    return (moment - _EPOCH) // timedelta(microseconds=1) * _NANOSECONDS

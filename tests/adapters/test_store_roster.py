@@ -1,0 +1,162 @@
+"""Sessions of every process that shares a store, and files that were exchanged."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+
+import pytest
+
+from stead.adapters.store import Store
+from stead.authority.roster import FoundSession, ListedSession, ServerProcess
+from stead.errors import StoreUnavailableError
+from stead.model.logon_record import LogonRecord, LogonType
+from stead.model.luid import Luid
+from stead.model.sid import Sid
+
+ALICE, BOB = (Sid.from_string(f"S-1-5-21-1-2-3-{rid}") for rid in (1001, 1002))
+HERE = ServerProcess(Luid(7), "notes", "host", 42, 100)
+THERE = ServerProcess(Luid(8), "jobs", "host", 43, 200)
+
+
+@pytest.fixture
+def roster(store):
+    return store.open_roster()
+
+
+def listed(number, user=ALICE, *, generation=1):
+    record = LogonRecord(
+        Luid(number), user, "alice", LogonType.NETWORK, "asserted", "test", number
+    )
+    return ListedSession(record, generation)
+
+
+def test_sessions_are_written_down_found_and_struck_off(roster):
+    roster.enter(HERE, 100)
+    roster.enter(THERE, 200)
+    assert roster.write(HERE.number, [listed(1), listed(2, BOB)], [], 300)
+    assert roster.write(THERE.number, [listed(3)], [], 400)
+    assert (
+        FoundSession(listed(1).record, HERE, 300),
+        FoundSession(listed(2, BOB).record, HERE, 300),
+        FoundSession(listed(3).record, THERE, 400),
+    ) == roster.sessions()
+    assert roster.write(HERE.number, [], [Luid(1), Luid(99)], 500)
+    assert [2, 3] == [found.record.logon_id for found in roster.sessions()]
+    assert {HERE.number: 3, THERE.number: 2} == roster.beats()
+
+
+def test_a_process_that_leaves_takes_its_sessions_along(roster):
+    for process in (HERE, THERE):
+        roster.enter(process, 1)
+        roster.write(process.number, [listed(process.pid)], [], 1)
+    roster.leave(HERE.number)
+    assert [43] == [found.record.logon_id for found in roster.sessions()]
+    assert not roster.write(HERE.number, [listed(1)], [], 2)
+
+
+def test_a_process_that_was_given_up_has_no_generation(roster, store):
+    now = store.accounts.generation()
+    assert now == roster.generation(None)
+    assert roster.generation(HERE.number) is None
+    roster.enter(HERE, 1)
+    assert now == roster.generation(HERE.number)
+    roster.leave(HERE.number)
+    assert roster.generation(HERE.number) is None
+
+
+def test_a_session_is_ended_by_its_number(roster, store):
+    roster.enter(HERE, 1)
+    roster.write(HERE.number, [listed(1), listed(2)], [], 1)
+    before = store.accounts.generation()
+    store.session_ends.end_session(Luid(2))
+    assert store.accounts.generation() > before
+    assert roster.was_ended(Luid(2), ALICE, before)
+    assert roster.was_ended(Luid(2), None, 10**9)
+    assert not roster.was_ended(Luid(1), ALICE, before)
+    assert (2,) == roster.ended_of(HERE.number)
+    assert () == roster.ended_of(THERE.number)
+
+
+def test_the_end_of_a_session_is_forgotten_when_it_is_struck_off(roster, store):
+    roster.enter(HERE, 1)
+    roster.write(HERE.number, [listed(1), listed(2), listed(3)], [], 1)
+    for number in (1, 2):
+        store.session_ends.end_session(Luid(number))
+    assert roster.was_ended(Luid(1), None, 0)
+    roster.write(HERE.number, [], [Luid(1)], 2)
+    store.session_ends.end_session(Luid(3))
+    assert not roster.was_ended(Luid(1), None, 0)
+    assert (2, 3) == roster.ended_of(HERE.number)
+
+
+def test_all_sessions_of_a_user_that_there_are_by_now_end(roster, store):
+    before = store.accounts.generation()
+    roster.enter(HERE, 1)
+    store.session_ends.end_sessions_of(ALICE)
+    by_now = store.accounts.generation()
+    sessions = [
+        listed(1, generation=before),
+        listed(2, generation=by_now),
+        listed(3, BOB, generation=before),
+    ]
+    roster.write(HERE.number, sessions, [], 1)
+    assert roster.was_ended(Luid(1), ALICE, before)
+    assert not roster.was_ended(Luid(2), ALICE, by_now)
+    assert not roster.was_ended(Luid(3), BOB, before)
+    assert (1,) == roster.ended_of(HERE.number)
+    store.session_ends.end_sessions_of(ALICE)
+    assert roster.was_ended(Luid(2), ALICE, by_now)
+    assert (1, 2) == tuple(sorted(roster.ended_of(HERE.number)))
+
+
+# --- partitions ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_store(place):
+    with Store.open(place) as opened:
+        yield opened
+
+
+def test_who_writes_holds_up_nobody_who_asks(open_store, place):
+    roster = open_store.open_roster()
+    before = roster.generation(None)
+    other = sqlite3.connect(place, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("UPDATE store SET generation = generation + 1")
+    began = time.monotonic()
+    assert before == roster.generation(None)
+    assert time.monotonic() - began < 4  # less than it waits for a lock
+    other.execute("COMMIT")
+    assert before + 1 == roster.generation(None)
+    other.close()
+
+
+def test_a_store_that_was_moved_away_is_not_believed(open_store, place):
+    """The naive one reads on: its file has a descriptor, though no name."""
+    roster = open_store.open_roster()
+    assert roster.generation(None) == open_store.accounts.generation()
+    away = place.with_name("away.db")
+    place.rename(away)
+    assert open_store.accounts.generation()  # naive
+    with pytest.raises(StoreUnavailableError, match="is not at its place"):
+        roster.generation(None)
+    away.rename(place)
+    assert roster.generation(None) == open_store.accounts.generation()
+
+
+@pytest.mark.parametrize("tail", ["", "-wal", "-shm"])
+def test_a_store_in_whose_place_another_was_put_is_not_believed(
+    open_store, place, tail
+):
+    roster = open_store.open_roster()
+    assert roster.generation(None)
+    file = place.with_name(place.name + tail)
+    copy = place.with_name("copy")
+    shutil.copyfile(file, copy)
+    copy.rename(file)
+    assert open_store.accounts.generation()  # naive
+    with pytest.raises(StoreUnavailableError, match="another file was put"):
+        roster.generation(None)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from stead.authority.password_credentials import PasswordCredentials
+from stead.errors import (
+    CredentialsExpiredError,
+    InvalidRequestError,
+    SecretUsedError,
+)
+from stead.model.secret import Secret
+
+
+@pytest.fixture
+def credentials():
+    kept = PasswordCredentials(r"CORP\alice", Secret("correct horse"))
+    yield kept
+    kept.close()
+
+
+def test_they_name_the_client_and_show_the_password_to_who_sends_it(credentials):
+    assert ("password", r"CORP\alice", None) == (
+        credentials.package,
+        credentials.principal,
+        credentials.expires,
+    )
+    credentials.renew_for(3600)
+    with credentials.revealed() as content:
+        assert b"correct horse" == content
+
+
+def test_the_secret_stays_the_callers_to_wipe():
+    secret = Secret("correct horse")
+    kept = PasswordCredentials("alice", secret)
+    secret.wipe()
+    with kept.revealed() as content:
+        assert b"correct horse" == content
+    kept.close()
+    with pytest.raises(SecretUsedError):
+        PasswordCredentials("alice", secret)
+
+
+def test_an_empty_password_is_kept_like_any_other():
+    kept = PasswordCredentials("alice", Secret(b""))
+    with kept.revealed() as content:
+        assert b"" == content
+    kept.close()
+
+
+def test_wiped_credentials_serve_nobody(credentials):
+    credentials.close()
+    credentials.close()
+    assert credentials.is_closed
+    with pytest.raises(CredentialsExpiredError, match="wiped with its session"):
+        credentials.renew_for(1)
+    with pytest.raises(CredentialsExpiredError), credentials.revealed():
+        pass
+
+
+def test_they_are_not_printed_pickled_or_copied(credentials):
+    assert r"PasswordCredentials('CORP\\alice')" == repr(credentials)
+    assert "horse" not in f"{credentials} {credentials!r} {vars(type(credentials))}"
+    for tried in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(InvalidRequestError, match="neither pickled nor copied"):
+            tried(credentials)
+
+
+def test_nothing_that_the_collector_reaches_holds_the_password(credentials):
+    class Naive:
+        def __init__(self, password):
+            self.password = password
+
+    # The naive one beside it is found: the search can find.
+    assert b"correct horse" in _reached_from(Naive(b"correct horse"))
+    assert b"correct horse" not in _reached_from(credentials)
+
+
+def _reached_from(whole):
+    found, seen = [whole], set()
+    for one in found:
+        if id(one) in seen or isinstance(one, type | type(gc)):
+            continue
+        seen.add(id(one))
+        found += gc.get_referents(one)
+    return [one for one in found if type(one) is bytes]
+
+
+def test_a_dump_of_the_process_lacks_it_and_a_fork_sees_zeros():
+    searched = textwrap.dedent("""
+        import os, re, sys
+        from stead.authority.password_credentials import PasswordCredentials
+        from stead.model.secret import Secret
+
+        MASK = bytes(byte ^ 0x55 for byte in range(256))
+
+        def in_a_dump(masked):
+            # What a core dump holds: what can be read and is not marked `dd`.
+            found, text = 0, open("/proc/self/smaps").read()
+            ranges = re.findall(
+                r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\\n]*)", text, re.M | re.S
+            )
+            with open("/proc/self/mem", "rb", buffering=0) as memory:
+                for begin, end, flags in ranges:
+                    begin, end = int(begin, 16), int(end, 16)
+                    if "dd" in flags.split():
+                        continue
+                    try:
+                        memory.seek(begin)
+                        found += memory.read(end - begin).translate(MASK).count(masked)
+                    except (OSError, ValueError):
+                        continue
+            return found
+
+        masked = sys.stdin.buffer.read()
+        secret = Secret(bytes(len(masked)))
+        for at, byte in enumerate(masked):
+            secret._content[at] = byte ^ 0x55
+        if sys.argv[1] == "naive":
+            kept = bytes(secret._content)
+        else:
+            kept = PasswordCredentials("alice", secret)
+        secret.wipe()
+        count = in_a_dump(masked)
+        if sys.argv[1] != "naive":
+            reading, writing = os.pipe()
+            if not (child := os.fork()):
+                with kept.revealed() as content:
+                    os.write(writing, b"1" if any(content) else b"0")
+                os._exit(0)
+            os.waitpid(child, 0)
+            assert os.read(reading, 1) == b"0", "a fork has the password"
+            with kept.revealed() as content:
+                assert content.translate(MASK) == masked
+            kept.close()
+        print(count)
+    """)
+    answers = {}
+    for kind in ("naive", "ours"):
+        done = subprocess.run(
+            [sys.executable, "-c", searched, kind],
+            input=bytes(byte ^ 0x55 for byte in b"a-long-password-7d1f3b"),
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+        )
+        assert b"" == done.stderr
+        answers[kind] = int(done.stdout)
+    assert answers["naive"] > 0
+    assert 0 == answers["ours"]

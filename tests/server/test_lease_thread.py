@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from stead.errors import ServerClosedError, StoreUnavailableError
+from stead.server.lease_thread import LeaseThread
+
+
+@pytest.fixture
+def hurried():
+    thread = LeaseThread("notes", patience=0.05)
+    yield thread
+    thread.close()
+
+
+def test_what_is_asked_is_asked_on_its_thread():
+    thread = LeaseThread("notes")
+    asked = []
+
+    def nested():
+        return thread.ask(threading.current_thread)
+
+    assert "notes-leases" == thread.ask(nested).name
+    with pytest.raises(ZeroDivisionError):
+        thread.ask(lambda: 1 / 0)
+    thread.close()
+    with pytest.raises(ServerClosedError):
+        thread.ask(lambda: asked.append(1))
+    assert [] == asked
+
+
+def test_a_disk_that_never_answers_is_a_refusal_and_the_next_ones_wait_for_nothing(
+    hurried,
+):
+    """A naive question waits as long as the disk does."""
+    answers, done = threading.Event(), []
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        hurried.ask(lambda: done.append(answers.wait(60)))
+    time.sleep(0.01)
+    waited = []
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            hurried.ask(lambda: done.append("late"))
+        waited.append(time.monotonic() - began)
+    assert hurried._questions.qsize() <= 1  # none is kept that nobody waits for
+    answers.set()
+    while not done:
+        time.sleep(0.001)
+    assert _asked_again(hurried)
+    assert [True] == done  # what was given up is never asked
+
+
+def _asked_again(thread):
+    for _ in range(1000):
+        try:
+            return thread.ask(lambda: "asked")
+        except StoreUnavailableError:
+            time.sleep(0.005)
+    raise AssertionError("it never answers again")

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from stead.adapters.store import Store
+from stead.authority.roster import ListedSession
+from stead.errors import LogonSessionEndedError, StoreUnavailableError
+from stead.model.logon_record import LogonRecord, LogonType
+from stead.model.luid import Luid
+from stead.model.sid import Sid
+from stead.server import session_keeper
+from stead.server.session_keeper import SessionKeeper
+
+ALICE = Sid.from_string("S-1-5-21-1-2-3-1001")
+
+
+class Recording:
+    """What a process's sessions were told to do."""
+
+    def __init__(self):
+        self.ended = []
+
+    def end(self, logon_id):
+        self.ended.append(logon_id)
+        return True
+
+    def end_every(self):
+        self.ended.append("every")
+
+    def end_overdue(self):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path):
+    tmp_path.chmod(0o700)
+    with Store.open(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def roster(store):
+    return store.open_roster()
+
+
+@pytest.fixture
+def keeper_of(store, roster):
+    def make(name="notes"):
+        return SessionKeeper(
+            name,
+            "host",
+            roster,
+            allocate=store.accounts.allocate_luid,
+            clock=time.time_ns,
+            tick=0.01,
+        )
+
+    return make
+
+
+@pytest.fixture
+def sessions():
+    return Recording()
+
+
+def listed(number, generation=1):
+    record = LogonRecord(
+        Luid(number), ALICE, "alice", LogonType.NETWORK, "asserted", "test", number
+    )
+    return ListedSession(record, generation)
+
+
+def numbers(roster):
+    return [found.record.logon_id for found in roster.sessions()]
+
+
+def test_a_session_is_written_down_at_the_next_look(keeper_of, roster, sessions):
+    keeper = keeper_of()
+    keeper.look(sessions)
+    assert {} == roster.beats()  # a process without sessions writes nothing
+    keeper.opened(listed(1))
+    keeper.opened(listed(2))
+    keeper.ended(Luid(1))
+    assert [] == numbers(roster)
+    keeper.look(sessions)
+    assert [2] == numbers(roster)
+    keeper.ended(Luid(2))
+    keeper.look(sessions)
+    assert [] == numbers(roster)
+
+
+def test_sessions_that_are_over_between_two_looks_cost_no_write(
+    keeper_of, roster, sessions
+):
+    keeper = keeper_of()
+    keeper.opened(listed(1))
+    keeper.look(sessions)
+    (beats,) = roster.beats().values()
+    for number in range(2, 50):
+        keeper.opened(listed(number))
+        keeper.ended(Luid(number))
+    keeper.look(sessions)
+    assert [beats] == list(roster.beats().values())
+
+
+def test_what_others_end_is_ended_here_at_the_next_look(
+    store, keeper_of, roster, sessions
+):
+    keeper = keeper_of()
+    keeper.opened(listed(1))
+    keeper.opened(listed(2))
+    keeper.look(sessions)
+    with Store.open(store._path) as theirs:
+        theirs.session_ends.end_session(Luid(2))
+    keeper.look(sessions)
+    assert [2] == sessions.ended
+
+
+def test_a_process_that_gives_no_sign_of_life_is_given_up_by_the_others(
+    monkeypatch, keeper_of, roster, sessions
+):
+    ours, theirs = keeper_of("ours"), keeper_of("theirs")
+    monkeypatch.setattr(session_keeper, "BEAT_SECONDS", 0.0)
+    for number, keeper in enumerate((ours, theirs)):
+        keeper.opened(listed(number))
+        keeper.look(sessions)
+    assert ours.generation() == theirs.generation()
+    ours.look(sessions)
+    monkeypatch.setattr(session_keeper, "GIVEN_UP_SECONDS", 0.0)
+    ours.look(sessions)
+    assert [0] == numbers(roster)
+    ours.generation()
+    with pytest.raises(LogonSessionEndedError, match="given this one up"):
+        theirs.generation()
+    assert [] == sessions.ended
+    theirs.look(sessions)
+    assert ["every", "every"] == sessions.ended
+    monkeypatch.setattr(session_keeper, "GIVEN_UP_SECONDS", 60.0)
+    theirs.opened(listed(5))
+    theirs.look(sessions)
+    theirs.generation()
+    assert [0, 5] == numbers(roster)
+
+
+def test_silence_is_counted_from_the_last_sign_by_the_own_clock():
+    """A wall clock that is set forward would give everybody up."""
+    others, mine, yours = session_keeper._Others(), Luid(1), Luid(2)
+    assert [] == others.silent({mine: 1, yours: 1}, 1000.0)
+    assert [] == others.silent({mine: 2, yours: 1}, 1059.0)
+    assert [yours] == others.silent({mine: 2, yours: 1}, 1060.0)
+    assert [] == others.silent({mine: 3, yours: 2}, 1061.0)
+    assert [] == others.silent({mine: 3}, 1062.0)
+    assert [] == others.silent({mine: 3, yours: 2}, 1121.5 - 1)
+    assert [mine] == others.silent({mine: 3, yours: 2}, 1121.5)
+
+
+def test_its_thread_writes_ends_and_strikes_the_process_off(
+    store, keeper_of, roster, sessions
+):
+    keeper = keeper_of()
+    keeper.start(sessions)
+    keeper.opened(listed(1))
+    until(lambda: numbers(roster) == [1])
+    store.session_ends.end_sessions_of(ALICE)
+    until(lambda: 1 in sessions.ended)
+    keeper.close()
+    assert [] == numbers(roster)
+    assert {} == roster.beats()
+
+
+def test_what_cannot_be_written_down_is_kept_for_the_next_time(
+    store, keeper_of, roster, sessions, caplog
+):
+    keeper = keeper_of()
+    keeper.opened(listed(1))
+    keeper.look(sessions)
+    roster._writing.close()
+    keeper.opened(listed(2))
+    keeper.ended(Luid(1))
+    with pytest.raises(StoreUnavailableError):
+        keeper.look(sessions)
+    keeper._roster = store.open_roster()
+    keeper.look(sessions)
+    assert [2] == numbers(store.open_roster())
+
+
+def test_a_store_that_fails_is_said_once(keeper_of, roster, sessions, caplog):
+    keeper = keeper_of()
+    keeper.opened(listed(1))
+    roster._writing.close()
+    keeper.start(sessions)
+    until(lambda: "cannot be written down" in caplog.text)
+    time.sleep(0.05)
+    keeper.close()
+    assert 1 == caplog.text.count("cannot be written down")
+
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "it never comes true"
+        time.sleep(0.005)
