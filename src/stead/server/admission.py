@@ -74,6 +74,8 @@ class Arrival:
         package: what authenticated it.
         authenticated_by: who vouches for it.
         within: the session of the client that handed its password in, if one did.
+        wait: waits for the seconds by which a failure's answer is late; as the server
+            does if None.
     """
 
     gate: str
@@ -82,6 +84,7 @@ class Arrival:
     package: str
     authenticated_by: str
     within: Luid = NO_LUID
+    wait: Callable[[float], None] | None = None
 
 
 class MakeClient(Protocol):

@@ -142,6 +142,36 @@ class Authentication:
         shown = f"{client.name}@{client.issuer}" if client.issuer else client.name
         raise self.failure(shown, arrival, why, began, logon_type)
 
+    def admit_shown(
+        self,
+        show: Callable[[], Authenticated],
+        quality: QualityOfService,
+        arrival: Arrival,
+    ) -> LogonSession:
+        """Open a session for a client, whose evidence is looked at here.
+
+        Args:
+            show: returns who it is; what it raises is recorded as why it is not.
+            quality: what it lets be done with its identity.
+            arrival: how it came.
+
+        Raises:
+            LogonFailureError: whatever the cause; the trail has it.
+            PrivilegeNotHeldError: the server may not say who clients are.
+            LedgerUnavailableError: it could not be recorded.
+        """
+        self._admission.require_tcb()
+        began = self.monotonic()
+        try:
+            client = show()
+        except SteadError as error:
+            why: SteadError = error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001 - clients break libraries in many ways
+            why = EvidenceRefusedError(f"it cannot be read: {type(error).__name__}")
+        else:
+            return self.admit(client, quality, arrival, began=began)
+        raise self.failure("", arrival, why, began)
+
     def failure(
         self,
         name: str,
@@ -159,7 +189,8 @@ class Authentication:
         try:
             failure.record = self._admission.refused(name, arrival, error, logon_type)
         finally:
-            self._admission.sleep(self._left(began))
+            wait = arrival.wait or self._admission.sleep
+            wait(self._left(began))
         return failure
 
     def _left(self, began: int) -> float:

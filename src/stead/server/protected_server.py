@@ -508,6 +508,41 @@ class ProtectedServer:
         )
         return self._open.authentication.admit(client, quality, arrival)
 
+    def admit_shown(
+        self,
+        show: Callable[[], Authenticated],
+        *,
+        package: str,
+        gate: str = "local",
+        peer: str = "",
+        quality: QualityOfService = AS_SHOWN,
+        correlation: str | None = None,
+        wait: Callable[[float], None] | None = None,
+    ) -> LogonSession:
+        """Return the session of a client by what it shows, judged here and recorded.
+
+            show = partial(certificates.verify, leaf)
+            session = server.admit_shown(show, package="certificate")
+
+        Args:
+            show: returns who it is; what it raises is in the trail as the reason.
+            package: what judges it, for the record of a failure.
+            gate: how the client came.
+            peer: from where, as far as that is known.
+            quality: what the client lets be done with its identity.
+            correlation: the client's own name for what it does, unverified.
+            wait: called with the seconds by which a failure's answer must be late; for
+                event loops, where no thread should. Without it this waits itself.
+
+        Raises:
+            LogonFailureError: it is not admitted, whatever the cause; the trail has it.
+            PrivilegeNotHeldError: the server may not say who clients are.
+        """
+        arrival = Arrival(
+            gate, peer, new_correlation(correlation), package, package, wait=wait
+        )
+        return self._open.authentication.admit_shown(show, quality, arrival)
+
     @property
     def packages(self) -> tuple[str, ...]:
         """What clients may show who they are by, the preferred first."""

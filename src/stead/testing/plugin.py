@@ -8,7 +8,8 @@ It is there once Stead is installed. A test that leaks on purpose says so:
 and may ask for the fixture `identity_leaks`, which returns what has leaked so far. The
 option `stead_leaks = false` in pytest's configuration turns it off.
 
-The fixture `kerberos_realm` gives a Kerberos realm of the test's own (`realm`).
+The fixture `kerberos_realm` gives a Kerberos realm of the test's own (`realm`), and
+`oidc_issuer` an OpenID Connect issuer (`issuer`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stead.monitor import context
 from stead.monitor.leaks import Leak, LeakWatch
 
 if TYPE_CHECKING:
+    from stead.testing.issuer import PrivateIssuer
     from stead.testing.realm import Realm
 
 _MARK = "leaks_identity"
@@ -66,6 +68,15 @@ def kerberos_realm() -> Iterator[Realm]:
 
     with Realm() as realm:
         yield realm
+
+
+@pytest.fixture
+def oidc_issuer() -> Iterator[PrivateIssuer]:
+    """Give an issuer of tokens that ends with the test; see `stead.testing.issuer`."""
+    from stead.testing.issuer import PrivateIssuer  # noqa: PLC0415 - few tests need one
+
+    with PrivateIssuer() as issuer:
+        yield issuer
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,183 @@
+"""A session's way to other servers by its client's token: one token for each of them.
+
+They are the session's and nobody else's: kept by audience, exchanged when somebody goes
+there, renewed before they end, wiped with the session.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from stead.adapters.oidc.act_chain import Actor
+from stead.adapters.oidc.bearer import PACKAGE, BearerToken
+from stead.adapters.oidc.token_exchange import ExchangedToken, TokenExchange
+from stead.errors import (
+    CredentialsExpiredError,
+    LogonSessionEndedError,
+    SecretUsedError,
+)
+from stead.model.secret import Secret
+from stead.monitor.ports import Subject
+
+MARGIN: Final = 30.0
+"""Seconds that a token must still be good for when work begins."""
+_NANOSECONDS: Final = 1_000_000_000
+_MOST_KEPT: Final = 256
+
+_Key = tuple[str, tuple[str, ...]]
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """One audience's token; whoever needs it first gets it for all."""
+
+    lock: Lock = field(default_factory=Lock)
+    token: ExchangedToken | None = None
+
+
+class BearerCredentials:
+    """What reaches other servers in one client's stead (`OutboundCredentials`)."""
+
+    def __init__(
+        self,
+        exchange: TokenExchange,
+        token: str,
+        read: BearerToken,
+        *,
+        margin: float = MARGIN,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Take a client's token: kept until `close`, and shown to its issuer only.
+
+        Args:
+            exchange: where it is exchanged.
+            token: as it was sent.
+            read: what it says, believed.
+            margin: seconds that a token must still be good for when work begins.
+            clock: nanoseconds since the epoch, UTC.
+        """
+        self._exchange = exchange
+        self._token = Secret(token)
+        self._read = read
+        self._margin = int(margin * _NANOSECONDS)
+        self._clock = clock
+        self._places: dict[_Key, _Place] = {}
+        self._is_closed = False
+
+    @property
+    def package(self) -> str:
+        """What takes them."""
+        return PACKAGE
+
+    @property
+    def principal(self) -> str:
+        """Whom they authenticate, as records print it."""
+        return f"{self._read.name} ({self._read.issuer})"
+
+    @property
+    def expires(self) -> int | None:
+        """Nanoseconds since the epoch, UTC, of the client's token's own end."""
+        return int(self._read.claims["exp"] * _NANOSECONDS)
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """Through whom the client's identity came here, the nearest first."""
+        return self._read.actors
+
+    def bearer(self, place: str, subject: Subject | None = None) -> str:
+        """Return a token for one server; it may wait for the issuer.
+
+        Args:
+            place: the server, such as `https://files.example`.
+            subject: the client as it acts here by now, if its identity was carried on.
+
+        Raises:
+            NoCredentialsError: this server may not go on to that one, or not for this
+                client.
+            CredentialsExpiredError: the client's token, or the new one, ends too soon
+                for any work.
+            WrongIdentityError: the issuer gives a token that is not the client's.
+            DirectoryUnavailableError: the issuer does not answer.
+            LogonSessionEndedError: the session has ended.
+        """
+        audience = self._exchange.audience_of(place)
+        key = (audience, _names(subject))
+        if len(self._places) >= _MOST_KEPT and key not in self._places:
+            self._drop()  # each is made anew by whoever needs it
+        place_of = self._places.setdefault(key, _Place())
+        with place_of.lock:
+            kept = place_of.token
+            if kept is None or not self._is_good(kept.expires):
+                kept = self._renewed(audience, subject)
+                place_of.token = kept
+            return self._revealed(kept)
+
+    def _renewed(self, audience: str, subject: Subject | None) -> ExchangedToken:
+        self._require_open()
+        if not self._is_good(self.expires or 0):
+            raise _too_soon(self.principal, "the client's token")
+        try:
+            made = self._exchange.exchange(self._token, self._read, audience, subject)
+        except SecretUsedError:
+            raise _ended() from None
+        if not self._is_good(made.expires):
+            made.secret.wipe()
+            raise _too_soon(self.principal, "the token that its issuer gives")
+        return made
+
+    def _is_good(self, expires: int) -> bool:
+        return expires - self._clock() >= self._margin
+
+    def _revealed(self, kept: ExchangedToken) -> str:
+        # `close` waits for nobody: what it came before of is wiped here.
+        if self._is_closed:
+            kept.secret.wipe()
+        try:
+            with kept.secret.revealed() as letters:
+                return letters.decode()
+        except SecretUsedError:
+            raise _ended() from None
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise _ended()
+
+    def close(self) -> None:
+        """Wipe them; again does nothing. Waits for nothing and never raises."""
+        self._is_closed = True
+        self._token.wipe()
+        self._drop()
+
+    def _drop(self) -> None:
+        places, self._places = self._places, {}
+        for place in list(places.values()):
+            if place.token is not None:
+                place.token.secret.wipe()
+
+    def __repr__(self) -> str:
+        return f"BearerCredentials({self.principal!r})"
+
+
+def _names(subject: Subject | None) -> tuple[str, ...]:
+    """Return through whom a client acts here: each chain has tokens of its own."""
+    if subject is None:
+        return ()
+    return tuple(str(principal.sid) for principal in subject.through)
+
+
+def _too_soon(principal: str, what: str) -> CredentialsExpiredError:
+    return CredentialsExpiredError(
+        f"{what} ends too soon to reach anybody as `{principal}`",
+        advice="have the client come back with a new token",
+    )
+
+
+def _ended() -> LogonSessionEndedError:
+    return LogonSessionEndedError(
+        "the session has ended, and with it what reaches others as its client",
+        advice="log the client on again",
+    )

@@ -1,0 +1,152 @@
+"""Documents over HTTPS, within limits: discovery, keys, and what token endpoints say.
+
+No proxy and no netrc of the environment's, no redirect, no cookie, no compression, so
+many bytes and so many seconds at most. Extra `oidc` (httpx).
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from stead.errors import DirectoryUnavailableError, UnsafeConfigurationError
+
+_OK: Final = 200
+_LARGEST: Final = 262_144
+_MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What was fetched.
+
+    Attributes:
+        status: of HTTP.
+        body: the bytes.
+        max_age: seconds for which whoever sent it says it is good, or None.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    max_age: int | None = None
+
+
+def require_https(url: str) -> str:
+    """Return an address that is HTTPS and names a host, and holds no secret.
+
+    Raises:
+        UnsafeConfigurationError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme == "https" and bool(parts.hostname)
+        is_right = is_right and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        is_right = False
+    if not is_right or "#" in url or not url.isprintable() or " " in url:
+        raise UnsafeConfigurationError(
+            f"`{url[:200]}` is no HTTPS address", advice="write `https://host/path`"
+        )
+    return url
+
+
+class Fetcher:
+    """Asks servers over HTTPS; made once and used by any thread."""
+
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext | None = None,
+        seconds: float = 5.0,
+        largest: int = _LARGEST,
+    ) -> None:
+        """Set the limits; nothing is asked yet.
+
+        Args:
+            context: whom it trusts, and what certificate it shows; the system's
+                authorities if not given.
+            seconds: how long connecting may take, each step to the answer's head, and
+                the whole until its body has come.
+            largest: how many bytes it may have.
+        """
+        self._context = context or ssl.create_default_context()
+        self._seconds = seconds
+        self._largest = largest
+
+    def get(self, url: str) -> Document:
+        """Return a document.
+
+        Raises:
+            DirectoryUnavailableError: it cannot be had, or not within the limits.
+            UnsafeConfigurationError: the address is not HTTPS.
+        """
+        return self._ask("GET", url, None, {})
+
+    def post(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Document:
+        """Send a form and return what was answered, whatever its status.
+
+        Raises:
+            DirectoryUnavailableError, UnsafeConfigurationError: as in `get`.
+        """
+        return self._ask("POST", url, form, headers)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> Document:
+        require_https(url)
+        ends = time.monotonic() + self._seconds
+        said = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        try:
+            with (
+                httpx.Client(
+                    verify=self._context,
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=self._seconds,
+                ) as client,
+                client.stream(method, url, data=form, headers=said) as answer,
+            ):
+                if method == "GET" and answer.status_code != _OK:
+                    raise _unavailable(url, f"it answers {answer.status_code}")
+                body = self._read(url, answer, ends)
+                return Document(answer.status_code, body, _max_age(answer))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # From nothing: the request of an error of httpx holds what was sent.
+            raise _unavailable(url, type(error).__name__) from None
+
+    def _read(self, url: str, answer: httpx.Response, ends: float) -> bytes:
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise _unavailable(url, "it compresses, which it was asked not to")
+        found = bytearray()
+        for part in answer.iter_raw():
+            found += part
+            if len(found) > self._largest:
+                raise _unavailable(url, f"it sends over {self._largest} bytes")
+            if time.monotonic() > ends:
+                raise _unavailable(url, f"it takes over {self._seconds} s")
+        return bytes(found)
+
+
+def _max_age(answer: httpx.Response) -> int | None:
+    found = _MAX_AGE.search(answer.headers.get("cache-control", ""))
+    return int(found[1]) if found else None
+
+
+def _unavailable(url: str, why: str) -> DirectoryUnavailableError:
+    return DirectoryUnavailableError(
+        f"`{url[:200]}` cannot be had: {why}",
+        advice="see whether the issuer is up, and its certificate is trusted here",
+    )
