@@ -492,3 +492,43 @@ def test_a_token_that_may_more_than_its_session_is_not_within_it(token, begun):
 )
 def test_a_token_that_may_less_is_within_its_session(token, begun):
     assert is_within(token, begun)
+
+
+@pytest.mark.parametrize("clock_that_goes_on", ["wall", "monotonic"])
+def test_a_session_ends_by_whichever_clock_says_so_first(
+    store, account, identify, ended, clock_that_goes_on
+):
+    now = {"wall": 1_000, "monotonic": 5}
+    sessions = Sessions(
+        store, clock=lambda: now["wall"], monotonic=lambda: now["monotonic"]
+    )
+    session = sessions.open(
+        identify("alice"), level=ImpersonationLevel.IMPERSONATION, package="test",
+        authenticated_by="test", expires=1_100,
+    )  # fmt: skip
+    sessions.on_end(session.record.logon_id, lambda: ended.append("wiped"))
+    now[clock_that_goes_on] += 99
+    sessions.require_live(session.token)
+    # Naive: a machine that sleeps, and a clock that is set back, stop one of the two.
+    now[clock_that_goes_on] += 1
+    with pytest.raises(LogonSessionEndedError, match="has expired"):
+        sessions.require_live(session.token)
+    assert ["wiped"] == ended
+
+
+def test_what_a_session_has_to_show_is_never_printed(sessions, account, identify):
+    class Ticket:
+        package, principal, expires = "kerberos", "alice@REALM", None
+
+        def __repr__(self):
+            return "the key"
+
+        def close(self):
+            pass
+
+    session = sessions.open(
+        identify("alice"), level=ImpersonationLevel.DELEGATION, package="test",
+        authenticated_by="test", credentials=(Ticket(),),
+    )  # fmt: skip
+    assert "the key" in repr(session.credentials)
+    assert "the key" not in repr(session)

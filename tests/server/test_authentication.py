@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -25,11 +26,16 @@ from stead.errors import (
     PasswordMismatchError,
     PrivilegeNotHeldError,
     SteadError,
+    StoreUnavailableError,
 )
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
+from stead.model.privilege import LogonRight, Privilege
+from stead.model.quality_of_service import QualityOfService
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel, TokenType
+from stead.server.admission import Arrival
 from stead.server.authentication import LONGEST_BLOB, MOST_STEPS
 
 REALM, KEY = "KEYS.TEST", b"alice's key"
@@ -209,8 +215,9 @@ def test_only_a_server_with_the_privilege_says_who_clients_are(opened):
 
 
 def test_a_session_lives_as_long_as_what_it_was_shown(opened):
-    ends = time.time_ns() + 100_000_000
-    session = opened().admit(
+    server = opened()
+    ends = time.time_ns() + 2_000_000_000
+    session = server.admit(
         Authenticated(package="bearer", issuer=REALM, name="alice", expires=ends)
     )
     while time.time_ns() < ends:
@@ -243,6 +250,114 @@ def test_a_level_is_what_both_sides_allow(opened):
 def test_two_packages_of_one_name_are_refused(open_server):
     with pytest.raises(InvalidRequestError, match="two packages"):
         open_server(packages=[SharedKeys(), SharedKeys()])
+
+
+class Patient(SharedKeys):
+    """A package that is slow to tell who a client is."""
+
+    def __init__(self, **parts):
+        super().__init__(**parts)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def begin(self, binding):
+        asking = super().begin(binding)
+        step = asking.step
+
+        def slow(blob):
+            self.asked.set()
+            assert self.go_on.wait(60)
+            assert not asking.is_closed  # under the hands of a step
+            return step(blob)
+
+        asking.step = slow
+        return asking
+
+
+@pytest.mark.parametrize("blob", [b"hello", answer(_Asking.challenge)])
+def test_an_exchange_that_is_closed_during_a_step_lets_nobody_in(opened, blob):
+    held = Held()
+    package = Patient(credentials=held)
+    server = opened(package)
+    exchange = server.begin_logon("shared-keys")
+    caught = []
+
+    def step():
+        try:
+            exchange.step(blob)
+        except SteadError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    assert package.asked.wait(60)
+    # Naive: the connection is gone, nobody looks for a session, and one opens.
+    exchange.close()
+    package.go_on.set()
+    thread.join(60)
+    assert package.begun[0].is_closed
+    with pytest.raises(InvalidRequestError, match="over"):
+        exchange.step(answer(_Asking.challenge))
+    assert exchange.session is None
+    assert [] == records(server, AuditEvent.LOGON)
+    is_known = blob != b"hello"
+    assert (is_known, is_known) == (bool(caught), bool(held.closed))
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whatever_ends_a_step_leaves_nothing_open(opened, monkeypatch, kind):
+    held = Held()
+    package = SharedKeys(credentials=held)
+    server = opened(package)
+    exchange = server.begin_logon("shared-keys")
+
+    def interrupted(*_arguments, **_named):
+        raise kind
+
+    monkeypatch.setattr(_Asking, "step", interrupted)
+    with pytest.raises(kind):
+        exchange.step(b"hello")
+    assert package.begun[0].is_closed
+    monkeypatch.undo()
+    exchange = server.begin_logon("shared-keys")
+    sessions = server._house.admission.sessions
+    before = len(sessions.records())
+    monkeypatch.setattr(type(server._house.guard.recorder), "record", interrupted)
+    with pytest.raises(kind):
+        exchange.step(answer(_Asking.challenge))
+    monkeypatch.undo()
+    assert held.closed
+    assert package.begun[1].is_closed
+    assert before == len(sessions.records())
+
+
+def test_a_package_that_does_not_begin_is_refused_like_any_other(opened):
+    class Demanding(SharedKeys):
+        def begin(self, binding):
+            if binding is None:
+                raise EvidenceRefusedError("a binding is demanded")
+            return super().begin(binding)
+
+    server = opened(Demanding())
+    with pytest.raises(LogonFailureError):
+        server.begin_logon("shared-keys")
+    ((_, record),) = records(server, AuditEvent.LOGON_FAILED)
+    assert "a binding is demanded" in str(record)
+
+
+def test_nothing_that_waits_for_a_failure_is_for_an_event_loop(opened):
+    held = Held()
+    server = opened()
+    client = Authenticated(package="x", issuer="EVIL", name="a", credentials=held)
+
+    async def ask():
+        # Naive: each unknown name keeps everybody on the loop waiting.
+        with pytest.raises(LoopThreadError):
+            server.begin_logon("negotiate")
+        with pytest.raises(LoopThreadError):
+            server.admit(client)
+
+    asyncio.run(ask())
+    assert held.closed
 
 
 class Directory:
@@ -342,3 +457,144 @@ def attempt(server, name):
 def test_two_authorities_of_one_domain_are_refused(open_server):
     with pytest.raises(SteadError, match="two password authorities"):
         open_server(password_authorities=[Directory(), Directory()])
+
+
+class Oracle(Directory):
+    """A directory whose clients bring credentials."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        self.parts = parts
+        self.held = []
+
+    def log_on(self, name, domain, secret, *, keep):
+        client = super().log_on(name, domain, secret, keep=keep)
+        self.held.append(Held())
+        return replace(client, credentials=self.held[-1], **self.parts)
+
+
+def test_a_right_password_of_who_may_not_log_on_is_a_failure_like_any_other(opened):
+    directory = Oracle()
+    server = opened(password_authorities=[directory])
+    server.accounts.grant("alice", LogonRight.DENY_BATCH)
+    late = []
+    door = replace(server._house.admission, sleep=late.append)
+    arrival = Arrival("local", "", "1", "password", "itself")
+    for word in ("wrong", "tiger"):
+        with pytest.raises(LogonFailureError):
+            door.log_on(
+                "alice@KEYS.TEST", Secret(word), LogonType.BATCH, arrival=arrival
+            )
+    # Naive: who is refused at the door, behind the directory, is answered at once.
+    assert 2 == len(late)
+    assert all(seconds >= QUICK.first_delay for seconds in late)
+    assert [1] == [held.closed for held in directory.held]
+    # Naive: it also takes all failures of the name back.
+    kept = server.accounts.logon.lockout.store.failures()
+    assert [2] == [failures.count for failures in kept.values()]
+
+
+def test_a_name_is_counted_once_however_its_domain_is_called(opened):
+    directory = Directory()
+    server = opened(password_authorities=[directory])
+    spellings = ["alice@KEYS.TEST", "keys\\Alice", "ALICE@keys", "alice @Keys.Test"]
+    for spelled in spellings[: QUICK.threshold]:
+        with pytest.raises(LogonFailureError):
+            server.log_on(spelled, "guess")
+    assert 1 == len(server.accounts.logon.lockout.store.failures())
+    # Naive: each spelling has guesses of its own.
+    for spelled in spellings:
+        with pytest.raises(LogonFailureError):
+            server.log_on(spelled, "tiger")
+
+
+def test_a_directory_whose_library_breaks_is_a_failure_like_any_other(opened):
+    class Broken(Directory):
+        def log_on(self, name, domain, secret, *, keep):
+            raise ValueError("a library's own words")
+
+    server = opened(password_authorities=[Broken()])
+    with pytest.raises(LogonFailureError) as caught:
+        server.log_on("alice@KEYS.TEST", "tiger")
+    assert "own words" not in str(caught.value)
+    ((_, record),) = records(server, AuditEvent.LOGON_FAILED)
+    assert "ValueError" in str(record)
+
+
+def test_a_directory_does_not_speak_for_the_stores_own_accounts(opened):
+    directory = Oracle(issuer="")
+    server = opened(password_authorities=[directory])
+    # Naive: an issuer that is left out is the store itself.
+    with pytest.raises(LogonFailureError):
+        server.log_on("alice@KEYS.TEST", "tiger")
+    assert [1] == [held.closed for held in directory.held]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, StoreUnavailableError])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "_bind",
+        "make_client",
+        # A logon that is interrupted in its middle came to nothing that is recorded.
+        pytest.param("_vouched", marks=pytest.mark.bypasses_the_law),
+    ],
+)
+def test_what_fails_behind_the_door_leaves_no_session_and_no_credentials(
+    opened, monkeypatch, where, kind
+):
+    directory = Oracle()
+    server = opened(password_authorities=[directory])
+    door, happened = server._house.admission, []
+
+    def fails(*_arguments, **_named):
+        happened.append(where)
+        raise kind("here")
+
+    if where == "make_client":
+        door = replace(door, make_client=fails)
+    else:
+        monkeypatch.setattr(type(door), where, fails)
+    before = len(door.sessions.records())
+    with pytest.raises((kind, LogonFailureError)):
+        door.log_on(
+            "alice@KEYS.TEST", Secret("tiger"), LogonType.INTERACTIVE,
+            arrival=Arrival("local", "", "1", "password", "itself"),
+        )  # fmt: skip
+    assert [where] == happened
+    assert before == len(door.sessions.records())
+    assert [1] == [min(held.closed, 1) for held in directory.held]
+
+
+@pytest.mark.parametrize(
+    ("settings", "level", "stated", "keeps"),
+    [
+        ({}, ImpersonationLevel.DELEGATION, ImpersonationLevel.DELEGATION, True),
+        ({}, ImpersonationLevel.IMPERSONATION, ImpersonationLevel.DELEGATION, True),
+        ({}, ImpersonationLevel.DELEGATION, ImpersonationLevel.IMPERSONATION, False),
+        ({}, ImpersonationLevel.DELEGATION, ImpersonationLevel.IDENTIFICATION, False),
+        ({}, ImpersonationLevel.DELEGATION, ImpersonationLevel.ANONYMOUS, False),
+        (
+            {"privileges": (Privilege.TCB, Privilege.AUDIT)},
+            ImpersonationLevel.DELEGATION, ImpersonationLevel.DELEGATION, False,
+        ),
+    ],
+)  # fmt: skip
+def test_who_may_not_be_acted_for_elsewhere_leaves_no_credentials(
+    opened, settings, level, stated, keeps
+):
+    held = Held()
+    server = opened(**settings)
+    client = Authenticated(
+        package="bearer", issuer=REALM, name="alice", level=level, credentials=held
+    )
+    quality = QualityOfService(stated, effective_only=False)
+    with server.admit(client, quality=quality) as session:
+        assert bool(held.closed) is not keeps
+        if keeps:
+            assert held is session.credentials_for("test")
+        else:
+            # Naive: a server that may not be the client here is the client elsewhere.
+            with pytest.raises(NoCredentialsError):
+                session.credentials_for("test")
+    assert held.closed

@@ -7,6 +7,7 @@ import pytest
 from stead.errors import (
     AccountExistsError,
     InvalidNameError,
+    InvalidSidError,
     LogonSessionEndedError,
     UnknownAccountError,
 )
@@ -142,3 +143,34 @@ def test_the_groups_that_every_store_has_stay(desk):
             act("Administrators")
     with pytest.raises(UnknownAccountError):
         desk.delete_group("nobody's")
+
+
+def test_an_alias_is_recorded_in_full_before_it_counts(desk, trail):
+    name = "x" * 511
+    assert desk.add_alias("alice", "https://issuer", name + "a")
+    assert desk.add_alias("alice", "https://issuer", name + "b")
+    assert not desk.add_alias("alice", "https://issuer", name + "b")
+    with pytest.raises(AccountExistsError):
+        desk.add_alias("bob", "https://issuer", name + "b")
+    assert desk.remove_alias("alice", "https://issuer", name + "a")
+    assert [name + "b"] == [alias.name for alias in desk.aliases("alice")]
+    one, other, taken, _, gone = trail(AuditEvent.ACCOUNT_CHANGED)
+    # Naive: a name that is cut is recorded like its neighbour.
+    assert one.detail["new"][:500] == other.detail["new"][:500]
+    assert f"alias {name}a of https://issuer" == one.detail["new"] == gone.detail["old"]
+    assert f"alias {name}b of https://issuer" == other.detail["new"]
+    assert "bob" == taken.object_name
+
+
+@pytest.mark.parametrize(
+    ("issuer", "name"),
+    [
+        ("", "alice"), ("REALM", ""), ("REALM", "x" * 513), ("x" * 513, "alice"),
+        ("REALM", "s-1-5-21-1-2-3-1104"), ("REALM", "S-1-5-21-1-2-3-01104"),
+        ("REALM", "\uff33-1-5-21-1-2-3-1104"), ("REALM", "S-1-anybody"),
+    ],
+)  # fmt: skip
+def test_what_is_no_alias_is_refused(desk, issuer, name):
+    with pytest.raises((InvalidNameError, InvalidSidError)):
+        desk.add_alias("alice", issuer, name)
+    assert () == desk.aliases("alice")

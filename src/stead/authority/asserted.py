@@ -23,14 +23,19 @@ from stead.authority.identity import (
     vouched_by_host,
 )
 from stead.authority.issuers import Issuer, Issuers
+from stead.authority.membership import MAXIMUM_GROUPS
+from stead.authority.names import reads_as_sid
 from stead.authority.packages import AssertedSids, Authenticated
 from stead.authority.ports import AccountStore
-from stead.errors import EvidenceRefusedError
+from stead.errors import EvidenceRefusedError, TooManyGroupsError
 from stead.model import well_known
 from stead.model.logon_record import LogonType
-from stead.model.token import GroupAttributes, TokenGroup
+from stead.model.token import ENABLED_GROUP, GroupAttributes, TokenGroup
 
 _LONGEST_NAME: Final = 1024
+_THEIRS_TO_SAY: Final = (
+    ENABLED_GROUP | GroupAttributes.USE_FOR_DENY_ONLY | GroupAttributes.RESOURCE
+)
 
 
 def identify_asserted(
@@ -86,8 +91,13 @@ def identify_asserted(
 
 
 def _aliases(client: Authenticated, sids: AssertedSids | None) -> tuple[str, ...]:
-    """Return what an account may know the client by: its SID, which stays, first."""
-    return (client.name,) if sids is None else (str(sids.user), client.name)
+    """Return what an account may know the client by: its SID, which stays, first.
+
+    A name that reads as a SID is nobody's alias: whoever chooses a name of its own
+    would be whom it names.
+    """
+    names = () if reads_as_sid(client.name) else (client.name,)
+    return names if sids is None else (str(sids.user), *names)
 
 
 def _believed_sids(issuer: Issuer, client: Authenticated) -> AssertedSids | None:
@@ -118,7 +128,10 @@ def _spoken_for(
 
 
 def _groups(client: Authenticated, sids: AssertedSids | None) -> tuple[TokenGroup, ...]:
-    """Return the groups that come along, without owners' bits: those are given here."""
+    """Return the groups that come along, as far as how they are held is theirs to say.
+
+    Who owns, and which session and which integrity it is, is said here.
+    """
     how = (
         well_known.SERVICE_ASSERTED_IDENTITY
         if client.is_verified_by_service
@@ -126,7 +139,11 @@ def _groups(client: Authenticated, sids: AssertedSids | None) -> tuple[TokenGrou
     )
     said = () if sids is None else sids.groups
     kept = {
-        group.sid: TokenGroup(group.sid, group.attributes & ~GroupAttributes.OWNER)
+        group.sid: TokenGroup(group.sid, group.attributes & _THEIRS_TO_SAY)
         for group in said
     }
+    if len(kept) > MAXIMUM_GROUPS:
+        raise TooManyGroupsError(
+            f"`{client.name[:120]}` is in more than {MAXIMUM_GROUPS} groups of a domain"
+        )
     return (*kept.values(), TokenGroup(how))

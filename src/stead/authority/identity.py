@@ -206,11 +206,22 @@ def account_of_alias(store: AccountStore, said: AssertedIdentity) -> Account | N
     if said.account_name is None:
         return None
     found = store.account_by_name(said.account_name)
-    # What looks alike to us may be two people to the issuer.
-    is_same = found is not None and (
-        said.ignores_case or found.name == said.account_name
-    )
-    return found if is_same else None
+    if found is None or not _are_one(found.name, said):
+        return None
+    return found
+
+
+def _are_one(name: str, said: AssertedIdentity) -> bool:
+    """Tell whether an account's name is what the issuer calls its client.
+
+    What looks alike to us may be two people to the issuer: the store also takes wide
+    letters, ligatures and a long s for others. Names that differ in case alone agree
+    in both cases.
+    """
+    theirs = said.account_name
+    if theirs is None or not said.ignores_case:
+        return name == theirs
+    return (name.lower(), name.upper()) == (theirs.lower(), theirs.upper())
 
 
 def identify_alias(

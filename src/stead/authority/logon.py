@@ -81,6 +81,12 @@ class LogonAttempt(Generic[_T]):
             raise self.outcome
         return self.outcome
 
+    def discard(self) -> None:
+        """Close what it gives: nobody gets it."""
+        close = getattr(self.outcome, "close", None)
+        if close is not None:
+            close()
+
 
 class Logon:
     """Tells who an account is, to whoever knows its password.
@@ -177,7 +183,7 @@ class Logon:
             except SteadError as error:
                 outcome = error.with_traceback(None)
             if reservation.is_locked:
-                _discard(outcome)
+                LogonAttempt(outcome).discard()
                 outcome = _locked_out()
             if isinstance(outcome, DirectoryUnavailableError):
                 self.lockout.forgive(key)
@@ -382,10 +388,3 @@ def _locked_out() -> AccountLockedOutError:
         "too many logons of this name failed",
         advice="wait, or `stead account unlock`",
     )
-
-
-def _discard(outcome: object) -> None:
-    """Close what a logon gave that nobody gets."""
-    close = getattr(outcome, "close", None)
-    if close is not None:
-        close()

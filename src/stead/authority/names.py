@@ -56,6 +56,11 @@ def require_name(name: str) -> str:
     return kept
 
 
+def reads_as_sid(name: str) -> bool:
+    """Tell whether a name begins as a SID does, however it is spelled."""
+    return name_key(name).startswith("s-1-")
+
+
 class NameTable:
     """Finds SIDs by name and names by SID, in one store.
 

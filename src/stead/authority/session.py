@@ -57,12 +57,12 @@ class Session:
     outer: Session | None = None
     over: int | None = None
     ends_at: int | None = None
-    credentials: tuple[OutboundCredentials, ...] = ()
+    credentials: tuple[OutboundCredentials, ...] = field(default=(), repr=False)
     lends_out: bool = True
     is_own: bool = False
     holds: int = 1
-    holders: set[object] = field(default_factory=set)
-    endings: list[Ending] = field(default_factory=list)
+    holders: set[object] = field(default_factory=set, repr=False)
+    endings: list[Ending] = field(default_factory=list, repr=False)
 
     @property
     def identified_at(self) -> int:

@@ -252,7 +252,11 @@ class Admission:
                 self._record_explicit(via, name, logon_type)
                 arrival = replace(arrival, within=via.subject.principal.logon_id)
             attempt = self._attempt(logon, name, secret, logon_type)
-            ticket = self._vouched(attempt, secret, arrival)
+            try:
+                ticket = self._vouched(attempt, secret, arrival)
+            except BaseException:
+                attempt.discard()
+                raise
         return self._answer(attempt, principal, logon_type, arrival, ticket)
 
     def _attempt(
@@ -262,13 +266,35 @@ class Admission:
         ask = self.elsewhere.knows(name, secret, logon_type)
         try:
             if ask is not None:
-                return logon.attempt_elsewhere(name, ask)
+                fit = partial(self._fit, ask)
+                return logon.attempt_elsewhere(self.elsewhere.counted_as(name), fit)
             found = logon.attempt(name, secret, logon_type)
             if found.error is not None:
                 return LogonAttempt(found.error, found.locks, found.delay)
             return LogonAttempt(_with_password(found.require(), secret))
         except SteadError as error:
             return LogonAttempt(error)
+
+    def _fit(self, ask: Callable[[], Newcomer]) -> Newcomer:
+        """Return who somebody elsewhere says that it is, if it may log on.
+
+        Whoever may not is a failure like one with a wrong password: as late, and
+        counted.
+        """
+        newcomer = ask()
+        try:
+            self._require_may_log_on_now(newcomer)
+        except BaseException:
+            newcomer.close()
+            raise
+        return newcomer
+
+    def _require_may_log_on_now(self, newcomer: Newcomer) -> None:
+        now, account = self.guard.clock(), newcomer.identity.account
+        require_may_log_on(newcomer.identity, now)
+        newcomer.require_time_left(now)
+        if newcomer.has_shown_password and account is not None:
+            self.ages.require(account)
 
     def _vouched(
         self, attempt: LogonAttempt[Newcomer], secret: Secret, arrival: Arrival
@@ -388,7 +414,11 @@ class Admission:
             SteadError: why it is not admitted; nothing is recorded of that yet.
         """
         session, client = self._admit(newcomer, quality, arrival, origin)
-        self._bind(session, ticket)
+        try:
+            self._bind(session, ticket)
+        except BaseException:
+            self.sessions.end(session.record.logon_id)
+            raise
         return LogonSession(
             client,
             session.record,
@@ -440,10 +470,10 @@ class Admission:
         """
         session = self._open(newcomer, quality, arrival, origin)
         logon_id = session.record.logon_id
-        subject = _subject(
-            session, newcomer, arrival, effective_only=quality.effective_only
-        )
         try:
+            subject = _subject(
+                session, newcomer, arrival, effective_only=quality.effective_only
+            )
             self.guard.recorder.record(
                 AuditEvent.LOGON,
                 subject,
@@ -453,11 +483,11 @@ class Admission:
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
             )
             self._record_special(subject)
+            end = partial(_let_go, self.sessions, logon_id)
+            return session, self.make_client(subject, end=end)
         except BaseException:
             self.sessions.end(logon_id)
             raise
-        end = partial(_let_go, self.sessions, logon_id)
-        return session, self.make_client(subject, end=end)
 
     def _open(
         self,
@@ -469,17 +499,16 @@ class Admission:
         """Open a session, of which nobody knows yet; or wipe what the newcomer gave."""
         identity = newcomer.identity
         try:
-            now = self.guard.clock()
-            require_may_log_on(identity, now)
-            newcomer.require_time_left(now)
-            if newcomer.has_shown_password and identity.account is not None:
-                self.ages.require(identity.account)
+            self._require_may_log_on_now(newcomer)
             granted = granted_level(
                 min(quality.level, newcomer.level),
                 self.guard.process_token,
                 user=identity.user,
                 origin=origin,
             )
+            if not _keeps_credentials(newcomer, granted, origin):
+                newcomer.close()
+                newcomer = replace(newcomer, credentials=())
             return self.sessions.open(
                 identity,
                 level=granted,
@@ -541,6 +570,20 @@ def _with_password(identity: Identity, secret: Secret) -> Newcomer:
         return Newcomer(identity=identity)
     kept = PasswordCredentials(identity.name, secret)
     return Newcomer(identity=identity, credentials=(kept,))
+
+
+def _keeps_credentials(
+    newcomer: Newcomer, granted: ImpersonationLevel, origin: Luid
+) -> bool:
+    """Tell whether a session has what its client gave, to show to other machines.
+
+    A client whose token only identifies it is nobody's to be elsewhere; and one that
+    delegates, and states a lower level, is acted for here alone. Its own credentials,
+    with which the server logged it on, are its session's.
+    """
+    if granted < ImpersonationLevel.IMPERSONATION:
+        return False
+    return origin != NO_LUID or granted >= newcomer.level
 
 
 def _let_go(sessions: Sessions, logon_id: Luid) -> None:

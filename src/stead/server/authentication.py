@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -86,21 +87,32 @@ class Authentication:
         """Begin with a client.
 
         Raises:
-            LogonFailureError: there is no such package; the trail says so.
+            LogonFailureError: there is no such package, or it does not begin; the
+                trail says so.
+            LoopThreadError: an event loop runs on this thread, and a failure waits.
             PrivilegeNotHeldError: the server may not say who clients are.
         """
+        _require_no_loop("server.begin_logon, package")
         self._admission.require_tcb()
-        found = self._packages.get(package)
         began = self.monotonic()
+        try:
+            exchange = self._package(package).begin(binding)
+        except SteadError as error:
+            why = error.with_traceback(None)
+        else:
+            return LogonExchange(
+                self, exchange, quality, arrival, is_bound=binding is not None
+            )
+        raise self.failure("", arrival, why, began)
+
+    def _package(self, name: str) -> AuthenticationPackage:
+        found = self._packages.get(name)
         if found is None:
-            error = EvidenceRefusedError(
-                f"this server takes no `{package[:40]}`",
+            raise EvidenceRefusedError(
+                f"this server takes no `{name[:40]}`",
                 advice="name the package among the server's `packages`",
             )
-            raise self.failure("", arrival, error, began)
-        return LogonExchange(
-            self, found.begin(binding), quality, arrival, is_bound=binding is not None
-        )
+        return found
 
     def admit(
         self,
@@ -122,22 +134,29 @@ class Authentication:
 
         Raises:
             LogonFailureError: whatever the cause; the trail has it.
+            LoopThreadError: an event loop runs on this thread, and this waits.
             PrivilegeNotHeldError: the server may not say who clients are.
             LedgerUnavailableError: it could not be recorded.
         """
         began = self.monotonic() if began is None else began
         try:
-            self._admission.require_tcb()
-            newcomer = newcomer_of(
-                self._admission.store,
-                client,
-                self._admission.elsewhere.issuers,
-                host=self._admission.host,
-                logon_type=logon_type,
-            )
-            return self._admission.open_session(newcomer, quality, arrival)
+            with ExitStack() as undo:
+                undo.callback(client.close)
+                _require_no_loop("server.admit, client")
+                self._admission.require_tcb()
+                newcomer = newcomer_of(
+                    self._admission.store,
+                    client,
+                    self._admission.elsewhere.issuers,
+                    host=self._admission.host,
+                    logon_type=logon_type,
+                )
+                session = self._admission.open_session(newcomer, quality, arrival)
+                undo.pop_all()
+                return session
+        except LoopThreadError:
+            raise
         except SteadError as error:
-            client.close()
             why = error.with_traceback(None)
         shown = f"{client.name}@{client.issuer}" if client.issuer else client.name
         raise self.failure(shown, arrival, why, began, logon_type)
@@ -206,6 +225,7 @@ class Authentication:
 class _State:
     steps: int = 0
     is_over: bool = False
+    is_closed: bool = False
     session: LogonSession | None = None
 
 
@@ -254,23 +274,33 @@ class LogonExchange:
             LoopThreadError: an event loop runs on this thread, and this waits.
             LedgerUnavailableError: it could not be recorded.
         """
-        if context.is_loop_thread():
-            raise LoopThreadError(
-                "showing who a client is waits, and an event loop runs on this thread",
-                advice="`await asyncio.to_thread(exchange.step, blob)`",
-            )
-        with self._turn:
-            if self._state.is_over:
-                raise InvalidRequestError("this exchange is over")
-            self._state.is_over = True  # unless it turns out well
-            try:
-                step = self._ask(blob)
-            except SteadError as error:
-                why = error.with_traceback(None)
-            else:
-                return self._go_on(step)
+        _require_no_loop("exchange.step, blob")
+        try:
+            with self._turn:
+                return self._take(blob)
+        finally:
+            if self._state.is_closed:
+                self._close_in_turn()
+
+    def _take(self, blob: bytes) -> bytes:
+        """Take a blob, in turn."""
+        self._require_open()
+        self._state.is_over = True  # unless it turns out well
+        try:
+            step = self._ask(blob)
+        except SteadError as error:
+            why = error.with_traceback(None)
+        except BaseException:
             self._exchange.close()
-            raise self._desk.failure("", self._arrival, why, self._began)
+            raise
+        else:
+            return self._go_on(step)
+        self._exchange.close()
+        raise self._desk.failure("", self._arrival, why, self._began)
+
+    def _require_open(self) -> None:
+        if self._state.is_over or self._state.is_closed:
+            raise InvalidRequestError("this exchange is over")
 
     def _ask(self, blob: bytes) -> Step:
         self._state.steps += 1
@@ -294,17 +324,40 @@ class LogonExchange:
             self._state.is_over = False
             return step.reply
         try:
-            self._state.session = self._desk.admit(
+            if self._is_closed():
+                step.client.close()
+                raise InvalidRequestError("this exchange is over")
+            session = self._desk.admit(
                 step.client, self._quality, self._arrival, began=self._began
             )
         finally:
             self._exchange.close()
+        self._state.session = session
+        if self._is_closed():
+            # Whoever closed it looks for no session: it would be nobody's to close.
+            self._state.session = None
+            session.close()
+            raise InvalidRequestError("this exchange is over")
         return step.reply
 
+    def _is_closed(self) -> bool:
+        return self._state.is_closed  # by another thread, at any moment
+
     def close(self) -> None:
-        """Forget it; a session that was opened stays. Again does nothing."""
-        self._state.is_over = True
-        self._exchange.close()
+        """Forget it; a session that was opened stays. Again does nothing.
+
+        A step at work on another thread ends first, and lets nobody in.
+        """
+        self._state.is_closed = True
+        self._close_in_turn()
+
+    def _close_in_turn(self) -> None:
+        """Close what the package holds; a step that is at work does it then."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._exchange.close()
+            finally:
+                self._turn.release()
 
     def __enter__(self) -> Self:
         return self
@@ -316,3 +369,11 @@ class LogonExchange:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _require_no_loop(act: str) -> None:
+    if context.is_loop_thread():
+        raise LoopThreadError(
+            "showing who a client is waits, and an event loop runs on this thread",
+            advice=f"`await asyncio.to_thread({act})`",
+        )

@@ -15,7 +15,7 @@ from stead.authority.issuers import Issuers
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import PasswordAuthority
 from stead.authority.ports import AccountStore
-from stead.errors import InvalidRequestError
+from stead.errors import EvidenceRefusedError, InvalidRequestError, SteadError
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 
@@ -47,6 +47,18 @@ class Elsewhere:
                     )
                 seen.add(domain)
 
+    def counted_as(self, name: str) -> str:
+        r"""Return a name as its failures are counted, by whatever name of its domain.
+
+        Else `alice@ADX` and `ADX\alice` and `alice@ad.test` were three to guess at.
+        """
+        account, domain = split_name(name)
+        for authority in self.authorities:
+            known = {each.casefold() for each in authority.domains}
+            if domain.casefold() in known:
+                return f"{account.strip()}@{max(known, key=_by_length)}"
+        return name
+
     def knows(
         self, name: str, secret: Secret, logon_type: LogonType
     ) -> Callable[[], Newcomer] | None:
@@ -68,10 +80,26 @@ class Elsewhere:
         logon_type: LogonType,
     ) -> Newcomer:
         keep = logon_rule(logon_type).keeps_credentials
-        client = authority.log_on(account, domain, secret, keep=keep)
+        try:
+            client = authority.log_on(account, domain, secret, keep=keep)
+        except SteadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - names break libraries in many ways
+            raise EvidenceRefusedError(
+                f"asking {authority.name} failed: {type(error).__name__}"
+            ) from None
+        if not client.issuer:
+            client.close()
+            raise EvidenceRefusedError(
+                f"{authority.name} speaks for accounts of the store, which are not its"
+            )
         return newcomer_of(
             self.store, client, self.issuers, host=self.host, logon_type=logon_type
         )
+
+
+def _by_length(domain: str) -> tuple[int, str]:
+    return len(domain), domain
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from stead.authority.identity import require_mappable
-from stead.authority.names import require_name
+from stead.authority.names import reads_as_sid, require_name
 from stead.authority.ports import Account, AccountStore, Alias, Group
 from stead.errors import InvalidNameError, UnknownAccountError
 from stead.model.audit_record import AuditEvent
@@ -14,6 +15,8 @@ from stead.model.sid import Sid
 from stead.model.well_known import NAMES
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.objects import AccountDatabase
+
+_LONGEST_ALIAS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,7 @@ class PrincipalChanges:
 
     def add_alias(self, name: str, alias: Alias) -> bool:
         """Let an account be known by what an issuer calls it."""
-        if not (alias.issuer and alias.name):
-            raise InvalidNameError("an alias names an issuer and somebody of its")
+        _require_alias(alias)
         account = self._changing_alias(name)
         if alias in self.store.aliases_of(account.sid):
             return False
@@ -146,8 +148,28 @@ def require_id(number: int | None) -> None:
         raise InvalidNameError(f"`{number}` is not a uid or gid")
 
 
+def _require_alias(alias: Alias) -> None:
+    """Refuse what names nobody, and what the trail could not name in full.
+
+    Raises:
+        InvalidNameError: it is that.
+        InvalidSidError: its name begins like a SID and is none.
+    """
+    for text in (alias.issuer, alias.name):
+        if not 1 <= len(text) <= _LONGEST_ALIAS:
+            raise InvalidNameError(
+                "an alias names an issuer and somebody of its, in 1 to "
+                f"{_LONGEST_ALIAS} letters each"
+            )
+    if reads_as_sid(alias.name) and str(Sid.from_string(alias.name)) != alias.name:
+        raise InvalidNameError(
+            f"`{alias.name[:120]}` is not how a SID is written",
+            advice="write it `S-1-5-21-a-b-c-d`",
+        )
+
+
 def _told(alias: Alias) -> str:
-    return f"alias {alias.name[:120]} of {alias.issuer[:120]}"
+    return f"alias {alias.name} of {alias.issuer}"
 
 
 def _shown(number: int | None) -> str:

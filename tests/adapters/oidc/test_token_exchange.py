@@ -153,6 +153,16 @@ def test_a_token_is_renewed_before_it_ends(oidc_issuer, exchange):
     assert first != credentials.bearer("https://files.example")
 
 
+def test_work_that_takes_longer_than_the_clients_token_is_not_begun(held):
+    credentials = held(exp=int(time.time()) + 600)
+    credentials.renew_for(60)
+    with pytest.raises(CredentialsExpiredError, match="before the work would"):
+        credentials.renew_for(3600)
+    credentials.close()
+    with pytest.raises(CredentialsExpiredError):
+        credentials.renew_for(1)
+
+
 def test_what_ends_too_soon_is_an_error_before_the_work(oidc_issuer, exchange, held):
     soon = held(exp=int(time.time()) + 20)
     assert soon.expires == naive(soon._token._content.decode())["exp"] * 10**9

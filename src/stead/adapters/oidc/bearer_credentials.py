@@ -83,6 +83,21 @@ class BearerCredentials:
         """Nanoseconds since the epoch, UTC, of the client's token's own end."""
         return int(self._read.claims["exp"] * _NANOSECONDS)
 
+    def renew_for(self, seconds: float) -> None:
+        """Have them last for so long: the client's token is renewed by its client.
+
+        Tokens for other servers are got anew, as long as the client's is good.
+
+        Raises:
+            CredentialsExpiredError: it ends sooner, or they are closed.
+        """
+        left = (self.expires or 0) - self._clock()
+        if self._is_closed or left < seconds * _NANOSECONDS:
+            raise CredentialsExpiredError(
+                f"the token of `{self.principal}` ends before the work would",
+                advice="have the client come with a new token",
+            )
+
     @property
     def actors(self) -> tuple[Actor, ...]:
         """Through whom the client's identity came here, the nearest first."""
