@@ -23,7 +23,9 @@ ELSEWHERE := $(ELSEWHERE),*/stead/privileged/bootstrap.py,*/stead/privileged/tre
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/scheduling.py,*/stead/privileged/confining.py
 # The broker's monitors, and servers without root: forked, and not root in the tests.
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/broker*.py,*/stead/server/brokered.py
-ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam_verifier.py
+ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/verifier.py
+ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/worker.py
+ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/conversation.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_*.py
 ELSEWHERE := $(ELSEWHERE),*/stead/server/acting/brokered_opening.py
 
@@ -81,11 +83,12 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos \
-		.ci/install-audit
+		.ci/install-audit .ci/install-logons
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
 	.ci/install-rsyslog
 	.ci/install-audit
+	.ci/install-logons
 	.ci/install-kerberos $(VENV)
 	touch $@
 

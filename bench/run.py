@@ -24,6 +24,7 @@ import identities
 import judging
 import ledgers
 import listing
+import logons
 import serving
 import starts
 import threads
@@ -53,6 +54,7 @@ def main(arguments: list[str]) -> int:
     with private_folder() as folder:
         ledgers.measure(bench, folder)
         serving.measure(bench, folder)
+        logons.measure(bench, folder)
         trail.measure(bench, folder, 1_000_000 if bench.rounds >= ROUNDS else 100_000)
         if os.geteuid() == 0:
             threads.measure_kernel(bench, folder)

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 
 import pytest
+from tests.adapters.scram_stage import Stage
 
 from stead.adapters.store import Store
 from stead.adapters.store.creation import DEFAULT_RIGHTS
@@ -14,6 +15,8 @@ from stead.ledger.chain import seal, verify
 from stead.ledger.sinks import Cursor
 from stead.ledger.tree import CompactRange, leaf_hash
 from stead.model.audit_policy import Auditing, AuditPolicy, Subcategory
+from stead.model.logon_record import LogonType
+from stead.model.secret import Secret
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.model.well_known import EVERYONE, USERS
@@ -259,3 +262,17 @@ def test_accounts_of_an_old_store_log_on_at_any_time(old):
             alice.logon_hours,
             alice.password_lasts,
         )
+
+
+def test_accounts_of_an_old_store_log_on_by_scram_once_their_password_was_shown(second):
+    with Store.open(second) as store:
+        stage = Stage(store)
+        salt = stage.challenge("anybody")
+        assert 32 == len(store.credentials.scram_decoys().key)
+        account = store.accounts.add_account("zoe", None, None)
+        stage.make_logon(None).set_password(account.sid, Secret("tiger"))
+        assert stage.failure("zoe")
+        assert stage.logon.attempt("zoe", Secret("tiger"), LogonType.NETWORK).require()
+        assert "zoe" == stage.talk("zoe").name
+    with Store.open(second) as store:  # the secret was made once
+        assert salt == Stage(store).challenge("anybody")

@@ -38,8 +38,8 @@ def store(whole_store):
 
 
 @pytest.fixture
-def names(store):
-    return NameTable(store)
+def names(store, clock):
+    return NameTable(store, monotonic=clock)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from tests.codec import pac_builder as build
 from tests.codec.forgetting import forget, forget_wholes
 
+from stead.codec import scram
 from stead.codec.ace_binary import read_ace, write_ace
 from stead.codec.binary import read_acl
 from stead.codec.claim_binary import read_claim, write_claim
@@ -54,6 +56,15 @@ TOKENS = (
     b"TI,", b"TU,", b"TS,", b"TD,", b"TB,", b"TX,", b"artx", b"\x04\x00", b"\x05\x00",
     b"\x11\x00", b"\x12\x00", b"\x15\x00", b"\xf8\x02\x00\x00\x00", b"\x50\x00\x00",
     b"\x10\x00\x00", b"\x18\x00\x00", b"\x51\x00\x00", b"\x01\x10\x08\x00\xcc\xcc\xcc",
+)  # fmt: skip
+
+
+# The messages of RFC 7677 3, and with a binding, an escape and extensions.
+SCRAM = (
+    b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", b"p=tls-exporter,,n=a=2C=3Db,r=abc,x=1",
+    b"r=rOprNGfwEbeRWgbNEkqO%hvYD,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,x=1",
+    b"c=biws,r=rOprNGfwEbeRW,x=1,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+    b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", b"e=invalid-proof",
 )  # fmt: skip
 
 
@@ -320,6 +331,26 @@ ROWS = (
 )
 
 
+def read_scram(data: bytes) -> None:
+    """Read a message of SCRAM of each kind; what is accepted is spelled one way."""
+    with suppress(SteadError):
+        first = scram.read_client_first(data)
+        assert data == f"{first.header}{first.bare}".encode()
+        flag = first.header[:-2]
+        again = scram.write_client_first(first.name, first.nonce, flag)
+        assert (again.name, again.nonce) == (first.name, first.nonce)
+    with suppress(SteadError):
+        asked = scram.read_server_first(data)
+        made = scram.write_server_first(asked.nonce, asked.salt, asked.iterations)
+        assert asked.text.startswith(made.text)
+    with suppress(SteadError):
+        final = scram.read_client_final(data)
+        assert data == scram.write_client_final(final.bare, final.proof)
+    with suppress(SteadError):
+        signature = scram.read_server_final(data)
+        assert data.startswith(scram.write_server_final(signature))
+
+
 def seeds_of(texts: tuple[str, ...]) -> tuple[bytes, ...]:
     """Return texts as input."""
     return tuple(text.encode() for text in texts)
@@ -407,4 +438,5 @@ def codec_targets() -> list[Target]:
             (len(claims_set).to_bytes(2, "little") + packed,),
             read_compressed,
         ),
+        Target("scram", SCRAM, read_scram),
     ]

@@ -4,11 +4,12 @@ import os
 import pwd
 
 import pytest
+from tests.name_sources import NameSourceOfTests
 
-from stead.adapters import host
-from stead.adapters.host import host_account
+from stead.adapters.host import HostAccount, host_account, host_identity
 from stead.errors import DirectoryUnavailableError, InvalidRequestError
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged.name_service import NameService
 from stead.server.acting.environments import changed, environment_of, household_of
 
 UNKNOWN = 70_777
@@ -39,16 +40,16 @@ def test_nothing_of_the_servers_environment_is_in_it(monkeypatch):
     assert b"/usr/local/bin:/usr/bin:/bin" == variables[b"PATH"]
 
 
-def test_a_name_service_that_does_not_answer_is_an_error(monkeypatch):
-    class Broken:
-        @staticmethod
-        def getpwuid(uid):  # noqa: ARG004 - the shape of `pwd.getpwuid`
-            raise OSError(5, "input/output error")
-
-    monkeypatch.setattr(host, "pwd", Broken)
-    for ask in (host_account, host.host_identity):
-        with pytest.raises(DirectoryUnavailableError, match="70777"):
-            ask(UNKNOWN)
+def test_a_name_service_that_does_not_answer_is_an_error(tmp_path):
+    source = NameSourceOfTests(tmp_path, "steadhome")
+    names = NameService.open(source.switch())
+    assert HostAccount("dora", "/home/dora", "") == host_account(70500, names)
+    groups = (70500, 70601, 70602)
+    assert PosixIdentity(70500, 70500, groups) == host_identity(70500, names)
+    source.be("down")
+    for ask in (host_account, host_identity):
+        with pytest.raises(DirectoryUnavailableError, match="70500"):
+            ask(70500, names)
 
 
 def test_variables_are_set_and_taken_out():

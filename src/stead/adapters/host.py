@@ -1,33 +1,61 @@
-"""What this host knows of its uids: the name service's users and groups."""
+"""What this host knows of its uids and gids: the name service's users and groups."""
 
 from __future__ import annotations
 
-import os
-import pwd
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
 
-from stead.errors import DirectoryUnavailableError
+from stead.authority.name_sources import NameKind, SourceName
+from stead.authority.names import name_key
+from stead.model import well_known
 from stead.model.posix_identity import PosixIdentity
+from stead.model.sid import Sid
+from stead.privileged.name_service import (
+    HostNames,
+    UnixGroup,
+    User,
+    open_host_names,
+)
+
+_USERS: Final = "Unix User"  # as Samba prints them
+_GROUPS: Final = "Unix Group"
+_USERS_KEY: Final = name_key(_USERS)
+_GROUPS_KEY: Final = name_key(_GROUPS)
 
 
-def host_identity(uid: int) -> PosixIdentity | None:
-    """Return the ids that this host gives a uid at logon; None if it has none.
+@cache
+def host_names() -> HostNames:
+    """Return what answers for this host; opened once, outside of any block.
+
+    A block may neither open files nor load libraries, so a server does this when it
+    starts. A change of nsswitch.conf counts from its next start.
 
     Raises:
-        DirectoryUnavailableError: the name service cannot be asked. That is an error
-            and never "no groups": a group left out can grant.
+        DirectoryUnavailableError: the host's sources cannot be opened.
     """
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return None
-    except OSError as error:
-        raise _unanswered(f"who uid {uid} is") from error
-    try:
-        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    except OSError as error:
-        raise _unanswered(f"which groups uid {uid} is in") from error
-    return PosixIdentity(uid, entry.pw_gid, tuple(groups))
+    return open_host_names()
+
+
+def host_identity(uid: int, names: HostNames | None = None) -> PosixIdentity | None:
+    """Return the ids that this host gives a uid at logon; None if it has none.
+
+    Args:
+        uid: the number.
+        names: what answers; this host if not given.
+
+    Raises:
+        DirectoryUnavailableError: a source of the host's cannot be asked. That is an
+            error and never "no groups": a group left out can grant.
+    """
+    asked = names or host_names()
+    user = asked.user_by_uid(uid)
+    return None if user is None else identity_of(user, asked)
+
+
+def identity_of(user: User, names: HostNames) -> PosixIdentity:
+    """Return what the kernel calls a user; raises `DirectoryUnavailableError`."""
+    return PosixIdentity(user.uid, user.gid, names.groups_of(user))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +73,63 @@ class HostAccount:
     shell: str
 
 
-def host_account(uid: int) -> HostAccount | None:
+def host_account(uid: int, names: HostNames | None = None) -> HostAccount | None:
     """Return name, home and shell of a uid; None if this host has no such uid.
 
     Raises:
-        DirectoryUnavailableError: the name service cannot be asked.
+        DirectoryUnavailableError: a source of the host's cannot be asked.
     """
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return None
-    except OSError as error:
-        raise _unanswered(f"who uid {uid} is") from error
-    return HostAccount(entry.pw_name, entry.pw_dir, entry.pw_shell)
+    user = (names or host_names()).user_by_uid(uid)
+    return None if user is None else HostAccount(user.name, user.home, user.shell)
 
 
-def _unanswered(what: str) -> DirectoryUnavailableError:
-    return DirectoryUnavailableError(
-        f"the host cannot say {what}", advice="see nsswitch.conf(5)"
-    )
+class HostNameSource:
+    r"""The host's users and groups as names: `Unix User\alice`, `Unix Group\staff`.
+
+    By the host's own name, and without a domain, a user comes before a group of the
+    same name, as most users have one.
+
+    Args:
+        names: what answers.
+        machine: the host's name.
+    """
+
+    name = "host"
+    authorities = (well_known.UNIX_USERS, well_known.UNIX_GROUPS)
+
+    def __init__(self, names: HostNames, machine: str) -> None:
+        self._names = names
+        self._machine = machine
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Whose names it knows."""
+        return (_USERS, _GROUPS, *([self._machine] if self._machine else []))
+
+    def find(self, name: str, domain: str) -> SourceName | None:
+        """Return whom a name means; raises `DirectoryUnavailableError`."""
+        key = name_key(domain)
+        user = None if key == _GROUPS_KEY else self._names.user_by_name(name)
+        if user is not None:
+            return _user_name(user)
+        group = None if key == _USERS_KEY else self._names.group_by_name(name)
+        return None if group is None else _group_name(group)
+
+    def name_of(self, sid: Sid) -> SourceName | None:
+        """Return the name of a uid's or gid's SID; raises as `find`."""
+        uid, gid = well_known.uid_of(sid), well_known.gid_of(sid)
+        if uid is not None:
+            user = self._names.user_by_uid(uid)
+            return None if user is None else _user_name(user)
+        group = None if gid is None else self._names.group_by_gid(gid)
+        return None if group is None else _group_name(group)
+
+
+def _user_name(user: User) -> SourceName:
+    sid = well_known.unix_user(user.uid)
+    return SourceName(sid, NameKind.USER, user.name, _USERS, user.uid)
+
+
+def _group_name(group: UnixGroup) -> SourceName:
+    sid = well_known.unix_group(group.gid)
+    return SourceName(sid, NameKind.GROUP, group.name, _GROUPS, group.gid)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pwd
 import re
 import resource
 import secrets
@@ -43,6 +42,7 @@ from stead.errors import (
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import ticket_exchange as exchange
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
+from stead.privileged.name_service import open_host_names
 from stead.privileged.peers import peer_credentials
 
 _KEYS: Final = "MEMORY:stead"
@@ -193,17 +193,18 @@ def account(name: str) -> PosixIdentity:
     """Return what this host calls an account.
 
     Raises:
-        LogonFailureError: there is none, or it cannot be known whole.
+        LogonFailureError: there is none, or it is in too many groups.
+        DirectoryUnavailableError: a source of the host's users does not answer. A group
+            that is left out can grant: who cannot be known whole is not known.
     """
-    try:
-        found = pwd.getpwnam(name)
-        groups = os.getgrouplist(name, found.pw_gid)
-    except (KeyError, OSError) as error:
-        # A group that is left out can grant: who cannot be known whole is not known.
-        raise LogonFailureError from error
-    if found.pw_name != name or len(groups) > _MOST_GROUPS:
+    names = open_host_names()
+    user = names.user_by_name(name)
+    if user is None or user.name != name:
         raise LogonFailureError
-    return PosixIdentity(found.pw_uid, found.pw_gid, tuple(groups))
+    groups = names.groups_of(user)
+    if len(groups) > _MOST_GROUPS:
+        raise LogonFailureError
+    return PosixIdentity(user.uid, user.gid, groups)
 
 
 def become_nobody(uid: int) -> None:

@@ -132,8 +132,13 @@ class Identity:
     asserted: AssertedIdentity | None = field(default=None)
 
 
-def identify_peer(store: AccountStore, peer: PosixIdentity) -> Identity:
-    """Return who a local peer is, whose ids the kernel vouches for.
+def identify_peer(
+    store: AccountStore,
+    peer: PosixIdentity,
+    *,
+    logon_type: LogonType = LogonType.NETWORK,
+) -> Identity:
+    """Return who somebody is whose ids the kernel, or this host, vouches for.
 
     Raises:
         AccountDisabledError: the account of this uid is disabled.
@@ -147,7 +152,7 @@ def identify_peer(store: AccountStore, peer: PosixIdentity) -> Identity:
         user, name = account.sid, account.name
     return _identity(
         store, user=user, name=name, account=account, vouched=peer,
-        logon_type=LogonType.NETWORK, generation=generation,
+        logon_type=logon_type, generation=generation,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from stead.authority.account_policy import (
@@ -35,6 +36,7 @@ from stead.authority.ports import (
     CredentialStore,
     Password,
     PasswordVerifier,
+    ScramVerifiers,
 )
 from stead.errors import (
     AccountDisabledError,
@@ -47,6 +49,7 @@ from stead.errors import (
 )
 from stead.model import well_known
 from stead.model.logon_record import LogonType
+from stead.model.scram_verifier import ScramVerifier
 from stead.model.secret import Secret
 from stead.model.sid import Sid
 
@@ -100,9 +103,10 @@ class Logon:
         policy: how old passwords may be, and what a new one ends.
         monotonic: nanoseconds that never step.
         renewing: is told, before, that an account's verifier is made again.
+        scram: returns what makes what is kept of passwords for SCRAM; None for nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, each by name
         self,
         store: AccountStore,
         credentials: CredentialStore,
@@ -113,8 +117,10 @@ class Logon:
         policy: AccountPolicy | None = None,
         monotonic: Callable[[], int],
         renewing: Callable[[Account], object] = lambda _account: None,
+        scram: Callable[[], ScramVerifiers | None] = lambda: None,
     ) -> None:
         self._renewing = renewing
+        self._scram = scram
         self.lockout: Final = lockout
         self.policy: Final = policy or AccountPolicy()
         self._store = store
@@ -152,17 +158,48 @@ class Logon:
             StoreUnavailableError: the store cannot be asked; the attempt stays counted.
         """
         logon_rule(logon_type)
+        return self._attempt(name, secret, partial(self._identify, logon_type))
 
-        def identify(account: Account | None) -> Identity:
-            if account is None:
-                return identify_nobody(self._store, logon_type)
-            identity = identify_account(
-                self._store, account.name, host=self._host, logon_type=logon_type
-            )
-            require_logon_right(identity)
-            return identity
+    def attempt_proof(
+        self,
+        name: str,
+        is_proof: Callable[[Account | None], bool],
+        logon_type: LogonType,
+    ) -> LogonAttempt[Identity]:
+        """Log an account on with a proof that its password is known, or say why not.
 
-        return self._attempt(name, secret, identify)
+        As `attempt`, with a comparison that somebody else makes, and nothing to renew.
+
+        Args:
+            name: the account.
+            is_proof: compares, with as much work for an account that is None.
+            logon_type: of what kind.
+        """
+        logon_rule(logon_type)
+
+        def verify(account: Account | None) -> bool | SteadError:
+            try:
+                return is_proof(account)
+            except SteadError as error:
+                return error.with_traceback(None)
+
+        asked = _as_kept(name)
+        admit = partial(self._identify, logon_type)
+        in_time = partial(self._untimely, kept=None)
+        return self._count(asked, self._monotonic(), verify, in_time, admit)[1]
+
+    def account_named(self, name: str) -> Account | None:
+        """Return the account of a name as a client spells it, however it does that."""
+        return self._store.account_by_name(_as_kept(name))
+
+    def _identify(self, logon_type: LogonType, account: Account | None) -> Identity:
+        if account is None:
+            return identify_nobody(self._store, logon_type)
+        identity = identify_account(
+            self._store, account.name, host=self._host, logon_type=logon_type
+        )
+        require_logon_right(identity)
+        return identity
 
     def attempt_elsewhere(self, name: str, ask: Callable[[], _T]) -> LogonAttempt[_T]:
         """Have somebody else tell whether a name's password is right, and count it.
@@ -218,11 +255,12 @@ class Logon:
             InvalidRequestError: it is empty or too long.
             UnknownAccountError: there is no such account.
         """
-        verifier = self._make(secret)
+        verifier, scram = self._make(secret), self._make_scram(secret, self._scram())
         self._credentials.set_password(
             sid,
             verifier,
             changed_at=MUST_CHANGE if must_change else self.lockout.clock(),
+            scram=scram,
             ends_sessions=self.policy.password_ends_sessions,
         )
 
@@ -251,26 +289,46 @@ class Logon:
         is_change: bool = False,
     ) -> LogonAttempt[_T]:
         secret.require_unused()  # else the caller's mistake, and nobody's failure
-        began = self._monotonic()
-        asked = _as_kept(name)
+        began, asked = self._monotonic(), _as_kept(name)
+        kept: Password | None = None
+
+        def verify(account: Account | None) -> bool | SteadError:
+            nonlocal kept
+            kept = self._credentials.password_of(
+                well_known.NULL_SID if account is None else account.sid
+            )
+            return self._verify(kept, secret)
+
+        def in_time(account: Account | None) -> SteadError | None:
+            return self._untimely(account, None if is_change else kept)
+
+        account, attempt = self._count(asked, began, verify, in_time, admit)
+        if attempt.error is None:
+            self._renew(account, kept, secret)
+        return attempt
+
+    def _count(
+        self,
+        asked: str,
+        began: int,
+        verify: Callable[[Account | None], bool | SteadError],
+        untimely: Callable[[Account | None], SteadError | None],
+        admit: Callable[[Account | None], _T],
+    ) -> tuple[Account | None, LogonAttempt[_T]]:
+        """Take steps 2 to 6 of `attempt`; returns who the name is, too."""
         key = name_key(asked)
         with self._lines[hash(key) % _LINES]:
             reservation = self.lockout.reserve(key)
             account = self._store.account_by_name(asked)
-            kept = self._credentials.password_of(
-                well_known.NULL_SID if account is None else account.sid
-            )
-            answer = self._verify(kept, secret)
-            error = _refusal(account, reservation, answer) or self._untimely(
-                account, None if is_change else kept
-            )
+            error = _refusal(account, reservation, verify(account))
+            error = error or untimely(account)
             outcome = _admit(account, error, admit)
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
-                return LogonAttempt(outcome, locks, self._delay(began, reservation))
+                late = self._delay(began, reservation)
+                return account, LogonAttempt(outcome, locks, late)
             self.lockout.clear(key)
-        self._renew(account, kept, secret)
-        return LogonAttempt(outcome)
+        return account, LogonAttempt(outcome)
 
     def _untimely(
         self, account: Account | None, kept: Password | None
@@ -326,10 +384,31 @@ class Logon:
     ) -> None:
         if account is None or kept is None:
             return
-        if self._verifier.is_outdated(kept.verifier):
-            better = self._make(secret)
+        is_old = self._verifier.is_outdated(kept.verifier)
+        scram = self._better_scram(account, secret)
+        if is_old or scram is not None:
+            better = self._make(secret) if is_old else kept.verifier
             self._renewing(account)
-            self._credentials.renew_verifier(account.sid, kept.verifier, better)
+            self._credentials.renew_verifier(
+                account.sid, kept.verifier, better, scram=scram
+            )
+
+    def _better_scram(self, account: Account, secret: Secret) -> ScramVerifier | None:
+        makes = self._scram()
+        if makes is None:
+            return None
+        known = self._credentials.scram_of(account.sid)
+        if known is not None and not makes.is_outdated(known):
+            return None
+        return self._make_scram(secret, makes)
+
+    def _make_scram(
+        self, secret: Secret, makes: ScramVerifiers | None
+    ) -> ScramVerifier | None:
+        if makes is None:
+            return None
+        with secret.revealed() as content:
+            return makes.make(content)
 
 
 def _locks() -> tuple[threading.Lock, ...]:

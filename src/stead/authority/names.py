@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
 from stead.authority.ports import AccountStore
@@ -16,6 +17,8 @@ from stead.model import well_known
 from stead.model.sid import Sid
 
 MAXIMUM_NAME: Final = 64
+LIFETIME: Final = 1.0
+"""Seconds for which a name that was read from the store counts, as a lease does."""
 _FORBIDDEN: Final = frozenset('"/\\[]:;|=,+*?<>@`')
 # Letters that Unicode calls printable and nobody sees: two names would look the same.
 _UNSEEN: Final = frozenset({
@@ -62,25 +65,61 @@ def reads_as_sid(name: str) -> bool:
 
 
 class NameTable:
-    """Finds SIDs by name and names by SID, in one store.
+    r"""Finds SIDs by name and names by SID, in one store.
 
-    Names never change and accounts are never deleted, so a name once read stays right.
+    A name that was read counts for a second, and beyond that for as long as nothing in
+    the store has changed: accounts are renamed and deleted, here or by another process.
+
+    Args:
+        store: where accounts live.
+        monotonic: nanoseconds that never step.
+        lifetime: seconds for which a name counts without a look at the store.
+        elsewhere: whom `domain\name` and `name@realm` mean; nobody, if not given.
     """
 
-    __slots__ = ("_known", "_store")
+    __slots__ = ("_elsewhere", "_generation", "_known", "_lifetime", "_monotonic",
+                 "_store", "_until")  # fmt: skip
 
-    def __init__(self, store: AccountStore) -> None:
+    def __init__(
+        self,
+        store: AccountStore,
+        *,
+        monotonic: Callable[[], int],
+        lifetime: float = LIFETIME,
+        elsewhere: Callable[[str], Sid] | None = None,
+    ) -> None:
         self._store = store
+        self._monotonic = monotonic
+        self._lifetime = int(lifetime * 1_000_000_000)
+        self._elsewhere = elsewhere
         self._known: dict[Sid, str] = {}
+        self._generation = 0
+        self._until = 0
 
     def __call__(self, sid: Sid, /) -> str:
         """Return the name of a SID as people read it, or its text."""
-        known = self._known.get(sid)
+        known = self._still_known().get(sid)
         if known is None:
+            kept = self._known
             known = self._read(sid)
             if known != str(sid):
-                self._known[sid] = known
+                kept[sid] = known
         return known
+
+    def expire(self) -> None:
+        """Look at the store again before anything that was read counts."""
+        self._until = 0
+
+    def _still_known(self) -> dict[Sid, str]:
+        """Return what is known, which is nothing if the store has changed since."""
+        now = self._monotonic()
+        if now >= self._until:
+            generation = self._store.generation()
+            if generation != self._generation:
+                # Another thread goes on with the old one, and what it adds is lost.
+                self._known, self._generation = {}, generation
+            self._until = now + self._lifetime
+        return self._known
 
     def _read(self, sid: Sid) -> str:
         found = self._store.account_by_sid(sid) or self._store.group_by_sid(sid)
@@ -94,27 +133,32 @@ class NameTable:
         return str(sid) if gid is None else f"gid {gid}"
 
     def find(self, trustee: Sid | str) -> Sid:
-        """Return the SID that a SID, its text, or a name stands for.
+        r"""Return the SID that a SID, its text, or a name stands for.
+
+        A name without a domain is the store's or well-known, and nobody else's.
 
         Args:
             trustee: a `Sid`; `S-1-...`; an account's, group's or well-known name;
-                `uid 1000` or `gid 100`.
+                `uid 1000` or `gid 100`; `domain\name` or `name@realm`.
 
         Raises:
             UnknownAccountError: nothing is called that.
             InvalidSidError: it begins like a SID and is none.
+            DirectoryUnavailableError: whoever would know that domain does not answer.
         """
         if isinstance(trustee, Sid):
             return trustee
         if trustee[:4].upper() == "S-1-":
             return Sid.from_string(trustee)
+        if self._elsewhere is not None and split_name(trustee)[1]:
+            return self._elsewhere(trustee)
         account = self._store.account_by_name(trustee)
         if account is not None:
             return account.sid
         group = self._store.group_by_name(trustee)
         if group is not None:
             return group.sid
-        found = _WELL_KNOWN.get(name_key(trustee)) or _unix(trustee)
+        found = well_known_sid(trustee) or unix_sid(trustee)
         if found is None:
             raise UnknownAccountError(
                 f"no account or group is called `{trustee[:80]}`",
@@ -123,7 +167,27 @@ class NameTable:
         return found
 
 
-def _unix(text: str) -> Sid | None:
+def split_name(text: str) -> tuple[str, str]:
+    r"""Return an account's name and its domain; the domain is empty if none is named.
+
+    >>> split_name("alice@EXAMPLE.TEST")
+    ('alice', 'EXAMPLE.TEST')
+    >>> split_name("ADX\\alice")
+    ('alice', 'ADX')
+    """
+    domain, slash, name = text.partition("\\")
+    if slash:
+        return name, domain
+    name, _, realm = text.rpartition("@")
+    return (name, realm) if name else (text, "")
+
+
+def well_known_sid(name: str) -> Sid | None:
+    """Return the SID of a well-known name; None if it is none."""
+    return _WELL_KNOWN.get(name_key(name))
+
+
+def unix_sid(text: str) -> Sid | None:
     """Read `uid 1000` and `gid 100`."""
     kind, _, number = text.partition(" ")
     if kind not in ("uid", "gid") or not (number.isascii() and number.isdigit()):

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stead.authority.asserted import identify_asserted
-from stead.authority.identity import HostIdentity, Identity, identify_account
+from stead.authority.identity import (
+    HostIdentity,
+    Identity,
+    identify_account,
+    identify_peer,
+)
 from stead.authority.issuers import Issuers
 from stead.authority.packages import Authenticated, OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.errors import EvidenceRefusedError
 from stead.model.logon_record import LogonType
+from stead.model.posix_identity import PosixIdentity
 from stead.model.token import ImpersonationLevel
 
 
@@ -66,16 +72,30 @@ def newcomer_of(
     *,
     host: HostIdentity,
     logon_type: LogonType,
+    believes_host: bool = False,
 ) -> Newcomer:
     """Return who an authenticated client is here, with what it brought.
 
     What it handed over is wiped if it is nobody here.
 
+    Args:
+        store: where accounts live.
+        client: what a package says of it.
+        issuers: who is believed.
+        host: what this host knows of a uid.
+        logon_type: how it comes.
+        believes_host: whether this host's own word counts, who the client is to it.
+
     Raises:
+        EvidenceRefusedError: that word comes from somebody who may not give it.
         SteadError: as `stead.authority.asserted.identify_asserted`.
     """
     try:
-        if client.issuer:
+        if client.host is not None:
+            identity = _identify_on_host(
+                store, client.host, logon_type, is_believed=believes_host
+            )
+        elif client.issuer:
             identity = identify_asserted(
                 store, client, issuers, host=host, logon_type=logon_type
             )
@@ -96,3 +116,16 @@ def newcomer_of(
         actors=client.actors,
         details=client.details,
     )
+
+
+def _identify_on_host(
+    store: AccountStore,
+    posix: PosixIdentity,
+    logon_type: LogonType,
+    *,
+    is_believed: bool,
+) -> Identity:
+    """Return who a user of this host is: the account with its uid, or the bare uid."""
+    if not is_believed:
+        raise EvidenceRefusedError("only a password authority speaks for the host")
+    return identify_peer(store, posix, logon_type=logon_type)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stead.model.claim import Claim
+from stead.model.posix_identity import PosixIdentity
 from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.model.token import ImpersonationLevel, TokenGroup
@@ -108,6 +109,8 @@ class Authenticated:
         is_bound: whether the exchange was tied to its channel.
         credentials: what the client handed over, to reach others as it.
         details: what records say beside; no secrets.
+        host: what this host calls the client, where this host itself says who it is:
+            from a password authority that asked the host, and from nobody else.
     """
 
     package: str
@@ -121,6 +124,7 @@ class Authenticated:
     is_bound: bool = False
     credentials: OutboundCredentials | None = field(default=None, repr=False)
     details: tuple[tuple[str, str], ...] = ()
+    host: PosixIdentity | None = None
 
     def close(self) -> None:
         """Wipe what the client handed over: it is not admitted."""
@@ -158,6 +162,31 @@ class Exchange(Protocol):
 
     def close(self) -> None:
         """Forget it, and what it holds; again does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an exchange that failed has counted, where its client guessed a secret.
+
+    Attributes:
+        name: whom the client said that it is; for the trail.
+        locks: whether this failure is what locked that name.
+        delay: seconds by which the answer is late at least.
+    """
+
+    name: str = ""
+    locks: bool = False
+    delay: float = 0.0
+
+
+@runtime_checkable
+class CountingExchange(Exchange, Protocol):
+    """An exchange whose failures count as wrong passwords do."""
+
+    @property
+    def counted(self) -> Counted:
+        """What it has counted by now."""
+        ...
 
 
 class AuthenticationPackage(Protocol):

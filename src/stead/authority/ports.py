@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
+from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
 
@@ -130,6 +131,31 @@ FailureChange = Callable[[LogonFailures | None], LogonFailures | None]
 """What becomes of a name's failures; None for none."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScramDecoys:
+    """What a challenge is made of for a name without a verifier.
+
+    Attributes:
+        key: the store's own secret.
+        iterations: by count of iterations: how many verifiers have it.
+    """
+
+    key: bytes = field(repr=False)
+    iterations: tuple[tuple[int, int], ...] = ()
+
+
+class ScramVerifiers(Protocol):
+    """Makes verifiers of passwords for SCRAM."""
+
+    def make(self, secret: bytes) -> ScramVerifier:
+        """Return a new verifier of a secret."""
+        ...
+
+    def is_outdated(self, verifier: ScramVerifier) -> bool:
+        """Tell whether `make` would by now make a stronger one."""
+        ...
+
+
 class PasswordVerifier(Protocol):
     """Makes verifiers of passwords and tells whether a password is the one."""
 
@@ -171,9 +197,15 @@ class CredentialStore(Protocol):
         ...
 
     def set_password(
-        self, sid: Sid, verifier: str, *, changed_at: int, ends_sessions: bool = False
+        self,
+        sid: Sid,
+        verifier: str,
+        *,
+        changed_at: int,
+        scram: ScramVerifier | None = None,
+        ends_sessions: bool = False,
     ) -> None:
-        """Keep a new verifier, and end the account's sessions with it if asked to.
+        """Keep new verifiers, and none of the old ones; end sessions if asked to.
 
         Raises:
             UnknownAccountError: there is no such account.
@@ -187,11 +219,27 @@ class CredentialStore(Protocol):
         """
         ...
 
-    def renew_verifier(self, sid: Sid, old: str, new: str) -> bool:
-        """Keep a better verifier of the same password; False if `old` is kept no more.
+    def renew_verifier(
+        self, sid: Sid, old: str, new: str, *, scram: ScramVerifier | None = None
+    ) -> bool:
+        """Keep better verifiers of the same password; False if `old` is kept no more.
 
         It is no change of the password.
+
+        Args:
+            sid: the account.
+            old: what the password was compared with.
+            new: what is kept in its place.
+            scram: likewise for SCRAM; None keeps what there is.
         """
+        ...
+
+    def scram_of(self, sid: Sid) -> ScramVerifier | None:
+        """Return what is kept of an account's password for SCRAM, if anything."""
+        ...
+
+    def scram_decoys(self) -> ScramDecoys:
+        """Return what challenges for nobody are made of."""
         ...
 
     def remove_password(self, sid: Sid) -> bool:

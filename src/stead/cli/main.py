@@ -24,6 +24,7 @@ try:
         dde,
         demo,
         judging,
+        names,
         offline,
         sddl,
         serving,
@@ -55,6 +56,7 @@ app.add_typer(account.account, name="account")
 app.add_typer(account.group, name="group")
 app.add_typer(account.privilege, name="privilege")
 app.add_typer(session.session, name="session")
+app.command("name")(names.name)
 app.command("check")(judging.check)
 app.command("effective")(judging.effective)
 app.command("who-can")(judging.who_can)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stead.privileged.broker_inheritance import Inheritance
     from stead.privileged.broker_verifiers import Verifier, Verifiers
 
-VERIFIER: Final = "stead.adapters.pam_verifier"
+VERIFIER: Final = "stead.adapters.pam.verifier"
 """The verifier's program. It imports this room; nothing here imports it."""
 
 _WAITING_FOR_EACH: Final = 16

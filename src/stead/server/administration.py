@@ -153,7 +153,9 @@ class Administration:
             AccountExistsError, InvalidNameError: the new name is taken, or is none.
             AccessDeniedError: the subject may not.
         """
-        return self._changes.rename_account(name, new)
+        renamed = self._changes.rename_account(name, new)
+        self.names.expire()
+        return renamed
 
     def map(self, name: str, *, uid: int | None, gid: int | None = None) -> Account:
         """Say what the kernel knows an account by; its sessions end.
@@ -324,7 +326,9 @@ class Administration:
 
     def rename_group(self, name: str, new: str) -> Group:
         """Give a group another name, unless it is every store's; as `rename`."""
-        return self._changes.rename_group(name, new)
+        renamed = self._changes.rename_group(name, new)
+        self.names.expire()
+        return renamed
 
     def map_group(self, name: str, *, gid: int | None) -> Group:
         """Say what gid the members of a group have from their next session on."""

@@ -384,7 +384,7 @@ class Admission:
                 principal, arrival, error, _failure_detail(error, logon_type, arrival)
             )
             if attempt.locks:
-                self._record_lock(principal, arrival)
+                self.record_lock(principal.name, arrival)
         finally:
             self.sleep(attempt.delay)
         # Outside every handler: what is raised here leads to no cause.
@@ -435,7 +435,9 @@ class Admission:
             self.guard.announce_end(AuditEvent.LOGOFF_ASKED, client.subject)
         self.sessions.end(client.token.logon_id)
 
-    def _record_lock(self, principal: Principal, arrival: Arrival) -> None:
+    def record_lock(self, name: str, arrival: Arrival) -> None:
+        """Record that a name is locked by now (Windows event 4740)."""
+        principal = Principal(well_known.NULL_SID, name[:80])
         self.guard.recorder.record(
             AuditEvent.ACCOUNT_LOCKED_OUT,
             _nobody(principal, arrival),

@@ -20,6 +20,8 @@ from stead.authority.packages import (
     Authenticated,
     AuthenticationPackage,
     ChannelBinding,
+    Counted,
+    CountingExchange,
     Exchange,
     Step,
 )
@@ -43,6 +45,7 @@ AS_SHOWN: Final = QualityOfService(ImpersonationLevel.DELEGATION, effective_only
 """As far as what the client shows lets it go."""
 LONGEST_BLOB: Final = 1 << 18
 """Bytes of the longest blob; a ticket with 1,000 groups has some 64 KiB."""
+_NOTHING_COUNTED: Final = Counted()
 
 
 class Authentication:
@@ -198,6 +201,7 @@ class Authentication:
         error: SteadError,
         began: int,
         logon_type: LogonType = LogonType.NETWORK,
+        counted: Counted = _NOTHING_COUNTED,
     ) -> LogonFailureError:
         """Record why somebody is not let in, wait, and return the one thing to raise.
 
@@ -207,9 +211,11 @@ class Authentication:
         failure = LogonFailureError()
         try:
             failure.record = self._admission.refused(name, arrival, error, logon_type)
+            if counted.locks:
+                self._admission.record_lock(name, arrival)
         finally:
             wait = arrival.wait or self._admission.sleep
-            wait(self._left(began))
+            wait(max(self._left(began), counted.delay))
         return failure
 
     def _left(self, began: int) -> float:
@@ -295,12 +301,19 @@ class LogonExchange:
             raise
         else:
             return self._go_on(step)
+        counted = self._counted()
         self._exchange.close()
-        raise self._desk.failure("", self._arrival, why, self._began)
+        raise self._desk.failure(
+            counted.name, self._arrival, why, self._began, counted=counted
+        )
 
     def _require_open(self) -> None:
         if self._state.is_over or self._state.is_closed:
             raise InvalidRequestError("this exchange is over")
+
+    def _counted(self) -> Counted:
+        exchange = self._exchange
+        return exchange.counted if isinstance(exchange, CountingExchange) else Counted()
 
     def _ask(self, blob: bytes) -> Step:
         self._state.steps += 1

@@ -12,6 +12,7 @@ from functools import partial
 
 from stead.authority.identity import HostIdentity, logon_rule
 from stead.authority.issuers import Issuers
+from stead.authority.names import split_name
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import PasswordAuthority
 from stead.authority.ports import AccountStore
@@ -94,24 +95,10 @@ class Elsewhere:
                 f"{authority.name} speaks for accounts of the store, which are not its"
             )
         return newcomer_of(
-            self.store, client, self.issuers, host=self.host, logon_type=logon_type
-        )
+            self.store, client, self.issuers, host=self.host, logon_type=logon_type,
+            believes_host=True,
+        )  # fmt: skip
 
 
 def _by_length(domain: str) -> tuple[int, str]:
     return len(domain), domain
-
-
-def split_name(name: str) -> tuple[str, str]:
-    r"""Return an account's name and its domain; the domain is empty if none is named.
-
-    >>> split_name("alice@EXAMPLE.TEST")
-    ('alice', 'EXAMPLE.TEST')
-    >>> split_name("ADX\\alice")
-    ('alice', 'ADX')
-    """
-    domain, backslash, account = name.partition("\\")
-    if backslash:
-        return account, domain
-    account, _, domain = name.rpartition("@")
-    return (account, domain) if account else (name, "")

@@ -15,13 +15,15 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import Final
 
-from stead.adapters.host import host_identity
+from stead.adapters.host import HostNameSource, host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.account_policy import PasswordAges
 from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.issuers import Issuers
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
+from stead.authority.name_lookup import NameLookup
+from stead.authority.name_sources import NameSources
 from stead.authority.names import NameTable, require_name
 from stead.authority.ports import Account, AccountStore, CredentialStore
 from stead.authority.roster import SessionEnds, SessionRoster
@@ -78,6 +80,7 @@ from stead.server.service_thread import ServiceThread, carried
 from stead.server.session_desk import SessionDesk
 from stead.server.session_keeper import SessionKeeper
 from stead.server.settings import Settings
+from stead.server.store_packages import opened, verifiers_for
 from stead.server.trail import Trail
 from stead.server.trail_parts import TrailParts
 
@@ -99,6 +102,7 @@ class House:
         admission: the door.
         authentication: where clients show who they are.
         explainer: says why.
+        lookup: knows names.
         administration: the account desk, as the server.
         session_desk: the sessions of every process, as the server.
         trail: the trail, as the server.
@@ -122,6 +126,7 @@ class House:
     admission: Admission
     authentication: Authentication
     explainer: Explainer
+    lookup: NameLookup
     administration: Administration
     session_desk: SessionDesk
     trail: Trail
@@ -152,6 +157,7 @@ def compose(settings: Settings) -> House:
     Raises:
         EnforcementUnavailableError: the kernel was insisted on and cannot enforce.
         InvalidRequestError: there is no such module.
+        DirectoryUnavailableError: the host's sources of users cannot be opened.
         LauncherUnavailableError: no broker answers where one is named.
         UnsafeStoreError, StoreUnavailableError: the store cannot be trusted or opened.
         LedgerUnavailableError: the start could not be recorded.
@@ -159,6 +165,7 @@ def compose(settings: Settings) -> House:
     """
     require_name(settings.name)
     preload()  # a block can import nothing
+    host_names()  # nor load what answers for the host
     support = probe(settings.guard_uid)
     enforcement = choose(
         settings.enforcement, support, has_broker=settings.broker is not None
@@ -215,6 +222,7 @@ class _Ground:
 
     accounts: AccountStore
     names: NameTable
+    lookup: NameLookup
     sessions: Sessions
     own: Session
     subject: Subject
@@ -223,8 +231,8 @@ class _Ground:
     rules: StoredRules
     policies: AuditPolicyStore
     threads: ThreadEnforcer
-    logon: Logon | None
     credentials: CredentialStore
+    logon: Logon | None
     tickets: Tickets | None
     roster: SessionRoster
     ends: SessionEnds
@@ -250,7 +258,8 @@ def _ground(
 ) -> _Ground:
     """Take steps 3 and 4 of `compose`."""
     accounts = carried(store.accounts, service)
-    names = NameTable(accounts)
+    lookup = _lookup(settings, accounts)
+    names = NameTable(accounts, monotonic=time.monotonic_ns, elsewhere=lookup.sid_of)
     roster = store.open_roster()
     sessions = _sessions(settings, roster, accounts, undo)
     own = sessions.open_server(settings.name, settings.privileges)
@@ -275,12 +284,13 @@ def _ground(
         process={"process id": str(os.getpid()), "image": sys.executable},
     )
     subject = Subject(own.token, principal)
-    logon = _logon(settings, store, service, guard, undo)
+    credentials = carried(store.credentials, service)
+    logon = _logon(settings, accounts, credentials, guard, undo)
     tickets = None if way is None else Tickets(way, sessions)
     return _Ground(
-        accounts, names, sessions, own, subject, genesis, guard, rules, policies,
-        threads, logon, carried(store.credentials, service), tickets,
-        carried(roster, service), carried(store.session_ends, service),
+        accounts, names, lookup, sessions, own, subject, genesis, guard, rules,
+        policies, threads, credentials, logon, tickets, carried(roster, service),
+        carried(store.session_ends, service),
     )  # fmt: skip
 
 
@@ -314,6 +324,13 @@ def _sessions(
     return sessions
 
 
+def _lookup(settings: Settings, accounts: AccountStore) -> NameLookup:
+    """Return what knows names, the store's and the host's."""
+    host = HostNameSource(host_names(), os.uname().nodename.partition(".")[0])
+    sources = NameSources((host,), monotonic=time.monotonic_ns)
+    return NameLookup(accounts, sources, settings.issuers)
+
+
 def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
     """Return the rules of who may be acted as; raises `InvalidRequestError`."""
     given = settings.impersonation
@@ -324,8 +341,8 @@ def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
 
 def _logon(
     settings: Settings,
-    store: Store,
-    service: ServiceThread,
+    accounts: AccountStore,
+    credentials: CredentialStore,
     guard: Guard,
     undo: ExitStack,
 ) -> Logon | None:
@@ -338,9 +355,8 @@ def _logon(
     # as the server. Not on the store's service thread: this may take long.
     thread = ServiceThread(f"{settings.name}-password")
     undo.callback(thread.close)
-    credentials = carried(store.credentials, service)
     return Logon(
-        carried(store.accounts, service),
+        accounts,
         credentials,
         verifier=carried(Argon2Verifier(), thread),
         host=lambda uid: thread.run(partial(host_identity, uid)),
@@ -348,6 +364,7 @@ def _logon(
         policy=settings.account_policy,
         monotonic=time.monotonic_ns,
         renewing=partial(_record_renewal, guard),
+        scram=verifiers_for(settings.packages, credentials),
     )
 
 
@@ -402,9 +419,13 @@ def _furnish(
         objects=objects,
         admission=admission,
         authentication=Authentication(
-            settings.packages, admission, settings.lockout, time.monotonic_ns
+            opened(settings.packages, ground.logon, ground.credentials),
+            admission,
+            settings.lockout,
+            time.monotonic_ns,
         ),
         explainer=Explainer(guard, accounts, names, host_identity),
+        lookup=ground.lookup,
         administration=Administration(
             guard,
             accounts,

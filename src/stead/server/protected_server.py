@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
+from stead.authority.name_lookup import FoundName
 from stead.authority.packages import Authenticated, ChannelBinding
 from stead.errors import InvalidRequestError, ServerClosedError, SteadError
 from stead.gates.ports import Entrance
@@ -161,6 +162,22 @@ class ProtectedServer:
     def name_of(self, sid: Sid) -> str:
         """Return the name of a SID as people read it, or its text."""
         return self._open.guard.names(sid)
+
+    def lookup(self, who: Sid | str) -> FoundName:
+        r"""Return who a name or a SID means, who says so, and for how long that counts.
+
+        Args:
+            who: a SID or its text; `alice`; `domain\name` or `name@realm`; `uid 1000`
+                or `gid 100`. The host's own users are `Unix User\alice`.
+
+        Raises:
+            UnknownAccountError: nobody, by what can be known now.
+            InvalidSidError: it begins like a SID and is none.
+            AmbiguousNameError: two sources mean different ones.
+            DirectoryUnavailableError: whoever might know does not answer.
+        """
+        lookup = self._open.lookup
+        return lookup.name_of(who) if isinstance(who, Sid) else lookup.find(who)
 
     # --- objects ----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from stead.adapters.store.reserve import DEFAULT_SIZE
 from stead.authority.account_policy import AccountPolicy
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
-from stead.authority.packages import AuthenticationPackage, PasswordAuthority
+from stead.authority.packages import PasswordAuthority
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
 from stead.ledger.checkpoint import VerifierKey
@@ -21,6 +21,7 @@ from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.enforcement import Enforcement
 from stead.server.sinks import MakeSink
+from stead.server.store_packages import Packages
 from stead.server.workers.workers import WorkerLimits
 
 PROCESSES_PER_CLIENT: Final = 64
@@ -51,7 +52,7 @@ class ServerOptions(TypedDict, total=False):
     witness_halts: bool
     segments: SegmentPolicy
     sinks: Collection[str | MakeSink]
-    packages: Collection[AuthenticationPackage]
+    packages: Packages
     password_authorities: Collection[PasswordAuthority]
     issuers: Collection[Issuer]
 
@@ -94,7 +95,8 @@ class Settings:
         segments: when a segment of the trail is sealed.
         sinks: where the trail is sent, each a URL (`stead.server.sinks.read_sink`) or a
             function that makes a `stead.ledger.sinks.Sink`.
-        packages: what clients may show who they are by, the preferred first.
+        packages: what clients may show who they are by, the preferred first; such as
+            `stead.adapters.scram.Scram()` for the store's own accounts.
         password_authorities: who knows the passwords of `alice@DOMAIN`.
         issuers: who is believed about clients, and in what.
     """
@@ -122,7 +124,7 @@ class Settings:
     witness_halts: bool = True
     segments: SegmentPolicy = field(default_factory=SegmentPolicy)
     sinks: Collection[str | MakeSink] = ()
-    packages: Collection[AuthenticationPackage] = ()
+    packages: Packages = ()
     password_authorities: Collection[PasswordAuthority] = ()
     issuers: Collection[Issuer] = ()
 

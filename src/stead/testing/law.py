@@ -68,6 +68,8 @@ _TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyT
     ("password", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, *_ENDS},
     ("session_end", "INSERT"): {*_SESSIONS_END},
     ("session_end", "DELETE"): {*_SESSIONS_END},
+    ("scram", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, _E.VERIFIER_RENEWED},
+    ("scram", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, _E.VERIFIER_RENEWED},
     ("object", "INSERT"): {_E.OBJECT_CREATED},
     ("object", "UPDATE"): {_E.PERMISSIONS_CHANGED, _E.OBJECT_SACL_CHANGED},
     ("object", "DELETE"): {_E.OBJECT_DELETED},
@@ -88,6 +90,7 @@ NAMED: Final = frozenset({("principal", "INSERT"), ("object", "INSERT"),
 
 UNWATCHED: Final[Mapping[str, str]] = MappingProxyType({
     "store": "numbers given out; no right or account is among them",
+    "scram_key": "a secret that is made with the store, and gives nobody anything",
     "entry": "the trail itself",
     "tree": "the trail's edge, which each append moves",
     "checkpoint": "what the witness signed; nobody gains by it",

@@ -34,6 +34,7 @@ from stead.adapters.store.schema import (
     TREE,
     VERSION,
 )
+from stead.adapters.store.scram import write_scram_key
 from stead.errors import StoreUnavailableError
 from stead.ledger.tree import CompactRange
 from stead.model.privilege import LogonRight
@@ -111,6 +112,7 @@ def write_first_rows(connection: Connection, entropy: Callable[[int], bytes]) ->
         )
     )
     connection.execute(insert(TREE).values(id=1, edge=CompactRange().to_bytes()))
+    write_scram_key(connection, entropy)
     connection.execute(
         insert(PRINCIPAL),
         [

@@ -19,14 +19,17 @@ from stead.adapters.store.database import Database
 from stead.adapters.store.generation import count_change
 from stead.adapters.store.naming import require_text
 from stead.adapters.store.schema import LOGON_FAILURE, PASSWORD, PRINCIPAL
+from stead.adapters.store.scram import keep_scram, read_decoys, read_scram
 from stead.adapters.store.session_ends import end_sessions_of
 from stead.authority.ports import (
     MAXIMUM_FAILURES,
     FailureChange,
     LogonFailures,
     Password,
+    ScramDecoys,
 )
 from stead.errors import UnknownAccountError
+from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
 # Built once: building a statement costs more than SQLite takes to answer it.
@@ -67,9 +70,15 @@ class SqlCredentialStore:
             return frozenset(connection.execute(select(PASSWORD.c.sid)).scalars())
 
     def set_password(
-        self, sid: Sid, verifier: str, *, changed_at: int, ends_sessions: bool = False
+        self,
+        sid: Sid,
+        verifier: str,
+        *,
+        changed_at: int,
+        scram: ScramVerifier | None = None,
+        ends_sessions: bool = False,
     ) -> None:
-        """Keep a new verifier, and end the account's sessions with it if asked to.
+        """Keep new verifiers, and none of the old ones; end sessions if asked to.
 
         Raises:
             UnknownAccountError: there is no such account.
@@ -77,12 +86,15 @@ class SqlCredentialStore:
         with self._database.writing() as connection:
             if connection.execute(_ACCOUNT, {"key": sid}).first() is None:
                 raise UnknownAccountError(f"there is no account `{sid}`")
+            # What SCRAM has of the old one goes with it: the schema says so.
             connection.execute(delete(PASSWORD).where(PASSWORD.c.sid == sid))
             connection.execute(
                 insert(PASSWORD).values(
                     sid=sid, verifier=verifier, changed_at=changed_at
                 )
             )
+            if scram is not None:
+                keep_scram(connection, sid, scram)
             count_change(connection)
             if ends_sessions:
                 end_sessions_of(connection, sid)
@@ -102,10 +114,18 @@ class SqlCredentialStore:
                 count_change(connection)
             return changed.rowcount == 1
 
-    def renew_verifier(self, sid: Sid, old: str, new: str) -> bool:
-        """Keep a better verifier of the same password; False if `old` is kept no more.
+    def renew_verifier(
+        self, sid: Sid, old: str, new: str, *, scram: ScramVerifier | None = None
+    ) -> bool:
+        """Keep better verifiers of the same password; False if `old` is kept no more.
 
         It is no change of the password.
+
+        Args:
+            sid: the account.
+            old: what the password was compared with.
+            new: what is kept in its place.
+            scram: likewise for SCRAM; None keeps what there is.
         """
         with self._database.writing() as connection:
             renewed = connection.execute(
@@ -113,7 +133,19 @@ class SqlCredentialStore:
                 .where(PASSWORD.c.sid == sid, PASSWORD.c.verifier == old)
                 .values(verifier=new)
             )
+            if renewed.rowcount == 1 and scram is not None:
+                keep_scram(connection, sid, scram)
             return renewed.rowcount == 1
+
+    def scram_of(self, sid: Sid) -> ScramVerifier | None:
+        """Return what is kept of an account's password for SCRAM, if anything."""
+        with self._database.reading() as connection:
+            return read_scram(connection, sid)
+
+    def scram_decoys(self) -> ScramDecoys:
+        """Return what challenges for nobody are made of."""
+        with self._database.reading() as connection:
+            return read_decoys(connection)
 
     def remove_password(self, sid: Sid) -> bool:
         """Forget an account's password; False if it had none."""

@@ -131,6 +131,32 @@ PASSWORD: Final = Table(
     Column("changed_at", BigInteger, nullable=False),
 )
 
+SCRAM: Final = Table(
+    "scram",
+    METADATA,
+    # Of the password that is kept beside it: a process of an earlier version, which
+    # knows nothing of this table, takes it away with that password.
+    Column(
+        "sid",
+        SidText,
+        ForeignKey(PASSWORD.c.sid, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("iterations", BigInteger, nullable=False, index=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),
+    Column("server_key", LargeBinary, nullable=False),
+)
+"""What is kept of passwords for SCRAM."""
+
+SCRAM_KEY: Final = Table(
+    "scram_key",
+    METADATA,
+    Column("id", BigInteger, CheckConstraint("id = 1"), primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+"""One row: the secret by which names that nobody has get their salts."""
+
 LOGON_FAILURE: Final = Table(
     "logon_failure",
     METADATA,

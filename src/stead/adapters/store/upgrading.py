@@ -9,6 +9,7 @@ second on as they did before.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from stead.adapters.store.schema import (
     METADATA,
     OBJECT,
     PASSWORD,
+    SCRAM,
+    SCRAM_KEY,
     SEGMENT,
     SERVER_PROCESS,
     SESSION_END,
@@ -39,6 +42,7 @@ from stead.adapters.store.schema import (
     TREE,
     VERSION,
 )
+from stead.adapters.store.scram import write_scram_key
 from stead.adapters.store.tree_row import build_tree
 from stead.errors import StoreUnavailableError
 from stead.model.access_mask import mapping_of
@@ -170,9 +174,10 @@ def _add_audit_policy(connection: Connection) -> None:
 
 
 def _add_network(connection: Connection) -> None:
-    """Make version 4 of version 3: accounts that others know, times, live sessions."""
-    new = [ALIAS, SERVER_PROCESS, LIVE_SESSION, SESSION_END]
+    """Make version 4 of version 3: names elsewhere, times, live sessions, SCRAM."""
+    new = [ALIAS, SERVER_PROCESS, LIVE_SESSION, SESSION_END, SCRAM, SCRAM_KEY]
     METADATA.create_all(connection, tables=new, checkfirst=False)
+    write_scram_key(connection, os.urandom)
     for column in (
         "expires_at BIGINT",
         "logon_hours BLOB",

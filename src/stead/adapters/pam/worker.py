@@ -1,0 +1,200 @@
+"""Where PAM's modules run for a server that is root: a process for each attempt.
+
+The server starts one of these and keeps it. It has one socket, a *lane*, for each
+attempt that may be under way at once. For each request on a lane it forks, which is
+quick, since nothing else is in here; the child asks PAM and ends. A module that hangs
+is killed with all that it has started in its session, one that crashes takes nobody
+along, and what it leaves in memory nobody finds.
+
+It ends with the server, whose end of the control socket closes then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from stead.adapters.pam.conversation import PamStatus, ask_pam, libraries
+from stead.errors import (
+    DirectoryUnavailableError,
+    EnforcementUnavailableError,
+    SteadError,
+)
+from stead.privileged.broker_wire import LONGEST_ANSWER, hear
+from stead.privileged.name_service import HostNames, open_host_names
+
+LONGEST_REQUEST: Final = 8192
+LONGEST_REPLY: Final = 192 * 1024  # what a socket's buffer takes in one piece
+MOST_LANES: Final = 64
+HUNG: Final = b'{"unavailable": "pam did not answer in time"}'
+CRASHED: Final = b'{"unavailable": "pam ended without an answer"}'
+_DUMPABLE: Final = 4
+_DIE_WITH_PARENT: Final = 1
+_LOOK_AGAIN: Final = 0.2  # seconds, while killed children are still there
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """One child.
+
+    Attributes:
+        lane: where its request came from.
+        answer: where its word comes from.
+        pid: its number, and that of its session.
+        gives_up_at: when it is killed, in monotonic seconds.
+    """
+
+    lane: socket.socket
+    answer: socket.socket
+    pid: int
+    gives_up_at: float
+
+
+def serve(control: socket.socket, document: dict[str, Any]) -> None:
+    """Answer requests until the server is gone; see ``bootstrap``."""
+    ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
+    heard = hear(control, LONGEST_ANSWER, MOST_LANES)
+    if heard is None:
+        return
+    with suppress(SteadError):
+        libraries()  # loaded once, before every fork
+    Worker(control, heard[1], float(document["seconds"])).run()
+
+
+class Worker:
+    """The lanes, and the children at work.
+
+    Args:
+        control: ends with the server.
+        lanes: descriptors of sockets.
+        seconds: how long an attempt may take.
+    """
+
+    def __init__(
+        self, control: socket.socket, lanes: tuple[int, ...], seconds: float
+    ) -> None:
+        self._control = control
+        self._seconds = seconds
+        self._lanes = {fd: socket.socket(fileno=fd) for fd in lanes}
+        self._attempts: dict[int, _Attempt] = {}
+        self._ending: set[int] = set()
+
+    def run(self) -> None:
+        """Answer until the control socket says something, which is its end."""
+        while not self._turn():
+            pass
+        for attempt in tuple(self._attempts.values()):
+            self._kill(attempt)
+
+    def _turn(self) -> bool:
+        """Wait for what comes next and see to it; True at the end."""
+        busy = {attempt.lane.fileno() for attempt in self._attempts.values()}
+        poll = select.poll()
+        for fd in (self._control.fileno(), *self._attempts, *(set(self._lanes) - busy)):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(self._patience()):
+            if fd == self._control.fileno():
+                return True
+            if fd in self._attempts:
+                self._hear(self._attempts[fd])
+            else:
+                self._begin(self._lanes[fd])
+        now = time.monotonic()
+        for attempt in tuple(self._attempts.values()):
+            if attempt.gives_up_at <= now:
+                self._answer(attempt, HUNG)
+        self._reap()
+        return False
+
+    def _patience(self) -> int | None:
+        """Return milliseconds until something is to be done; None for never."""
+        moments = [attempt.gives_up_at for attempt in self._attempts.values()]
+        left = [max(0.0, moment - time.monotonic()) for moment in moments]
+        if self._ending:
+            left.append(_LOOK_AGAIN)
+        return int(min(left) * 1000) + 1 if left else None
+
+    def _begin(self, lane: socket.socket) -> None:
+        request = bytearray(LONGEST_REQUEST)
+        size = lane.recv_into(request)
+        if not size:  # this lane is used no more
+            del self._lanes[lane.fileno()]
+            lane.close()
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._be_child(theirs, bytes(request[:size]))
+        theirs.close()
+        request[:] = bytes(len(request))  # it holds a password
+        until = time.monotonic() + self._seconds
+        self._attempts[ours.fileno()] = _Attempt(lane, ours, pid, until)
+
+    def _be_child(self, answer: socket.socket, request: bytes) -> NoReturn:
+        """Ask PAM, say what came of it, and end."""
+        try:
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+            os.setsid()  # what a module starts is killed with it
+            for each in (self._control, *self._lanes.values()):
+                each.close()
+            answer.send(json.dumps(_word(request)).encode())
+        finally:
+            os._exit(0)
+
+    def _hear(self, attempt: _Attempt) -> None:
+        try:
+            word = attempt.answer.recv(LONGEST_REPLY)
+        except OSError:
+            word = b""
+        self._answer(attempt, word or CRASHED)
+
+    def _answer(self, attempt: _Attempt, word: bytes) -> None:
+        self._kill(attempt)
+        with suppress(OSError):  # the server has given this lane up
+            attempt.lane.send(word)
+
+    def _kill(self, attempt: _Attempt) -> None:
+        del self._attempts[attempt.answer.fileno()]
+        attempt.answer.close()
+        for end in (os.killpg, os.kill):  # it may not have its session yet
+            with suppress(OSError):
+                end(attempt.pid, signal.SIGKILL)
+        self._ending.add(attempt.pid)
+
+    def _reap(self) -> None:
+        for pid in tuple(self._ending):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self._ending.remove(pid)
+
+
+def _word(request: bytes) -> dict[str, Any]:
+    """Return what came of one request: a document, NUL, and a password."""
+    document, _, secret = request.partition(b"\0")
+    asked = json.loads(document)
+    try:
+        outcome = ask_pam(asked["service"], asked["folder"], asked["name"], secret)
+        said: dict[str, Any] = {
+            "status": outcome.status,
+            "was_authenticated": outcome.was_authenticated,
+            "user": outcome.user,
+        }
+        if outcome.status == PamStatus.SUCCESS:
+            said["ids"] = _ids(outcome.user, open_host_names())
+    except (DirectoryUnavailableError, EnforcementUnavailableError) as error:
+        return {"unavailable": str(error)}
+    return said
+
+
+def _ids(name: str, names: HostNames) -> list[Any] | None:
+    """Return uid, gid and groups of a user; None if the host knows none."""
+    user = names.user_by_name(name)
+    return None if user is None else [user.uid, user.gid, names.groups_of(user)]

@@ -1,0 +1,56 @@
+"""What is kept of passwords for SCRAM, beside what is kept of them otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
+
+from stead.adapters.store.schema import SCRAM, SCRAM_KEY
+from stead.authority.ports import ScramDecoys
+from stead.model.scram_verifier import ScramVerifier
+from stead.model.sid import Sid
+
+_KEY_BYTES: Final = 32
+_VERIFIER: Final = select(SCRAM).where(SCRAM.c.sid == bindparam("key"))
+_COUNTS: Final = (
+    select(SCRAM.c.iterations, func.count())
+    .group_by(SCRAM.c.iterations)
+    .order_by(SCRAM.c.iterations)
+)
+_KEY: Final = select(SCRAM_KEY.c.key)
+
+
+def read_scram(connection: Connection, sid: Sid) -> ScramVerifier | None:
+    """Return what an account has."""
+    row = connection.execute(_VERIFIER, {"key": sid}).first()
+    if row is None:
+        return None
+    return ScramVerifier(row.salt, row.iterations, row.stored_key, row.server_key)
+
+
+def keep_scram(connection: Connection, sid: Sid, verifier: ScramVerifier) -> None:
+    """Keep what an account has from now on, in the transaction of its password's."""
+    connection.execute(delete(SCRAM).where(SCRAM.c.sid == sid))
+    connection.execute(
+        insert(SCRAM).values(
+            sid=sid,
+            iterations=verifier.iterations,
+            salt=verifier.salt,
+            stored_key=verifier.stored_key,
+            server_key=verifier.server_key,
+        )
+    )
+
+
+def read_decoys(connection: Connection) -> ScramDecoys:
+    """Return the store's secret, and how often each count of iterations occurs."""
+    key: bytes = connection.execute(_KEY).scalar_one()
+    counts = tuple((row[0], row[1]) for row in connection.execute(_COUNTS))
+    return ScramDecoys(key, counts)
+
+
+def write_scram_key(connection: Connection, entropy: Callable[[int], bytes]) -> None:
+    """Make the store's secret."""
+    connection.execute(insert(SCRAM_KEY).values(id=1, key=entropy(_KEY_BYTES)))

@@ -1,0 +1,261 @@
+"""Who users and groups are to this host, told by each source, or not at all.
+
+glibc asks the sources that nsswitch.conf(5) lists one after the other. If one of them
+is down it goes on to the next, and nobody hears of it: `getgrouplist` then returns what
+the others know, which is a *shorter* list, and a group that is left out can grant. So
+each source is asked here by itself (`name_sources`), and one that cannot answer is an
+error.
+
+    names = open_host_names()
+    user = names.user_by_name("alice")
+    groups = names.groups_of(user)
+
+A source whose library is not installed is not there, to glibc as to us. On a C library
+without such sources there is nothing to hide, and Python's `pwd` and `grp` are asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, Self, TypeVar
+
+from stead.model.posix_identity import MAXIMUM_ID
+from stead.privileged.name_sources import (
+    Group,
+    LoadedSource,
+    Passwd,
+    load,
+    unavailable,
+)
+from stead.privileged.name_switch import Action, Source, Status, read_name_switch
+
+_T = TypeVar("_T")
+SWITCH: Final = Path("/etc/nsswitch.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of this host.
+
+    Attributes:
+        name: its name.
+        uid: its number.
+        gid: its primary group.
+        home: its home directory.
+        shell: its login shell; empty for the system's default.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnixGroup:
+    """A group of this host: its name and number."""
+
+    name: str
+    gid: int
+
+
+class HostNames(Protocol):
+    """Answers who users and groups are; each raises `DirectoryUnavailableError`."""
+
+    def user_by_uid(self, uid: int) -> User | None:
+        """Return the user with this number."""
+        ...
+
+    def user_by_name(self, name: str) -> User | None:
+        """Return the user of this name."""
+        ...
+
+    def group_by_gid(self, gid: int) -> UnixGroup | None:
+        """Return the group with this number."""
+        ...
+
+    def group_by_name(self, name: str) -> UnixGroup | None:
+        """Return the group of this name."""
+        ...
+
+    def groups_of(self, user: User) -> tuple[int, ...]:
+        """Return all groups that a user is in, the primary one too, sorted."""
+        ...
+
+
+def open_host_names(switch: Path = SWITCH) -> HostNames:
+    """Return what answers on this host; the list of sources is read now and no more.
+
+    Raises:
+        DirectoryUnavailableError: that list, or a source's library, is unreadable.
+    """
+    if hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
+        return NameService.open(switch)
+    return PlainNames()  # pragma: no cover - on another C library
+
+
+class PlainNames:
+    """A host without a switch: what Python's own modules read."""
+
+    def user_by_uid(self, uid: int) -> User | None:
+        """Return the user with this number."""
+        return _found(lambda: _plain_user(pwd.getpwuid(uid)))
+
+    def user_by_name(self, name: str) -> User | None:
+        """Return the user of this name."""
+        return _found(lambda: _plain_user(pwd.getpwnam(name)))
+
+    def group_by_gid(self, gid: int) -> UnixGroup | None:
+        """Return the group with this number."""
+        return _found(lambda: UnixGroup(grp.getgrgid(gid).gr_name, gid))
+
+    def group_by_name(self, name: str) -> UnixGroup | None:
+        """Return the group of this name."""
+        return _found(lambda: UnixGroup(name, grp.getgrnam(name).gr_gid))
+
+    def groups_of(self, user: User) -> tuple[int, ...]:
+        """Return all groups that a user is in, the primary one too."""
+        return tuple(sorted(set(os.getgrouplist(user.name, user.gid))))
+
+
+def _found(ask: Callable[[], _T]) -> _T | None:
+    try:
+        return ask()
+    except (KeyError, OverflowError, ValueError):  # a number or name that none can be
+        return None
+
+
+def _plain_user(entry: pwd.struct_passwd) -> User:
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell)
+
+
+@dataclass(frozen=True, slots=True)
+class NameService:
+    """The sources of users and groups, each asked by itself.
+
+    Attributes:
+        users: sources of users, in order.
+        groups: sources of groups, in order.
+        memberships: sources of who is in what, in order.
+    """
+
+    users: tuple[LoadedSource, ...]
+    groups: tuple[LoadedSource, ...]
+    memberships: tuple[LoadedSource, ...]
+
+    @classmethod
+    def open(cls, switch: Path = SWITCH) -> Self:
+        """Read nsswitch.conf, and load the libraries of what it lists.
+
+        Raises:
+            DirectoryUnavailableError: it, or a library, is there and unreadable.
+        """
+        try:
+            text = switch.read_text("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            text = ""
+        except OSError as error:
+            raise unavailable(str(switch), "which sources there are", str(error)) from (
+                error
+            )
+        read = read_name_switch(text)
+        return cls(_loaded(read.users), _loaded(read.groups), _loaded(read.memberships))
+
+    def user_by_uid(self, uid: int) -> User | None:
+        """Return the user with this number; raises `DirectoryUnavailableError`."""
+        if not 0 <= uid <= MAXIMUM_ID:
+            return None
+        key = ctypes.c_uint(uid)
+        found = _first(self.users, "getpwuid_r", key, Passwd, f"who uid {uid} is")
+        return None if found is None else _user(*found)
+
+    def user_by_name(self, name: str) -> User | None:
+        """Return the user of this name; raises `DirectoryUnavailableError`."""
+        letters = _letters(name)
+        if letters is None:
+            return None
+        key, what = ctypes.c_char_p(letters), f"who `{name[:80]}` is"
+        found = _first(self.users, "getpwnam_r", key, Passwd, what)
+        return None if found is None else _user(*found)
+
+    def group_by_gid(self, gid: int) -> UnixGroup | None:
+        """Return the group with this number; raises `DirectoryUnavailableError`."""
+        if not 0 <= gid <= MAXIMUM_ID:
+            return None
+        key = ctypes.c_uint(gid)
+        found = _first(self.groups, "getgrgid_r", key, Group, f"what gid {gid} is")
+        return None if found is None else _group(*found)
+
+    def group_by_name(self, name: str) -> UnixGroup | None:
+        """Return the group of this name; raises `DirectoryUnavailableError`."""
+        letters = _letters(name)
+        if letters is None:
+            return None
+        key, what = ctypes.c_char_p(letters), f"which group `{name[:80]}` is"
+        found = _first(self.groups, "getgrnam_r", key, Group, what)
+        return None if found is None else _group(*found)
+
+    def groups_of(self, user: User) -> tuple[int, ...]:
+        """Return all groups that a user is in, the primary one too, sorted.
+
+        Raises:
+            DirectoryUnavailableError: a source that would know does not answer. That is
+                never "no groups".
+        """
+        letters, what = _letters(user.name), f"which groups `{user.name}` is in"
+        gids = {user.gid}
+        for each in self.memberships if letters else ():
+            status, more = each.groups_of(letters or b"", user.gid, what)
+            gids |= more
+            if each.source.actions[status] is Action.RETURN:
+                break
+        return tuple(sorted(gids))
+
+
+def _loaded(sources: tuple[Source, ...]) -> tuple[LoadedSource, ...]:
+    found = (load(source) for source in sources)
+    return tuple(each for each in found if each is not None)
+
+
+def _letters(name: str) -> bytes | None:
+    """Return a name as sources take it; None if no user or group can have it."""
+    try:
+        letters = os.fsencode(name)
+    except UnicodeEncodeError:
+        return None
+    return None if not letters or b"\0" in letters else letters
+
+
+def _first(
+    sources: tuple[LoadedSource, ...],
+    function: str,
+    key: Any,
+    record: type[Passwd | Group],
+    what: str,
+) -> tuple[Any, object] | None:
+    """Return the entry of the first source that has it, and what it points into."""
+    for each in sources:
+        status, entry, kept = each.look_up(function, key, record, what)
+        if status is Status.SUCCESS:
+            return entry, kept
+        if each.source.actions[status] is Action.RETURN:
+            break
+    return None
+
+
+def _user(entry: Passwd, _kept: object) -> User:
+    return User(
+        os.fsdecode(entry.name), entry.uid, entry.gid,
+        os.fsdecode(entry.home or b""), os.fsdecode(entry.shell or b""),
+    )  # fmt: skip
+
+
+def _group(entry: Group, _kept: object) -> UnixGroup:
+    return UnixGroup(os.fsdecode(entry.name), entry.gid)

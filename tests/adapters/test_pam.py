@@ -1,0 +1,454 @@
+"""Passwords of the host's accounts by PAM, with services of the test's own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.name_sources import NameSourceOfTests
+
+from stead.adapters.pam.authority import PamAuthority
+from stead.adapters.pam.worker import _ids
+from stead.errors import (
+    AccountDisabledError,
+    AccountExpiredError,
+    AccountLockedOutError,
+    DirectoryUnavailableError,
+    InvalidRequestError,
+    LogonTypeNotGrantedError,
+    PasswordExpiredError,
+    PasswordMismatchError,
+    PasswordMustChangeError,
+    UnknownAccountError,
+    UnsafeConfigurationError,
+)
+from stead.model.posix_identity import PosixIdentity
+from stead.model.secret import Secret
+from stead.privileged.name_service import NameService, open_host_names
+
+RIGHT = "tiger"
+DAEMON = pwd.getpwuid(1).pw_name  # every host has it
+CHECK = """#!/bin/sh
+# The password comes on standard input and ends with a NUL.
+read -r word
+case "$PAM_USER" in root|{daemon}|carol) ;; *) exit 1 ;; esac
+[ "$word" = {right} ]
+"""
+MODULE = """
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+int pam_sm_authenticate(void *handle, int flags, int number, const char **words) {
+    const char *user = 0;
+    int pam_get_user(void *, const char **, const char *);
+    pam_get_user(handle, &user, 0);
+    if (user[0] == 'n') return 7;  /* nobody-... of the first look */
+    if (user[0] == 'h') { if (!fork()) for (;;) pause(); for (;;) pause(); }
+    if (user[0] == 'c') raise(SIGSEGV);
+    if (user[0] == 'e') _exit(0);
+    return 7;
+}
+int pam_sm_setcred(void *handle, int flags, int number, const char **words) {
+    return 0;
+}
+"""
+
+
+class Services:
+    """A folder of service files."""
+
+    def __init__(self, folder):
+        self.folder = folder / "pam.d"
+        self.folder.mkdir(mode=0o755)
+        self.script = folder / "check"
+        self.script.write_text(CHECK.format(daemon=DAEMON, right=RIGHT))
+        self.script.chmod(0o755)
+
+    def write(self, *lines, name="stead-test"):
+        (self.folder / name).write_text("\n".join(lines) + "\n")
+        return self
+
+    def usual(self, account="required pam_permit.so"):
+        """Let in whoever the script knows, if `account` does."""
+        return self.write(
+            "auth [success=1 default=ignore] pam_exec.so quiet expose_authtok "
+            f"{self.script}",
+            "auth requisite pam_deny.so",
+            "auth required pam_permit.so",
+            f"account {account}",
+        )
+
+    def saying(self, status):
+        """Refuse with a status, but who comes for the first look."""
+        return self.write(
+            "auth [success=1 default=ignore] pam_succeed_if.so quiet user = carol",
+            "auth requisite pam_deny.so",
+            f"auth required pam_debug.so auth={status}",
+        )
+
+
+@pytest.fixture
+def services(tmp_path):
+    tmp_path.chmod(0o755)
+    return Services(tmp_path)
+
+
+@pytest.fixture
+def authority():
+    opened = []
+
+    def make(services, **how):
+        how = {"service": "stead-test", "folder": services.folder, **how}
+        opened.append(PamAuthority(["HOST"], **how))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+def log_on(authority, name=DAEMON, secret=RIGHT):
+    return authority.log_on(name, "HOST", Secret(secret), keep=False)
+
+
+def test_whoever_knows_the_password_is_who_the_host_says(services, authority):
+    host = authority(services.usual())
+    assert ("pam", ("HOST",)) == (host.name, host.domains)
+    client = log_on(host)
+    names = open_host_names()
+    user = names.user_by_name(DAEMON)
+    assert PosixIdentity(user.uid, user.gid, names.groups_of(user)) == client.host
+    assert (DAEMON, "HOST", "pam") == (client.name, client.issuer, client.package)
+    assert (("pam service", "stead-test"),) == client.details
+    assert client.credentials is None
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "error"),
+    [
+        (DAEMON, "lion", PasswordMismatchError),
+        ("mallory", RIGHT, PasswordMismatchError),
+        ("carol", RIGHT, UnknownAccountError),  # pam knows her, and the host does not
+        ("root", RIGHT, LogonTypeNotGrantedError),
+        ("", RIGHT, UnknownAccountError),
+        ("a\0b", RIGHT, UnknownAccountError),
+        ("x" * 300, RIGHT, UnknownAccountError),
+        (DAEMON, "", PasswordMismatchError),
+        (DAEMON, "ti\0ger", PasswordMismatchError),
+        (DAEMON, "x" * 600, PasswordMismatchError),
+    ],
+)
+def test_who_is_not_let_in_is_told_apart_here(services, authority, name, secret, error):
+    host = authority(services.usual())
+    with pytest.raises(error) as refused:
+        log_on(host, name, secret)
+    assert type(refused.value) is error
+    assert DAEMON == log_on(host).name  # and nothing of it is left
+
+
+def test_root_logs_on_where_that_is_said(services, authority):
+    host = authority(services.usual(), allows_root=True)
+    assert 0 == log_on(host, "root").host.uid
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("acct_expired", AccountExpiredError),
+        ("authtok_expired", PasswordExpiredError),
+        ("new_authtok_reqd", PasswordMustChangeError),
+        ("perm_denied", LogonTypeNotGrantedError),
+        ("user_unknown", UnknownAccountError),
+        ("auth_err", AccountDisabledError),
+        ("system_err", DirectoryUnavailableError),
+        ("authinfo_unavail", DirectoryUnavailableError),
+    ],
+)
+def test_an_account_that_may_not_come_is_told_why(services, authority, status, error):
+    host = authority(services.usual(f"required pam_debug.so acct={status}"))
+    with pytest.raises(error) as refused:
+        log_on(host)
+    assert type(refused.value) is error
+    with pytest.raises(PasswordMismatchError):
+        log_on(host, secret="lion")  # who does not know the password hears only that
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("auth_err", PasswordMismatchError),
+        ("cred_insufficient", PasswordMismatchError),
+        ("perm_denied", PasswordMismatchError),
+        ("user_unknown", UnknownAccountError),
+        ("maxtries", AccountLockedOutError),
+        ("conv_err", LogonTypeNotGrantedError),
+        ("authinfo_unavail", DirectoryUnavailableError),
+        ("module_unknown", DirectoryUnavailableError),
+    ],
+)
+def test_a_refusal_of_pam_is_one_of_ours(services, authority, status, error):
+    host = authority(services.saying(status))
+    with pytest.raises(error) as refused:
+        log_on(host, "carol")
+    assert type(refused.value) is error
+
+
+def test_a_module_that_asks_for_more_than_a_password_gets_no_answer(
+    services, authority
+):
+    """Not the password again, and nothing for a question that shows what is typed."""
+    ask = "auth required pam_exec.so quiet expose_authtok "
+    lines = services.usual().folder / "stead-test"
+    words = lines.read_text().replace("expose_authtok", "expose_authtok", 1)
+    # The second module prompts by itself: it does not use what the first one got.
+    lines.write_text(words.replace("account", f"{ask}/bin/true\naccount", 1))
+    assert DAEMON == log_on(authority(services)).name  # pam hands on what it has
+    module = _built(services.folder.parent, PROMPTS)
+    services.write(f"auth required {module}", "account required pam_permit.so")
+    with pytest.raises(LogonTypeNotGrantedError, match="more than a password"):
+        log_on(authority(services))
+
+
+PROMPTS = """
+#include <stdlib.h>
+struct message { int style; const char *text; };
+struct response { char *text; int code; };
+struct conversation {
+    int (*ask)(int, const struct message **, struct response **, void *);
+    void *data;
+};
+int pam_get_item(const void *, int, const void **);
+int pam_get_user(void *, const char **, const char *);
+static int ask(void *handle, int style) {
+    const struct conversation *talk;
+    struct message said = {style, "?"};
+    const struct message *asked = &said;
+    struct response *got = 0;
+    pam_get_item(handle, 5, (const void **)&talk);
+    int status = talk->ask(1, &asked, &got, talk->data);
+    if (got && style == 4 && got->text) abort();  /* an answer to no question */
+    return status;
+}
+int pam_sm_authenticate(void *handle, int flags, int number, const char **words) {
+    const char *user = 0;
+    pam_get_user(handle, &user, 0);
+    if (user[0] == 'n') return 7;
+    if (ask(handle, 4) || ask(handle, 1)) abort();
+    return ask(handle, 1) == 19 && ask(handle, 2) == 19 ? 19 : 0;
+}
+int pam_sm_setcred(void *handle, int flags, int number, const char **words) {
+    return 0;
+}
+"""
+
+
+def _built(folder, code):
+    source, module = folder / "module.c", folder / "module.so"
+    source.write_text(code)
+    subprocess.run(
+        [
+            "cc", "-shared", "-fPIC", "-w", "-o", str(module), str(source),
+            "-l:libpam.so.0",
+        ],
+        check=True,
+    )  # fmt: skip
+    return module
+
+
+# --- modules that hang or crash -------------------------------------------------------
+
+
+def children_of(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return found.read_text().split()
+
+
+def eventually(claim, seconds=20):
+    until = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_module_that_hangs_or_crashes_hurts_nobody(services, authority):
+    module = _built(services.folder.parent, MODULE)
+    services.write(
+        f"auth [success=ok user_unknown=ignore default=die] {module}", name="wild"
+    )
+    host = authority(services, service="wild", seconds=0.5, at_once=2)
+    worker = host._workers._process.pid
+    for name, why in (
+        ("hangs", "in time"), ("crashes", "without an answer"),
+        ("exits", "without an answer"),
+    ):  # fmt: skip
+        with pytest.raises(DirectoryUnavailableError, match=why):
+            log_on(host, name)
+    with pytest.raises(PasswordMismatchError):
+        log_on(host, "other")
+    assert worker == host._workers._process.pid  # it stands
+    eventually(lambda: not children_of(worker))  # what hung, and what it had started
+
+
+def test_the_naive_way_hangs_and_falls_with_its_modules(services):
+    """PAM in the server itself: a module's crash is the server's."""
+    module = _built(services.folder.parent, MODULE)
+    services.write(f"auth required {module}", name="wild")
+    naive = (
+        "from stead.adapters.pam.conversation import ask_pam; import sys\n"
+        f"print(ask_pam('wild', {str(services.folder)!r}, sys.argv[1], b'x').status)\n"
+    )
+
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+
+    def outcome(name):
+        process = subprocess.Popen(
+            [sys.executable, "-c", naive, name],
+            env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            return process.wait(3)
+        except subprocess.TimeoutExpired:
+            return "hangs"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    assert -signal.SIGSEGV == outcome("crashes")
+    assert "hangs" == outcome("hangs")
+
+
+def test_many_ask_at_once_and_those_who_wait_too_long_are_told(services, authority):
+    module = _built(services.folder.parent, MODULE)
+    services.write(f"auth required {module}", name="wild")
+    host = authority(services, service="wild", seconds=1.0, at_once=2)
+    caught = []
+
+    def hang():
+        with pytest.raises(DirectoryUnavailableError) as refused:
+            log_on(host, "hangs")
+        caught.append(str(refused.value))
+
+    threads = [threading.Thread(target=hang) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert 4 == len(caught)
+
+
+def test_a_worker_that_was_killed_is_started_again(services, authority):
+    host = authority(services.usual(), at_once=2)
+    assert DAEMON == log_on(host).name
+    first = host._workers._process.pid
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(DirectoryUnavailableError, match="has ended"):
+        log_on(host)
+    eventually(lambda: host._workers._process.pid != first)
+    assert DAEMON == log_on(host).name
+
+
+def test_it_ends_with_the_server(services):
+    program = (
+        "from stead.adapters.pam.authority import PamAuthority\n"
+        f"folder = {str(services.folder)!r}\n"
+        "a = PamAuthority(['HOST'], service='stead-test', folder=folder)\n"
+        "print(a._workers._process.pid, flush=True)\n"
+        "import os; os.kill(os.getpid(), 9)\n"
+    )  # fmt: skip
+    services.usual()
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment, capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    eventually(lambda: not _runs(int(said)))
+
+
+def _runs(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+    except OSError:
+        return False
+
+
+def test_the_password_is_in_no_argument_and_no_environment(services, authority):
+    host = authority(services.usual())
+    worker = Path(f"/proc/{host._workers._process.pid}")
+    log_on(host)
+    assert RIGHT.encode() not in (worker / "cmdline").read_bytes()
+    if os.geteuid() == 0:
+        assert b"" == (worker / "environ").read_bytes()
+
+
+# --- service files --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["auth sufficient pam_permit.so", "account required pam_permit.so"],
+        pytest.param(
+            ["auth sufficient pam_rootok.so", "auth required pam_deny.so",
+             "account required pam_permit.so"],
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="root passes for root"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_service_that_lets_in_whoever_comes_is_refused(services, authority, lines):
+    """`su`'s lets root pass: asked by a server that is root, it lets in everybody."""
+    from stead.adapters.pam.conversation import ask_pam
+
+    services.write(*lines)
+    naive = ask_pam("stead-test", str(services.folder), DAEMON, b"any word")
+    assert naive.was_authenticated
+    with pytest.raises(UnsafeConfigurationError, match="whoever comes"):
+        authority(services)
+
+
+def test_a_service_file_that_others_may_write_is_refused(services, authority):
+    services.usual()
+    (services.folder / "stead-test").chmod(0o666)
+    with pytest.raises(UnsafeConfigurationError, match="others may write"):
+        authority(services)
+    (services.folder / "stead-test").chmod(0o644)
+    services.folder.chmod(0o777)
+    with pytest.raises(UnsafeConfigurationError, match="others may write"):
+        authority(services)
+
+
+def test_a_service_that_is_not_there_is_refused(services, authority):
+    with pytest.raises(UnsafeConfigurationError, match="not there"):
+        authority(services)
+    services.write("auth required pam_is_not_there.so")
+    with pytest.raises(DirectoryUnavailableError, match="cannot look at passwords"):
+        log_on(authority(services))
+
+
+@pytest.mark.parametrize(
+    "how", [{"seconds": 0}, {"at_once": 0}, {"at_once": 65}, {"seconds": -1}]
+)
+def test_what_bounds_nothing_is_refused(services, authority, how):
+    with pytest.raises(InvalidRequestError):
+        authority(services.usual(), **how)
+    for domains in ("HOST", [], [""]):
+        with pytest.raises(InvalidRequestError, match="one by one"):
+            PamAuthority(domains, service="stead-test", folder=services.folder)
+
+
+def test_a_directory_that_is_down_lets_nobody_in_with_too_few_groups(tmp_path):
+    """The password may be right: who cannot be known whole is not known."""
+    source = NameSourceOfTests(tmp_path, "steadpam")
+    names = NameService.open(source.switch())
+    assert [70500, 70500, (70500, 70601, 70602)] == _ids("dora", names)
+    source.be("down")
+    with pytest.raises(DirectoryUnavailableError):
+        _ids("dora", names)
