@@ -83,13 +83,14 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos \
-		.ci/install-audit .ci/install-logons
+		.ci/install-audit .ci/install-logons .ci/install-domain
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
 	.ci/install-rsyslog
 	.ci/install-audit
 	.ci/install-logons
 	.ci/install-kerberos $(VENV)
+	.ci/install-domain
 	touch $@
 
 demo: venv

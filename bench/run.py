@@ -25,6 +25,7 @@ import judging
 import ledgers
 import listing
 import logons
+import negotiating
 import serving
 import starts
 import threads
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
     judging.measure(bench)
     codec.measure(bench)
     listing.measure(bench)
+    negotiating.measure(bench)
     with private_folder() as folder:
         ledgers.measure(bench, folder)
         serving.measure(bench, folder)

@@ -108,7 +108,7 @@ def test_it_ends_with_the_process_that_started_it():
 
 
 def test_a_machine_without_a_kdc_is_told_what_to_install(monkeypatch):
-    monkeypatch.setattr(module, "_PATH", "/nonexistent")
+    monkeypatch.setattr(module, "PATH", "/nonexistent")
     with (
         pytest.raises(EnforcementUnavailableError, match="krb5kdc") as caught,
         Realm(),

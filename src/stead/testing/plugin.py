@@ -8,8 +8,11 @@ It is there once Stead is installed. A test that leaks on purpose says so:
 and may ask for the fixture `identity_leaks`, which returns what has leaked so far. The
 option `stead_leaks = false` in pytest's configuration turns it off.
 
-The fixture `kerberos_realm` gives a Kerberos realm of the test's own (`realm`), and
-`oidc_issuer` an OpenID Connect issuer (`issuer`).
+Fixtures give what clients log on to and what servers reach: `kerberos_realm` a realm
+of the test's own (`stead.testing.realm`), `delegating_realm` one whose services act for
+others (`stead.testing.directory_realm`), `active_directory` the run's domain of that
+kind (`stead.testing.domain`), `oidc_issuer` an issuer of tokens
+(`stead.testing.issuer`), `private_postgres` a database (`stead.testing.postgres`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ from stead.monitor import context
 from stead.monitor.leaks import Leak, LeakWatch
 
 if TYPE_CHECKING:
+    from stead.testing.directory_realm import DirectoryRealm
+    from stead.testing.domain import Domain
     from stead.testing.issuer import PrivateIssuer
+    from stead.testing.postgres import Postgres
     from stead.testing.realm import Realm
 
 _MARK = "leaks_identity"
@@ -77,6 +83,39 @@ def oidc_issuer() -> Iterator[PrivateIssuer]:
 
     with PrivateIssuer() as issuer:
         yield issuer
+
+
+@pytest.fixture
+def delegating_realm() -> Iterator[DirectoryRealm]:
+    """Give a realm that knows to whom services delegate; it ends with the test."""
+    from stead.testing.directory_realm import (  # noqa: PLC0415 - few tests need one
+        DirectoryRealm,
+    )
+
+    with DirectoryRealm() as realm:
+        yield realm
+
+
+@pytest.fixture(scope="session")
+def active_directory() -> Iterator[Domain]:
+    """Give the run's Active Directory domain; see `stead.testing.domain`.
+
+    It is there until the run ends, with what every test did to it: add accounts of
+    your own names, and leave those as they are that others know.
+    """
+    from stead.testing.domain import Domain  # noqa: PLC0415 - few tests need one
+
+    with Domain() as domain:
+        yield domain
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[Postgres]:
+    """Give a PostgreSQL whose roles have passwords; see `stead.testing.postgres`."""
+    from stead.testing.postgres import Postgres  # noqa: PLC0415 - few tests need one
+
+    with Postgres() as database:
+        yield database
 
 
 @pytest.fixture(autouse=True)

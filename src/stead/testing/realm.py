@@ -17,7 +17,6 @@ root. Times in it are seconds.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -29,11 +28,10 @@ from secrets import token_hex
 from types import TracebackType
 from typing import Final, Self
 
-from stead.errors import EnforcementUnavailableError, LogonFailureError
+from stead.errors import EnforcementUnavailableError
+from stead.testing.tickets import PATH, TicketDomain
 
-_KINIT: Final = "kinit"
-_PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", _KINIT)
-_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+_PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 _SECONDS: Final = 30.0
 _SECONDS_TO_START: Final = 30.0
 _PAUSE: Final = 0.005
@@ -43,23 +41,6 @@ _NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new princi
 # The shell's standard input is a pipe of this process's: at its end the KDC ends too.
 _KEEP: Final = 'krb5kdc -n -r "$1" & kdc=$!; read -r _; kill $kdc; wait $kdc'
 
-_CLIENT: Final = """\
-[libdefaults]
- default_realm = {realm}
- dns_lookup_kdc = false
- dns_lookup_realm = false
- dns_canonicalize_hostname = false
- rdns = false
- forwardable = true
- noaddresses = true
- udp_preference_limit = 1
-[realms]
- {realm} = {{
-  kdc = 127.0.0.1:{port}
- }}
-[domain_realm]
- localhost = {realm}
-"""
 _KDC: Final = """\
 [kdcdefaults]
  kdc_listen = 127.0.0.1:{port}
@@ -76,15 +57,14 @@ _KDC: Final = """\
  }}
 [dbmodules]
  db = {{
-  db_library = db2
-  database_name = {folder}/principal
+{database}
  }}
 [logging]
  kdc = FILE:{folder}/kdc.log
 """
 
 
-class Realm:
+class Realm(TicketDomain):
     """A realm, from `with` to its end.
 
     Attributes:
@@ -98,8 +78,7 @@ class Realm:
         Args:
             name: in capitals, as realms are written.
         """
-        self.name: Final = name
-        self.folder = Path()
+        super().__init__(name)
         self._kdc: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -108,7 +87,7 @@ class Realm:
         Raises:
             EnforcementUnavailableError: a program is missing, or the KDC fails.
         """
-        missing = [name for name in _PROGRAMS if not shutil.which(name, path=_PATH)]
+        missing = [name for name in _PROGRAMS if not shutil.which(name, path=PATH)]
         if missing:
             raise EnforcementUnavailableError(
                 f"a realm needs `{missing[0]}`, which is not there",
@@ -141,24 +120,6 @@ class Realm:
             shutil.rmtree(self.folder)
             self.folder = Path()
 
-    @property
-    def configuration(self) -> Path:
-        """The `krb5.conf` by which clients and services find the KDC."""
-        return self.folder / "krb5.conf"
-
-    def environment(self, cache: str = "MEMORY:none") -> dict[str, str]:
-        """Return the variables by which a program finds the realm, and nothing else.
-
-        Args:
-            cache: the credential cache that it may use.
-        """
-        return {
-            "KRB5_CONFIG": str(self.configuration),
-            "KRB5CCNAME": cache,
-            "KRB5_KTNAME": "FILE:/nonexistent",
-            "KRB5_CLIENT_KTNAME": "FILE:/nonexistent",
-        }
-
     def add_principal(self, name: str, password: str, *, options: str = "") -> None:
         """Add somebody who logs on with a password.
 
@@ -169,42 +130,22 @@ class Realm:
         """
         self._administer(f'addprinc {options} -pw "{password}" "{name}"')
 
-    def add_service(self, name: str, *, keytab: Path | None = None) -> Path:
+    def add_service(
+        self, name: str, *, keytab: Path | None = None, options: str = ""
+    ) -> Path:
         """Add a service with a random key; return the keytab that holds it.
 
         Args:
             name: such as `stead/localhost`.
             keytab: where its key is added; a file of its own if not given.
+            options: as kadmin(1) knows them for `addprinc`, such as `+ok_as_delegate`,
+                which has clients hand it their tickets.
         """
         file = keytab or self.folder / f"{token_hex(8)}.keytab"
-        self._administer(f'addprinc -randkey "{name}"', f'ktadd -k {file} "{name}"')
+        self._administer(
+            f'addprinc {options} -randkey "{name}"', f'ktadd -k {file} "{name}"'
+        )
         return file
-
-    def log_on(
-        self, name: str, password: str, *, owner: int | None = None, options: str = ""
-    ) -> str:
-        """Get somebody a ticket; return the credential cache that holds it.
-
-        Args:
-            name: the principal.
-            password: its password.
-            owner: whose uid the cache is; ours if not given.
-            options: as kinit(1) knows them, such as `-l 2s`.
-
-        Raises:
-            LogonFailureError: the KDC refuses.
-        """
-        file = self.folder / f"{token_hex(8)}.ccache"
-        done = subprocess.run(
-            [_KINIT, "-c", f"FILE:{file}", *options.split(), f"{name}@{self.name}"],
-            input=f"{password}\n", env=self._variables(), text=True,
-            capture_output=True, check=False, timeout=_SECONDS,
-        )  # fmt: skip
-        if done.returncode:
-            raise LogonFailureError(advice=done.stderr.strip())
-        if owner is not None:
-            os.chown(file, owner, owner)
-        return f"FILE:{file}"
 
     # --- how it is made -----------------------------------------------------------
 
@@ -216,7 +157,7 @@ class Realm:
         self.folder.chmod(0o711)
         self._secrets.mkdir(mode=0o700)
         self._write(0)
-        self._run(["kdb5_util", "create", "-s", "-r", self.name, "-P", token_hex(16)])
+        self._create()
         for _ in range(_TRIES):
             port = _free_port()
             self._write(port)
@@ -224,10 +165,22 @@ class Realm:
                 return
         raise EnforcementUnavailableError(f"the KDC of {self.name} does not start")
 
+    def _database(self) -> str:
+        """Return where its principals are kept, as `kdc.conf` says it."""
+        return f"  db_library = db2\n  database_name = {self._secrets}/principal"
+
+    def _create(self) -> None:
+        """Make the database of its principals."""
+        self._run(["kdb5_util", "create", "-s", "-r", self.name, "-P", token_hex(16)])
+
     def _write(self, port: int) -> None:
-        words = {"realm": self.name, "port": port, "folder": self._secrets}
-        self.configuration.write_text(_CLIENT.format(**words), encoding="utf-8")
-        self.configuration.chmod(0o644)
+        words = {
+            "realm": self.name,
+            "port": port,
+            "folder": self._secrets,
+            "database": self._database(),
+        }
+        self._write_configuration("127.0.0.1", port)
         kdc = self._secrets / "kdc.conf"
         kdc.write_text(_KDC.format(**words), encoding="utf-8")
 
@@ -274,7 +227,7 @@ class Realm:
 
     def _variables(self) -> Mapping[str, str]:
         profile = str(self._secrets / "kdc.conf")
-        return {"PATH": _PATH, "KRB5_KDC_PROFILE": profile, **self.environment()}
+        return {"PATH": PATH, "KRB5_KDC_PROFILE": profile, **self.environment()}
 
 
 def _free_port() -> int:

@@ -1,0 +1,114 @@
+"""Credential caches in memory, by names that nobody can guess (krb5_ccache(3)).
+
+The library wipes what lies in a cache when it is destroyed, and whoever still holds a
+handle to it finds it empty.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Final
+
+import krb5
+
+from stead.errors import NoCredentialsError
+
+_SETTINGS: Final = "@X-CACHECONF:"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A ticket of a cache.
+
+    Attributes:
+        ends: seconds since the epoch.
+        renewable_until: seconds since the epoch; 0 if it is not renewable.
+        is_granting: whether it is the client's own, to get others with.
+    """
+
+    ends: int
+    renewable_until: int
+    is_granting: bool
+
+
+def new_name() -> str:
+    """Return a name for a cache that nobody has."""
+    return f"MEMORY:stead-{token_hex(32)}"
+
+
+def keep_ticket(
+    context: krb5.Context, client: krb5.Principal, ticket: krb5.Creds
+) -> str:
+    """Return a new cache with one ticket; raises `krb5.Krb5Error`."""
+    cache = new_name()
+    made = krb5.cc_resolve(context, cache.encode())
+    krb5.cc_initialize(context, made, client)
+    krb5.cc_store_cred(context, made, ticket)
+    return cache
+
+
+def principal_of(cache: str) -> str:
+    """Return whose a cache is; raises `krb5.Krb5Error`."""
+    context = krb5.init_context()
+    held = krb5.cc_resolve(context, cache.encode())
+    return str(krb5.cc_get_principal(context, held))
+
+
+def has_own_ticket(cache: str) -> bool:
+    """Whether a cache has a ticket-granting ticket of its client's own.
+
+    After S4U it has the server's; raises `krb5.Krb5Error`.
+    """
+    return any(ticket.is_granting for ticket in _tickets(cache))
+
+
+def ticket_of(cache: str) -> Ticket:
+    """Return the ticket on which a cache depends.
+
+    Where the client has none of its own, it is the one that ends first.
+
+    Raises:
+        NoCredentialsError: there is none.
+    """
+    try:
+        tickets = _tickets(cache)
+    except krb5.Krb5Error as error:
+        raise NoCredentialsError("the client's tickets are gone") from error
+    if not tickets:
+        raise NoCredentialsError("there are no tickets of the client's")
+    own = [ticket for ticket in tickets if ticket.is_granting]
+    return min(own or tickets, key=lambda ticket: ticket.ends)
+
+
+def renewed(cache: str) -> str:
+    """Return a new cache, with a cache's ticket renewed; raises `krb5.Krb5Error`."""
+    context = krb5.init_context()
+    held = krb5.cc_resolve(context, cache.encode())
+    client = krb5.cc_get_principal(context, held)
+    return keep_ticket(context, client, krb5.get_renewed_creds(context, client, held))
+
+
+def destroy(cache: str) -> None:
+    """Wipe a cache for everybody who holds it; never raises."""
+    with suppress(krb5.Krb5Error):
+        context = krb5.init_context()
+        krb5.cc_destroy(context, krb5.cc_resolve(context, cache.encode()))
+
+
+def _tickets(cache: str) -> list[Ticket]:
+    context = krb5.init_context()
+    held = krb5.cc_resolve(context, cache.encode())
+    client = str(krb5.cc_get_principal(context, held))
+    realm = client.rpartition("@")[2]
+    granting = (client, f"krbtgt/{realm}@{realm}")
+    return [
+        Ticket(
+            each.times.endtime,
+            each.times.renew_till,
+            (str(each.client), str(each.server)) == granting,
+        )
+        for each in held
+        if not str(each.server).endswith(_SETTINGS)
+    ]

@@ -1,0 +1,148 @@
+"""What the Kerberos library says, as errors of Stead's.
+
+Numbers are those of MIT's `krb5_err.et` (RFC 4120 7.5.9 and the library's own), which
+GSS-API passes on as minor codes, without their sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gssapi.raw.misc import GSSError
+from krb5 import Krb5Error
+
+from stead.errors import (
+    AccountDisabledError,
+    AccountExpiredError,
+    CredentialsExpiredError,
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    LogonHoursError,
+    NoCredentialsError,
+    PasswordMismatchError,
+    PasswordMustChangeError,
+    SteadError,
+    UnknownAccountError,
+)
+
+_BASE: Final = -1765328384
+_WORD: Final = 1 << 32
+_LONGEST: Final = 200
+
+NAME_EXPIRED: Final = _BASE + 1
+CLIENT_UNKNOWN: Final = _BASE + 6
+SERVER_UNKNOWN: Final = _BASE + 7
+POLICY: Final = _BASE + 12
+BAD_OPTION: Final = _BASE + 13
+CLIENT_REVOKED: Final = _BASE + 18
+KEY_EXPIRED: Final = _BASE + 23
+PREAUTH_FAILED: Final = _BASE + 24
+CLIENT_NOT_YET: Final = _BASE + 21
+BAD_INTEGRITY: Final = _BASE + 31
+TICKET_EXPIRED: Final = _BASE + 32
+SKEW: Final = _BASE + 37
+SERVICE_UNAVAILABLE: Final = _BASE + 29
+REALM_UNKNOWN: Final = _BASE + 154
+KDC_UNREACHABLE: Final = _BASE + 156
+REALM_UNRESOLVED: Final = _BASE + 220
+GENERIC: Final = _BASE + 60
+
+_UNAVAILABLE: Final = frozenset(
+    {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}
+)
+_EXPIRED_CREDENTIALS: Final = 11 << 16  # RFC 2744 3.9.1, GSS_S_CREDENTIALS_EXPIRED
+_ROUTINE_ERRORS: Final = 0xFF << 16
+
+
+def code_of(error: GSSError | Krb5Error) -> int:
+    """Return the library's number of what failed, as `krb5_err.et` has it."""
+    if isinstance(error, Krb5Error):
+        return error.err_code
+    code = int(error.min_code) % _WORD
+    return code - _WORD if code >= _WORD // 2 else code
+
+
+def in_words(error: GSSError) -> str:
+    """Return what the library says of a failure, for the trail.
+
+    It may quote the client's message; so it is cut, and on one line.
+    """
+    kind, code = (False, error.min_code) if error.min_code else (True, error.maj_code)
+    said = "; ".join(error.get_all_statuses(code, kind))
+    shown = "".join(letter if letter.isprintable() else "?" for letter in said)
+    return f"{shown[:_LONGEST]} ({code_of(error)})"
+
+
+def is_unavailable(error: GSSError | Krb5Error) -> bool:
+    """Whether no key distribution centre could be asked."""
+    return code_of(error) in _UNAVAILABLE
+
+
+def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
+    """Return why a client's credentials do not reach another machine.
+
+    Args:
+        error: the library's.
+        act: what was tried, for the operator.
+    """
+    code = code_of(error)
+    if code in _UNAVAILABLE:
+        return unavailable(act)
+    is_expired = code == TICKET_EXPIRED
+    if isinstance(error, GSSError) and not is_expired:
+        is_expired = int(error.maj_code) & _ROUTINE_ERRORS == _EXPIRED_CREDENTIALS
+    if is_expired:
+        return CredentialsExpiredError(f"{act}: the client's tickets have ended")
+    said = _OUTBOUND_ADVICE.get(code, f"kerberos error {code}")
+    return NoCredentialsError(f"{act}: kerberos gives no ticket", advice=said)
+
+
+def unavailable(act: str) -> DirectoryUnavailableError:
+    """Return the error for a realm that cannot be asked."""
+    return DirectoryUnavailableError(
+        f"{act}: no key distribution centre answers",
+        advice="see `krb5.conf`, the network, and whether the KDC runs",
+    )
+
+
+def refused_password(error: GSSError | Krb5Error, who: str) -> SteadError:
+    """Return why a password logs nobody on.
+
+    Args:
+        error: the library's.
+        who: the principal, for the trail.
+    """
+    code = code_of(error)
+    if code in _UNAVAILABLE:
+        return unavailable(f"`{who}` logs on")
+    made, said = _PASSWORD.get(code, (EvidenceRefusedError, ""))
+    said = said or f"kerberos refuses it: error {code}"
+    return made(f"`{who}`: {said}")
+
+
+_NOT_ALLOWED: Final = (
+    "the domain does not let this server go there for the client: see constrained "
+    "delegation, and whether the account may be delegated"
+)
+_OUTBOUND_ADVICE: Final[Mapping[int, str]] = {
+    SERVER_UNKNOWN: "the realm knows no such service: see its principal, or SPN",
+    BAD_OPTION: _NOT_ALLOWED,
+    GENERIC: f"the KDC does not say why, and its log may; or {_NOT_ALLOWED}",
+    POLICY: "the domain's policy forbids it",
+    SKEW: "the clocks of this machine and of the KDC differ too much",
+}
+_Made = Callable[[str], SteadError]
+_PASSWORD: Final[Mapping[int, tuple[_Made, str]]] = {
+    PREAUTH_FAILED: (PasswordMismatchError, "the password is wrong"),
+    BAD_INTEGRITY: (PasswordMismatchError, "the password is wrong"),
+    CLIENT_UNKNOWN: (UnknownAccountError, "the realm knows no such principal"),
+    CLIENT_REVOKED: (
+        AccountDisabledError,
+        "it is disabled, expired, locked out, or not let in at this time",
+    ),
+    NAME_EXPIRED: (AccountExpiredError, "its time is over"),
+    CLIENT_NOT_YET: (AccountExpiredError, "its time has not begun"),
+    KEY_EXPIRED: (PasswordMustChangeError, "its password must be changed first"),
+    POLICY: (LogonHoursError, "the realm's policy forbids it here and now"),
+}

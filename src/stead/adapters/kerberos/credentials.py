@@ -1,0 +1,397 @@
+"""A client's Kerberos tickets, to reach other machines as the client and nobody else.
+
+    credentials = KerberosCredentials.keep(delegated)
+    context = credentials.initiate("HTTP@files.example")
+    blob = context.step()
+
+The tickets lie in a cache in this process's memory whose name nobody can guess; what is
+asked of the library always names that cache, the Kerberos mechanism and the client. So
+what else lies about is never used instead: the process's own cache, its client keytab,
+another client's tickets. When the credentials are closed the cache is wiped, and
+whatever was made of it fails.
+
+A process that is forked off has no part in them. Whoever holds the object holds the
+tickets: it belongs to a session, and is reached only through it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, NoReturn, Self, cast
+
+import gssapi
+import krb5
+from gssapi.raw import ChannelBindings, store_cred_into
+from gssapi.raw.ext_krb5 import krb5_ccache_name
+from gssapi.raw.ext_rfc4178 import set_neg_mechs
+from gssapi.raw.misc import GSSError
+
+from stead.adapters.kerberos import caches
+from stead.adapters.kerberos.causes import refused_outbound
+from stead.adapters.kerberos.client_context import (
+    ClientSecurityContext,
+    require_client,
+)
+from stead.errors import (
+    CredentialsExpiredError,
+    DirectoryUnavailableError,
+    InvalidRequestError,
+    NoCredentialsError,
+    SteadError,
+)
+
+__all__ = ["ClientSecurityContext", "KerberosCredentials"]
+
+_KERBEROS: Final = gssapi.MechType.kerberos
+_SPNEGO: Final = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
+_NOWHERE: Final = "FILE:/nonexistent"
+_NANOSECONDS: Final = 1_000_000_000
+_LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
+_FLAGS: Final = (
+    gssapi.RequirementFlag.mutual_authentication
+    | gssapi.RequirementFlag.integrity
+    | gssapi.RequirementFlag.confidentiality
+    | gssapi.RequirementFlag.replay_detection
+    | gssapi.RequirementFlag.out_of_sequence_detection
+)
+
+
+class KerberosCredentials:
+    """A client's tickets; made by `keep`, never printed, pickled or copied.
+
+    Every method may be called in any thread.
+
+    Attributes:
+        is_constrained: whether they are the server's, to go where the domain lets it
+            go in the client's name; not the client's own.
+    """
+
+    def __init__(
+        self, principal: str, cache: str, targets: Collection[str] = ()
+    ) -> None:
+        """Take a cache over; `keep` makes one.
+
+        Args:
+            principal: whose tickets they are, with its realm.
+            cache: a MEMORY cache that nobody else knows.
+            targets: where constrained ones may be used, as `service@host`.
+        """
+        self._principal: Final = principal
+        self._targets: Final = frozenset(_target(target) for target in targets)
+        self.is_constrained: Final = not caches.has_own_ticket(cache)
+        # The last one counts. What was made of those before, until they were renewed,
+        # lives until its own end.
+        self._caches: Final = [cache]
+        self._process: Final = os.getpid()
+        self._lock: Final = threading.Lock()
+        self._renewing: Final = threading.Lock()
+        self._attended_until = 0.0
+        self._ended: Final = threading.Event()
+        self._wipe: Final = weakref.finalize(
+            self, _wipe, self._caches, self._process, self._ended
+        )
+        self._wipe.atexit = False  # the process's memory ends with it
+
+    @classmethod
+    def keep(cls, shown: gssapi.Credentials, *, targets: Collection[str] = ()) -> Self:
+        """Copy tickets into a cache of their own.
+
+        Args:
+            shown: what a client delegated, or what its password gave.
+            targets: where constrained ones may be used, as `service@host`.
+
+        Raises:
+            NoCredentialsError: there are no Kerberos tickets in them.
+        """
+        cache = caches.new_name()
+        # Octets, and held: of text the library's Python face keeps none alive, and what
+        # it then reads may name another cache, even a file.
+        place: dict[bytes | str, bytes | str] = {b"ccache": cache.encode()}
+        try:
+            store_cred_into(
+                place, shown, usage="initiate", mech=_KERBEROS, overwrite=True
+            )
+            made = cls(caches.principal_of(cache), cache, targets)
+            require_client(made.principal, made.gss().name)
+        except BaseException as error:
+            caches.destroy(cache)
+            if isinstance(error, (GSSError, krb5.Krb5Error)):
+                act = "the client's tickets are kept"
+                raise refused_outbound(error, act) from error
+            raise
+        return made
+
+    @classmethod
+    def of_ticket(
+        cls, context: krb5.Context, client: krb5.Principal, ticket: krb5.Creds
+    ) -> Self:
+        """Put a ticket into a cache of its own.
+
+        Args:
+            context: the library's, in which the two others were made.
+            client: whose it is.
+            ticket: its ticket-granting ticket.
+        """
+        return cls(str(client), caches.keep_ticket(context, client, ticket))
+
+    @property
+    def package(self) -> str:
+        """What takes them."""
+        return "kerberos"
+
+    @property
+    def principal(self) -> str:
+        """Whom they authenticate, with its realm."""
+        return self._principal
+
+    @property
+    def expires(self) -> int | None:
+        """Nanoseconds since the epoch, UTC, of their end by now; 0 once closed."""
+        with suppress(NoCredentialsError):
+            return caches.ticket_of(self._open_cache()).ends * _NANOSECONDS
+        return 0
+
+    def gss(self) -> gssapi.Credentials:
+        """Return them for GSS-API; whatever is negotiated, the mechanism is Kerberos.
+
+        They are for SPNEGO, too: with credentials that are for Kerberos alone, the
+        library would take the process's own where somebody negotiates with them.
+
+        Raises:
+            NoCredentialsError: they are closed, or of another process.
+            CredentialsExpiredError: their time is over.
+        """
+        # All are named: without a name, or with a client keytab, the library would get
+        # the process's own tickets into the cache where there are none.
+        store = {"ccache": self._open_cache(), "client_keytab": _NOWHERE}
+        try:
+            credentials = gssapi.Credentials(
+                name=_principal_name(self._principal), usage="initiate",
+                mechs=[_KERBEROS, _SPNEGO],
+                store=cast("dict[bytes | str, bytes | str]", store),
+            )  # fmt: skip
+            set_neg_mechs(credentials, [_KERBEROS])
+            require_client(self._principal, credentials.name)
+        except GSSError as error:
+            raise refused_outbound(error, f"`{self._principal}`") from error
+        return credentials
+
+    def initiate(
+        self,
+        target: str | gssapi.Name,
+        *,
+        flags: int = _FLAGS,
+        binding: bytes | None = None,
+    ) -> ClientSecurityContext:
+        """Begin to authenticate the client to another machine.
+
+        Args:
+            target: `service@host`, or a name of GSS-API's.
+            flags: what is asked for (RFC 2744 5.19).
+            binding: the application data of a channel binding.
+
+        Raises:
+            NoCredentialsError: they are closed, of another process, or not for this
+                target.
+            CredentialsExpiredError: their time is over.
+        """
+        self.require_target(str(target))
+        if isinstance(target, str):
+            target = gssapi.Name(target, gssapi.NameType.hostbased_service)
+        made = ClientSecurityContext(
+            name=target, creds=self.gss(), mech=_KERBEROS, flags=flags,
+            usage="initiate", channel_bindings=_bindings(binding),
+        )  # fmt: skip
+        # Its base's `__new__` says less, to one of the two type checkers.
+        context = cast("ClientSecurityContext", made)  # type: ignore[redundant-cast]
+        context.client = self._principal
+        # An error is raised at once, in the place of a blob for the other side.
+        context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]  # no stub has it
+        return context
+
+    def require_target(self, target: str) -> None:
+        """Refuse a target that constrained credentials are not for.
+
+        Args:
+            target: `service@host` or `service/host`, with or without a realm.
+
+        Raises:
+            NoCredentialsError: they are constrained, and not for this one.
+        """
+        if self.is_constrained and _target(target) not in self._targets:
+            raise NoCredentialsError(
+                f"the server may not go to `{target}` for `{self._principal}`",
+                advice="the client delegates, or the target is named when the package "
+                "is made",
+            )
+
+    @contextmanager
+    def on_this_thread(self) -> Iterator[str]:
+        """Have libraries that ask for no credentials find these, in this thread.
+
+        It is for those that take none (libpq). They must load the same libkrb5, and
+        nothing else may run in the thread meanwhile. Whoever uses it asks the peer who
+        it thinks we are: a library that finds no ticket may try the process's own.
+
+        Yields:
+            The cache's name, for those that take it; it is as secret as the tickets.
+
+        Raises:
+            NoCredentialsError: they are closed, or of another process.
+            CredentialsExpiredError: their time is over.
+        """
+        self.gss()
+        cache = self._open_cache()
+        before = krb5_ccache_name(cache.encode())
+        try:
+            yield cache
+        finally:
+            # What was the process's own is not pinned to what it is now.
+            own = krb5.cc_default_name(krb5.init_context())
+            krb5_ccache_name(None if before == own else before)
+
+    def renew_for(self, seconds: float) -> None:
+        """See to it that they last, before work is begun that needs them.
+
+        Tickets that end sooner are renewed, and again while the work goes on; a thread
+        attends to that. Those that somebody delegated are renewed like others.
+
+        Args:
+            seconds: how long the work takes.
+
+        Raises:
+            CredentialsExpiredError: they end before, and renewals do not reach.
+            DirectoryUnavailableError: no KDC answers.
+            NoCredentialsError: they are closed, or of another process.
+        """
+        until = time.time() + seconds
+        ticket = caches.ticket_of(self._open_cache())
+        if ticket.ends >= until:
+            return
+        # The server's own ticket, in constrained ones, is not its client's to renew.
+        reach = 0 if self.is_constrained else ticket.renewable_until
+        if reach < until or ticket.ends <= time.time():
+            raise CredentialsExpiredError(
+                f"the tickets of `{self._principal}` do not last for {seconds:.0f} s",
+                advice="the realm sets their life; renewable ones can be renewed",
+            )
+        # At once, so that what cannot be done is known now.
+        self._renew()
+        self._attend(until)
+
+    def close(self) -> None:
+        """Wipe them; again does nothing. What was made of them fails from now on."""
+        with self._lock:
+            self._wipe()
+
+    def __repr__(self) -> str:
+        return f"KerberosCredentials({self._principal})"
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise InvalidRequestError("credentials are neither pickled nor copied")
+
+    # --- within -------------------------------------------------------------------
+
+    def _open_cache(self) -> str:
+        if self._ended.is_set() or os.getpid() != self._process:
+            raise NoCredentialsError(
+                f"the credentials of `{self._principal}` are closed",
+                advice="they end with their session, and belong to its process alone",
+            )
+        return self._caches[-1]
+
+    def _renew(self) -> None:
+        """Get renewed tickets, into another cache; nobody waits for this to close."""
+        with self._renewing:
+            try:
+                made = caches.renewed(self._open_cache())
+            except krb5.Krb5Error as error:
+                act = f"the tickets of `{self._principal}` are renewed"
+                raise refused_outbound(error, act) from error
+            with self._lock:
+                if self._ended.is_set():
+                    caches.destroy(made)
+                self._open_cache()
+                self._caches.append(made)
+
+    def _attend(self, until: float) -> None:
+        """Have a thread renew them while work goes on, if once is not enough."""
+        with self._lock:
+            is_attended = self._attended_until > time.time()
+            ends = caches.ticket_of(self._open_cache()).ends
+            if ends >= until:
+                return
+            self._attended_until = max(until, self._attended_until)
+            if is_attended:
+                return
+        told = (weakref.ref(self), self._ended, _half(ends))
+        threading.Thread(
+            target=_attend, args=told, daemon=True, name="stead-renewing"
+        ).start()
+
+    def _renew_if_due(self) -> float:
+        """Renew them in the second half of their life; return when to look again.
+
+        Zero is never: the work is over, or it is too late.
+        """
+        ticket = caches.ticket_of(self._open_cache())
+        ends = ticket.ends
+        with self._lock:
+            if ends >= self._attended_until or ends <= time.time():
+                self._attended_until = 0.0
+                return 0.0
+        if ticket.renewable_until > ticket.ends:
+            # A KDC that does not answer now may do so later; the end is the end.
+            with suppress(DirectoryUnavailableError):
+                self._renew()
+                ends = caches.ticket_of(self._open_cache()).ends
+        return _half(ends)
+
+
+def _attend(
+    attended: weakref.ref[KerberosCredentials], ended: threading.Event, pause: float
+) -> None:
+    """Renew somebody's tickets until the work is over or they are closed."""
+    while pause and not ended.wait(pause):
+        credentials = attended()
+        if credentials is None:
+            return
+        try:
+            pause = credentials._renew_if_due()  # noqa: SLF001 - its own thread
+        except SteadError:
+            credentials._attended_until = 0.0  # noqa: SLF001 - likewise
+            return
+        del credentials
+
+
+def _half(ends: float) -> float:
+    """Return the seconds of half the time until then, in which to try again."""
+    return max((ends - time.time()) / 2, _LAST_TRY)
+
+
+def _wipe(held: list[str], process: int, ended: threading.Event) -> None:
+    """Wipe the caches of credentials that are closed or forgotten."""
+    ended.set()
+    # A forked process does not touch the library, whose locks others may have held.
+    if os.getpid() == process:
+        for cache in held:
+            caches.destroy(cache)
+
+
+def _target(name: str) -> tuple[str, str]:
+    """Return a service and its host, however the two are written."""
+    service, _, host = name.replace("/", "@", 1).partition("@")
+    return service, host.partition("@")[0].casefold()
+
+
+def _principal_name(principal: str) -> gssapi.Name:
+    return gssapi.Name(principal, gssapi.NameType.kerberos_principal)
+
+
+def _bindings(binding: bytes | None) -> ChannelBindings | None:
+    return None if binding is None else ChannelBindings(application_data=binding)

@@ -1,0 +1,170 @@
+"""Passwords that a realm knows, of MIT's or of Active Directory.
+
+    authority = KerberosPasswords(service, "EXAMPLE.COM", aliases=["EXAMPLE"])
+    server = ProtectedServer("files", password_authorities=[authority], ...)
+
+1. Ask the KDC for tickets by the password.
+2. Have the KDC prove that it is the realm's (`stead.adapters.kerberos.proving`); the
+   client's groups come with the proof.
+3. Keep the tickets for the session, or wipe them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import krb5
+
+from stead.adapters.kerberos.causes import KEY_EXPIRED, refused_password
+from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.kerberos.proving import prove
+from stead.adapters.kerberos.service import KerberosService
+from stead.authority.packages import Authenticated
+from stead.errors import (
+    PasswordMismatchError,
+    PasswordMustChangeError,
+    UnknownAccountError,
+)
+from stead.model.secret import Secret
+from stead.model.token import ImpersonationLevel
+
+_CHANGING: Final = b"kadmin/changepw"  # RFC 3244: whom an expired password still serves
+_NOT_KEPT: Final = 300
+_RENEWABLE: Final = 7 * 24 * 3600
+_LONGEST_NAME: Final = 256
+
+
+class KerberosPasswords:
+    """Logs clients of one realm on by their passwords."""
+
+    def __init__(
+        self, service: KerberosService, realm: str, *, aliases: Iterable[str] = ()
+    ) -> None:
+        """Describe it; nothing is asked before somebody logs on.
+
+        Args:
+            service: this server, to whom the realm has to prove itself; it believes
+                the realm.
+            realm: whose passwords it knows.
+            aliases: other names of it, such as a domain's NetBIOS name.
+        """
+        self._service: Final = service
+        self._realm: Final = realm
+        self.domains: Final = (realm, *aliases)
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+        return "kerberos"
+
+    def log_on(
+        self, name: str, domain: str, secret: Secret, *, keep: bool
+    ) -> Authenticated:
+        """Tell who a principal is, by its password; the numbers are the module's.
+
+        Args:
+            name: the principal, without its realm.
+            domain: as it was written; one of `domains`.
+            secret: the password; it stays the caller's to wipe.
+            keep: whether tickets for other machines are wanted.
+
+        Raises:
+            PasswordMismatchError: the password is not the principal's.
+            UnknownAccountError: the realm knows no such principal.
+            AccountDisabledError, AccountExpiredError, PasswordMustChangeError,
+            LogonHoursError: it may not log on, or not now.
+            EvidenceRefusedError: the KDC does not prove that it is the realm's.
+            DirectoryUnavailableError: no KDC answers.
+        """
+        if domain.casefold() not in {known.casefold() for known in self.domains}:
+            raise UnknownAccountError(f"`{domain}` is another domain")
+        principal = principal_of_name(name, self._realm)
+        # 1.
+        credentials = _tickets(principal, secret, keep=keep)
+        try:
+            # 2.
+            proof = prove(self._service, credentials)
+            sids = proof.sids
+        except BaseException:
+            credentials.close()
+            raise
+        # 3.
+        if not keep:
+            credentials.close()
+        level = ImpersonationLevel.DELEGATION
+        return Authenticated(
+            package="kerberos",
+            issuer=proof.realm,
+            name=proof.name,
+            sids=sids,
+            level=level if keep else ImpersonationLevel.IMPERSONATION,
+            expires=proof.kicked_off,
+            credentials=credentials if keep else None,
+            details=(("principal", proof.principal),),
+        )
+
+
+def principal_of_name(name: str, realm: str) -> str:
+    """Return the principal of somebody's name in a realm.
+
+    Raises:
+        UnknownAccountError: the name is more than a name, or none.
+    """
+    # What the library would read as more than a name is none of a person's.
+    if not name or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise UnknownAccountError("the name cannot be a principal's")
+    if any(letter in name for letter in "@\\"):
+        raise UnknownAccountError("the name has a realm in it, or what quotes one")
+    return f"{name}@{realm}"
+
+
+def _tickets(principal: str, secret: Secret, *, keep: bool) -> KerberosCredentials:
+    """Ask the KDC for tickets; whoever it is, it is not yet believed."""
+    context = krb5.init_context()
+    try:
+        client = krb5.parse_name_flags(context, principal.encode())
+        ticket = _ask(context, client, secret, keep=keep)
+    except krb5.Krb5Error as error:
+        raise refused_password(error, principal) from error
+    return KerberosCredentials.of_ticket(context, client, ticket)
+
+
+def _ask(
+    context: krb5.Context, client: krb5.Principal, secret: Secret, *, keep: bool
+) -> krb5.Creds:
+    options = krb5.get_init_creds_opt_alloc(context)
+    krb5.get_init_creds_opt_set_forwardable(options, keep)
+    krb5.get_init_creds_opt_set_proxiable(options, False)  # noqa: FBT003 - the library's
+    krb5.get_init_creds_opt_set_canonicalize(options, False)  # noqa: FBT003 - so is this
+    if keep:
+        krb5.get_init_creds_opt_set_renew_life(options, _RENEWABLE)
+    else:
+        krb5.get_init_creds_opt_set_tkt_life(options, _NOT_KEPT)
+    with secret.revealed() as password:
+        # The library reads up to the first zero, and asks a terminal if there is none.
+        if not password or b"\0" in password:
+            raise PasswordMismatchError("the password is empty, or holds a zero")
+        try:
+            return krb5.get_init_creds_password(context, client, options, password)
+        except krb5.Krb5Error as error:
+            if error.err_code == KEY_EXPIRED:
+                _require_right(context, client, password)
+            raise
+
+
+def _require_right(
+    context: krb5.Context, client: krb5.Principal, password: bytes
+) -> None:
+    """Refuse a wrong password though it has expired, which a KDC says first.
+
+    Raises:
+        Krb5Error: it is wrong.
+        PasswordMustChangeError: it is right.
+    """
+    options = krb5.get_init_creds_opt_alloc(context)
+    krb5.get_init_creds_opt_set_tkt_life(options, _NOT_KEPT)
+    krb5.get_init_creds_password(
+        context, client, options, password, in_tkt_service=_CHANGING
+    )
+    raise PasswordMustChangeError(f"`{client}` must change its password first")

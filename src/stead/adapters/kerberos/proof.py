@@ -1,0 +1,220 @@
+"""What an accepted message proves: who the client is, and what it handed over.
+
+The library verifies the message; this reads what came of it, and refuses what the
+library lets pass. Nothing here is believed that the library did not verify.
+
+1. The Kerberos mechanism was used, whatever was negotiated around it.
+2. The client bound its message to the channel, where the channel can be told.
+3. It has a name, which is no service's own: what comes back to its sender is no client.
+4. Its realm is one that is believed, and its ticket says what that realm's tickets say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import gssapi
+from gssapi.raw import display_name, get_name_attribute, inquire_name
+from gssapi.raw.misc import GSSError
+from gssapi.raw.named_tuples import AcceptSecContextResult
+from gssapi.raw.names import Name as RawName
+
+from stead.authority.packages import AssertedSids
+from stead.codec.pac import read_pac
+from stead.errors import EvidenceRefusedError, InvalidPacError
+from stead.model.pac import Pac
+from stead.model.well_known import SERVICE_ASSERTED_IDENTITY
+
+_KERBEROS: Final = gssapi.MechType.kerberos
+_CHANNEL_BOUND: Final = 0x800  # gssapi_ext.h, GSS_C_CHANNEL_BOUND_FLAG
+_ANONYMOUS: Final = int(gssapi.RequirementFlag.anonymity)
+_LOGON_INFO: Final = b"urn:mspac:logon-info"
+_WHOLE_PAC: Final = b"urn:mspac:"
+_LONGEST_NAME: Final = 256
+_NOT_VERIFIED: Final = "what the ticket says of groups is not verified"
+_NEVER: Final = frozenset({0, 0x7FFF_FFFF_FFFF_FFFF})
+_EPOCH: Final = 116_444_736_000_000_000  # 1970 as a FILETIME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedRealm:
+    """A realm whose clients are believed.
+
+    Attributes:
+        name: as tickets spell it, such as `EXAMPLE.COM`.
+        requires_pac: whether its tickets must tell groups, as Active Directory's do.
+            A client can ask for a ticket without; who has no groups is in no group
+            that is denied something, either.
+    """
+
+    name: str
+    requires_pac: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Who a client is, proved.
+
+    Attributes:
+        name: the client's name in its realm, or in its domain where that says one.
+        realm: the realm that says so.
+        principal: the whole name in the ticket.
+        flags: of the established context (RFC 2744 5.19).
+        is_bound: whether the client tied its message to the channel.
+        pac: what the realm says of the client, verified; None if it says nothing.
+    """
+
+    name: str
+    realm: str
+    principal: str
+    flags: int
+    is_bound: bool
+    pac: Pac | None
+
+    @property
+    def sids(self) -> AssertedSids | None:
+        """What the realm says of the client in SIDs.
+
+        Raises:
+            EvidenceRefusedError: it says what no realm may.
+        """
+        if self.pac is None:
+            return None
+        try:
+            parts = self.pac.token_parts()
+        except InvalidPacError as error:
+            raise EvidenceRefusedError(str(error)) from error
+        return AssertedSids(
+            user=parts.user,
+            groups=parts.groups,
+            primary_group=parts.primary_group,
+            user_claims=parts.user_claims,
+            device_groups=parts.device_groups,
+            device_claims=parts.device_claims,
+        )
+
+    @property
+    def is_verified_by_service(self) -> bool:
+        """Whether the client showed nothing, and a service said who it is (S4U)."""
+        return self.pac is not None and any(
+            group.sid == SERVICE_ASSERTED_IDENTITY for group in self.pac.groups
+        )
+
+    @property
+    def kicked_off(self) -> int | None:
+        """Nanoseconds since the epoch at which the realm wants the client off."""
+        if self.pac is None or self.pac.logon.kick_off_time in _NEVER:
+            return None
+        return (self.pac.logon.kick_off_time - _EPOCH) * 100
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The services through which the client's identity came, the nearest first."""
+        if self.pac is None or self.pac.delegation is None:
+            return ()
+        return self.pac.delegation.transited[::-1]
+
+
+def read_proof(
+    accepted: AcceptSecContextResult,
+    realms: Mapping[str, TrustedRealm],
+    own: Collection[str],
+    *,
+    must_be_bound: bool,
+) -> Proof:
+    """Return what an established context proves; the numbers are the module's.
+
+    Args:
+        accepted: what the library made of the client's last message.
+        realms: those that are believed, by name.
+        own: the principals whose keys this server has.
+        must_be_bound: whether the channel can be told.
+
+    Raises:
+        EvidenceRefusedError: it is no proof of a client's identity.
+    """
+    # 1.
+    if accepted.mech != _KERBEROS:
+        raise EvidenceRefusedError("another mechanism than kerberos was used")
+    # 2.
+    flags = int(accepted.flags)
+    is_bound = bool(flags & _CHANNEL_BOUND)
+    if must_be_bound and not is_bound:
+        raise EvidenceRefusedError(
+            "the client's message is not bound to the channel",
+            advice="the client's software must send channel bindings",
+        )
+    # 3.
+    if accepted.initiator_name is None or flags & _ANONYMOUS:
+        raise EvidenceRefusedError("the client has no name")
+    try:
+        principal = principal_of(accepted.initiator_name)
+        if principal in own:
+            raise EvidenceRefusedError(f"`{principal}` is this server itself")
+        # 4.
+        name, realm = _split(principal, realms)
+        pac = _pac_of(accepted.initiator_name)
+    except GSSError as error:
+        raise EvidenceRefusedError("the client's name cannot be read") from error
+    if realm.requires_pac and pac is None:
+        raise EvidenceRefusedError(
+            f"the ticket of `{principal}` does not tell its groups",
+            advice="tickets of its realm must have a PAC",
+        )
+    return Proof(
+        name=(pac and pac.logon.account_name) or name,
+        realm=realm.name,
+        principal=principal,
+        flags=flags,
+        is_bound=is_bound,
+        pac=pac,
+    )
+
+
+def principal_of(name: RawName) -> str:
+    """Return a name as text.
+
+    Raises:
+        EvidenceRefusedError: it is none that can be written down.
+    """
+    try:
+        principal = display_name(name, name_type=False).name.decode()
+    except UnicodeDecodeError as error:
+        raise EvidenceRefusedError("the client's name is no text") from error
+    if not principal.isprintable() or len(principal) > _LONGEST_NAME:
+        raise EvidenceRefusedError("the client's name cannot be written down")
+    return principal
+
+
+def _split(
+    principal: str, realms: Mapping[str, TrustedRealm]
+) -> tuple[str, TrustedRealm]:
+    """Return a principal's name and its realm, if that is believed."""
+    # A name's own `@` is escaped; and no realm that is believed has one.
+    name, _, realm = principal.rpartition("@")
+    if not name or realm not in realms:
+        raise EvidenceRefusedError(
+            f"`{principal}` is of a realm that is not believed",
+            advice="a realm is believed when it is configured, trusts do not count",
+        )
+    return name, realms[realm]
+
+
+def _pac_of(name: RawName) -> Pac | None:
+    """Return what the realm says of a client; None if it says nothing."""
+    attributes = inquire_name(name, mech_name=False).attrs
+    if not attributes or _LOGON_INFO not in attributes:
+        return None
+    try:
+        whole = get_name_attribute(name, _WHOLE_PAC)
+    except GSSError as error:
+        # It names what it could not verify, and does not give it.
+        raise EvidenceRefusedError(_NOT_VERIFIED) from error
+    if not (whole.authenticated and whole.complete and whole.values):
+        raise EvidenceRefusedError(_NOT_VERIFIED)
+    try:
+        return read_pac(whole.values[0])
+    except InvalidPacError as error:
+        raise EvidenceRefusedError(f"the ticket's PAC is none: {error}") from error

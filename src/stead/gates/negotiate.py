@@ -1,0 +1,333 @@
+"""HTTP Negotiate: each request shows a Kerberos ticket (RFC 4559), in pure ASGI 3.
+
+    app = NegotiateMiddleware(
+        app, begin=partial(server.begin_logon, "negotiate", gate="http"),
+        binding=server_end_point(certificate),          # None without TLS
+    )
+
+    async def app(scope, receive, send):
+        client = client_of(scope)
+
+Nothing is remembered from one request to the next, neither by a cookie nor by the
+connection, over which a proxy sends several people's requests (docs/adr/0088). So a
+ticket takes one message and one answer; what would take more, as NTLM does, is refused.
+
+1. A request from another site's page is refused, or that page would act as its reader.
+2. A request that shows nothing is asked to (401).
+3. What it shows is looked at on a thread of the gate's own: that waits, and a failure
+   is answered late.
+4. The answer tells the client that the server, too, is who it should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+from stead.authority.packages import ChannelBinding
+from stead.errors import (
+    AccessDeniedError,
+    EnforcementUnavailableError,
+    LogonFailureError,
+    OperationFailedError,
+    ServerUnavailableError,
+)
+from stead.gates.http import (
+    AsgiApp,
+    ClientLike,
+    Event,
+    Receive,
+    Scope,
+    Send,
+    SteadMiddleware,
+)
+
+SESSION_KEY: Final = "stead.session"
+CHALLENGE: Final = "Negotiate"
+_HANDSHAKE: Final = "stead.handshake"
+_HEADS: Final = frozenset(
+    {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+)
+_SECURE: Final = frozenset({"https", "wss"})
+_READING: Final = frozenset({"GET", "HEAD"})
+_OWN_SITE: Final = frozenset({"same-origin", "none"})
+_UNAUTHORIZED: Final = 401
+_THREADS: Final = 16
+_WAITING: Final = 256
+
+
+class SessionLike(Protocol):
+    """What the gate asks of a logon session."""
+
+    @property
+    def client(self) -> ClientLike:
+        """Whom it makes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class ExchangeLike(Protocol):
+    """What the gate asks of a client's being authenticated."""
+
+    @property
+    def session(self) -> SessionLike | None:
+        """The client's session, once it has shown who it is."""
+        ...
+
+    def step(self, blob: bytes) -> bytes:
+        """Take a blob; return what to send back."""
+        ...
+
+    def close(self) -> None:
+        """Forget it."""
+
+
+class Begin(Protocol):
+    """Begins with a client: `partial(server.begin_logon, "negotiate", gate="http")`."""
+
+    def __call__(self, *, peer: str, binding: ChannelBinding | None) -> ExchangeLike:
+        """Return its exchange."""
+        ...
+
+
+Headers: TypeAlias = Mapping[str, tuple[str, ...]]
+
+
+class Handshake:
+    """What one request shows, and what came of it.
+
+    Attributes:
+        session: the client's, once it has shown who it is.
+    """
+
+    def __init__(self, begin: Callable[[], ExchangeLike]) -> None:
+        self.session: SessionLike | None = None
+        self._begin = begin
+        self._reply = b""
+
+    def take(self, blob: bytes) -> ClientLike:
+        """Look at what the client shows; it waits.
+
+        Raises:
+            LogonFailureError: it is not admitted, whatever the cause; the trail has it.
+        """
+        exchange = self._begin()
+        try:
+            reply = exchange.step(blob)
+            if exchange.session is None:
+                # It would take another message. No message follows, and the trail
+                # says that it failed.
+                exchange.step(b"")
+                raise LogonFailureError
+        finally:
+            exchange.close()
+        self.session, self._reply = exchange.session, reply
+        return exchange.session.client
+
+    def answered(self) -> list[tuple[str, str]]:
+        """Return what an answer says of it, as headers; nothing if it failed."""
+        if self.session is None:
+            return []
+        proof = base64.b64encode(self._reply).decode()
+        shown = [("www-authenticate", f"{CHALLENGE} {proof}")] if proof else []
+        # Or the client takes its connection for authenticated, and shows nothing.
+        return [*shown, ("persistent-auth", "false")]
+
+
+def shown_by(headers: Headers) -> bytes:
+    """Return what a request shows.
+
+    What cannot be decoded is empty: it is refused like all that is no ticket.
+
+    Raises:
+        LogonFailureError: it shows nothing for Negotiate.
+    """
+    found = headers.get("authorization", ())
+    scheme, _, text = found[0].partition(" ") if found else ("", "", "")
+    if scheme.lower() != CHALLENGE.lower():
+        raise LogonFailureError(advice="the request shows nothing for Negotiate")
+    if len(found) > 1:
+        return b""
+    try:
+        return base64.b64decode(text.strip(" "), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def require_own_site(method: str, headers: Headers, origins: Collection[str]) -> None:
+    """Refuse what another site's page has a browser send: it shows tickets unasked.
+
+    Args:
+        method: the request's; empty for a websocket.
+        headers: the request's.
+        origins: those that may, beside the server's own.
+
+    Raises:
+        AccessDeniedError: another site's page sent it.
+    """
+    origin = _one(headers, "origin")
+    if origin in origins:
+        return
+    site = _one(headers, "sec-fetch-site")
+    if site is not None:
+        follows_link = _one(headers, "sec-fetch-mode") == "navigate"
+        is_own = site in _OWN_SITE or (follows_link and method in _READING)
+    else:
+        # Software that is no browser says neither.
+        is_own = origin is None or origin.partition("://")[2] == _one(headers, "host")
+    if not is_own:
+        raise AccessDeniedError(
+            "another site's page sent the request",
+            advice="name its origin among `origins` if that is meant",
+        )
+
+
+def require_binding(
+    scheme: str,
+    binding: ChannelBinding | None,
+    *,
+    unbound_tls: bool,
+) -> None:
+    """Refuse TLS that nothing is bound to, unless that is meant.
+
+    Raises:
+        EnforcementUnavailableError: the gate was not told its certificate.
+    """
+    if scheme in _SECURE and binding is None and not unbound_tls:
+        raise EnforcementUnavailableError(
+            "clients come over TLS, and what they show is bound to no certificate",
+            advice="binding=server_end_point(certificate); or unbound_tls=True, where "
+            "clients cannot bind",
+        )
+
+
+def session_of(request: Mapping[str, Any] | Any) -> SessionLike:
+    """Return the logon session of a request, for its credentials.
+
+    Args:
+        request: its ASGI scope or WSGI environ, or an object that has one as `scope`.
+
+    Raises:
+        OperationFailedError: no Negotiate middleware stands before the application.
+    """
+    scope = request if isinstance(request, Mapping) else request.scope
+    if SESSION_KEY not in scope:
+        raise OperationFailedError(
+            "the request did not pass a negotiate middleware",
+            advice="wrap the application in NegotiateMiddleware",
+        )
+    return cast("SessionLike", scope[SESSION_KEY])
+
+
+class NegotiateMiddleware:
+    """Authenticates each request by its ticket; the rest is `SteadMiddleware`'s."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        begin: Begin,
+        binding: ChannelBinding | None = None,
+        unbound_tls: bool = False,
+        origins: Collection[str] = (),
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application, or the next middleware.
+            begin: begins with a client.
+            binding: what the TLS of this server is told by, wherever it ends; clients
+                must bind to it. None without TLS.
+            unbound_tls: whether clients may come over TLS though nothing is bound.
+            origins: other sites whose pages may send requests, such as
+                `https://portal.example`.
+        """
+        self._app = app
+        self._begin = begin
+        self._binding = binding
+        self._unbound_tls = unbound_tls
+        self._origins = origins
+        self._inner = SteadMiddleware(
+            self._with_session, client_for=self._client_for, challenge=CHALLENGE
+        )
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="negotiate")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other scopes pass through."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        handshake = Handshake(
+            lambda: self._begin(peer=_peer(scope), binding=self._binding)
+        )
+
+        async def answer(event: Event) -> None:
+            if event["type"] in _HEADS and event.get("status") != _UNAUTHORIZED:
+                said = [(k.encode(), v.encode()) for k, v in handshake.answered()]
+                event = {**event, "headers": [*event.get("headers", ()), *said]}
+            await send(event)
+
+        await self._inner({**scope, _HANDSHAKE: handshake}, receive, answer)
+
+    async def _client_for(self, scope: Scope) -> ClientLike:
+        headers = _headers(scope)
+        require_own_site(scope.get("method", ""), headers, self._origins)
+        require_binding(
+            scope.get("scheme", "http"), self._binding, unbound_tls=self._unbound_tls
+        )
+        blob = shown_by(headers)
+        handshake: Handshake = scope[_HANDSHAKE]
+        if self._waiting >= _WAITING:
+            raise ServerUnavailableError("too many clients show who they are at once")
+        self._waiting += 1
+        taking = asyncio.wrap_future(
+            self._threads.submit(copy_context().run, handshake.take, blob)
+        )
+        taking.add_done_callback(self._waits_no_more)
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The client went away; a session that opens all the same is let go of.
+            taking.add_done_callback(lambda _: _forget(handshake))
+            raise
+
+    def _waits_no_more(self, _: object) -> None:
+        self._waiting -= 1
+
+    async def _with_session(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handshake: Handshake = scope[_HANDSHAKE]
+        given = {**scope, SESSION_KEY: handshake.session}
+        del given[_HANDSHAKE]
+        await self._app(given, receive, send)
+
+
+def _forget(handshake: Handshake) -> None:
+    if handshake.session is not None:
+        handshake.session.close()
+
+
+def _headers(scope: Scope) -> Headers:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in scope.get("headers", ()):
+        key = bytes(name).decode("latin-1").lower()
+        found[key] = (*found.get(key, ()), bytes(value).decode("latin-1"))
+    return found
+
+
+def _one(headers: Headers, name: str) -> str | None:
+    """Return a header's value; of several, one that nothing is equal to."""
+    found = headers.get(name, ())
+    return None if not found else ", ".join(found)
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else ""

@@ -1,0 +1,33 @@
+"""A realm for the tests of one file."""
+
+import pytest
+from tests.adapters.kerberos.stage import Stage
+
+from stead.testing.realm import Realm
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    """Set variables until the end of the file's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def update(variables):
+            for name, value in variables.items():
+                patch.setenv(name, value)
+
+        yield update
+
+
+@pytest.fixture(scope="module")
+def stage(monkeypatch_module):
+    with Realm() as realm:
+        monkeypatch_module(realm.environment())
+        yield Stage(realm)
+
+
+@pytest.fixture
+def lying_about(stage, monkeypatch):
+    """The process's own identity, wherever a library might look for one."""
+    monkeypatch.setenv("KRB5CCNAME", stage.realm.log_on("service", "its-own"))
+    monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{stage.own_keytab}")
+    monkeypatch.setenv("KRB5_KTNAME", f"FILE:{stage.own_keytab}")

@@ -1,0 +1,76 @@
+"""The library's numbers, and what they mean here."""
+
+import re
+from pathlib import Path
+
+import pytest
+from gssapi.raw.misc import GSSError
+
+from stead.adapters.kerberos import causes
+from stead.errors import (
+    CredentialsExpiredError,
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    LogonHoursError,
+    NoCredentialsError,
+    PasswordMismatchError,
+)
+
+HEADER = Path("/usr/include/krb5/krb5.h")
+NAMES = {
+    "NAME_EXPIRED": "KRB5KDC_ERR_NAME_EXP",
+    "CLIENT_UNKNOWN": "KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN",
+    "SERVER_UNKNOWN": "KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN",
+    "POLICY": "KRB5KDC_ERR_POLICY",
+    "BAD_OPTION": "KRB5KDC_ERR_BADOPTION",
+    "CLIENT_REVOKED": "KRB5KDC_ERR_CLIENT_REVOKED",
+    "CLIENT_NOT_YET": "KRB5KDC_ERR_CLIENT_NOTYET",
+    "KEY_EXPIRED": "KRB5KDC_ERR_KEY_EXP",
+    "PREAUTH_FAILED": "KRB5KDC_ERR_PREAUTH_FAILED",
+    "SERVICE_UNAVAILABLE": "KRB5KDC_ERR_SVC_UNAVAILABLE",
+    "BAD_INTEGRITY": "KRB5KRB_AP_ERR_BAD_INTEGRITY",
+    "TICKET_EXPIRED": "KRB5KRB_AP_ERR_TKT_EXPIRED",
+    "SKEW": "KRB5KRB_AP_ERR_SKEW",
+    "GENERIC": "KRB5KRB_ERR_GENERIC",
+    "REALM_UNKNOWN": "KRB5_REALM_UNKNOWN",
+    "KDC_UNREACHABLE": "KRB5_KDC_UNREACH",
+    "REALM_UNRESOLVED": "KRB5_REALM_CANT_RESOLVE",
+}
+
+
+def test_the_numbers_are_those_of_the_librarys_header():
+    defined = dict(
+        re.findall(r"#define (KRB5\w+)\s+\((-\d+)L\)", HEADER.read_text("latin-1"))
+    )
+    ours = {
+        name: value
+        for name, value in vars(causes).items()
+        if name.isupper() and not name.startswith("_")
+    }
+    assert {name: int(defined[theirs]) for name, theirs in NAMES.items()} == ours
+
+
+def failure(code, major=13 << 16):
+    return GSSError(major, code % (1 << 32))
+
+
+@pytest.mark.parametrize(
+    ("code", "outbound", "password"),
+    [
+        (causes.KDC_UNREACHABLE, DirectoryUnavailableError, DirectoryUnavailableError),
+        (causes.TICKET_EXPIRED, CredentialsExpiredError, EvidenceRefusedError),
+        (causes.POLICY, NoCredentialsError, LogonHoursError),
+        (causes.BAD_INTEGRITY, NoCredentialsError, PasswordMismatchError),
+        (0, NoCredentialsError, EvidenceRefusedError),
+        (100001, NoCredentialsError, EvidenceRefusedError),
+    ],
+)
+def test_each_cause_has_its_error(code, outbound, password):
+    assert causes.code_of(failure(code)) == code
+    assert type(causes.refused_outbound(failure(code), "it")) is outbound
+    assert type(causes.refused_password(failure(code), "alice")) is password
+
+
+def test_tickets_that_ended_are_told_by_the_major_code_too():
+    error = causes.refused_outbound(failure(0, 11 << 16), "it")
+    assert type(error) is CredentialsExpiredError

@@ -1,0 +1,307 @@
+"""A session's tickets reach other machines as its client, and as nobody else."""
+
+import copy
+import gc
+import os
+import pickle
+import threading
+import time
+
+import gssapi
+import krb5
+import pytest
+from gssapi.raw import store_cred_into
+from gssapi.raw.misc import GSSError
+from tests.adapters.kerberos.stage import (
+    DELEGATE,
+    KERBEROS,
+    SPNEGO,
+    principal,
+)
+
+from stead.adapters.kerberos.client_context import require_client
+from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.errors import (
+    CredentialsExpiredError,
+    DirectoryUnavailableError,
+    InvalidRequestError,
+    NoCredentialsError,
+    WrongIdentityError,
+)
+
+BACK = "HTTP@back"
+
+
+@pytest.fixture
+def alice(stage):
+    kept = KerberosCredentials.keep(stage.ticket())
+    yield kept
+    kept.close()
+
+
+def arrives_as(stage, credentials, target=BACK):
+    return stage.back_end_hears(credentials.initiate(target).step())
+
+
+def test_they_are_the_clients_and_say_until_when(stage, alice):
+    assert ("kerberos", "alice@STEAD.TEST") == (alice.package, alice.principal)
+    assert 3500 < alice.expires / 1e9 - time.time() <= 3600
+    assert not alice.is_constrained
+    assert "alice@STEAD.TEST" == arrives_as(stage, alice)
+    assert "alice@STEAD.TEST" == str(alice.gss().name)
+
+
+def test_a_context_ends_with_the_client_as_its_initiator(stage, alice):
+    context = alice.initiate(BACK)
+    acceptor = gssapi.SecurityContext(
+        creds=gssapi.Credentials(
+            usage="accept", store={"keytab": f"FILE:{stage.back}"}
+        ),
+        usage="accept",
+    )
+    assert context.step(acceptor.step(context.step())) is None
+    assert "alice@STEAD.TEST" == str(context.initiator_name)
+
+
+def test_nothing_that_lies_about_is_used_for_a_client(stage, alice, lying_about):
+    """The naive code is the service itself, three times; ours is Alice or nobody."""
+    # A SPNEGO context with Kerberos-only credentials.
+    naive = gssapi.SecurityContext(
+        name=principal("HTTP/back"), creds=stage.ticket(mechanisms=[KERBEROS]),
+        mech=SPNEGO, usage="initiate",
+    )  # fmt: skip
+    assert "service@STEAD.TEST" == stage.back_end_hears(naive.step())
+    # A cache that has ended, by name.
+    cache = "MEMORY:naive"
+    naive = gssapi.Credentials(usage="initiate", store={"ccache": cache})
+    assert "service@STEAD.TEST" == str(naive.name)
+    # No cache at all.
+    assert "service@STEAD.TEST" == str(gssapi.Credentials(usage="initiate").name)
+    assert "alice@STEAD.TEST" == arrives_as(stage, alice)
+    # As a library does that negotiates whatever it is given.
+    for mech in (KERBEROS, SPNEGO, None):
+        given = gssapi.SecurityContext(
+            name=principal("HTTP/back"), creds=alice.gss(), mech=mech, usage="initiate"
+        )
+        assert "alice@STEAD.TEST" == stage.back_end_hears(given.step())
+    begun = alice.initiate(BACK)
+    alice.close()
+    for act in (alice.gss, lambda: alice.initiate(BACK), begun.step):
+        with pytest.raises(NoCredentialsError):
+            act()
+    with pytest.raises(NoCredentialsError), alice.on_this_thread():
+        pass
+
+
+def test_a_library_that_takes_no_credentials_finds_the_clients_in_one_thread(
+    stage, alice, lying_about
+):
+    def default():
+        return str(gssapi.Credentials(usage="initiate").name)
+
+    elsewhere = []
+    with alice.on_this_thread() as cache:
+        assert cache.startswith("MEMORY:")
+        assert "alice@STEAD.TEST" == default()
+        with KerberosCredentials.keep(stage.ticket("bob")).on_this_thread():
+            assert "bob@STEAD.TEST" == default()
+        assert "alice@STEAD.TEST" == default()
+        other = threading.Thread(target=lambda: elsewhere.append(default()))
+        other.start()
+        other.join()
+    assert ["service@STEAD.TEST", "service@STEAD.TEST"] == [default(), *elsewhere]
+
+
+def test_the_process_default_is_not_pinned_by_having_been_left(
+    stage, alice, lying_about, monkeypatch
+):
+    with alice.on_this_thread():
+        pass
+    monkeypatch.setenv("KRB5CCNAME", stage.realm.log_on("bob", "lion"))
+    assert "bob@STEAD.TEST" == str(gssapi.Credentials(usage="initiate").name)
+
+
+def test_clients_in_many_threads_are_never_mixed(stage):
+    """Their tickets are kept, used and wiped at once, as servers do it."""
+    shown = [stage.ticket(name) for name in ("alice", "bob")]
+    found = [set(), set()]
+
+    def go(number):
+        for _ in range(40):
+            kept = KerberosCredentials.keep(shown[number % 2])
+            found[number % 2].add(kept.principal)
+            found[number % 2].add(arrives_as(stage, kept))
+            kept.close()
+
+    threads = [threading.Thread(target=go, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [{"alice@STEAD.TEST"}, {"bob@STEAD.TEST"}] == found
+
+
+def test_what_a_client_delegated_is_kept_and_renewed(stage):
+    context = stage.context(flags=DELEGATE)
+    accepted = gssapi.raw.accept_sec_context(
+        context.step(),
+        gssapi.Credentials(usage="accept", store={"keytab": f"FILE:{stage.keytab}"}),
+    )
+    given = KerberosCredentials.keep(gssapi.Credentials(accepted.delegated_creds))
+    assert not given.is_constrained
+    assert "alice@STEAD.TEST" == arrives_as(stage, given)
+    before = given.expires
+    time.sleep(1.1)
+    given.renew_for(3599.5)
+    assert given.expires > before
+    assert "alice@STEAD.TEST" == arrives_as(stage, given)
+    given.close()
+
+
+def test_work_that_they_do_not_last_for_is_not_begun(stage, alice):
+    alice.renew_for(60)
+    with pytest.raises(CredentialsExpiredError, match="do not last") as caught:
+        alice.renew_for(30 * 24 * 3600)
+    assert "renew" in caught.value.advice
+    short = stage.realm.log_on("bob", "lion", options="-l 2s")
+    bob = KerberosCredentials.keep(
+        gssapi.Credentials(usage="initiate", store={"ccache": short})
+    )
+    with pytest.raises(CredentialsExpiredError):
+        bob.renew_for(60)
+    time.sleep(2.1)
+    for act in (lambda: arrives_as(stage, bob), lambda: bob.renew_for(1)):
+        with pytest.raises(CredentialsExpiredError):
+            act()
+    bob.close()
+
+
+def test_work_longer_than_one_ticket_is_attended(stage):
+    """A ticket of four seconds, renewable for a minute, serves for longer."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 4s -r 60s")
+    alice = KerberosCredentials.keep(
+        gssapi.Credentials(usage="initiate", store={"ccache": short})
+    )
+    alice.renew_for(20)
+    alice.renew_for(10)  # attended to already
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert "alice@STEAD.TEST" == arrives_as(stage, alice)
+        time.sleep(0.5)
+    with pytest.raises(CredentialsExpiredError):
+        alice.renew_for(120)
+    attending = attendants()
+    assert 1 == len(attending)
+    alice.close()
+    for thread in attending:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in attending)
+
+
+def attendants():
+    return [t for t in threading.enumerate() if t.name == "stead-renewing"]
+
+
+def test_an_attendant_waits_for_a_kdc_and_ends_with_the_ticket(stage, monkeypatch):
+    short = stage.realm.log_on("alice", "tiger", options="-l 3s -r 60s")
+    alice = KerberosCredentials.keep(
+        gssapi.Credentials(usage="initiate", store={"ccache": short})
+    )
+    alice.renew_for(30)
+    (attendant,) = attendants()
+    monkeypatch.setenv("KRB5_CONFIG", str(without_kdc(stage)))
+    attendant.join(30)
+    assert not attendant.is_alive()
+    assert alice.expires / 1e9 <= time.time() + 1
+    with pytest.raises(CredentialsExpiredError):
+        alice.renew_for(30)
+    alice.close()
+
+
+def without_kdc(stage):
+    text = stage.realm.configuration.read_text()
+    port = text.split("kdc = 127.0.0.1:")[1].split()[0]
+    dead = stage.folder / "dead.conf"
+    dead.write_text(text.replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
+    return dead
+
+
+def test_a_renewal_that_reaches_no_kdc_says_so(stage, alice, monkeypatch):
+    monkeypatch.setenv("KRB5_CONFIG", str(without_kdc(stage)))
+    time.sleep(1.1)
+    with pytest.raises(DirectoryUnavailableError):
+        alice.renew_for(3599.9)
+
+
+def test_nobody_reaches_them_but_by_the_object(stage, alice, monkeypatch):
+    cache = alice._open_cache()
+    assert len(cache) > 64
+    for default in ("MEMORY:none", "MEMORY:", cache.replace("stead", "steal")):
+        monkeypatch.setenv("KRB5CCNAME", default)
+        for name in (None, principal("alice@STEAD.TEST")):
+            with pytest.raises(GSSError):
+                gssapi.Credentials(usage="initiate", name=name)
+    listed = [each.name for each in krb5.cccol_iter(krb5.init_context())]
+    assert not any(b"stead" in name for name in listed)
+
+
+def test_they_are_neither_shown_nor_copied(alice):
+    cache = alice._open_cache().removeprefix("MEMORY:")
+    for text in (repr(alice), str(alice), f"{alice}"):
+        assert cache not in text
+    for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(InvalidRequestError):
+            copied(alice)
+
+
+def test_a_forked_process_has_no_part_in_them(alice):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            alice.gss()
+            os.write(writing, b"reached")
+        except NoCredentialsError:
+            os.write(writing, b"refused")
+        finally:
+            alice.close()
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"refused" == os.read(reading, 16)
+    assert "alice@STEAD.TEST" == str(alice.gss().name)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_credentials_that_were_forgotten_are_wiped(stage):
+    kept = KerberosCredentials.keep(stage.ticket())
+    cache = kept._open_cache()
+    del kept
+    gc.collect()
+    context = krb5.init_context()
+    assert [] == list(krb5.cc_resolve(context, cache.encode()))
+
+
+def test_what_holds_no_tickets_is_refused(stage):
+    empty = gssapi.Credentials(usage="accept", store={"keytab": f"FILE:{stage.back}"})
+    with pytest.raises(NoCredentialsError):
+        KerberosCredentials.keep(empty)
+
+
+def test_a_target_that_the_realm_does_not_know_is_told(alice):
+    with pytest.raises(NoCredentialsError) as caught:
+        alice.initiate("HTTP@nowhere").step()
+    assert "SPN" in caught.value.advice
+
+
+def test_somebody_else_in_the_clients_place_is_refused(stage, alice):
+    with pytest.raises(WrongIdentityError):
+        require_client("bob@STEAD.TEST", alice.gss().name)
+    # A cache that says it is Bob's and holds Alice's: what is asked names the client.
+    cache = "MEMORY:swapped"
+    place = {b"ccache": cache.encode()}
+    store_cred_into(place, stage.ticket(), overwrite=True)
+    swapped = KerberosCredentials("bob@STEAD.TEST", cache)
+    with pytest.raises(NoCredentialsError):
+        swapped.gss()
+    swapped.close()
