@@ -4,7 +4,7 @@
 PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := $(wildcard src tests bench .ci)
+CODE := $(wildcard src tests bench demo .ci)
 JUNIT := .cache/junit.xml
 
 # Rooms whose every line and branch must be run by the tests.
@@ -39,7 +39,9 @@ SOAK_WORKER_ACTS ?= 500
 # How often the trail's server is killed, and how often the disk under it fails.
 SOAK_KILLS ?= 50
 SOAK_TROUBLES ?= 10
-SOAK_LARGE := SOAK_REQUESTS=100000 SOAK_PAIRS=10000000 SOAK_ACTS=1000000 \
+# For how many seconds clients go on to other machines.
+SOAK_HOP_SECONDS ?= 10
+SOAK_LARGE := SOAK_HOP_SECONDS=600 SOAK_REQUESTS=100000 SOAK_PAIRS=10000000 SOAK_ACTS=1000000 \
 	SOAK_WORKER_ACTS=10000 SOAK_KILLS=1000 SOAK_TROUBLES=100
 # How many random questions are put to Samba's judge too, where it is installed.
 SAMBA_CASES ?= 200000
@@ -48,11 +50,12 @@ SAMBA_CASES ?= 200000
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help venv dev demo test lint format types layers conformance bench fuzz soak \
+.PHONY: help venv dev demo demo-domain test lint format types layers conformance bench fuzz soak \
 	soak-large fuzz-guided twin-sanitized foreign clean
 
 help:
 	@echo 'make demo         set up .venv and show a server acting as its clients'
+	@echo 'make demo-domain  a private domain: one request, two machines, one client'
 	@echo 'make test         set up .venv and run every test, with coverage'
 	@echo 'make venv         set up .venv with Stead and its extras, no more'
 	@echo 'make lint         ruff: rules and format      make format  apply them'
@@ -95,6 +98,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerbe
 
 demo: venv
 	$(BIN)/stead demo
+
+# It installs nothing that needs a compiler or apt-get, and says what is missing.
+demo-domain: venv
+	$(BIN)/python demo/domain.py
 
 test: dev
 	mkdir -p $(dir $(JUNIT))
@@ -158,6 +165,7 @@ soak: dev
 		--pairs $(SOAK_PAIRS) --acts $(SOAK_ACTS) --worker-acts $(SOAK_WORKER_ACTS)
 	$(BIN)/python tests/soak/brokered.py --clients $(SOAK_CLIENTS) \
 		--acts $(SOAK_WORKER_ACTS)
+	$(BIN)/python tests/soak/second_hop.py --seconds $(SOAK_HOP_SECONDS)
 	$(BIN)/python tests/soak/trail.py 'kills=$(SOAK_KILLS)' \
 		'clock steps=$(SOAK_TROUBLES)' 'full disk=$(SOAK_TROUBLES)' \
 		'read-only=$(SOAK_TROUBLES)' 'write errors=$(SOAK_TROUBLES)' \

@@ -29,6 +29,7 @@ import negotiating
 import serving
 import starts
 import threads
+import tickets
 import trail
 import workers
 from bench import ROUNDS, Bench
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
     negotiating.measure(bench)
     with private_folder() as folder:
         ledgers.measure(bench, folder)
+        tickets.measure(bench, folder)
         serving.measure(bench, folder)
         logons.measure(bench, folder)
         trail.measure(bench, folder, 1_000_000 if bench.rounds >= ROUNDS else 100_000)

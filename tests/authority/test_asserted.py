@@ -348,3 +348,44 @@ def test_issuers_are_named_once_and_none_speaks_for_the_store(believe, store):
         believe(Issuer(REALM, domains=(store.domain(),)))
     assert [REALM] == [issuer.name for issuer in believe(Issuer(REALM))]
     assert not Issuer(REALM, domains=(DOMAIN,)).speaks_for(ELSEWHERE.with_rid(1))
+
+
+def test_who_comes_again_is_looked_up_again_once_the_store_has_changed(
+    store, identified
+):
+    said = sids(TokenGroup(STAFF))
+    first = identified(sids=said)
+    assert first == identified(sids=said)
+    assert identified(sids=said) is identified(sids=said)
+    store.add_group("readers", None)
+    assert identified(sids=said) is not identified(sids=said)
+    changed = identified(sids=sids())
+    assert STAFF not in token_of(changed).enabled_sids
+    assert STAFF in token_of(identified(sids=said)).enabled_sids
+
+
+def test_a_client_that_is_disabled_is_not_remembered(store, identified):
+    account = store.add_account("al", None, None)
+    for _ in range(3):
+        assert ALICE == identified(sids=sids()).user
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    for _ in range(3):
+        assert account.sid == identified(sids=sids()).user
+    store.set_account_disabled(account.sid, is_disabled=True)
+    for _ in range(3):
+        with pytest.raises(AccountDisabledError):
+            identified(sids=sids())
+
+
+def test_what_a_host_says_of_a_uid_is_asked_each_time(store, identified):
+    account = store.add_account("al", 70001, 70001)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    asked = []
+
+    def host(uid):
+        asked.append(uid)
+        return PosixIdentity(uid, uid, (uid + len(asked),))
+
+    groups = [identified(sids=sids(), host=host).posix.groups for _ in range(3)]
+    assert 3 == len(asked)
+    assert 3 == len(set(groups))

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.codec.forgetting import forget
 from tests.codec.pac_builder import (
     ASSERTED,
     DOMAIN,
@@ -480,4 +481,19 @@ def test_a_count_without_bytes_costs_nothing():
         with pytest.raises(InvalidPacError):
             read_pac(bytes(binary))
 
+    forget()
     assert count_calls(lambda: read_pac(WHOLE)) > count_calls(read)
+
+
+def test_what_was_read_twice_is_one_value_and_long_ones_are_read_again():
+    forget()
+    binary = pac((LOGON, logon_info()))
+    assert read_pac(binary) == read_pac(binary)
+    assert read_pac(bytes(binary)) is read_pac(binary)
+    other = pac((LOGON, logon_info(rid=1105)))
+    assert read_pac(other) != read_pac(binary)
+    many = [(rid, 7) for rid in range(1000, 2000)]
+    large = pac((LOGON, logon_info(rids=many)))
+    assert len(large) > 4096
+    assert read_pac(large) == read_pac(large) == read_pac(large)
+    assert read_pac(large) is not read_pac(large)

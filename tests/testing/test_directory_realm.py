@@ -83,3 +83,16 @@ def test_what_is_missing_or_does_not_start_is_told(monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", 0.05)
     with pytest.raises(EnforcementUnavailableError, match="slapd"), DirectoryRealm():
         pass
+
+
+def test_a_long_way_to_temporary_files_is_not_too_long(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with DirectoryRealm() as realm:
+        assert not realm.folder.is_relative_to(deep)
+        realm.add_principal("alice", "tiger")
+    monkeypatch.setattr("tempfile.tempdir", "/var/tmp")
+    with DirectoryRealm() as realm:
+        assert realm.folder.is_relative_to("/var/tmp")
+        realm.add_principal("alice", "tiger")

@@ -12,23 +12,24 @@ import pytest
 from stead.errors import EnforcementUnavailableError, LogonFailureError
 from stead.testing import domain as module
 from stead.testing import samba_running as running
-from stead.testing.domain import AccountControl, Domain
+from stead.testing.domain import Domain
+from stead.testing.domain_accounts import AccountControl
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
 def controllers(folder):
-    """Return the processes that were started with a domain's configuration."""
+    """Return the processes of a domain, all of which are told its folder."""
     return [
         process
         for process in Path("/proc").glob("[0-9]*")
-        if f"{folder}/smb.conf" in _command(process)
+        if f"STEAD_DOMAIN={folder}" in _variables(process)
     ]
 
 
-def _command(process):
+def _variables(process):
     try:
-        return (process / "cmdline").read_text()
+        return (process / "environ").read_text()
     except OSError:
         return ""
 
@@ -174,7 +175,7 @@ def test_it_ends_with_the_process_that_started_it():
     )  # fmt: skip
     folder = Path(owner.stdout.readline().strip())
     running_before = controllers(folder)
-    assert running_before
+    assert len(running_before) > 5  # shells, samba, its servers
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
     deadline = time.monotonic() + 60
@@ -223,7 +224,7 @@ def test_a_machine_without_samba_is_told_what_to_install(monkeypatch):
 
 
 def test_a_controller_that_does_not_start_is_an_error_and_leaves_nothing(monkeypatch):
-    monkeypatch.setattr(running, "_INNER", 'echo no luck >"$1/log/out"; exit 1')
+    monkeypatch.setattr(running, "_INNER", 'echo no luck >"$1/log/inside"; exit 1')
     domain = Domain()
     with pytest.raises(EnforcementUnavailableError, match="no luck"):
         domain.__enter__()

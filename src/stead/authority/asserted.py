@@ -65,8 +65,31 @@ def identify_asserted(
     if not client.name or len(client.name) > _LONGEST_NAME:
         raise EvidenceRefusedError("what a client is called has 1 to 1024 letters")
     generation = store.generation()
+    known = issuers.remembered.at(generation)
+    key = (issuer.name, client.name, client.is_verified_by_service, logon_type)
+    found = known.get(key)
+    if found is not None and found[0] == client.sids:
+        return found[1]
+    said = _asserted(issuer, client)
+    account = account_of_alias(store, said)
+    identity = identify_alias(
+        store,
+        said,
+        account=account,
+        name=f"{client.name}@{issuer.name}" if account is None else account.name,
+        vouched=None if account is None else vouched_by_host(account, host),
+        logon_type=logon_type,
+        generation=generation,
+    )
+    if identity.vouched is None:  # or the host says something of it, at times another
+        known.offer(key, (client.sids, identity))
+    return identity
+
+
+def _asserted(issuer: Issuer, client: Authenticated) -> AssertedIdentity:
+    """Return what counts of what an issuer says of a client."""
     sids = _believed_sids(issuer, client)
-    said = AssertedIdentity(
+    return AssertedIdentity(
         issuer=issuer.name,
         aliases=_aliases(client, sids),
         account_name=client.name if issuer.names_accounts else None,
@@ -77,16 +100,6 @@ def identify_asserted(
         user_claims=() if sids is None else sids.user_claims,
         device_groups=() if sids is None else sids.device_groups,
         device_claims=() if sids is None else sids.device_claims,
-    )
-    account = account_of_alias(store, said)
-    return identify_alias(
-        store,
-        said,
-        account=account,
-        name=f"{client.name}@{issuer.name}" if account is None else account.name,
-        vouched=None if account is None else vouched_by_host(account, host),
-        logon_type=logon_type,
-        generation=generation,
     )
 
 

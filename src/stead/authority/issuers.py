@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from stead.authority.remembered import Remembered
 from stead.errors import EvidenceRefusedError, InvalidRequestError
 from stead.model.sid import Sid
 
@@ -74,10 +75,12 @@ class Issuers:
         InvalidRequestError: two have one name, or one speaks for the store.
     """
 
-    __slots__ = ("_by_name",)
+    __slots__ = ("_by_name", "remembered")
 
     def __init__(self, issuers: Collection[Issuer], local_domain: Sid) -> None:
         self._by_name: Final = {issuer.name: issuer for issuer in issuers}
+        self.remembered: Final = Remembered()
+        """Who their clients turned out to be, in the one store that they are for."""
         if len(self._by_name) != len(issuers):
             raise InvalidRequestError("two issuers have one name")
         for issuer in issuers:

@@ -8,6 +8,8 @@ Bytes come from strangers all the same. Buffers lie inside, apart from one anoth
 aligned; each known kind stands at most once; every count and length is held against
 what is really there. What contradicts itself is refused, with `InvalidPacError` alone.
 Work and memory are linear in the input (and in the bounded size of compressed claims).
+What was read lately is kept by its bytes, within bounds: a client shows one ticket over
+and over, for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from stead.codec.claims_set import read_claims
+from stead.codec.keeping import Kept
 from stead.codec.ndr import decode_text
 from stead.codec.validation_info import (
     read_delegation_info,
@@ -58,6 +61,9 @@ _SIGNATURES: Final = frozenset(
     }
 )
 _KNOWN: Final = frozenset(PacBufferType)
+_KEPT_SIZE: Final = 4096
+_KEPT_PACS: Final = 1024
+_known_pacs: Final[Kept[bytes, Pac]] = Kept(_KEPT_PACS)
 
 
 class _Entry(NamedTuple):
@@ -78,10 +84,16 @@ def read_pac(binary: bytes) -> Pac:
         InvalidPacError: it lies about itself, contradicts itself, or has no logon
             information.
     """
+    known = _known_pacs.get(binary)
+    if known is not None:
+        return known
     try:
-        return _pac_of(_buffers(binary))
+        read = _pac_of(_buffers(binary))
     except (InvalidSidError, InvalidGuidError) as error:
         raise InvalidPacError(str(error)) from error
+    if len(binary) <= _KEPT_SIZE:
+        _known_pacs.offer(binary, read)
+    return read
 
 
 # --- the table of buffers -----------------------------------------------------------

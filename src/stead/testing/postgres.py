@@ -22,7 +22,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +30,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from stead.errors import EnforcementUnavailableError
-from stead.testing.tickets import PATH, TicketDomain
+from stead.testing.tickets import PATH, TicketDomain, make_folder
 
 _USER: Final = "postgres"
 _HOME: Final = Path("/usr/lib/postgresql")
@@ -55,6 +54,7 @@ _AGAIN: Final = b"again\n"
 _SETTINGS: Final = """\
 port = {port}
 listen_addresses = '127.0.0.1'
+max_connections = 300
 unix_socket_directories = '{folder}'
 fsync = off
 full_page_writes = off
@@ -115,7 +115,7 @@ class Postgres:
         """
         self._programs = _programs()
         self._ids = _ids()
-        self.folder = Path(tempfile.mkdtemp(prefix="stead-postgres-"))
+        self.folder = make_folder("stead-postgres-")
         try:
             self._make()
         except BaseException:
@@ -138,11 +138,11 @@ class Postgres:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = Path()
 
-    def conninfo(self, role: str, **words: str) -> str:
-        """Return a connection string of libpq's for a role, without any secret.
+    def conninfo(self, role: str | None = None, **words: str) -> str:
+        """Return a connection string of libpq's, without any secret.
 
         Args:
-            role: who connects.
+            role: who connects, if that is to be in it.
             words: more of libpq's words, such as `password` or `gssencmode`.
         """
         all_words = {
@@ -150,7 +150,7 @@ class Postgres:
             "hostaddr": "127.0.0.1",
             "port": str(self.port),
             "dbname": "postgres",
-            "user": role,
+            **({} if role is None else {"user": role}),
             **words,
         }
         return " ".join(f"{name}={value}" for name, value in all_words.items())

@@ -20,7 +20,6 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from stead.errors import EnforcementUnavailableError
-from stead.testing.tickets import PATH, TicketDomain
+from stead.testing.tickets import PATH, TicketDomain, make_folder
 
 _PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 _SECONDS: Final = 30.0
@@ -93,7 +92,7 @@ class Realm(TicketDomain):
                 f"a realm needs `{missing[0]}`, which is not there",
                 advice="apt-get install krb5-kdc krb5-admin-server krb5-user",
             )
-        self.folder = Path(tempfile.mkdtemp(prefix="stead-realm-"))
+        self.folder = make_folder("stead-realm-")
         try:
             self._make()
         except BaseException:

@@ -112,6 +112,18 @@ class Database:
         attribute = "msDS-AllowedToActOnBehalfOfOtherIdentity"
         self._replace(self._entry(name, []).dn, {attribute: [said]}, [])
 
+    def forge_sid(self, *, name: str, sid: str) -> None:
+        """Give an entry another SID, in the file itself, where no rule holds."""
+        partition = f"{self._sam.domain_dn().upper()}.ldb"
+        file = self._parameters.private_path(f"sam.ldb.d/{partition}")
+        dn = str(self._entry(name, []).dn)
+        raw = ldb.Ldb(f"tdb://{file}")
+        message = ldb.Message(ldb.Dn(raw, dn))
+        message["objectSid"] = ldb.MessageElement(
+            [dom_sid(sid).__ndr_pack__()], ldb.FLAG_MOD_REPLACE, "objectSid"
+        )
+        raw.modify(message)
+
     def sid_of(self, *, name: str) -> str:
         """Return the SID of an account or a group."""
         return self.attributes(name=name, wanted=["objectSid"])["objectSid"][0]

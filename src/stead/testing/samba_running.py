@@ -38,12 +38,21 @@ unshare --mount --pid --fork --kill-child=KILL sh -c "$1" sh "$2"
 cat >/dev/null
 rm -rf "$2"
 """
+INSIDE: Final = "/run/stead"
+"""How the controller calls its folder: local sockets have short names (unix(7))."""
+
 # Inside: the first process, with whose end the kernel ends all others.
-_INNER: Final = """\
+_INNER: Final = f"""\
 exec 2>"$1/log/inside"
-mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/samba || exit 1
-( samba --foreground --no-process-group -M single -s "$1/smb.conf" \
-    </dev/null >"$1/log/out" 2>&1 ; : >"$1/log/ended" ) &
+set -e
+mkdir "$1/mount"
+mount -t tmpfs -o mode=755 tmpfs "$1/mount"
+mkdir "$1/mount/samba" "$1/mount/stead"
+mount --bind "$1" "$1/mount/stead"
+mount --rbind "$1/mount" /run
+cd /
+( samba --foreground --no-process-group -M single -s {INSIDE}/smb.conf \\
+    </dev/null >{INSIDE}/log/out 2>&1 ; : >{INSIDE}/log/ended ) &
 read -r _
 """
 
@@ -55,8 +64,8 @@ class Controller:
         """Start it; `wait_for` tells when it answers.
 
         Args:
-            folder: its own, with `smb.conf` and what that names; it is removed when
-                the controller ends, in whatever way.
+            folder: its own, with `smb.conf` and what that names, as `INSIDE` calls it;
+                it is removed when the controller ends, in whatever way.
             variables: its environment.
         """
         self._folder = folder
@@ -65,7 +74,7 @@ class Controller:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=dict(variables),
+            env={**variables, "STEAD_DOMAIN": str(folder)},  # `ps e` tells whose it is
             start_new_session=True,  # an interrupt of the test's is not its own
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -18,6 +19,8 @@ from stead.errors import LogonFailureError
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _KINIT: Final = "kinit"
 _SECONDS: Final = 30.0
+_LONGEST: Final = 50
+_SHORT: Final = "/tmp"  # noqa: S108 - the folder in it is made by nobody else
 
 _CLIENT: Final = """\
 [libdefaults]
@@ -39,6 +42,20 @@ _CLIENT: Final = """\
  {domain} = {realm}
  .{domain} = {realm}
 """
+
+
+def make_folder(prefix: str) -> Path:
+    """Make a folder for temporary files, in which local sockets may be.
+
+    Their names are short (unix(7), 108 bytes): where `TMPDIR` is a long way down it is
+    not used.
+    """
+    folder = tempfile.gettempdir()
+    return Path(
+        tempfile.mkdtemp(
+            prefix=prefix, dir=folder if len(folder) < _LONGEST else _SHORT
+        )
+    )
 
 
 class TicketDomain:

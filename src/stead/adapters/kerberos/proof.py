@@ -22,10 +22,14 @@ from gssapi.raw.named_tuples import AcceptSecContextResult
 from gssapi.raw.names import Name as RawName
 
 from stead.authority.packages import AssertedSids
+from stead.authority.ticket_clients import (
+    actors_of,
+    asserted_by,
+    is_verified_by_service,
+)
 from stead.codec.pac import read_pac
 from stead.errors import EvidenceRefusedError, InvalidPacError
 from stead.model.pac import Pac
-from stead.model.well_known import SERVICE_ASSERTED_IDENTITY
 
 _KERBEROS: Final = gssapi.MechType.kerberos
 _CHANNEL_BOUND: Final = 0x800  # gssapi_ext.h, GSS_C_CHANNEL_BOUND_FLAG
@@ -80,27 +84,12 @@ class Proof:
         Raises:
             EvidenceRefusedError: it says what no realm may.
         """
-        if self.pac is None:
-            return None
-        try:
-            parts = self.pac.token_parts()
-        except InvalidPacError as error:
-            raise EvidenceRefusedError(str(error)) from error
-        return AssertedSids(
-            user=parts.user,
-            groups=parts.groups,
-            primary_group=parts.primary_group,
-            user_claims=parts.user_claims,
-            device_groups=parts.device_groups,
-            device_claims=parts.device_claims,
-        )
+        return None if self.pac is None else asserted_by(self.pac)
 
     @property
     def is_verified_by_service(self) -> bool:
         """Whether the client showed nothing, and a service said who it is (S4U)."""
-        return self.pac is not None and any(
-            group.sid == SERVICE_ASSERTED_IDENTITY for group in self.pac.groups
-        )
+        return self.pac is not None and is_verified_by_service(self.pac)
 
     @property
     def kicked_off(self) -> int | None:
@@ -112,9 +101,7 @@ class Proof:
     @property
     def actors(self) -> tuple[str, ...]:
         """The services through which the client's identity came, the nearest first."""
-        if self.pac is None or self.pac.delegation is None:
-            return ()
-        return self.pac.delegation.transited[::-1]
+        return () if self.pac is None else actors_of(self.pac)
 
 
 def read_proof(
