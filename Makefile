@@ -86,7 +86,7 @@ $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos \
-		.ci/install-audit .ci/install-logons .ci/install-domain
+		.ci/install-audit .ci/install-logons .ci/install-domain .ci/install-outbound
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'  # the first with --group
 	$(BIN)/python -m pip install --quiet --group dev
 	.ci/install-rsyslog
@@ -94,6 +94,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerbe
 	.ci/install-logons
 	.ci/install-kerberos $(VENV)
 	.ci/install-domain
+	.ci/install-outbound $(VENV)
 	touch $@
 
 demo: venv

@@ -26,6 +26,7 @@ import ledgers
 import listing
 import logons
 import negotiating
+import second_hop
 import serving
 import starts
 import threads
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
     codec.measure(bench)
     listing.measure(bench)
     negotiating.measure(bench)
+    second_hop.measure(bench)
     with private_folder() as folder:
         ledgers.measure(bench, folder)
         tickets.measure(bench, folder)

@@ -85,7 +85,7 @@ def failed(kernel_server):
 
 def acting_with(server, guard: Guard) -> Acting:
     acting = server._house.acting
-    return Acting(guard, acting._sessions, acting._identity, acting._means)
+    return Acting(guard, acting._sessions, acting._identity, acting._means, acting.hops)
 
 
 def client_with(server, client, guard: Guard) -> ClientContext:

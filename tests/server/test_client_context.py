@@ -208,7 +208,7 @@ def full_later(theirs, kernel_server):
 
 
 def acting_over(acting, guard):
-    return Acting(guard, acting._sessions, acting._identity, acting._means)
+    return Acting(guard, acting._sessions, acting._identity, acting._means, acting.hops)
 
 
 @pytest.mark.root

@@ -61,8 +61,21 @@ class ServerActs:
             detail={"request": request},
         )
 
-    def delegating(self, subject: Subject, target: str, *, protocol: str) -> int:
+    def delegating(
+        self,
+        subject: Subject,
+        target: str,
+        *,
+        protocol: str,
+        error: SteadError | None = None,
+    ) -> int:
         """Record durably that another machine is about to be reached as a client.
+
+        Args:
+            subject: the client.
+            target: the service.
+            protocol: how it is reached.
+            error: why it is not reached, or not any more.
 
         Raises:
             LedgerUnavailableError: then it is not reached.
@@ -70,6 +83,7 @@ class ServerActs:
         return self.recorder.record(
             AuditEvent.DELEGATED,
             subject,
+            error=error,
             object_type="Service",
             object_name=target,
             detail={"protocol": protocol, "level": subject.token.level.name.lower()},

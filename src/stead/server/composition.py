@@ -64,6 +64,7 @@ from stead.server.enforcement import (
 )
 from stead.server.explaining import Explainer
 from stead.server.failure_quota import FailureQuota
+from stead.server.hops import Hops
 from stead.server.impersonation_rules import read_policy
 from stead.server.lease_thread import LeaseThread
 from stead.server.objects import (
@@ -180,7 +181,10 @@ def compose(settings: Settings) -> House:
         store = undo.enter_context(Store.open(settings.store))
         parts = TrailParts(settings, store, undo)
         ground = _ground(settings, enforcement, store, service, way, undo, parts)
-        acting = _acting(settings, ground, enforcement)
+        policy = settings.delegation_policy()
+        hops = Hops(ground.guard, ground.sessions, policy, service)
+        undo.callback(hops.close)
+        acting = _acting(settings, ground, enforcement, hops)
         undo.callback(acting.close)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
         objects = ObjectDirectory(
@@ -504,7 +508,9 @@ def _turns(settings: Settings) -> int:
     return max(1, min(settings.handler_threads // 4, settings.kernel_threads - 1))
 
 
-def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Acting:
+def _acting(
+    settings: Settings, ground: _Ground, enforcement: Enforcement, hops: Hops
+) -> Acting:
     """Return what acts for clients: nothing does, where the kernel does not judge."""
     means: Means | None = None
     identity: Callable[[AccessToken], PosixIdentity] = ground.threads.identity
@@ -514,7 +520,7 @@ def _acting(settings: Settings, ground: _Ground, enforcement: Enforcement) -> Ac
         link = ground.tickets.link
     if enforcement is Enforcement.KERNEL:
         means = put_together(settings, identity, link)
-    return Acting(ground.guard, ground.sessions, identity, means)
+    return Acting(ground.guard, ground.sessions, identity, means, hops)
 
 
 def _executor(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import IO, Any, Final, NoReturn, Self, TypeVar, Unpack
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, Unpack
 
 from stead.authority.packages import OutboundCredentials
 from stead.errors import (
@@ -29,6 +29,13 @@ from stead.server.acting.aio import ClientAio
 from stead.server.acting.process_plan import Argument, Options
 from stead.server.acting.processes import ClientProcess
 from stead.server.client_context import ClientContext
+
+if TYPE_CHECKING:
+    import httpx
+
+    from stead.adapters.outbound.gss import GssClient
+    from stead.adapters.outbound.postgres import PostgresHop
+    from stead.adapters.outbound.smb import SmbHop
 
 _T = TypeVar("_T")
 
@@ -162,6 +169,30 @@ class LogonSession:
     ) -> ClientProcess:
         """Start a program in the session; see `ClientContext.start`."""
         return self.client.start(argv, **options)
+
+    def http(
+        self,
+        base_url: str = "",
+        *,
+        timeout: float = 30.0,
+        follow_redirects: bool = False,
+    ) -> httpx.Client:
+        """Return a client of `httpx` that is the client; see `ClientContext.http`."""
+        return self.client.http(
+            base_url, timeout=timeout, follow_redirects=follow_redirects
+        )
+
+    def smb(self, host: str, *, port: int = 445) -> SmbHop:
+        """Return a file server, reached as the client; see `ClientContext.smb`."""
+        return self.client.smb(host, port=port)
+
+    def postgres(self, dsn: str) -> PostgresHop:
+        """Return a database, reached as the client; see `ClientContext.postgres`."""
+        return self.client.postgres(dsn)
+
+    def gss(self, service: str, *, port: int | None = None) -> GssClient:
+        """Return a context of GSS-API as the client; see `ClientContext.gss`."""
+        return self.client.gss(service, port=port)
 
     @property
     def aio(self) -> ClientAio:

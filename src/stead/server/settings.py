@@ -16,6 +16,7 @@ from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
 from stead.ledger.checkpoint import VerifierKey
 from stead.ledger.segments import SegmentPolicy
+from stead.model.delegation_policy import UNCONSTRAINED, DelegationPolicy
 from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
@@ -52,6 +53,7 @@ class ServerOptions(TypedDict, total=False):
     witness_halts: bool
     segments: SegmentPolicy
     sinks: Collection[str | MakeSink]
+    delegation: Collection[str] | None
     packages: Packages
     password_authorities: Collection[PasswordAuthority]
     issuers: Collection[Issuer]
@@ -99,6 +101,9 @@ class Settings:
             `stead.adapters.scram.Scram()` for the store's own accounts.
         password_authorities: who knows the passwords of `alice@DOMAIN`.
         issuers: who is believed about clients, and in what.
+        delegation: which services of other machines may be reached as clients, each as
+            `https://files.example` (`stead.model.delegation_policy`); None for every
+            one that a client's credentials open.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Settings:
     packages: Packages = ()
     password_authorities: Collection[PasswordAuthority] = ()
     issuers: Collection[Issuer] = ()
+    delegation: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant.
@@ -137,6 +143,7 @@ class Settings:
                 nor a witness.
             InvalidCheckpointError: the witness's key is none.
         """
+        self.delegation_policy()
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")
         if isinstance(self.worker_modules, str):
@@ -153,6 +160,12 @@ class Settings:
         if self.broker is not None:
             self._require_brokered()
         self._require_witness_with_key()
+
+    def delegation_policy(self) -> DelegationPolicy:
+        """Return which services may be reached; raises `InvalidRequestError`."""
+        if self.delegation is None:
+            return UNCONSTRAINED
+        return DelegationPolicy.of(self.delegation)
 
     def _require_witness_with_key(self) -> None:
         if bool(self.witness) != bool(self.witness_key):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from stead.authority.packages import OutboundCredentials
 from stead.authority.sessions import Sessions
@@ -35,6 +35,7 @@ from stead.server.acting.process_plan import Plan
 from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START, Starts
 from stead.server.grants import Grants
+from stead.server.hops import Hops
 from stead.server.network_credentials import NetworkCredentials
 from stead.server.workers.bounds import require_confinable
 from stead.server.workers.wire import OPEN, RUN
@@ -52,6 +53,7 @@ class Acting:
         sessions: Sessions,
         identity: Callable[[AccessToken], PosixIdentity],
         means: Means | None,
+        hops: Hops,
     ) -> None:
         """Put it together; nothing is started.
 
@@ -61,11 +63,13 @@ class Acting:
             identity: says what the kernel calls a token's client, or why it is not
                 asked as this client.
             means: what acts; None where the kernel judges nobody, so nothing does.
+            hops: what reaches other machines.
         """
         self._guard = guard
         self._sessions = sessions
         self._identity = identity
         self._means = means
+        self.hops: Final = hops
         self._starts = Starts(guard, sessions, identity)
         self._lock = threading.Lock()
         self._watched: set[Luid] = set()

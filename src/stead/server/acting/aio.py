@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import IO, Any, TypeVar, Unpack
+from typing import IO, TYPE_CHECKING, Any, TypeVar, Unpack
 
 from stead.errors import EnforcementUnavailableError, ServerClosedError
 from stead.monitor.carrying import run_aside
@@ -25,7 +25,14 @@ from stead.server.acting.loops import when_told
 from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import Life
 from stead.server.acting.starting import SECONDS_TO_START
+from stead.server.second_hop import AsyncSecondHop, SecondHop
 from stead.server.workers.answers import close_aside
+
+if TYPE_CHECKING:
+    import httpx
+
+    from stead.adapters.outbound.gss import AsyncGssClient
+    from stead.adapters.outbound.postgres import AsyncPostgresHop
 
 _T = TypeVar("_T")
 
@@ -108,6 +115,31 @@ class ClientAio:
         except BaseException:
             life.give_up()  # nobody has it: it would run on by itself
             raise
+
+    async def http(
+        self,
+        base_url: str = "",
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - of each step of each request
+        follow_redirects: bool = False,
+    ) -> httpx.AsyncClient:
+        """Return an asynchronous client of `httpx`; see `ClientContext.http`."""
+        return await self._hop.http(
+            base_url, timeout, follow_redirects=follow_redirects
+        )
+
+    async def postgres(self, dsn: str) -> AsyncPostgresHop:
+        """Return a database for asyncio; see `ClientContext.postgres`."""
+        return await self._hop.postgres(dsn)
+
+    async def gss(self, service: str, *, port: int | None = None) -> AsyncGssClient:
+        """Return a context of GSS-API for asyncio; see `ClientContext.gss`."""
+        return await self._hop.gss(service, port)
+
+    @property
+    def _hop(self) -> AsyncSecondHop:
+        hop = SecondHop(self._acting.hops, self._subject, keep=self._keep)
+        return AsyncSecondHop(hop)
 
     def aside(self, act: Callable[[], None]) -> Awaitable[None]:
         """Have something short done on an errand thread, whoever still waits for it.

@@ -1,0 +1,211 @@
+"""The second hop over pooled connections, beside the bare client libraries.
+
+Each bare one keeps its connection too, and authenticates as ours does: by a ticket for
+each request of HTTP, whose answer it checks, and once for each connection elsewhere.
+What ours does beside: it asks whether the session lives, takes a connection of the
+session's pool, and gives it back as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import Bench
+
+from stead.authority.issuers import Issuer
+from stead.authority.packages import Authenticated
+from stead.errors import EnforcementUnavailableError
+from stead.model.token import ImpersonationLevel
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
+from stead.testing.domain import Domain
+from stead.testing.postgres import Postgres
+from stead.testing.realm import Realm
+
+if TYPE_CHECKING:
+    from stead.adapters.kerberos.credentials import KerberosCredentials
+    from stead.server.logon_session import LogonSession
+    from stead.testing.tickets import TicketDomain
+
+_LIBRARIES = ("gssapi", "krb5", "httpx", "psycopg", "smbprotocol")
+_WEB = str(Path(__file__).with_name("hop_web.py"))
+_MUTUAL = 0x2
+_PASSWORD = "alice-pw"  # noqa: S105 - in a realm that lives for a minute
+
+
+def measure(bench: Bench) -> None:
+    """Measure HTTP and PostgreSQL in a realm, and SMB in a domain."""
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
+        bench.leave_out("the second hop", f"`{missing[0]}` is not installed")
+        return
+    try:
+        with Realm() as realm:
+            _measure_in_realm(bench, realm)
+        with Domain() as domain:
+            _measure_in_domain(bench, domain)
+    except EnforcementUnavailableError as error:
+        bench.leave_out("the second hop", str(error))
+
+
+def _measure_in_realm(bench: Bench, realm: Realm) -> None:
+    realm.add_principal("alice", _PASSWORD)
+    web = realm.add_service("HTTP/localhost")
+    keys = realm.add_service(Postgres.principal)
+    with _session(realm, _PASSWORD) as (session, tickets):
+        with _serving(web) as url:
+            _measure_http(bench, session, tickets, url)
+        with Postgres(domain=realm, keytab=keys) as database:
+            database.add_role("alice")
+            _measure_postgres(bench, session, tickets, database)
+
+
+def _measure_in_domain(bench: Bench, domain: Domain) -> None:
+    with _session(domain, domain.password_of("alice")) as (session, tickets):
+        _measure_smb(bench, session, tickets, domain.address)
+
+
+@contextmanager
+def _session(
+    domain: TicketDomain, password: str
+) -> Iterator[tuple[LogonSession, KerberosCredentials]]:
+    """Give a session that alice delegated her tickets to, and the same tickets bare."""
+    import gssapi  # noqa: PLC0415 - an extra's, as is what follows
+
+    from stead.adapters.kerberos.credentials import (  # noqa: PLC0415
+        KerberosCredentials,
+    )
+
+    before = dict(os.environ)
+    os.environ.update(domain.environment())
+    try:
+        cache = domain.log_on("alice", password)
+        shown = gssapi.Credentials(usage="initiate", store={"ccache": cache})
+        bare = KerberosCredentials.keep(shown)
+        issuer = Issuer(domain.name, names_accounts=True)
+        with ProtectedServer(
+            "bench", enforcement=Enforcement.TOKEN, issuers=[issuer]
+        ) as server:
+            server.accounts.add("alice")
+            client = Authenticated(
+                package="kerberos", issuer=domain.name, name="alice",
+                level=ImpersonationLevel.DELEGATION,
+                credentials=KerberosCredentials.keep(shown),
+            )  # fmt: skip
+            with server.admit(client) as session:
+                yield session, bare
+        bare.close()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _serving(keytab: Path) -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, _WEB, str(keytab)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            yield f"http://localhost:{int(process.stdout.readline())}/"
+        finally:
+            process.terminate()
+
+
+def _measure_http(
+    bench: Bench, session: LogonSession, tickets: KerberosCredentials, url: str
+) -> None:
+    import httpx  # noqa: PLC0415 - an extra's
+
+    def bare() -> None:
+        context = tickets.initiate("HTTP@localhost")
+        shown = base64.b64encode(context.step() or b"").decode()
+        got = client.get(url, headers={"Authorization": f"Negotiate {shown}"})
+        context.step(base64.b64decode(got.headers["WWW-Authenticate"][10:]))
+        if not int(context.actual_flags) & _MUTUAL:
+            raise SystemExit("the server has not shown who it is")
+
+    with httpx.Client(trust_env=False) as client, session.http() as ours:
+        bench.compare(
+            "second hop: HTTP request, pooled", lambda: ours.get(url),
+            to=("httpx, a ticket each", bare),
+        )  # fmt: skip
+
+
+def _measure_postgres(
+    bench: Bench,
+    session: LogonSession,
+    tickets: KerberosCredentials,
+    database: Postgres,
+) -> None:
+    import psycopg  # noqa: PLC0415 - an extra's
+
+    dsn = database.conninfo("alice", gssencmode="require")
+    hop = session.postgres(dsn)
+
+    def ours() -> None:
+        with hop.connection() as connection:
+            connection.execute("select 1").fetchone()
+
+    with tickets.on_this_thread():
+        made = psycopg.connect(dsn)
+
+    def bare() -> None:
+        made.execute("select 1").fetchone()
+        made.commit()
+
+    bench.compare(
+        "second hop: SQL transaction, pooled", ours, to=("psycopg, connected", bare)
+    )
+    made.close()
+
+    def connect() -> None:
+        hop.connect().close()
+
+    def connect_bare() -> None:
+        with tickets.on_this_thread():
+            psycopg.connect(dsn).close()
+
+    bench.compare("second hop: SQL connect", connect, to=("psycopg", connect_bare))
+
+
+def _measure_smb(
+    bench: Bench, session: LogonSession, tickets: KerberosCredentials, host: str
+) -> None:
+    import smbclient  # noqa: PLC0415 - an extra's
+    import spnego  # noqa: PLC0415
+
+    files = session.smb(host)
+    with files.open("data/bench.txt", "wb") as file:
+        file.write(b"x" * 1000)
+
+    def ours() -> None:
+        with files.open("data/bench.txt", "rb") as file:
+            file.read()
+
+    own: dict[str, object] = {}
+    with tickets.on_this_thread() as cache:
+        shown = spnego.KerberosCCache(cache, tickets.principal)
+        way = {
+            "username": shown, "auth_protocol": "kerberos", "connection_cache": own,
+        }  # fmt: skip
+        smbclient.register_session(host, **way)
+
+    def bare() -> None:
+        name = rf"\\{host}\data\bench.txt"
+        with smbclient.open_file(name, "rb", share_access="rwd", **way) as file:
+            file.read()
+
+    bench.compare(
+        "second hop: SMB open, read and close, pooled", ours,
+        to=("smbclient, its own pool", bare),
+    )  # fmt: skip
+    smbclient.reset_connection_cache(connection_cache=own)

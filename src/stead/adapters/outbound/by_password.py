@@ -1,0 +1,87 @@
+"""Tickets by a session's own password, for services that take tickets.
+
+A password is shown to its realm's KDC and to nobody else. A KDC that is not the realm's
+gives tickets that no service takes: each has to show its own key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final, Protocol
+
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.authority.packages import OutboundCredentials
+from stead.errors import NoCredentialsError
+
+if TYPE_CHECKING:
+    from stead.adapters.kerberos.credentials import KerberosCredentials
+
+
+class PasswordLike(OutboundCredentials, Protocol):
+    """A name and a password."""
+
+    def revealed(self) -> AbstractContextManager[bytes]:
+        """Yield the password, for whoever sends it."""
+        ...
+
+
+class TicketsByPassword:
+    """The tickets that one session got by its passwords; they end with it."""
+
+    def __init__(self, line: Lifeline) -> None:
+        self._known: dict[str, KerberosCredentials] = {}
+        self._lock: Final = threading.Lock()
+        line.at_end(self._close)
+
+    def of(self, held: PasswordLike, seconds: float) -> KerberosCredentials:
+        """Return tickets that last for so long; it may wait for a KDC.
+
+        Raises:
+            NoCredentialsError: the name has no realm, or the realm refuses.
+            DirectoryUnavailableError: no KDC answers.
+        """
+        with self._lock:
+            known = self._known.get(held.principal)
+            if known is None or not _lasts(known, seconds):
+                known = self._known[held.principal] = _asked(held)
+            return known
+
+    def _close(self) -> None:
+        with self._lock:
+            known, self._known = self._known, {}
+        for tickets in known.values():
+            tickets.close()
+
+
+def _lasts(tickets: KerberosCredentials, seconds: float) -> bool:
+    return (tickets.expires or 0) / 1e9 - time.time() >= seconds
+
+
+def _asked(held: PasswordLike) -> KerberosCredentials:
+    import gssapi  # noqa: PLC0415 - an extra's, as is what follows
+    from gssapi.raw import acquire_cred_with_password  # noqa: PLC0415
+    from gssapi.raw.misc import GSSError  # noqa: PLC0415
+
+    from stead.adapters.kerberos.causes import refused_outbound  # noqa: PLC0415
+    from stead.adapters.kerberos.credentials import (  # noqa: PLC0415
+        KerberosCredentials,
+    )
+
+    name, _, realm = held.principal.rpartition("@")
+    if not name or not realm:
+        raise NoCredentialsError(
+            f"`{held.principal}` is no principal, so nobody gives tickets for it",
+            advice="name the credentials `alice@EXAMPLE.COM`, with the realm",
+        )
+    kerberos = gssapi.MechType.kerberos
+    who = gssapi.Name(held.principal, gssapi.NameType.kerberos_principal)
+    try:
+        with held.revealed() as password:
+            shown = acquire_cred_with_password(
+                who, password, mechs=[kerberos], usage="initiate"
+            ).creds
+        return KerberosCredentials.keep(gssapi.Credentials(shown))
+    except GSSError as error:
+        raise refused_outbound(error, f"`{held.principal}` logs on") from error

@@ -1,0 +1,257 @@
+"""HTTP as a client: `httpx`, each request with the client's own ticket or token.
+
+    with session.http() as http:
+        page = http.get("https://files.example/q3")
+
+Connections are kept in a pool of the session's, which dies with it. What `httpx` would
+take from the server's surroundings is off: netrc, the proxies of its environment. A
+redirect to another server is an error: the caller asks for it by name, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, cast
+
+import httpx
+
+from stead.adapters.outbound.aside import aside, require_may_wait
+from stead.adapters.outbound.http_proof import Shown, show
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.passage import Passage, not_taken, recorded
+from stead.model.delegation_policy import PORTS, NetworkTarget
+
+_ASKED: Final = "stead.asked"
+_CONNECTED: Final = frozenset({
+    "connection.connect_tcp.complete", "connection.start_tls.complete",
+})  # fmt: skip
+_LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=10)
+
+Binding = Callable[[NetworkTarget], bytes | None]
+"""Returns what binds a token to the channel to a service; None without TLS."""
+
+
+def target_of(url: httpx.URL) -> NetworkTarget:
+    """Return the service that a URL is at; raises `InvalidRequestError`."""
+    port = url.port or PORTS.get(url.scheme, 0)
+    return NetworkTarget(url.scheme, url.host, port)
+
+
+class _Asked(httpx.Auth):
+    """Marks what the caller asked for; where a redirect leads is not marked."""
+
+    def auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers.pop("Authorization", None)
+        request.extensions = request.extensions | {_ASKED: target_of(request.url)}
+        yield request
+
+
+@dataclass(slots=True, eq=False)
+class _Hop:
+    """What one client object goes by.
+
+    Attributes:
+        passage: whose way out.
+        binding: finds channel bindings.
+        begun: the services whose use was recorded.
+    """
+
+    passage: Passage
+    binding: Binding
+    begun: set[NetworkTarget] = field(default_factory=set)
+
+    @property
+    def line(self) -> Lifeline:
+        return self.passage.line
+
+    def prepare(self, request: httpx.Request) -> Shown:
+        """Judge a request, record it, and return what goes with it; this may wait."""
+        self.line.require_live()
+        target = target_of(request.url)
+        asked = request.extensions.get(_ASKED)
+        with recorded(self.passage, target):
+            if asked != target:
+                raise not_taken(
+                    target,
+                    "nobody asked for it: "
+                    + (
+                        f"`{asked}` redirects there"
+                        if asked
+                        else "the request goes with something else than the client's "
+                        "credentials (`auth=`)"
+                    ),
+                    "ask for it by name, if the client is meant to go there",
+                )
+        if target not in self.begun:
+            self.passage.begin(target)
+            self.begun.add(target)
+        with recorded(self.passage, target):
+            return show(self.passage, target, self.binding(target))
+
+    def believe(self, shown: Shown, response: httpx.Response) -> None:
+        """Raise, and record it, if a response does not show whose it is."""
+        self.line.require_not_over()
+        challenges = response.headers.get_list("www-authenticate")
+        with recorded(self.passage, target_of(response.request.url)):
+            shown.prove(response.status_code, challenges)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Say that the session has ended where that is what broke a connection."""
+        try:
+            yield
+        except (httpx.TransportError, OSError) as error:
+            self.line.require_not_over(error)
+            raise
+        self.line.require_not_over()
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """Have a new connection cut when the session ends (a trace of httpcore's)."""
+        if name in _CONNECTED:
+            self.line.keep(info["return_value"].get_extra_info("socket"))
+
+
+class _Body(httpx.SyncByteStream):
+    """A response's body; one that was cut is no end of it."""
+
+    def __init__(self, inner: httpx.SyncByteStream, hop: _Hop) -> None:
+        self._inner = inner
+        self._hop = hop
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._hop.working():
+            yield from self._inner
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """The same, for an event loop."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, hop: _Hop) -> None:
+        self._inner = inner
+        self._hop = hop
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._hop.working():
+            async for part in self._inner:
+                yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Transport(httpx.BaseTransport):
+    """The session's pool, as one client object uses it; closing that closes no pool."""
+
+    def __init__(self, hop: _Hop, pool: httpx.HTTPTransport) -> None:
+        self._hop = hop
+        self._pool = pool
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        require_may_wait("http")
+        shown = self._hop.prepare(request)
+        request.headers["Authorization"] = shown.authorization
+        request.extensions = request.extensions | {"trace": self._hop.note}
+        with self._hop.working():
+            # A handler is nobody; this says who it is by what it shows.
+            response = Context().run(self._pool.handle_request, request)
+        response.request = request
+        try:
+            self._hop.believe(shown, response)
+        except BaseException:
+            response.close()
+            raise
+        inner = cast("httpx.SyncByteStream", response.stream)
+        response.stream = _Body(inner, self._hop)
+        return response
+
+
+class _AsyncTransport(httpx.AsyncBaseTransport):
+    """The same for an event loop, with a pool of that loop's own."""
+
+    def __init__(self, hop: _Hop, pool: httpx.AsyncHTTPTransport) -> None:
+        self._hop = hop
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        shown = await aside(partial(self._hop.prepare, request))
+        request.headers["Authorization"] = shown.authorization
+        request.extensions = request.extensions | {"trace": self._note}
+        with self._hop.working():
+            response = await asyncio.get_running_loop().create_task(
+                self._pool.handle_async_request(request), context=Context()
+            )
+        response.request = request
+        try:
+            await aside(partial(self._hop.believe, shown, response))
+        except BaseException:
+            await response.aclose()
+            raise
+        inner = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = _AsyncBody(inner, self._hop)
+        return response
+
+    async def _note(self, name: str, info: dict[str, Any]) -> None:
+        self._hop.note(name, info)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+# --- what the server hands out --------------------------------------------------------
+
+
+def new_pool(verify: ssl.SSLContext) -> httpx.HTTPTransport:
+    """Return a pool for one session; it must be closed with it."""
+    return httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
+
+
+def http_client(
+    passage: Passage,
+    pool: httpx.HTTPTransport,
+    binding: Binding,
+    *,
+    base_url: str = "",
+    timeout: float = 30.0,
+    follow_redirects: bool = False,
+) -> httpx.Client:
+    """Return an `httpx` client whose every request is the client's; see `SecondHop`."""
+    return httpx.Client(
+        auth=_Asked(),
+        base_url=base_url,
+        follow_redirects=follow_redirects,
+        timeout=timeout,
+        transport=_Transport(_Hop(passage, binding), pool),
+        trust_env=False,
+    )
+
+
+def async_http_client(
+    passage: Passage,
+    verify: ssl.SSLContext,
+    binding: Binding,
+    *,
+    base_url: str = "",
+    timeout: float = 30.0,
+    follow_redirects: bool = False,
+) -> httpx.AsyncClient:
+    """Return the same for asyncio."""
+    pool = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
+    return httpx.AsyncClient(
+        auth=_Asked(),
+        base_url=base_url,
+        follow_redirects=follow_redirects,
+        timeout=timeout,
+        transport=_AsyncTransport(_Hop(passage, binding), pool),
+        trust_env=False,
+    )

@@ -1,0 +1,218 @@
+"""How libpq is told nothing but what is the client's, and whom it connected as.
+
+libpq fills in what it is not told: from the environment, a service file, a password
+file, certificates in the server's home. Every one of its options is said here, so
+nothing is left to fill in. After connecting, PostgreSQL says who it thinks we are:
+`pg_stat_gssapi` has the principal that it authenticated, whatever name we asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.passage import mistaken, not_taken
+from stead.errors import (
+    EnforcementUnavailableError,
+    InvalidRequestError,
+    NoCredentialsError,
+    ServerUnavailableError,
+)
+from stead.model.delegation_policy import PORTS, NetworkTarget
+
+_SECONDS: Final = 30.0
+_LOOK_AGAIN: Final = 0.25
+_NOWHERE: Final = "/nonexistent/stead"
+_ENCODING: Final = "utf-8"
+
+_REFUSED: Final = frozenset({
+    "password", "passfile", "service", "sslcert", "sslkey", "sslpassword", "gsslib",
+    "replication", "options",
+})  # fmt: skip
+"""What would show somebody else than the client, or ask for something else as it."""
+
+_WHO: Final = """\
+select coalesce(found.gss_authenticated, false)::text,
+       coalesce(found.principal, ''), session_user::text, current_user::text{more}
+from (select pg_backend_pid() as pid) as own left join pg_stat_gssapi as found
+using (pid)"""
+# A query whose client is gone would run on, for somebody whose session has ended.
+_NOTICE: Final = ", set_config('client_connection_check_interval', '1000', false)"
+_KNOWS_IT: Final = 140_000
+
+
+def parameters(dsn: str) -> dict[str, str]:
+    """Read a connection string.
+
+    Raises:
+        InvalidRequestError: it is none, names no machine or several, or says what the
+            session or nobody has to say.
+    """
+    try:
+        read = {k: str(v) for k, v in conninfo_to_dict(dsn).items() if v is not None}
+    except psycopg.ProgrammingError as error:
+        # Its text may hold a password.
+        raise InvalidRequestError("it is no connection string of libpq's") from error
+    refused = _REFUSED & read.keys()
+    if refused:
+        raise InvalidRequestError(
+            f"`{min(refused)}` is not said to a database that is reached as a client",
+            advice="the session has the credentials; leave it out",
+        )
+    host = read.get("host", "")
+    if not host or host.startswith(("/", "@")) or "," in host:
+        raise InvalidRequestError(
+            "a database that is reached as a client is on one host, which is named",
+            advice="write `host=db.example`; a local socket shows the server's uid",
+        )
+    if "," in read.get("hostaddr", "") or not read.get("port", "0").isdecimal():
+        raise InvalidRequestError("one host has one address and one port")
+    return read
+
+
+def target(read: Mapping[str, str]) -> NetworkTarget:
+    """Return the service that a connection string is about."""
+    port = int(read.get("port", "") or PORTS["postgres"])
+    return NetworkTarget("postgres", read["host"], port)
+
+
+def conninfo(read: Mapping[str, str]) -> str:
+    """Return a connection string that leaves nothing to the environment.
+
+    Unless the caller says how the connection is protected, GSS protects it: then
+    whoever it was authenticated to is who answers.
+
+    Raises:
+        NoCredentialsError: the environment names a service, which cannot be unsaid.
+    """
+    if os.environ.get("PGSERVICE"):
+        raise NoCredentialsError(
+            "`PGSERVICE` in the server's environment says what to connect to, and as "
+            "whom",
+            advice="start the server without it",
+        )
+    said = {
+        option.keyword.decode(): (option.compiled or b"").decode()
+        for option in pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword != b"service"
+    }
+    said |= {
+        "passfile": _NOWHERE, "sslcert": _NOWHERE, "sslkey": _NOWHERE,
+        "krbsrvname": "postgres",
+    }  # fmt: skip
+    is_tls = read.get("sslmode") == "verify-full"
+    said["gssencmode"] = "disable" if is_tls else "require"
+    if not is_tls and "sslmode" not in read:
+        said["sslmode"] = "disable"
+    return make_conninfo("", **(said | dict(read)))
+
+
+def connect(text: str, to: NetworkTarget, line: Lifeline) -> pq.abc.PGconn:
+    """Connect, and look now and then whether the session still lives.
+
+    Raises:
+        NoCredentialsError: the database refuses the client.
+        ServerUnavailableError: it does not answer, or not in time.
+        LogonSessionEndedError: the session has ended meanwhile.
+    """
+    deadline = time.monotonic() + _SECONDS
+    made = pq.PGconn.connect_start(text.encode())
+    try:
+        while (state := made.connect_poll()) != pq.PollingStatus.OK:
+            line.require_not_over()
+            _require_going_on(made, state, to, deadline)
+            _wait(made.socket, state)
+    except BaseException:
+        made.finish()
+        raise
+    return made
+
+
+def _require_going_on(
+    made: pq.abc.PGconn, state: int, to: NetworkTarget, deadline: float
+) -> None:
+    if state == pq.PollingStatus.FAILED or made.status == pq.ConnStatus.BAD:
+        raise _refused(made, to)
+    if time.monotonic() > deadline:
+        raise ServerUnavailableError(f"`{to}` does not answer in time")
+
+
+def _wait(descriptor: int, state: int) -> None:
+    poll = select.poll()
+    is_reading = state == pq.PollingStatus.READING
+    poll.register(descriptor, select.POLLIN if is_reading else select.POLLOUT)
+    poll.poll(_LOOK_AGAIN * 1000)
+
+
+def _refused(made: pq.abc.PGconn, to: NetworkTarget) -> Exception:
+    said = made.get_error_message(_ENCODING).strip().splitlines()
+    why = said[-1] if said else "it says nothing"
+    # It says its state only once it speaks the protocol: before, nobody was refused.
+    if "FATAL" in why or "GSSAPI" in why:
+        return not_taken(to, f"the database refuses the client: {why}")
+    return ServerUnavailableError(
+        f"`{to}` cannot be reached: {why}",
+        advice="is the database there, and does its `pg_hba.conf` have `hostgssenc`?",
+    )
+
+
+def require_known_as(
+    made: pq.abc.PGconn, to: NetworkTarget, principal: str, user: str
+) -> None:
+    """Ask the database who it thinks we are.
+
+    Raises:
+        WrongIdentityError: somebody else, or it took our word.
+        ServerUnavailableError: it does not say.
+    """
+    more = _NOTICE if made.server_version >= _KNOWS_IT else ""
+    result = made.exec_(_WHO.format(more=more).encode())
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        raise ServerUnavailableError(f"`{to}` does not say who it thinks we are")
+    said = [(result.get_value(0, n) or b"").decode() for n in range(4)]
+    is_shown, known, session_user, current_user = said
+    if is_shown != "true":
+        raise mistaken(to, "whoever we say we are", principal)
+    if known != principal:
+        raise mistaken(to, known, principal)
+    for found in (session_user, current_user):
+        if found != user:
+            raise mistaken(to, found, user)
+
+
+def require_shared_kerberos() -> None:
+    """Return if libpq asks the same Kerberos library as we do.
+
+    Raises:
+        EnforcementUnavailableError: it has one of its own, which knows nothing of the
+            client's ticket and would look for the server's.
+    """
+    loaded = _loaded_gss()
+    if pq.__impl__ == "binary" or len(loaded) > 1:
+        raise EnforcementUnavailableError(
+            "`psycopg-binary` brings a Kerberos library of its own, which does not see "
+            "the client's ticket and would show the server's"
+            if pq.__impl__ == "binary"
+            else f"two Kerberos libraries are loaded: {', '.join(loaded)}",
+            advice="`pip install 'stead[postgres]'` takes `psycopg[c]`, which uses the "
+            "system's; or set PSYCOPG_IMPL=python",
+        )
+
+
+def _loaded_gss() -> list[str]:
+    """Return the files of GSS-API libraries in this process."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    paths = {line.rpartition(" ")[2] for line in maps.splitlines()}
+    return sorted(path for path in paths if "libgssapi_krb5" in path)

@@ -1,0 +1,154 @@
+"""What an adapter needs to reach a machine as a client, and what it says if it cannot.
+
+`Passage` is made by the server for one client; it judges and records before anything
+goes out. The errors here explain the double hop to whoever reads the server's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NoReturn, Protocol
+
+from stead.adapters.outbound.by_password import TicketsByPassword
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.authority.packages import OutboundCredentials
+from stead.errors import (
+    CredentialsExpiredError,
+    DirectoryUnavailableError,
+    NoCredentialsError,
+    SteadError,
+    WrongIdentityError,
+)
+from stead.model.delegation_policy import NetworkTarget
+from stead.monitor.ports import Subject
+
+WAYS_OUT: Final = (
+    "a client that was only authenticated hands over nothing that another machine "
+    "takes (the double hop). Ways out: the client delegates (Kerberos: forwardable "
+    "ticket, GSS_C_DELEG_FLAG, level DELEGATION); the server logs it on with its own "
+    "password (`server.log_on`) or credentials (`NEW_CREDENTIALS`); the domain lets "
+    "the server's account delegate to this service (constrained delegation, S4U2Proxy)"
+    "; or the server exchanges the client's bearer token (RFC 8693). docs/second-hop.md"
+)
+"""What every `NoCredentialsError` advises."""
+
+
+class Passage(Protocol):
+    """One client's way to other machines."""
+
+    @property
+    def line(self) -> Lifeline:
+        """What cuts connections when the session ends."""
+        ...
+
+    @property
+    def subject(self) -> Subject:
+        """The client, as it acts here by now."""
+        ...
+
+    @property
+    def credentials(self) -> Sequence[OutboundCredentials]:
+        """What the session has to show; raises `LogonSessionEndedError`."""
+        ...
+
+    @property
+    def by_password(self) -> TicketsByPassword:
+        """The session's tickets, where it has a password to show for them."""
+        ...
+
+    def begin(self, target: NetworkTarget) -> None:
+        """Judge, and record durably, that a service is about to be reached.
+
+        Raises:
+            LogonSessionEndedError: the session has ended.
+            NoCredentialsError: the client did not let the server go so far, or the
+                policy does not name the service.
+            AccessDeniedError: the client's token is limited to other machines.
+            LedgerUnavailableError: it could not be recorded. In each case nothing
+                goes out.
+        """
+        ...
+
+    def refuse(self, target: NetworkTarget, error: SteadError) -> NoReturn:
+        """Record durably why a service is not reached after all, and raise that."""
+        ...
+
+
+def credentials_for(
+    passage: Passage, target: NetworkTarget, packages: Sequence[str], now: int
+) -> OutboundCredentials:
+    """Return the credentials to show to a service.
+
+    Args:
+        passage: whose.
+        target: the service.
+        packages: what it takes, the best first.
+        now: nanoseconds since the epoch, UTC.
+
+    Raises:
+        NoCredentialsError: the session has none of these.
+        CredentialsExpiredError: they have ended, or do within a minute; recorded.
+    """
+    held = passage.credentials
+    for package in packages:
+        for each in held:
+            if each.package == package:
+                with recorded(passage, target):
+                    _require_time_left(each, now)
+                return each
+    has = ", ".join(sorted({each.package for each in held})) or "none"
+    why = f"it takes {' or '.join(packages)}, and of the client's the session has {has}"
+    return passage.refuse(target, not_taken(target, why))
+
+
+TIME_LEFT: Final = 60.0
+"""Seconds that credentials must last: they end before the work, not within it."""
+
+
+def _require_time_left(held: OutboundCredentials, now: int) -> None:
+    """Have credentials last for a minute; those that can be are renewed."""
+    if held.expires is None or (held.expires - now) / 1e9 >= TIME_LEFT:
+        return
+    renew = getattr(held, "renew_for", None)
+    if renew is None:
+        raise CredentialsExpiredError(
+            f"the {held.package} credentials of `{held.principal}` end within a "
+            "minute, or have ended",
+            advice="log the client on again",
+        )
+    renew(TIME_LEFT)
+
+
+def not_taken(target: NetworkTarget, why: str, advice: str = "") -> NoCredentialsError:
+    """Return that a service does not take what the client has to show."""
+    return NoCredentialsError(
+        f"`{target}`: {why}", advice=f"{advice}; {WAYS_OUT}" if advice else WAYS_OUT
+    )
+
+
+def mistaken(target: NetworkTarget, said: str, meant: str) -> WrongIdentityError:
+    """Return that a service takes us for somebody else."""
+    return WrongIdentityError(
+        f"`{target}` takes us for `{said[:120]}`, not for `{meant}`",
+        advice="look at how that service maps names to its users; nothing was asked "
+        "of it, and the connection is closed",
+    )
+
+
+@contextmanager
+def recorded(passage: Passage, target: NetworkTarget) -> Iterator[None]:
+    """Record why nobody goes out, if that is what is raised here.
+
+    A package knows which ticket is missing, and not what to do about a second hop.
+    """
+    try:
+        yield
+    except NoCredentialsError as error:
+        passage.refuse(target, not_taken(target, str(error), error.advice))
+    except (
+        CredentialsExpiredError,
+        DirectoryUnavailableError,
+        WrongIdentityError,
+    ) as error:
+        passage.refuse(target, error)

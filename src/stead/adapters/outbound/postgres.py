@@ -1,0 +1,341 @@
+"""PostgreSQL as a client: `psycopg`, connected with the client's own ticket.
+
+    with session.postgres("host=db.example dbname=notes").connection() as connection:
+        rows = connection.execute("select * from notes").fetchall()
+
+libpq takes its credentials from the thread that it connects in. So each connection is
+made in a thread of its own, which does nothing else and ends: there is no other whose
+ticket could be taken, and no event loop whose tasks take turns. Then the database is
+asked who it thinks we are (`stead.adapters.outbound.libpq`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+import psycopg
+from psycopg import pq
+from psycopg.rows import tuple_row
+
+from stead.adapters.outbound import libpq
+from stead.adapters.outbound.aside import aside, require_may_wait
+from stead.adapters.outbound.gss import kerberos_of, lent_cache
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.passage import Passage, recorded
+from stead.model.delegation_policy import NetworkTarget
+
+Row: TypeAlias = tuple[Any, ...]
+_Made: TypeAlias = tuple[pq.abc.PGconn, Callable[[], None]]
+
+_MOST_IDLE: Final = 8
+_IDLE: Final = pq.TransactionStatus.IDLE
+# A role that was set outlives its transaction; the next user of a pool must not get it.
+_BACK: Final = "RESET SESSION AUTHORIZATION; RESET ROLE"
+
+
+class Pool:
+    """Connections of one session that nobody uses just now, by what they are to."""
+
+    def __init__(self, line: Lifeline) -> None:
+        self._idle: dict[str, list[Connection]] = {}
+        self._lock = threading.Lock()
+        line.at_end(self.close)
+
+    def take(self, conninfo: str) -> Connection | None:
+        """Return one that is in order, or None."""
+        while True:
+            with self._lock:
+                found = self._idle.get(conninfo)
+                connection = found.pop() if found else None
+            if connection is None or _is_idle(connection):
+                return connection
+            connection.close()
+
+    def give(self, conninfo: str, connection: Connection) -> None:
+        """Take one back, or close it."""
+        with self._lock:
+            idle = self._idle.setdefault(conninfo, [])
+            if len(idle) < _MOST_IDLE and _is_idle(connection):
+                connection.autocommit = False
+                idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close them all."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+
+class Connection(psycopg.Connection[Row]):
+    """A connection as the client, which is cut when the session ends."""
+
+    forget: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """Close it; again does nothing."""
+        super().close()
+        if (forget := self.forget) is not None:
+            forget()
+
+
+class AsyncConnection(psycopg.AsyncConnection[Row]):
+    """The same for asyncio."""
+
+    forget: Callable[[], None] | None = None
+
+    async def close(self) -> None:
+        """Close it; again does nothing."""
+        await super().close()
+        if (forget := self.forget) is not None:
+            forget()
+
+
+class PostgresHop:
+    """One database, as the client."""
+
+    __slots__ = ("_conninfo", "_parameters", "_passage", "_pool", "_target")
+
+    def __init__(self, passage: Passage, pool: Pool, dsn: str) -> None:
+        """Judge and record; nothing is sent.
+
+        Args:
+            passage: whose way out.
+            pool: the session's.
+            dsn: host and database, as libpq writes them; the user is the principal's
+                name if it says none.
+
+        Raises:
+            InvalidRequestError: it names credentials, no host, or several.
+            EnforcementUnavailableError: this `psycopg` cannot take a client's ticket.
+            SteadError: as `Passage.begin` raises.
+        """
+        libpq.require_shared_kerberos()
+        self._parameters = libpq.parameters(dsn)
+        self._target = libpq.target(self._parameters)
+        self._passage = passage
+        self._pool = pool
+        passage.begin(self._target)
+        principal = kerberos_of(passage, self._target).principal
+        self._parameters.setdefault("user", principal.partition("@")[0])
+        self._conninfo = libpq.conninfo(self._parameters)
+
+    @property
+    def target(self) -> NetworkTarget:
+        """The database's server."""
+        return self._target
+
+    def require_live(self) -> None:
+        """Return if the session lives; it may wait."""
+        self._passage.line.require_live()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection of the session's pool.
+
+        What was done is committed, or rolled back where an exception leaves the block;
+        a role that was set is taken back.
+
+        Raises:
+            SteadError: as `connect` raises.
+        """
+        require_may_wait("postgres")
+        self.require_live()
+        connection = self._pool.take(self._conninfo) or self.connect()
+        try:
+            with self.working():
+                yield connection
+                _commit(connection)
+        except BaseException:
+            _roll_back(connection)
+            self._pool.give(self._conninfo, connection)
+            raise
+        self._pool.give(self._conninfo, connection)
+
+    def connect(self) -> Connection:
+        """Return a new connection, which the caller closes.
+
+        Raises:
+            LogonSessionEndedError: the session has ended.
+            NoCredentialsError, CredentialsExpiredError: there is no ticket; recorded.
+            WrongIdentityError: the database takes us for somebody else, or believes
+                what we say without a ticket; recorded.
+            ServerUnavailableError: it cannot be reached, or refuses the client.
+        """
+        require_may_wait("postgres")
+        connected, forget = self.connecting().result()
+        connection = Connection(connected, row_factory=tuple_row)
+        connection.forget = forget
+        return connection
+
+    def connecting(self) -> Future[_Made]:
+        """Connect in a thread that ends then: nobody else's ticket was ever there.
+
+        What it comes to is libpq's connection, and what is to be called when it closes.
+        """
+        done: Future[_Made] = Future()
+
+        def work() -> None:
+            done.set_running_or_notify_cancel()
+            try:
+                done.set_result(self._connected())
+            except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+                done.set_exception(error)
+
+        threading.Thread(target=work, name="stead-postgres", daemon=True).start()
+        return done
+
+    def _connected(self) -> _Made:
+        line, target = self._passage.line, self._target
+        line.require_live()
+        tickets = kerberos_of(self._passage, target)
+        with recorded(self._passage, target):
+            service = self._parameters.get("krbsrvname", "postgres")
+            with lent_cache(tickets, f"{service}@{target.host}"):
+                connected = libpq.connect(self._conninfo, target, line)
+            forget = None
+            try:
+                forget = line.keep_copy(connected.socket)
+                user = self._parameters["user"]
+                libpq.require_known_as(connected, target, tickets.principal, user)
+            except BaseException:
+                connected.finish()
+                if forget is not None:
+                    forget()
+                raise
+        connected.nonblocking = 1
+        return connected, forget
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Say that the session has ended, where that is what broke a connection."""
+        try:
+            yield
+        except psycopg.Error as error:
+            self._passage.line.require_not_over(error)
+            raise
+
+    def __repr__(self) -> str:
+        return f"PostgresHop({self._target})"
+
+
+class AsyncPostgresHop:
+    """The same for asyncio, with a pool of its own: connections are their loop's.
+
+    Close it, or use it as an asynchronous context manager; what is left is cut when the
+    session ends.
+    """
+
+    __slots__ = ("_hop", "_idle")
+
+    def __init__(self, hop: PostgresHop) -> None:
+        self._hop: Final = hop
+        self._idle: list[AsyncConnection] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection; see `PostgresHop.connection`."""
+        connection = await self._take() or await self.connect()
+        try:
+            with self._hop.working():
+                yield connection
+                await _commit_async(connection)
+        except BaseException:
+            await _roll_back_async(connection)
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+
+    async def connect(self) -> AsyncConnection:
+        """Return a new connection; raises as `PostgresHop.connect`.
+
+        The loop does not connect: its thread is everybody's.
+        """
+        future = self._hop.connecting()
+        try:
+            connected, forget = await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_drop)
+            raise
+        connection = AsyncConnection(connected, row_factory=tuple_row)
+        connection.forget = forget
+        return connection
+
+    async def close(self) -> None:
+        """Close its connections; again does nothing."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _take(self) -> AsyncConnection | None:
+        await aside(self._hop.require_live)
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_idle(connection):
+                return connection
+            await connection.close()
+        return None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncPostgresHop({self._hop.target})"
+
+
+def _drop(future: Future[_Made]) -> None:
+    """Close a connection that nobody waits for any more."""
+    if future.exception() is None:
+        connected, forget = future.result()
+        connected.finish()
+        forget()
+
+
+def _is_idle(connection: Connection | AsyncConnection) -> bool:
+    return not connection.closed and connection.info.transaction_status == _IDLE
+
+
+def _commit(connection: Connection) -> None:
+    """Commit, and take back what was set, in one round trip where there is one."""
+    if connection.info.transaction_status == _IDLE:
+        connection.execute("select 1")  # begins what the next line ends
+    connection.execute(f"COMMIT; {_BACK}", prepare=False)
+
+
+async def _commit_async(connection: AsyncConnection) -> None:
+    if connection.info.transaction_status == _IDLE:
+        await connection.execute("select 1")
+    await connection.execute(f"COMMIT; {_BACK}", prepare=False)
+
+
+def _roll_back(connection: Connection) -> None:
+    """Roll back, and take back what was set; close it if that fails."""
+    try:
+        connection.rollback()
+        _commit(connection)
+    except psycopg.Error:
+        connection.close()
+
+
+async def _roll_back_async(connection: AsyncConnection) -> None:
+    try:
+        await connection.rollback()
+        await _commit_async(connection)
+    except psycopg.Error:
+        await connection.close()

@@ -1,0 +1,349 @@
+"""SMB as a client: files of another machine, over `smbprotocol`.
+
+    files = session.smb("files.example")
+    with files.open("data/plan.txt", "w") as file:
+        file.write("...")
+
+One connection for each session and server, kept where no other session finds it: the
+library's own pool hands its first session to whoever names no user. Where the library
+would go to another machine, or connect again by itself, it is refused: a link or a
+referral (DFS) that leads elsewhere is an error. After connecting, the server is asked
+who it thinks we are (`stead.adapters.outbound.lsarpc`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from functools import partial
+from typing import IO, Any, Final, NoReturn, TypeVar, cast
+
+import smbclient
+import spnego
+from smbprotocol.connection import Connection
+from smbprotocol.exceptions import (
+    AccessDenied,
+    NotSupported,
+    ObjectNameNotFound,
+    SMBAuthenticationError,
+    SMBException,
+    SMBOSError,
+    SMBResponseException,
+)
+from smbprotocol.header import NtStatus
+from smbprotocol.session import Session
+
+from stead.adapters.outbound.aside import require_may_wait
+from stead.adapters.outbound.gss import kerberos_of, lent_cache
+from stead.adapters.outbound.lifeline import Cuttable, Lifeline
+from stead.adapters.outbound.lsarpc import user_name
+from stead.adapters.outbound.passage import (
+    Passage,
+    mistaken,
+    not_taken,
+    recorded,
+)
+from stead.errors import (
+    InvalidRequestError,
+    ServerUnavailableError,
+    WrongIdentityError,
+)
+from stead.model.delegation_policy import NetworkTarget
+
+_T = TypeVar("_T")
+_SECONDS: Final = 30
+_LARGEST: Final = 4280
+
+
+class _OwnConnection(dict[str, Connection]):
+    """What the library takes for its pool: one connection, and no way to another."""
+
+    def __init__(self, key: str, connection: Connection) -> None:
+        super().__init__({key: connection})
+
+    def get(self, key: str, default: Any = None) -> Connection:  # noqa: ARG002 - dict's
+        found = super().get(key)
+        if found is None:
+            raise WrongIdentityError(
+                f"a file leads to `{key}`, where nobody asked to go as the client",
+                advice="reach that server by its name: `session.smb(host)`",
+            )
+        if not _is_up(found):
+            raise ServerUnavailableError(f"the connection to `{key}` was lost")
+        return found
+
+    def __setitem__(self, key: str, connection: Connection) -> NoReturn:
+        raise WrongIdentityError(f"`{key}` is connected by nobody but its session")
+
+
+class SmbPool:
+    """The connections of one session to file servers."""
+
+    def __init__(self, line: Lifeline) -> None:
+        self._open: dict[NetworkTarget, tuple[_OwnConnection, Any]] = {}
+        self._lock = threading.Lock()
+        line.at_end(self.close)
+
+    def take(
+        self, target: NetworkTarget, make: Callable[[], tuple[_OwnConnection, Any]]
+    ) -> tuple[_OwnConnection, Any]:
+        """Return a connection that is in order; a new one, if there is none.
+
+        Two threads that ask at once wait for one another.
+        """
+        with self._lock:
+            found = self._open.get(target)
+            if found is None or not _lives(found[0]):
+                found = self._open[target] = make()
+            return found
+
+    def close(self) -> None:
+        """Close them all."""
+        with self._lock:
+            found, self._open = self._open, {}
+        for connections, _ in found.values():
+            for connection in connections.values():
+                with suppress(SMBException, OSError, ValueError):
+                    connection.disconnect(close=False)
+
+
+class SmbHop:
+    """One file server, as the client. Paths begin with the share: `data/plan.txt`."""
+
+    __slots__ = ("_passage", "_pool", "_target")
+
+    def __init__(self, passage: Passage, pool: SmbPool, target: NetworkTarget) -> None:
+        """Judge and record; nothing is sent.
+
+        Args:
+            passage: whose way out.
+            pool: the session's.
+            target: the server.
+
+        Raises:
+            SteadError: as `Passage.begin` raises.
+        """
+        passage.begin(target)
+        kerberos_of(passage, target)
+        self._passage = passage
+        self._pool = pool
+        self._target = target
+
+    @property
+    def target(self) -> NetworkTarget:
+        """The server."""
+        return self._target
+
+    def open(
+        self, path: str, mode: str = "r", *, encoding: str | None = None
+    ) -> IO[Any]:
+        """Open a file; others may read, write and delete it meanwhile.
+
+        Args:
+            path: share, folders and file, between slashes of either kind.
+            mode: as of `open`: `r`, `w`, `a` or `x`, with `b` and `+`.
+            encoding: of text; UTF-8 if not given.
+
+        Raises:
+            OSError: the server refuses: `PermissionError`, `FileNotFoundError`, ...
+            InvalidRequestError: it is no path.
+            LogonSessionEndedError: the session has ended.
+            NoCredentialsError, CredentialsExpiredError: there is no ticket; recorded.
+            WrongIdentityError: the server takes us for somebody else, or the path leads
+                to another server; recorded.
+            ServerUnavailableError: it cannot be reached.
+        """
+        text = None if "b" in mode else encoding or "utf-8"
+        opener: Any = smbclient.open_file
+        call = partial(opener, mode=mode, encoding=text, share_access="rwd")
+        return cast("IO[Any]", self._ask(call, path))
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the names in a folder; raises as `open`."""
+        return self._ask(smbclient.listdir, path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return what is known of a file or folder; raises as `open`."""
+        return cast("os.stat_result", self._ask(smbclient.stat, path))
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file or folder; raises as `open`."""
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def mkdir(self, path: str) -> None:
+        """Make a folder; raises as `open`."""
+        self._ask(smbclient.mkdir, path)
+
+    def remove(self, path: str) -> None:
+        """Delete a file; raises as `open`."""
+        self._ask(smbclient.remove, path)
+
+    def rmdir(self, path: str) -> None:
+        """Delete an empty folder; raises as `open`."""
+        self._ask(smbclient.rmdir, path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file or folder another name, on the same share; raises as `open`."""
+        self._ask(
+            lambda path, **way: smbclient.rename(path, self._unc(new), **way), old
+        )
+
+    # --- within -------------------------------------------------------------------
+
+    def _ask(self, call: Callable[..., _T], path: str) -> _T:
+        """Have the library do something, by the session's own connection."""
+        require_may_wait("smb")
+        line, unc = self._passage.line, self._unc(path)
+        line.require_live()
+        with self._working():
+            connections, shown = self._pool.take(self._target, self._connect)
+            # A handler is nobody; this says who it is by what it showed.
+            return Context().run(
+                partial(
+                    call,
+                    unc,
+                    username=shown,
+                    port=self._target.port,
+                    connection_cache=connections,
+                    auth_protocol="kerberos",
+                )
+            )
+
+    def _unc(self, path: str) -> str:
+        """Return the name that the library knows a path by."""
+        parts = path.replace("/", "\\").split("\\")
+        if not all(parts) or {".", ".."} & set(parts) or "\0" in path:
+            raise InvalidRequestError(
+                f"`{path[:80]!a}` is no path of a share",
+                advice="write `share/folder/file`",
+            )
+        return "\\\\" + "\\".join([self._target.host, *parts])
+
+    def _connect(self) -> tuple[_OwnConnection, Any]:
+        """Connect, log on as the client, and ask who the server thinks we are."""
+        target = self._target
+        tickets = kerberos_of(self._passage, target)
+        with recorded(self._passage, target):
+            with lent_cache(tickets, f"cifs@{target.host}") as cache:
+                # With its principal: a cache without tickets is not filled from keys.
+                shown = spnego.KerberosCCache(cache, tickets.principal)
+                connection = Context().run(self._logged_on, shown)
+            own = _OwnConnection(f"{target.host}:{target.port}", connection)
+            try:
+                self._require_known_as(own, shown, tickets.principal)
+            except BaseException:
+                connection.disconnect(close=False)
+                raise
+        return own, shown
+
+    def _logged_on(self, shown: Any) -> Connection:
+        target = self._target
+        connection = Connection(uuid.uuid4(), target.host, target.port)
+        try:
+            connection.connect(timeout=_SECONDS)
+        except (ValueError, SMBException) as error:
+            raise ServerUnavailableError(
+                f"`{target}` cannot be reached: {error}"
+            ) from error
+        try:
+            self._passage.line.keep(_socket_of(connection))
+            session = Session(
+                connection,
+                username=shown,
+                require_encryption=False,
+                auth_protocol="kerberos",
+            )
+            session.connect()
+        except (SMBAuthenticationError, SMBResponseException) as error:
+            connection.disconnect(close=False)
+            why = str(error).splitlines()[0]
+            raise not_taken(target, f"the file server refuses: {why}") from error
+        except BaseException:
+            connection.disconnect(close=False)
+            raise
+        return connection
+
+    def _require_known_as(
+        self, own: _OwnConnection, shown: Any, principal: str
+    ) -> None:
+        """Ask the server who it thinks we are, where it can be asked.
+
+        Raises:
+            WrongIdentityError: somebody else.
+        """
+        unc = f"\\\\{self._target.host}\\IPC$\\lsarpc"
+        try:
+            pipe = Context().run(
+                partial(
+                    smbclient.open_file, unc, "rb+", buffering=0, file_type="pipe",
+                    share_access="rwd", username=shown, port=self._target.port,
+                    connection_cache=own, auth_protocol="kerberos",
+                )
+            )  # fmt: skip
+        except SMBOSError as error:
+            if isinstance(error.__context__, _CANNOT_SAY):
+                return
+            raise
+        with pipe:
+            name, domain = user_name(partial(_transact, pipe))
+        if name.casefold() != principal.rpartition("@")[0].casefold():
+            raise mistaken(self._target, f"{domain}\\{name}", principal)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        try:
+            yield
+        except SMBOSError as error:
+            self._passage.line.require_not_over(error)
+            raise _as_python(error) from error
+        except (SMBException, OSError) as error:
+            self._passage.line.require_not_over(error)
+            raise
+
+    def __repr__(self) -> str:
+        return f"SmbHop({self._target})"
+
+
+_CANNOT_SAY: Final = (AccessDenied, NotSupported, ObjectNameNotFound)
+"""What servers answer that have no such pipe."""
+
+
+_ERRNOS: Final = {
+    NtStatus.STATUS_ACCESS_DENIED: errno.EACCES,
+    NtStatus.STATUS_SHARING_VIOLATION: errno.EBUSY,
+    NtStatus.STATUS_BAD_NETWORK_NAME: errno.ENOENT,
+}
+
+
+def _as_python(error: SMBOSError) -> OSError:
+    """Return what Python's own functions would raise; the library's is of no kind."""
+    number = _ERRNOS.get(error.ntstatus, error.errno or errno.EIO)
+    return OSError(number, os.strerror(number), error.filename)
+
+
+def _transact(pipe: Any, message: bytes) -> bytes:
+    pipe.write(message)
+    return cast("bytes", pipe.read(_LARGEST))
+
+
+def _lives(connections: _OwnConnection) -> bool:
+    return all(map(_is_up, connections.values()))
+
+
+def _is_up(connection: Connection) -> bool:
+    transport: Any = connection.transport  # it is None before it is connected
+    return bool(transport.connected)
+
+
+def _socket_of(connection: Connection) -> Cuttable:
+    transport: Any = connection.transport
+    return cast("Cuttable", transport._sock)  # noqa: SLF001 - the library shows it nowhere

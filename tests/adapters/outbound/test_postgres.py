@@ -1,0 +1,516 @@
+"""PostgreSQL as a client: each connection is the client's, or it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import asyncpg
+import gssapi
+import psycopg
+import pytest
+from gssapi.raw.ext_krb5 import krb5_ccache_name
+
+from stead.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    LogonSessionEndedError,
+    LoopThreadError,
+    NoCredentialsError,
+    ServerUnavailableError,
+    WrongIdentityError,
+)
+from stead.model.limits import Host
+
+WHO = "select current_user, principal from pg_stat_gssapi where pid = pg_backend_pid()"
+ALICE, BOB = ("alice", "alice@STEAD.TEST"), ("bob", "bob@STEAD.TEST")
+
+
+def dsn(database, **words):
+    said = {
+        "host": "localhost", "hostaddr": "127.0.0.1", "port": database.port,
+        "dbname": "postgres", **words,
+    }  # fmt: skip
+    return " ".join(f"{name}={value}" for name, value in said.items())
+
+
+def backends(database):
+    """Return who has connections to the database, as it sees it."""
+    said = database.execute(
+        "select usename from pg_stat_activity where backend_type = 'client backend' "
+        "and usename in ('alice', 'bob', 'front')"
+    )
+    return sorted(said)
+
+
+def eventually(holds, seconds=10):
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert holds()
+
+
+def test_a_database_takes_each_session_for_its_own_client(sessions, database, server):
+    database.execute("truncate notes")
+    for name, session in sessions.items():
+        hop = session.postgres(dsn(database))
+        for _ in range(3):
+            with hop.connection() as connection:
+                connection.execute("insert into notes (body) values ('mine')")
+        with hop.connection() as connection:
+            rows = connection.execute("select owner, count(*) from notes group by 1")
+            assert [(name, 3)] == rows.fetchall()
+    assert ["alice|3", "bob|3"] == database.execute(
+        "select owner, count(*) from notes group by 1 order by 1"
+    )
+
+
+def test_connections_of_one_session_are_its_own_and_used_again(sessions, database):
+    def backend(session):
+        with session.postgres(dsn(database)).connection() as connection:
+            return connection.info.backend_pid
+
+    alice, bob = backend(sessions["alice"]), backend(sessions["bob"])
+    assert alice != bob
+    assert alice == backend(sessions["alice"])
+    assert bob == backend(sessions["bob"])
+
+
+def break_in_role(hop):
+    with hop.connection() as connection:
+        connection.execute("set role team")
+        connection.commit()
+        raise ZeroDivisionError
+
+
+def test_a_role_that_was_set_is_not_handed_on(sessions, database):
+    database.execute("create role team; grant team to alice")
+    hop = sessions["alice"].postgres(dsn(database))
+    try:
+        with hop.connection() as connection:
+            connection.execute("set role team")
+        with hop.connection() as connection:
+            connection.autocommit = True
+            connection.execute("set role team")
+            connection.autocommit = False
+        with pytest.raises(ZeroDivisionError):
+            break_in_role(hop)
+        with hop.connection() as connection:
+            assert ALICE == connection.execute(WHO).fetchone()
+    finally:
+        sessions["alice"].log_off()
+        eventually(lambda: "alice" not in backends(database))
+        database.execute("drop role team")
+
+
+def divide(hop, used):
+    with hop.connection() as connection:
+        connection.execute("insert into notes (body) values ('lost')")
+        used.append(connection.info.backend_pid)
+        connection.execute("select 1/0")
+
+
+def test_what_fails_is_rolled_back_and_the_connection_used_again(sessions, database):
+    database.execute("truncate notes")
+    hop = sessions["alice"].postgres(dsn(database))
+    used = []
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        divide(hop, used)
+    with hop.connection() as connection:
+        assert used == [connection.info.backend_pid]
+        assert [] == connection.execute("select * from notes").fetchall()
+
+
+# --- traps --------------------------------------------------------------------------
+
+
+def test_trap_2_a_library_with_its_own_kerberos_is_refused(stage, database, tmp_path):
+    """`psycopg-binary` does not see the thread's ticket, and shows the server's."""
+    database.execute(
+        'do $$ begin create role "HTTP/front.stead.test" login; '
+        "exception when duplicate_object then null; end $$"
+    )
+    cache = stage.realm.log_on("alice", "alice-pw")
+    # The naive way works in a test: there is one ticket, and it is alice's. On a server
+    # it is the server's own that lies about, and the database takes it.
+    naive = f"""
+import psycopg
+from gssapi.raw.ext_krb5 import krb5_ccache_name
+krb5_ccache_name({cache.encode()!r})
+role = "HTTP/front.stead.test"
+with psycopg.connect({dsn(database)!r} + " gssencmode=disable user=" + role) as made:
+    print(psycopg.pq.__impl__, made.execute({WHO!r}).fetchone()[1])
+"""
+    ours = """
+from stead.adapters.outbound.libpq import require_shared_kerberos
+from stead.errors import EnforcementUnavailableError
+try:
+    require_shared_kerberos()
+except EnforcementUnavailableError as error:
+    print(error, error.advice)
+"""
+    environment = dict(os.environ, PSYCOPG_IMPL="binary", PGPASSWORD="")
+    environment["KRB5CCNAME"] = own_cache(stage, tmp_path)
+
+    def run(code):
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, text=True,
+            capture_output=True, check=True,
+        ).stdout  # fmt: skip
+
+    assert "binary HTTP/front.stead.test@STEAD.TEST\n" == run(naive)
+    refusal = run(ours)
+    assert "would show the server's" in refusal
+    assert "psycopg[c]" in refusal
+
+
+def own_cache(stage, folder):
+    """Return a cache with the server's own tickets in it."""
+    cache = f"FILE:{folder}/own.ccache"
+    gssapi.Credentials(
+        name=gssapi.Name("HTTP/front.stead.test", gssapi.NameType.kerberos_principal),
+        usage="initiate",
+        store={"ccache": cache, "client_keytab": f"FILE:{stage.front}"},
+    )
+    return cache
+
+
+# What the other library leaves behind when its connects fail is not ours.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_trap_3_concurrent_connects_do_not_mix(stage, sessions, database):
+    """In one event loop all share one thread, and so one ticket: the last one named."""
+    caches = {name: stage.realm.log_on(name, f"{name}-pw") for name in sessions}
+
+    async def naive(name):
+        krb5_ccache_name(caches[name].encode())
+        try:
+            connection = await asyncpg.connect(
+                host="localhost", port=database.port, user=name, database="postgres",
+                krbsrvname="postgres", ssl=False,
+            )  # fmt: skip
+        except Exception as error:
+            return f"{name}: {error}"
+        finally:
+            krb5_ccache_name(None)
+        try:
+            return tuple(await connection.fetchrow(WHO))
+        finally:
+            await connection.close()
+
+    async def ours(name):
+        hop = await sessions[name].aio.postgres(dsn(database))
+        async with hop.connection() as connection:
+            return await (await connection.execute(WHO)).fetchone()
+
+    async def all_at_once(connect):
+        return await asyncio.gather(*map(connect, ["alice", "bob"] * 5))
+
+    mixed = asyncio.run(all_at_once(naive))
+    assert [ALICE, BOB] * 5 != mixed
+    assert [ALICE, BOB] * 5 == asyncio.run(all_at_once(ours))
+
+
+def test_threads_that_connect_at_once_do_not_mix(sessions, database):
+    seen, hops = [], {n: s.postgres(dsn(database)) for n, s in sessions.items()}
+
+    def work(name):
+        for _ in range(5):
+            connection = hops[name].connect()
+            seen.append((name, connection.execute(WHO).fetchone()))
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in [*hops] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 30 == len(seen)
+    assert {("alice", ALICE), ("bob", BOB)} == set(seen)
+
+
+# --- who the database takes us for ---------------------------------------------------
+
+
+def test_another_role_than_the_principals_is_asked_for_in_vain(sessions, database):
+    with pytest.raises(NoCredentialsError, match="refuses the client") as caught:
+        sessions["alice"].postgres(dsn(database, user="bob")).connect()
+    assert "double hop" in caught.value.advice
+    assert caught.value.record
+
+
+def rules(database, *lines):
+    """Have the database go by other rules than tickets; return those that it had."""
+    file = database.folder / "data" / "pg_hba.conf"
+    before = file.read_text()
+    local = before.splitlines()[0]
+    file.write_text("\n".join([local, *lines, ""]))
+    database.execute("select pg_reload_conf()")
+    time.sleep(0.2)
+    return before
+
+
+def back(database, before):
+    (database.folder / "data" / "pg_hba.conf").write_text(before)
+    database.execute("select pg_reload_conf()")
+    time.sleep(0.2)
+
+
+def test_a_database_that_believes_what_it_is_told_is_not_believed(
+    sessions, database, hops, server
+):
+    before = rules(database, "hostgssenc all all 127.0.0.1/32 trust")
+    try:
+        naive = psycopg.connect(dsn(database, user="alice", gssencmode="require"))
+        assert ("alice",) == naive.execute("select session_user").fetchone()
+        naive.close()
+        with pytest.raises(WrongIdentityError, match="whoever we say we are"):
+            sessions["alice"].postgres(dsn(database)).connect()
+    finally:
+        back(database, before)
+    assert WrongIdentityError.status == hops(server)[-1].status
+    eventually(lambda: "alice" not in backends(database))
+
+
+def test_a_database_that_maps_the_client_to_another_is_not_believed(sessions, database):
+    ident = database.folder / "data" / "pg_ident.conf"
+    ident.write_text("all /^(.*)@STEAD.TEST$ bob\n")
+    before = rules(
+        database,
+        "hostgssenc all all 127.0.0.1/32 gss map=all",
+    )
+    try:
+        # What the operator's map says is the operator's to say: alice is bob here.
+        hop = sessions["alice"].postgres(dsn(database, user="bob"))
+        with hop.connection() as connection:
+            assert ("bob", "alice@STEAD.TEST") == connection.execute(WHO).fetchone()
+        # But a role that the database sets by itself is not who was asked for.
+        database.execute("grant alice to bob; alter role bob set role = alice")
+        with pytest.raises(WrongIdentityError, match="takes us for"):
+            sessions["alice"].postgres(dsn(database, user="bob")).connect()
+    finally:
+        database.execute("alter role bob reset role; revoke alice from bob")
+        back(database, before)
+
+
+# --- the server's own identity --------------------------------------------------------
+
+
+def test_nothing_is_taken_from_the_servers_surroundings(
+    sessions, database, monkeypatch, tmp_path
+):
+    """A database that asks for a password gets none, though the server has one."""
+    database.execute("create role front login password 'the servers own'")
+    before = rules(
+        database,
+        "host all front 127.0.0.1/32 scram-sha-256",
+        "hostgssenc all all 127.0.0.1/32 scram-sha-256",
+    )
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:*:the servers own\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setenv("PGPASSWORD", "the servers own")
+    monkeypatch.setenv("PGUSER", "front")
+    try:
+        naive = psycopg.connect(dsn(database))
+        assert ("front",) == naive.execute("select session_user").fetchone()
+        naive.close()
+        for user in ({}, {"user": "front"}):
+            with pytest.raises((NoCredentialsError, ServerUnavailableError)):
+                sessions["alice"].postgres(dsn(database, **user)).connect()
+    finally:
+        back(database, before)
+        database.execute("drop role front")
+
+
+def test_a_service_in_the_servers_environment_is_refused(
+    sessions, database, monkeypatch
+):
+    monkeypatch.setenv("PGSERVICE", "other")
+    with pytest.raises(NoCredentialsError, match="PGSERVICE"):
+        sessions["alice"].postgres(dsn(database))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host=localhost password=x", "host=localhost passfile=/x", "service=x",
+        "host=localhost sslcert=/x", "host=localhost options='-c role=postgres'",
+        "dbname=notes", "host=/run/postgresql", "host=a,b", "host=@x",
+        "host=a hostaddr=127.0.0.1,127.0.0.2", "host=a port=1,2", "nonsense",
+    ],
+)  # fmt: skip
+def test_what_is_no_database_to_reach_as_a_client_is_refused(sessions, text):
+    with pytest.raises(InvalidRequestError):
+        sessions["alice"].postgres(text)
+
+
+# --- the session's end ----------------------------------------------------------------
+
+
+def test_what_is_under_way_fails_when_the_session_ends(sessions, database):
+    session, failed = sessions["alice"], []
+    hop = session.postgres(dsn(database))
+    begun = threading.Event()
+
+    def work():
+        try:
+            with hop.connection() as connection:
+                begun.set()
+                connection.execute("select pg_sleep(20)")
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    time.sleep(0.1)
+    session.log_off()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [LogonSessionEndedError] == [type(error) for error in failed]
+    with pytest.raises(LogonSessionEndedError), hop.connection():
+        raise AssertionError
+    with pytest.raises(LogonSessionEndedError):
+        hop.connect()
+    eventually(lambda: "alice" not in backends(database))
+
+
+def test_idle_connections_end_with_the_session(sessions, database):
+    with sessions["alice"].postgres(dsn(database)).connection():
+        pass
+    own = sessions["alice"].postgres(dsn(database)).connect()
+    assert 2 == backends(database).count("alice")
+    sessions["alice"].log_off()
+    eventually(lambda: "alice" not in backends(database))
+    with pytest.raises(psycopg.OperationalError):
+        own.execute("select 1")
+    own.close()
+
+
+def test_another_process_that_disables_the_account_ends_what_is_under_way(
+    open_server, admit, database, tmp_path
+):
+    here = open_server(store=tmp_path / "store.db")
+    session = admit(here)
+    there = open_server.again(tmp_path / "store.db")
+    failed = []
+
+    def work():
+        try:
+            with session.postgres(dsn(database)).connection() as connection:
+                connection.execute("select pg_sleep(20)")
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    eventually(lambda: "alice" in backends(database))
+    there.accounts.disable("alice")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [LogonSessionEndedError] == [type(error) for error in failed]
+
+
+# --- who may --------------------------------------------------------------------------
+
+
+def test_the_policy_names_what_may_be_reached(open_server, admit, database):
+    server = open_server(delegation=[f"postgres://localhost:{database.port}"])
+    session = admit(server)
+    with session.postgres(dsn(database)).connection() as connection:
+        assert ALICE == connection.execute(WHO).fetchone()
+    with pytest.raises(NoCredentialsError, match="may not reach") as caught:
+        session.postgres("host=other.example")
+    assert f"postgres://localhost:{database.port}" in caught.value.advice
+
+
+def test_a_limited_client_reaches_the_hosts_that_are_named(sessions, database):
+    client = sessions["alice"].client
+    minute = timedelta(minutes=1)
+    named = Host("localhost", database.port)
+    with client.limited(expires=minute, targets=[named]) as lent:
+        with lent.postgres(dsn(database)).connection() as connection:
+            assert ALICE == connection.execute(WHO).fetchone()
+        hop = lent.postgres(dsn(database))
+    with pytest.raises(LogonSessionEndedError), hop.connection():
+        raise AssertionError
+    with client.limited(expires=minute) as lent, pytest.raises(AccessDeniedError):
+        lent.postgres(dsn(database))
+
+
+def test_it_waits_so_a_loops_thread_is_refused(sessions, database):
+    hop = sessions["alice"].postgres(dsn(database))
+
+    async def connect():
+        with pytest.raises(LoopThreadError):
+            hop.connect()
+        with pytest.raises(LoopThreadError), hop.connection():
+            raise AssertionError
+        with pytest.raises(LoopThreadError, match=r"aio\.postgres"):
+            sessions["alice"].postgres(dsn(database))
+
+    asyncio.run(connect())
+    with sessions["alice"].impersonate(), pytest.raises(InvalidRequestError):
+        hop.connect()
+
+
+def test_a_task_that_is_cancelled_leaves_no_connection(sessions, database):
+    async def give_up():
+        async with await sessions["alice"].aio.postgres(dsn(database)) as hop:
+            task = asyncio.ensure_future(hop.connect())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(give_up())
+    way = sessions["alice"].client._hop.way()
+    eventually(lambda: way.line.is_idle and "alice" not in backends(database))
+
+
+def test_asyncio_lends_connections_as_threads_do(sessions, database):
+    async def work():
+        async with await sessions["alice"].aio.postgres(dsn(database)) as hop:
+            pids = set()
+            for _ in range(2):
+                async with hop.connection() as connection:
+                    await connection.execute("set application_name to notes")
+                    pids.add(connection.info.backend_pid)
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await divide_async(hop)
+            async with hop.connection() as connection:
+                pids.add(connection.info.backend_pid)
+                return pids, await (await connection.execute(WHO)).fetchone()
+
+    pids, who = asyncio.run(work())
+    assert 1 == len(pids)
+    assert ALICE == who
+
+
+async def divide_async(hop):
+    async with hop.connection() as connection:
+        await connection.execute("select 1/0")
+
+
+def test_a_forked_process_has_no_part_in_connections(sessions, database):
+    hop = sessions["alice"].postgres(dsn(database))
+    with hop.connection() as connection:
+        pid = os.fork()
+        if not pid:
+            try:
+                sessions["alice"].client._hop.way().line.end()
+                hop.connect()
+            except LogonSessionEndedError as error:
+                os._exit(0 if "forked" in str(error) else 1)
+            finally:
+                os._exit(2)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        # Its end has not cut what is the parent's.
+        assert ALICE == connection.execute(WHO).fetchone()
