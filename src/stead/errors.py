@@ -864,14 +864,16 @@ class WrongServerError(SteadError, ConnectionError):
     """Whoever listens is not whom the client means; nothing was sent.
 
     Attributes:
-        uid: the uid that listens.
+        uid: the uid that listens; None for one on another machine.
     """
 
     status = 1396
     win32_name = "ERROR_WRONG_TARGET_NAME"
     public = "the server is not available"
 
-    def __init__(self, message: str, *, uid: int, advice: str = "") -> None:
+    def __init__(
+        self, message: str, *, uid: int | None = None, advice: str = ""
+    ) -> None:
         super().__init__(message, advice=advice)
         self.uid = uid
 

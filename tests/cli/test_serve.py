@@ -2,12 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 
 import pytest
+from cryptography import x509
+
+from stead.errors import RemoteError
+from stead.gates.pipe.client import PipeClient
+from stead.gates.pipe.reaching import TlsServer
+from stead.gates.pipe.tls import TlsIdentity
+from stead.testing.certificates import SERVER, Authority, upn
 
 PROGRAM = """
 from stead import Enforcement, ProtectedServer
@@ -185,3 +193,43 @@ def test_a_program_says_by_itself_where_its_trail_is_sent(process, private):
         ran.status,
         "open the ProtectedServer with `sinks=`" in ran.err,
     )
+
+
+def test_a_server_answers_over_tls_whom_its_file_says(process, private):
+    corp, server_ca = Authority("Corp CA"), Authority("Server CA")
+    host = x509.DNSName("localhost")
+    server_ca.issue("server", host, use=(SERVER,)).write(private / "server.pem")
+    corp.anchor(private / "corp.pem")
+    settings = private / "tls.toml"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings.write_text(
+        f"""
+        listen = "127.0.0.1:{port}"
+        certificate = "server.pem"
+        clients = "required"
+
+        [[issuer]]
+        name = "corp"
+        anchors = "corp.pem"
+        domain = "corp.test"
+        names_accounts = true
+        """
+    )
+    store = private / "made.db"
+    tls = TlsServer(
+        ca=server_ca.anchor(private / "ca.pem"),
+        shown=TlsIdentity(
+            corp.issue("a", upn("alice@corp.test")).write(private / "alice.pem")
+        ),
+    )
+    with serving("--store", store, "--tls", settings, cwd=private):
+        url = f"tls://localhost:{port}"
+        with pytest.raises(RemoteError):
+            PipeClient.connect(url, tls=tls)
+        assert 0 == process("account", "add", "alice", "--store", store).status
+        with PipeClient.connect(url, tls=tls) as server:
+            assert "alice" == server.call("stead.whoami")["name"]
+    settings.chmod(0o666)
+    ran = process("serve", "--store", store, "--tls", settings, "--dry-run")
+    assert (1, True) == (ran.status, "somebody else may write it" in ran.err)

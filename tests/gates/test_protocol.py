@@ -8,10 +8,13 @@ from stead.errors import InvalidMessageError, RemoteProtocolError
 from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
+    VERSION,
+    Challenge,
     Goodbye,
     Hello,
     Refusal,
     Request,
+    Response,
     Result,
     Welcome,
     write_message,
@@ -306,3 +309,62 @@ def test_a_changed_byte_anywhere_raises_nothing_but_our_error(data):
     position = data.draw(st.integers(0, len(stream) - 1))
     stream[position] = data.draw(st.integers(0, 255))
     drain(talking(Role.SERVER), bytes(stream))
+
+
+# --- an exchange that authenticates the client ----------------------------------------
+
+
+def exchanging(**limits):
+    """Return both ends, after a Hello that names a package."""
+    bounds = PipeLimits(**limits)
+    client, server = (
+        PipeProtocol(Role.CLIENT, bounds),
+        PipeProtocol(Role.SERVER, bounds),
+    )
+    hello = Hello(version=VERSION, package="scram")
+    server.receive_data(client.send(hello))
+    return client, server
+
+
+def test_challenges_and_responses_lead_back_to_a_welcome():
+    client, server = exchanging()
+    for number in range(3):
+        asked = Challenge(blob=b"?" * number)
+        assert [asked] == client.receive_data(server.send(asked))
+        assert State.CHALLENGED is client.state is server.state
+        said = Response(blob=b"!" * number)
+        assert [said] == server.receive_data(client.send(said))
+        assert State.GREETED is client.state is server.state
+    welcome = Welcome(
+        version=VERSION, server="s", account="a", level="impersonation", blob=b"v="
+    )
+    assert [welcome] == client.receive_data(server.send(welcome))
+    assert State.TALKING is client.state
+
+
+def test_an_exchange_is_bounded_in_rounds_and_size():
+    client, server = exchanging(rounds=1, exchange=8192)
+    large = b"x" * 5000
+    client.receive_data(server.send(Challenge()))
+    server.receive_data(client.send(Response(blob=large)))
+    with pytest.raises(InvalidMessageError, match="too many rounds"):
+        server.send(Challenge())
+    with pytest.raises(RemoteProtocolError, match="too many rounds"):
+        client.receive_data(write_frame(b'{"type":"challenge"}', 64))
+    client, server = exchanging(exchange=8192)
+    client.receive_data(server.send(Challenge()))
+    with pytest.raises(InvalidMessageError, match="does not fit"):
+        client.send(Response(blob=large * 2))
+    with pytest.raises(RemoteProtocolError, match="8192 are allowed"):
+        server.receive_data((9000).to_bytes(4, "big"))
+
+
+def test_nobody_is_challenged_who_did_not_ask_for_it():
+    client, server = PipeProtocol(Role.CLIENT), PipeProtocol(Role.SERVER)
+    server.receive_data(client.send(Hello(version=VERSION)))
+    with pytest.raises(InvalidMessageError, match="nobody asked"):
+        server.send(Challenge())
+    with pytest.raises(RemoteProtocolError, match="nobody asked"):
+        client.receive_data(write_frame(b'{"type":"challenge"}', 64))
+    with pytest.raises(RemoteProtocolError, match="no response"):
+        server.receive_data(write_frame(b'{"type":"response","blob":""}', 64))

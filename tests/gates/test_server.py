@@ -116,10 +116,11 @@ def test_a_client_states_its_level_and_correlation_and_is_told_who_it_is(opened)
         bytes(64),
         write_frame(b"{}", 64),
         HELLO + HELLO,
+        write_frame(b'{"type":"hello","version":1,"package":"scram"}', 4096),
         HELLO + request(1),
         request(1),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_garbage_ends_that_connection_and_no_other(opened, garbage):
     async def scenario():
@@ -548,4 +549,4 @@ def test_a_conversation_that_fails_to_close_is_logged(opened, caplog):
             await house.until(lambda: gate.clients == 0)
 
     running(scenario)
-    assert f"a connection of uid {os.geteuid()} failed" in caplog.text
+    assert f"a connection of uid {os.geteuid()} pid {os.getpid()} failed" in caplog.text

@@ -598,3 +598,32 @@ def test_who_may_not_be_acted_for_elsewhere_leaves_no_credentials(
             with pytest.raises(NoCredentialsError):
                 session.credentials_for("test")
     assert held.closed
+
+
+def test_what_is_shown_is_looked_at_here_and_its_failure_recorded(opened):
+    server = opened()
+
+    def broken():
+        raise KeyError("a library's own words")
+
+    def refused():
+        raise EvidenceRefusedError("it is forged")
+
+    with server.admit_shown(
+        lambda: Authenticated(package="keys", issuer=REALM, name="alice"),
+        package="keys", gate="test", peer="10.0.0.9:1",
+    ) as session:  # fmt: skip
+        assert "alice" == session.name
+    heard = set()
+    for show in (broken, refused):
+        with pytest.raises(LogonFailureError) as caught:
+            server.admit_shown(show, package="keys", gate="test")
+        heard.add(str(caught.value))
+    assert 1 == len(heard)
+    found = records(server, AuditEvent.LOGON_FAILED)
+    reasons = [reason for _, entry in found for reason in entry.reasons]
+    assert ["looking at it failed: KeyError", "it is forged"] == [
+        reason.partition(";")[0]
+        for reason in reasons
+        if "looking" in reason or "forged" in reason
+    ]

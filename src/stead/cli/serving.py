@@ -27,6 +27,7 @@ from stead.server.protected_server import ProtectedServer
 from stead.server.serving import Gate
 from stead.server.settings import ServerOptions
 from stead.server.sinks import export_origin, make_sinks
+from stead.server.tls_settings import read_tls
 
 Target = Annotated[
     str | None,
@@ -40,6 +41,12 @@ NameOption = Annotated[str, typer.Option(help="Without a target.")]
 PipeOption = Annotated[Path | None, typer.Option(help="Path of the local socket.")]
 DdeOption = Annotated[
     Path | None, typer.Option(help="Path of the local socket for DDE.")
+]
+TlsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file of settings of a TLS gate, for clients on other machines."
+    ),
 ]
 RulesOption = Annotated[
     Path | None,
@@ -95,6 +102,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     name: NameOption = "stead",
     pipe: PipeOption = None,
     dde: DdeOption = None,
+    tls: TlsOption = None,
     rules: RulesOption = None,
     desk: DeskOption = None,
     web: WebOption = None,
@@ -111,17 +119,22 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     with errors_are_lines(), ExitStack() as undo:
         sinks = _sinks(target, sink or [], dry_run=dry_run)
         options = _options(rules, broker, trail_reserve, witness, witness_key, sinks)
+        told = None if tls is None else read_tls(tls)
+        if told is not None and target is None:
+            options["issuers"] = told.issuers
         server = undo.enter_context(_server(target, name, store, options))
         gates: list[Gate] = []
         if pipe is not None:
             gates.append(_pipe(server, pipe))
         if dde is not None:
             gates.append(_dde(server, dde, desk))
+        if told is not None:
+            gates.append(told.gate(server.name, server.reception.turned_away))
         if web is not None:
             gates.append(WebGate(_load(web), host=host, port=port))
         if not gates:
             raise InvalidRequestError(
-                "no gate is named", advice="give --pipe, --dde or --web"
+                "no gate is named", advice="give --pipe, --tls, --dde or --web"
             )
         typer.echo(_head(server), err=True)
         if dry_run:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
-from stead.gates.ports import PublicRefusal, public_refusal
+from stead.gates.ports import ClientLike, PublicRefusal, public_refusal
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
 from stead.monitor.tracing import arriving
@@ -61,18 +61,6 @@ _HTTP_STATUS: Final[Mapping[int, int]] = {
     1359: _INTERNAL_ERROR,  # ERROR_INTERNAL_ERROR
     1722: 503,  # RPC_S_SERVER_UNAVAILABLE
 }
-
-
-class ClientLike(Protocol):
-    """What this gate asks of a client's context."""
-
-    @property
-    def name(self) -> str:
-        """The client's account."""
-        ...
-
-    def close(self) -> object:
-        """End it; what is returned is awaited if it can be."""
 
 
 ClientFor: TypeAlias = Callable[

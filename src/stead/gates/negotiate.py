@@ -39,13 +39,13 @@ from stead.errors import (
 )
 from stead.gates.http import (
     AsgiApp,
-    ClientLike,
     Event,
     Receive,
     Scope,
     Send,
     SteadMiddleware,
 )
+from stead.gates.ports import ClientLike
 
 SESSION_KEY: Final = "stead.session"
 CHALLENGE: Final = "Negotiate"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from stead.authority.packages import ChannelBinding
-from stead.gates.http import ClientLike
 from stead.gates.negotiate import (
     CHALLENGE,
     SESSION_KEY,
@@ -23,6 +22,7 @@ from stead.gates.negotiate import (
     require_own_site,
     shown_by,
 )
+from stead.gates.ports import ClientLike
 from stead.gates.wsgi import Environ, ExcInfo, StartResponse, WsgiApp, WsgiMiddleware
 
 _HANDSHAKE: Final = "stead.handshake"

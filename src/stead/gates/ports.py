@@ -49,6 +49,18 @@ class Conversation(Protocol):
         """End the conversation, after its last call has ended; called once."""
 
 
+class ClientLike(Protocol):
+    """What a gate of requests asks of a client's context."""
+
+    @property
+    def name(self) -> str:
+        """The client's account."""
+        ...
+
+    def close(self) -> object:
+        """End it; what is returned is awaited if it can be."""
+
+
 class Admit(Protocol[EvidenceT_contra]):
     """The door behind a gate: evidence goes in, a conversation comes out."""
 
@@ -89,7 +101,7 @@ class Ticket(Protocol):
 
 
 class Entrance(Protocol):
-    """Where somebody else accepts a gate's clients for it: a broker does.
+    """Where a gate's clients are accepted: by itself, or for it by a broker.
 
     It is watched by its descriptor, which is readable when a client may be taken.
     """
@@ -105,8 +117,8 @@ class Entrance(Protocol):
         """Return the descriptor to watch; another one after each `open`."""
         ...
 
-    def accept(self) -> tuple[socket.socket, Ticket]:
-        """Take an accepted client.
+    def accept(self) -> tuple[socket.socket, Ticket | None]:
+        """Take an accepted client, with its ticket if it is a broker that accepts.
 
         Raises:
             BlockingIOError: there is none now.

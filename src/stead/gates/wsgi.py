@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
-from stead.gates.http import CLIENT_KEY, ClientLike, http_status, problem
-from stead.gates.ports import public_refusal
+from stead.gates.http import CLIENT_KEY, http_status, problem
+from stead.gates.ports import ClientLike, public_refusal
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
 from stead.monitor.tracing import arriving

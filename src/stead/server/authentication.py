@@ -189,7 +189,7 @@ class Authentication:
         except SteadError as error:
             why: SteadError = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - clients break libraries in many ways
-            why = EvidenceRefusedError(f"it cannot be read: {type(error).__name__}")
+            why = EvidenceRefusedError(f"looking at it failed: {type(error).__name__}")
         else:
             return self.admit(client, quality, arrival, began=began)
         raise self.failure("", arrival, why, began)

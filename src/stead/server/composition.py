@@ -84,6 +84,7 @@ from stead.server.settings import Settings
 from stead.server.store_packages import opened, verifiers_for
 from stead.server.trail import Trail
 from stead.server.trail_parts import TrailParts
+from stead.server.waiting_room import WaitingRoom
 
 _VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
@@ -412,6 +413,12 @@ def _furnish(
     is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
     admission = _admission(settings, ground, work.acting)
+    authentication = Authentication(
+        opened(settings.packages, ground.logon, ground.credentials),
+        admission,
+        settings.lockout,
+        time.monotonic_ns,
+    )
     dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
@@ -422,12 +429,7 @@ def _furnish(
         nobody=cache(partial(_nobodys_subject, sessions)),
         objects=objects,
         admission=admission,
-        authentication=Authentication(
-            opened(settings.packages, ground.logon, ground.credentials),
-            admission,
-            settings.lockout,
-            time.monotonic_ns,
-        ),
+        authentication=authentication,
         explainer=Explainer(guard, accounts, names, host_identity),
         lookup=ground.lookup,
         administration=Administration(
@@ -465,6 +467,7 @@ def _furnish(
             work.handlers,
             Turns(_turns(settings)),
             guard.recorder,
+            WaitingRoom.open(authentication, settings.name, undo),
         ),
         acting=work.acting,
         tickets=ground.tickets,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from contextvars import Context
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from stead.errors import (
 from stead.model.audit_record import AuditEvent
 from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
-from stead.model.sid import Sid
 from stead.monitor import context
 from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
@@ -174,7 +173,7 @@ def _covered(act: Callable[[], Any], subject: Subject, sink: AuditSink) -> Any:
 
 
 class Turns:
-    """How many handlers one account may keep busy, over all its connections.
+    """How many threads one account may keep busy, over all its connections.
 
     Without a bound below the number of handlers' threads, one account's slow requests
     would keep every other client waiting.
@@ -183,9 +182,11 @@ class Turns:
     def __init__(self, each: int) -> None:
         self._each = each
         # An account's turns are forgotten with its last conversation.
-        self._known: WeakValueDictionary[Sid, asyncio.Semaphore] = WeakValueDictionary()
+        self._known: WeakValueDictionary[Hashable, asyncio.Semaphore] = (
+            WeakValueDictionary()
+        )
 
-    def of(self, account: Sid) -> asyncio.Semaphore:
+    def of(self, account: Hashable) -> asyncio.Semaphore:
         """Return the account's turns; to be called on the loop's thread."""
         turns = self._known.get(account)
         if turns is None:

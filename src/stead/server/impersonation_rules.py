@@ -21,13 +21,11 @@ able to write the file, or a folder on the way to it.
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from stead.adapters.store.safety import require_safe_folder
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.impersonation_policy import (
     Act,
@@ -35,8 +33,8 @@ from stead.model.impersonation_policy import (
     ImpersonationRule,
 )
 from stead.model.sid import Sid
+from stead.server.safe_text import read_safe_text
 
-_MOST_BYTES: Final = 1 << 20
 _EVERYTHING: Final = "everything"
 _WORDS: Final = ("clients", "servers", "gates", "authenticated_by")
 _KEYS: Final = frozenset({"name", "allow", "forbid", *_WORDS})
@@ -58,7 +56,7 @@ def read_policy(path: str | os.PathLike[str], resolve: Resolve) -> Impersonation
             TOML, or a rule says what cannot be meant; it says which.
     """
     try:
-        return parse_policy(_text_of(Path(path)), resolve)
+        return parse_policy(read_safe_text(Path(path)), resolve)
     except SteadError as error:
         raise InvalidRequestError(f"`{path}`: {error}") from error
 
@@ -135,41 +133,3 @@ def _resolved(name: str, clients: frozenset[str], resolve: Resolve) -> frozenset
         return frozenset(resolve(client) for client in clients)
     except SteadError as error:
         raise InvalidRequestError(f"rule `{name}`: {error}") from error
-
-
-def _text_of(path: Path) -> str:
-    # Whoever may write a folder on the way puts other rules in their place.
-    path = require_safe_folder(path.absolute().parent) / path.name
-    try:
-        # Not waiting: a FIFO in the file's place would keep the server from starting.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(_that_is_safe(descriptor), "rb") as file:
-            binary = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidRequestError(f"it cannot be read: {error.strerror}") from error
-    if len(binary) > _MOST_BYTES:
-        raise InvalidRequestError(f"it is longer than {_MOST_BYTES} bytes")
-    try:
-        return binary.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError("it is no text in UTF-8") from error
-
-
-def _that_is_safe(descriptor: int) -> int:
-    """Return the descriptor, or close it and raise."""
-    try:
-        _require_safe(os.fstat(descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _require_safe(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidRequestError("it is no regular file")
-    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if others or found.st_uid not in (0, os.geteuid()):
-        raise InvalidRequestError(
-            "somebody else may write it", advice="chown it to root and `chmod 644` it"
-        )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from stead.gates.pipe.network_peer import NetworkEvidence
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import PosixIdentity
-from stead.model.quality_of_service import QualityOfService
+from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.monitor.recorder import Recorder
 from stead.server.admission import Admission, Arrival, new_correlation
+from stead.server.client_context import ClientContext
 from stead.server.dispatch import Dispatcher, ServerConversation, Turns
 from stead.server.visitor import Visitor
+from stead.server.waiting_room import WaitingRoom
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +31,7 @@ class Reception:
         handlers: where that happens.
         turns: how many of them one account may keep busy.
         recorder: writes down who was turned away.
+        room: where clients from the network show who they are.
     """
 
     admission: Admission
@@ -34,15 +39,21 @@ class Reception:
     handlers: Executor
     turns: Turns
     recorder: Recorder
+    room: WaitingRoom
 
     async def admit(
-        self, evidence: PeerEvidence, quality: QualityOfService, correlation: str | None
+        self,
+        evidence: PeerEvidence | NetworkEvidence,
+        quality: QualityOfService,
+        correlation: str | None,
     ) -> ServerConversation:
-        """Admit a pipe's peer (`stead.gates.ports.Admit`).
+        """Admit a gate's client (`stead.gates.ports.Admit`).
 
         Raises:
             LogonFailureError: it is not admitted.
         """
+        if isinstance(evidence, NetworkEvidence):
+            return await self._admit_remote(evidence, quality, correlation)
         arrival = Arrival(
             "pipe",
             evidence.describe(),
@@ -60,6 +71,38 @@ class Reception:
         )
         loop = asyncio.get_running_loop()
         client = await loop.run_in_executor(self.handlers, door)
+        return self._conversation(client, quality, door)
+
+    async def _admit_remote(
+        self,
+        evidence: NetworkEvidence,
+        quality: QualityOfService,
+        correlation: str | None,
+    ) -> ServerConversation:
+        """Admit a client from the network: by its certificate, or by an exchange."""
+        package = evidence.package or "certificate"
+        arrival = Arrival(
+            evidence.gate,
+            evidence.peer.describe(),
+            new_correlation(correlation),
+            package,
+            package,
+        )
+        if evidence.package:
+            session = await self.room.by_exchange(evidence, quality, arrival)
+            # What it showed is gone: it cannot be admitted again as it is by then.
+            static = replace(quality, tracking=Tracking.STATIC)
+            return self._conversation(session.client, static, lambda: session.client)
+        door = partial(self.room.by_certificate, evidence.show, quality, arrival)
+        client = await self.room.wait(evidence.peer.origin, door)
+        return self._conversation(client, quality, door)
+
+    def _conversation(
+        self,
+        client: ClientContext,
+        quality: QualityOfService,
+        door: Callable[[], ClientContext],
+    ) -> ServerConversation:
         turns = self.turns.of(client.sid)
         visitor = Visitor(client, quality, door, self.admission.sessions)
         return ServerConversation(visitor, self.dispatcher, self.handlers, turns)

@@ -22,7 +22,7 @@ from stead.gates.dde.limits import DdeLimits
 from stead.gates.dde.messages import Goodbye
 from stead.gates.dde.ports import DdeHost
 from stead.gates.dde.protocol import DdeProtocol
-from stead.gates.pipe.door import Door, Received
+from stead.gates.pipe.door import Received, local_door
 from stead.gates.pipe.peer import PeerEvidence
 from stead.gates.pipe.protocol import Role
 from stead.gates.pipe.shares import Share
@@ -61,7 +61,9 @@ class DdeGate:
         self._host = host
         self._name = name
         self._limits = limits or DdeLimits()
-        self._door = Door(path, mode, self._limits.socket, turned_away, entrance)
+        self._door = local_door(
+            path, mode, self._limits.socket, turned_away, entrance=entrance
+        )
 
     @property
     def clients(self) -> int:

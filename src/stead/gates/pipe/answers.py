@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
+from stead.errors import InvalidMessageError, SteadError
 from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import Refusal, Result, result, write_message
 from stead.gates.ports import public_refusal
+
+logger = logging.getLogger(__name__)
 
 
 def result_frame(number: int, value: object, limits: PipeLimits) -> bytes:
@@ -37,3 +42,11 @@ def refusal_of(number: int, error: Exception) -> Refusal:
     return Refusal(
         id=number, status=public.status, message=public.message, record=public.record
     )
+
+
+def log_failure(who: str, error: Exception, act: str) -> None:
+    """Log a refusal in a word, a fault of the server's own code in full."""
+    if isinstance(error, SteadError) and not isinstance(error, InvalidMessageError):
+        logger.debug("`%s` of %s refused", act, who)
+    else:
+        logger.error("`%s` of %s failed", act, who, exc_info=error)

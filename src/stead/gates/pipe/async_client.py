@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -26,14 +27,17 @@ from stead.gates.pipe.calling import (
     value_of,
     welcome_of,
 )
+from stead.gates.pipe.channel import Channel, LocalChannel
 from stead.gates.pipe.introduction import ShownTicket, introduced, show
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
+    Challenge,
     Goodbye,
     Hello,
     Message,
     Refusal,
     Request,
+    Response,
     Result,
     Welcome,
     level_of,
@@ -41,10 +45,18 @@ from stead.gates.pipe.messages import (
     quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.gates.pipe.reaching import (
+    ClientExchange,
+    TlsAddress,
+    TlsServer,
+    failure_of,
+    reach_from_loop,
+    require_fitting,
+    tls_address,
+)
 from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
-_READ_SIZE: Final = 1 << 16
 _RETRY_SECONDS: Final = 0.01
 
 
@@ -56,10 +68,10 @@ class AsyncPipeClient:
             leaves the connection whole: its answer is thrown away when it comes.
     """
 
-    def __init__(self, connected: socket.socket, timeout: float | None) -> None:
-        """Take over a connected and verified socket; `connect` makes one."""
+    def __init__(self, channel: Channel, timeout: float | None) -> None:
+        """Take over a channel to a verified server; `connect` makes one."""
         self.timeout = timeout
-        self._socket = connected
+        self._channel = channel
         limits = PipeLimits()
         self._protocol = PipeProtocol(Role.CLIENT, limits)
         self._writing = asyncio.Lock()
@@ -72,7 +84,7 @@ class AsyncPipeClient:
         self._end: SteadError | None = None
 
     @classmethod
-    async def connect(
+    async def connect(  # noqa: PLR0913 - keywords, each about another side of it
         cls,
         path: str | os.PathLike[str],
         *,
@@ -83,12 +95,17 @@ class AsyncPipeClient:
         timeout: float | None = 30.0,  # noqa: ASYNC109 - kept for every later call
         correlation: str | None = None,
         ticket: ShownTicket | None = None,
+        tls: TlsServer | None = None,
     ) -> Self:
         """Connect, verify the server, and say who comes at which level.
 
         Arguments and errors are those of `PipeClient.connect`.
         """
         quality = QualityOfService(level, tracking, effective_only)
+        address = tls_address(path)
+        require_fitting(address, tls, has_local=bool(ticket or server_uid is not None))
+        if address is not None:
+            return await cls._reach(address, tls, quality, timeout, correlation)
         connected = introduced(level, ticket)
         try:
             connected.settimeout(0.0)
@@ -101,7 +118,7 @@ class AsyncPipeClient:
                     # What checks it waits, and asks the KDC.
                     await asyncio.to_thread(show, ticket, connected, timeout)
                     connected.settimeout(0.0)
-                client = cls(connected, timeout)
+                client = cls(LocalChannel(connected), timeout)
                 await client._greet(hello(quality, correlation))
         except TimeoutError as error:
             connected.close()
@@ -109,6 +126,32 @@ class AsyncPipeClient:
         except BaseException:
             connected.close()
             raise
+        return client
+
+    @classmethod
+    async def _reach(
+        cls,
+        address: TlsAddress,
+        tls: TlsServer | None,
+        quality: QualityOfService,
+        timeout: float | None,  # noqa: ASYNC109 - kept for every later call
+        correlation: str | None,
+    ) -> Self:
+        told = tls or TlsServer()
+        package = None if told.package is None else told.package.name
+        try:
+            async with asyncio.timeout(timeout):
+                channel, exchange = await reach_from_loop(address, told)
+                with ExitStack() as undo:
+                    if exchange is not None:
+                        undo.callback(exchange.close)
+                    closing = undo.enter_context(ExitStack())
+                    closing.callback(channel.close)
+                    client = cls(channel, timeout)
+                    await client._greet(hello(quality, correlation, package), exchange)
+                    closing.pop_all()
+        except TimeoutError as error:
+            raise RequestTimeoutError("the server did not answer in time") from error
         return client
 
     @property
@@ -146,17 +189,13 @@ class AsyncPipeClient:
     async def close(self) -> None:
         """Say goodbye and close; more than once is no mistake."""
         if self._protocol.state is State.TALKING and not self._writing.locked():
-            frame = self._protocol.send(Goodbye())
-            try:
-                self._socket.send(frame)
-            except OSError:
-                # A goodbye is a courtesy: the closed socket says the same.
-                self._fail(ServerClosedError("the connection is closed"))
+            # A goodbye is a courtesy: the closed socket says the same.
+            self._channel.send_now(self._protocol.send(Goodbye()))
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
         self._fail(ServerClosedError("the connection is closed"))
-        self._socket.close()
+        self._channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,13 +214,24 @@ class AsyncPipeClient:
             raise ServerClosedError("the server has not admitted this client")
         return self._welcome
 
-    async def _greet(self, message: Hello) -> None:
+    async def _greet(self, message: Hello, shown: ClientExchange | None = None) -> None:
+        answer = await self._first_answer(message)
+        while shown is not None and isinstance(answer, Challenge):
+            # It may have to ask somebody else for it.
+            blob = await asyncio.to_thread(shown.step, answer.blob)
+            answer = await self._first_answer(Response(blob=blob))
+        welcome = welcome_of(answer)
+        if shown is not None:
+            await asyncio.to_thread(shown.finish, welcome.blob)
+        self._welcome = welcome
+        self._reading = asyncio.create_task(self._read())
+
+    async def _first_answer(self, message: Message) -> Message:
         await self._send(self._protocol.send(message))
         received: list[Message] = []
         while not received:
             received = await self._receive()
-        self._welcome = welcome_of(received[0])
-        self._reading = asyncio.create_task(self._read())
+        return received[0]
 
     async def _ask(self, request: dict[str, Any]) -> Message:
         if self._end is not None or self._protocol.state is not State.TALKING:
@@ -199,24 +249,22 @@ class AsyncPipeClient:
 
     async def _send(self, frame: bytes) -> None:
         """Send a whole frame; once begun it is not given up half-way."""
-        loop = asyncio.get_running_loop()
         async with self._writing:
             try:
-                await loop.sock_sendall(self._socket, frame)
+                await self._channel.send(frame)
             except ConnectionError:
                 # The server has closed; it may have left a goodbye that says why.
                 return
             except BaseException:
                 # The reader sees the end of the stream and ends the other calls.
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self._channel.shut(socket.SHUT_RDWR)
                 raise
 
     async def _receive(self) -> list[Message]:
-        loop = asyncio.get_running_loop()
         try:
-            data = await loop.sock_recv(self._socket, _READ_SIZE)
-        except ConnectionError:
-            data = b""
+            data = await self._channel.receive()
+        except ConnectionError as error:
+            raise failure_of(error) from error
         if not data:
             raise ServerUnavailableError("the server closed the connection")
         return self._protocol.receive_data(data)

@@ -93,7 +93,9 @@ def refuse_wrong_server(connected: socket.socket, server_uid: ServerUid) -> None
         )
 
 
-def hello(quality: QualityOfService, correlation: str | None) -> Hello:
+def hello(
+    quality: QualityOfService, correlation: str | None, package: str | None = None
+) -> Hello:
     """Return a client's first message."""
     return Hello(
         version=VERSION,
@@ -101,6 +103,7 @@ def hello(quality: QualityOfService, correlation: str | None) -> Hello:
         tracking=quality.tracking.value,
         effective_only=quality.effective_only,
         correlation=correlation,
+        package=package,
     )
 
 

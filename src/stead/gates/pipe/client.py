@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -34,15 +35,26 @@ from stead.gates.pipe.calling import (
 from stead.gates.pipe.introduction import ShownTicket, introduced, show
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
+    Challenge,
     Goodbye,
     Message,
     Request,
+    Response,
     Welcome,
     level_of,
     plain,
     quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.gates.pipe.reaching import (
+    ClientExchange,
+    TlsAddress,
+    TlsServer,
+    failure_of,
+    reach,
+    require_fitting,
+    tls_address,
+)
 from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
@@ -69,7 +81,7 @@ class PipeClient:
         self._welcome: Welcome | None = None
 
     @classmethod
-    def connect(
+    def connect(  # noqa: PLR0913 - keywords, each about another side of connecting
         cls,
         path: str | os.PathLike[str],
         *,
@@ -80,11 +92,12 @@ class PipeClient:
         timeout: float | None = 30.0,
         correlation: str | None = None,
         ticket: ShownTicket | None = None,
+        tls: TlsServer | None = None,
     ) -> Self:
         """Connect, verify the server, and say who comes at which level.
 
         Args:
-            path: the pipe.
+            path: the pipe; or `tls://host:port`, on another machine.
             level: what the server may do with the client's identity.
             tracking: whether the server knows the client as it is at this moment, or
                 as it is by then, at each call: what its account gains counts.
@@ -94,16 +107,23 @@ class PipeClient:
             correlation: a name for this conversation in the server's trail.
             ticket: proves who the client is, at a gate of a broker's that asks for it;
                 such as `stead.adapters.kerberos_ticket.KerberosTicket`.
+            tls: how a server on another machine is known, and what the client shows it.
 
         Raises:
             ServerUnavailableError: no server answers there.
             WrongServerError: somebody else listens; nothing was sent.
+            InvalidRequestError: what was given is about the other kind of pipe.
             RemoteError: the server does not admit the client.
             ServerClosedError: the server says goodbye instead.
-            LogonFailureError: the broker refuses the ticket.
+            LogonFailureError: the broker refuses the ticket, or the server the
+                certificate.
             RequestTimeoutError: the server does not answer in time.
         """
         quality = QualityOfService(level, tracking, effective_only)
+        address = tls_address(path)
+        require_fitting(address, tls, has_local=bool(ticket or server_uid is not None))
+        if address is not None:
+            return cls._reach(address, tls, quality, timeout, correlation)
         connected = introduced(level, ticket)
         try:
             # A timeout of Python's own would make the socket non-blocking, and a
@@ -120,6 +140,32 @@ class PipeClient:
         except BaseException:
             connected.close()
             raise
+        return client
+
+    @classmethod
+    def _reach(
+        cls,
+        address: TlsAddress,
+        tls: TlsServer | None,
+        quality: QualityOfService,
+        timeout: float | None,
+        correlation: str | None,
+    ) -> Self:
+        told = tls or TlsServer()
+        try:
+            connected, exchange = reach(address, told, timeout)
+        except TimeoutError as error:
+            raise RequestTimeoutError("the server did not answer in time") from error
+        package = None if told.package is None else told.package.name
+        try:
+            client = cls(connected, timeout)
+            client._greet(hello(quality, correlation, package), exchange)
+        except BaseException:
+            connected.close()
+            raise
+        finally:
+            if exchange is not None:
+                exchange.close()
         return client
 
     @property
@@ -197,8 +243,15 @@ class PipeClient:
             raise ServerClosedError("the server has not admitted this client")
         return self._welcome
 
-    def _greet(self, message: Message) -> None:
-        self._welcome = welcome_of(self._exchange(self._protocol.send(message)))
+    def _greet(self, message: Message, shown: ClientExchange | None = None) -> None:
+        answer = self._exchange(self._protocol.send(message))
+        while shown is not None and isinstance(answer, Challenge):
+            response = Response(blob=shown.step(answer.blob))
+            answer = self._exchange(self._protocol.send(response))
+        welcome = welcome_of(answer)
+        if shown is not None:
+            shown.finish(welcome.blob)
+        self._welcome = welcome
 
     def _exchange(self, frame: bytes) -> Message:
         """Send a frame and wait for the next message; any failure is the end."""
@@ -222,7 +275,7 @@ class PipeClient:
         self._socket.settimeout(_left(deadline))
         try:
             self._socket.sendall(frame)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             # The server has closed; it may have left a goodbye that says why.
             return
 
@@ -233,6 +286,8 @@ class PipeClient:
                 data = self._socket.recv(_READ_SIZE)
             except ConnectionError:
                 data = b""
+            except ssl.SSLError as error:
+                raise failure_of(error) from error
             if not data:
                 raise ServerUnavailableError("the server closed the connection")
             self._received.extend(self._protocol.receive_data(data))

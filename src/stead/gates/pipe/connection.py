@@ -1,10 +1,10 @@
 """One client at the pipe, from its first byte to the last.
 
-1. The Hello is read, within its time.
-2. `admit` is asked, for one client of a uid at a time; a refusal is number 0 and ends
-   the connection.
+1. The channel is agreed on, where it has to be, and the Hello is read, within its time.
+2. `admit` is asked, for one client of an origin at a time; a refusal is number 0 and
+   ends the connection. A client that asks for it is authenticated in between.
 3. Requests are started as they come, and answered as they finish, in any order; each
-   first claims its bytes of its uid's share, and keeps them until its answer is read.
+   first claims its bytes of its origin's share, until its answer is read.
 4. When the client leaves, dies or blunders, or the gate stops, nothing new is started;
    what was started finishes. It is never cut off because of the client: what was
    written down as allowed is done, and an answer nobody waits for is thrown away.
@@ -16,62 +16,73 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from contextvars import Context
 from functools import partial
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from stead.errors import InvalidMessageError, RemoteProtocolError, SteadError
-from stead.gates.pipe.answers import answer_frame, refusal_of, result_frame
+from stead.errors import RemoteProtocolError
+from stead.gates.pipe.answers import (
+    answer_frame,
+    log_failure,
+    refusal_of,
+    result_frame,
+)
+from stead.gates.pipe.channel import Channel
+from stead.gates.pipe.greeting import Greeting
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import (
     VERSION,
+    Challenge,
     Goodbye,
     Hello,
     Message,
     Refusal,
     Request,
+    Response,
     Result,
     Welcome,
     is_small,
     level_name,
     quality_of,
 )
-from stead.gates.pipe.peer import PeerEvidence
+from stead.gates.pipe.peer import Peer
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
 from stead.gates.pipe.shares import Claim, Share
 from stead.gates.ports import Admit, Conversation
 
 logger = logging.getLogger(__name__)
 
-_READ_SIZE: Final = 1 << 16
-_PIECE_SIZE: Final = 1 << 16
+PeerT = TypeVar("PeerT", bound=Peer)
+EvidenceT = TypeVar("EvidenceT")
+MessageT = TypeVar("MessageT", Hello, Response)
+
 _ANSWERABLE: Final = frozenset({State.GREETED, State.TALKING, State.LEAVING})
+_UNGREETED: Final = frozenset({State.OPENING, State.CHALLENGED})
 _SILENT: Final = frozenset({State.LEAVING, State.CLOSED})
 
 
-class Connection:
-    """Serves one client. The socket and the evidence are its own to close.
+class Connection(Generic[PeerT, EvidenceT]):
+    """Serves one client. The channel and the evidence are its own to close.
 
     Attributes:
-        evidence: who the client is.
-        last_active: when a byte came from it or went to it, by the loop's clock.
+        evidence: who the client is, as it was seen when it came.
         turned_away: why the gate ended it, of its own accord; nothing if it did not.
     """
 
     def __init__(
         self,
-        client: socket.socket,
-        evidence: PeerEvidence,
+        channel: Channel,
+        greeting: Greeting[PeerT, EvidenceT],
         *,
         name: str,
         limits: PipeLimits,
         share: Share,
     ) -> None:
-        self.evidence = evidence
-        self.last_active = asyncio.get_running_loop().time()
+        self.evidence = greeting.peer
         self.turned_away = ""
-        self._socket = client
+        self._greeting = greeting
+        self._channel = channel
         self._name = name
         self._limits = limits
         self._share = share
@@ -80,15 +91,22 @@ class Connection:
         self._running: set[asyncio.Task[None]] = set()
         self._unsent: set[Claim] = set()
         self._admitting: asyncio.Future[Conversation] | None = None
+        self._fault: Exception | None = None
+        self._last_word = b""
         self._claim: Claim | None = None
         self._frame_began: float | None = None
         self._farewell = ""
         self._is_stopping = False
 
     @property
+    def last_active(self) -> float:
+        """When a byte came from the client or went to it, by the loop's clock."""
+        return self._channel.last_active
+
+    @property
     def is_greeted(self) -> bool:
-        """Whether the client has said Hello."""
-        return self._protocol.state is not State.OPENING
+        """Whether the client has said Hello, and answered what it was asked."""
+        return self._protocol.state not in _UNGREETED
 
     @property
     def is_idle(self) -> bool:
@@ -96,7 +114,7 @@ class Connection:
         is_admitting = self._protocol.state is State.GREETED
         return not is_admitting and len(self._running) == len(self._unsent)
 
-    async def serve(self, admit: Admit[PeerEvidence]) -> None:
+    async def serve(self, admit: Admit[EvidenceT]) -> None:
         """Serve the client until it leaves or the gate stops."""
         conversation = None
         try:
@@ -108,8 +126,9 @@ class Connection:
             self.turned_away = "broke the protocol"
             self._protocol.break_off(str(error))
             await self._dismiss(error.public)
-        except (TimeoutError, ConnectionError):
+        except (TimeoutError, ConnectionError) as error:
             logger.debug("%s took too long or is gone", self.evidence.describe())
+            self.turned_away = self.turned_away or self._greeting.fault_of(error)
             await self._dismiss("the client took too long")
         finally:
             await self._finish(conversation)
@@ -121,7 +140,7 @@ class Connection:
         if self._claim is not None:
             self._claim.give_up()
         # The reader sees the end of the stream at once, the writer may go on.
-        self._shut(socket.SHUT_RD)
+        self._channel.shut(socket.SHUT_RD)
 
     def make_room(self) -> None:
         """End at once, for somebody else: what is being sent is broken off."""
@@ -129,11 +148,8 @@ class Connection:
         self.stop("the server has no room for idle clients")
         if not self._writing.locked() and self._protocol.state is not State.CLOSED:
             goodbye = self._protocol.send(Goodbye(reason=self._farewell))
-            try:
-                self._socket.send(goodbye)
-            except OSError:
-                logger.debug("%s heard no goodbye", self.evidence.describe())
-        self._shut(socket.SHUT_RDWR)
+            self._channel.send_now(goodbye)
+        self._channel.shut(socket.SHUT_RDWR)
 
     def cancel_requests(self) -> None:
         """Cancel what still runs."""
@@ -142,11 +158,34 @@ class Connection:
         for task in self._running:
             task.cancel()
 
-    async def _open(self, admit: Admit[PeerEvidence]) -> Conversation | None:
+    async def ask(self, challenge: bytes) -> bytes:
+        """Send a challenge, and return how the client responds to it.
+
+        Raises:
+            RemoteProtocolError, TimeoutError, ConnectionError: it does not.
+        """
+        try:
+            await self._send(Challenge(blob=challenge))
+            async with asyncio.timeout(self._limits.hello_seconds):
+                response = await self._read_first(Response)
+            if response is None:
+                raise ConnectionAbortedError("it left while it was authenticated")
+            self._protocol.receive_data(b"")  # nothing may follow before it is answered
+        except (RemoteProtocolError, TimeoutError, ConnectionError) as error:
+            self._fault = error
+            raise
+        return response.blob
+
+    def conclude(self, blob: bytes) -> None:
+        """Say this with the welcome: the last word of an exchange."""
+        self._last_word = blob
+
+    async def _open(self, admit: Admit[EvidenceT]) -> Conversation | None:
         """Return the admitted client's conversation, or None if there is none."""
         try:
             async with asyncio.timeout(self._limits.hello_seconds):
-                hello = await self._read_hello()
+                await self._greeting.prepare(self._share)
+                hello = await self._read_first(Hello)
         except TimeoutError:
             self.turned_away = "said no hello in time"
             raise
@@ -160,26 +199,31 @@ class Connection:
             await self._welcome(conversation)
         return conversation
 
-    async def _read_hello(self) -> Hello | None:
-        """Return the Hello, or None if the client left without one."""
+    async def _read_first(self, kind: type[MessageT]) -> MessageT | None:
+        """Return the message that has to come now, or None if the client left."""
         while data := await self._receive():
             for message in self._protocol.receive_data(data):
-                return message if isinstance(message, Hello) else None
+                return message if isinstance(message, kind) else None
         return None
 
     async def _admit(
-        self, hello: Hello, admit: Admit[PeerEvidence]
+        self, hello: Hello, admit: Admit[EvidenceT]
     ) -> Conversation | None:
+        evidence = self._greeting.evidence(hello.package, self)
+        # Who is asked something may take its time: its like do not wait for it.
+        turn = self._share.admission if hello.package is None else nullcontext()
         try:
-            async with self._share.admission:
+            async with turn:
                 if self._is_stopping:
                     return None
                 self._admitting = asyncio.ensure_future(
-                    admit(self.evidence, quality_of(hello), hello.correlation)
+                    admit(evidence, quality_of(hello), hello.correlation)
                 )
                 return await self._admitting
-        except Exception as error:  # noqa: BLE001 - the outermost loop of a client
-            self._log_failure(error, "admit")
+        except Exception as error:  # the outermost loop of a client
+            if self._fault is not None:
+                raise self._fault from error
+            log_failure(self.evidence.describe(), error, "admit")
             await self._send(refusal_of(0, error))
             return None
 
@@ -191,6 +235,7 @@ class Connection:
             level=level_name(conversation.quality.level),
             tracking=conversation.quality.tracking.value,
             effective_only=conversation.quality.effective_only,
+            blob=self._last_word,
         )
         await self._send(welcome)
 
@@ -268,9 +313,7 @@ class Connection:
         return None if idle is None else now + idle
 
     async def _receive(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        data = await loop.sock_recv(self._socket, _READ_SIZE)
-        self.last_active = loop.time()
+        data = await self._channel.receive()
         # While bytes are there, sock_recv does not wait: let the others have a turn.
         await asyncio.sleep(0)
         return data
@@ -308,7 +351,7 @@ class Connection:
             value = await conversation.call(request.operation, request.arguments)
             return Result(id=request.id), await self._write(request.id, value)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request
-            self._log_failure(error, request.operation)
+            log_failure(self.evidence.describe(), error, request.operation)
             refusal = refusal_of(request.id, error)
             return refusal, answer_frame(refusal, self._limits)
 
@@ -322,7 +365,7 @@ class Connection:
     async def _dismiss(self, reason: str) -> None:
         """Tell the client why it must go, and be rid of it at once."""
         await self._send(Goodbye(reason=reason))
-        self._shut(socket.SHUT_RDWR)
+        self._channel.shut(socket.SHUT_RDWR)
 
     async def _finish(self, conversation: Conversation | None) -> None:
         """Let requests end, say goodbye, and close everything in order."""
@@ -331,7 +374,7 @@ class Connection:
                 await asyncio.wait(self._running)
             await self._send(Goodbye(reason=self._farewell))
         finally:
-            self._socket.close()
+            self._channel.close()
             try:
                 if conversation is not None:
                     await conversation.close()
@@ -359,33 +402,6 @@ class Connection:
                 self._protocol.send_written(message)
             try:
                 async with asyncio.timeout(self._limits.send_seconds):
-                    await self._send_all(frame)
+                    await self._channel.send(frame)
             except OSError:  # TimeoutError is one: gone, or it does not read
                 logger.debug("%s did not take it", self.evidence.describe())
-
-    async def _send_all(self, frame: bytes) -> None:
-        """Send a whole frame; after half a one nothing else may follow."""
-        loop = asyncio.get_running_loop()
-        view = memoryview(frame)
-        try:
-            for start in range(0, len(frame), _PIECE_SIZE):
-                await loop.sock_sendall(self._socket, view[start : start + _PIECE_SIZE])
-                self.last_active = loop.time()
-        except BaseException:
-            self._shut(socket.SHUT_RDWR)
-            raise
-
-    def _shut(self, how: int) -> None:
-        try:
-            self._socket.shutdown(how)
-        except OSError:
-            logger.debug("%s is gone already", self.evidence.describe())
-
-    def _log_failure(self, error: Exception, act: str) -> None:
-        """Log a refusal in a word, a fault of the server's own code in full."""
-        if isinstance(error, SteadError) and not isinstance(error, InvalidMessageError):
-            logger.debug("`%s` of %s refused", act, self.evidence.describe())
-        else:
-            logger.error(
-                "`%s` of %s failed", act, self.evidence.describe(), exc_info=error
-            )

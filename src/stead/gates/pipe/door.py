@@ -1,7 +1,7 @@
-"""The door of a local socket: who comes in, how many, and how it is closed.
+"""The door of a listening socket: who comes in, how many, and how it is closed.
 
-What is said behind it is the business of whoever opens it: the pipe and DDE have one
-door each, and nothing of it twice.
+What is said behind it is the business of whoever opens it: the pipe, DDE and TLS have
+one door each, and nothing of it twice.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from stead.errors import RemoteProtocolError, ServerClosedError, SteadError
 from stead.gates.pipe.limits import PipeLimits
-from stead.gates.pipe.peer import PeerEvidence, peer_evidence
+from stead.gates.pipe.peer import Peer, PeerEvidence, peer_evidence
 from stead.gates.pipe.places import Occupant, Places
 from stead.gates.pipe.shares import Share, Shares
 from stead.gates.pipe.turned_away import Tally
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REST_SECONDS: Final = 0.2
 _SECONDS_TO_REOPEN: Final = 1.0
+
+PeerT = TypeVar("PeerT", bound=Peer)
+PeerT_co = TypeVar("PeerT_co", bound=Peer, covariant=True)
 
 
 class Visit(Occupant, Protocol):
@@ -52,8 +55,47 @@ class Visit(Occupant, Protocol):
 Received = tuple[Visit, Coroutine[Any, Any, None]]
 """A client's visit, and what serves it."""
 
-Receive = Callable[[socket.socket, PeerEvidence, Share], Received]
+Receive = Callable[[socket.socket, PeerT, Share], Received]
 """Makes of an accepted client its visit."""
+
+
+class Lookout(Protocol[PeerT_co]):
+    """Sees who comes."""
+
+    @property
+    def reserved(self) -> frozenset[Hashable]:
+        """The origins that get in when the gate is full."""
+        ...
+
+    def origin(self, client: socket.socket) -> tuple[Hashable, str]:
+        """Return whose places an accepted client takes, and who it is in words.
+
+        Raises:
+            RemoteProtocolError, OSError: nobody can say who it is.
+        """
+        ...
+
+    def peer(self, client: socket.socket, ticket: Ticket | None) -> PeerT_co:
+        """Return who it is; raises as `origin` does."""
+        ...
+
+
+class LocalLookout:
+    """Asks the kernel who is at the other end of a local socket."""
+
+    @property
+    def reserved(self) -> frozenset[Hashable]:
+        """Root's uid and the server's own."""
+        return frozenset({0, os.geteuid()})
+
+    def origin(self, client: socket.socket) -> tuple[Hashable, str]:
+        """Return a client's uid."""
+        pid, uid, _ = peer_credentials(client)
+        return uid, f"uid {uid} pid {pid}"
+
+    def peer(self, client: socket.socket, ticket: Ticket | None) -> PeerEvidence:
+        """Return what the kernel says of a client."""
+        return peer_evidence(client, ticket)
 
 
 class Own:
@@ -86,8 +128,8 @@ class Own:
             binding.release()
 
 
-class Door:
-    """A bound local socket and the clients that came through it.
+class Door(Generic[PeerT]):
+    """A bound socket and the clients that came through it.
 
     Attributes:
         visits: the connections that are open, by the tasks that serve them.
@@ -95,39 +137,39 @@ class Door:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        mode: int,
+        entrance: Entrance,
+        lookout: Lookout[PeerT],
         limits: PipeLimits,
         turned_away: TurnedAway,
-        entrance: Entrance | None = None,
     ) -> None:
         """Describe the door; nothing is opened before `open`.
 
         Args:
-            path: where clients find it; absolute.
-            mode: who may connect, as permission bits of the socket.
+            entrance: who accepts clients.
+            lookout: sees who they are.
             limits: what a client may cost.
             turned_away: told now and then how many clients were turned away.
-            entrance: who accepts clients there; the server itself if it is not given.
         """
         self._limits = limits
-        self._entrance = entrance or Own(Path(path), mode)
+        self._entrance = entrance
+        self._lookout = lookout
         self._watched: int | None = None
         self._is_open = False
-        self._receive: Receive | None = None
+        self._receive: Receive[PeerT] | None = None
         self._goodbye = b""
         self._pause: asyncio.TimerHandle | None = None
         self.visits: dict[asyncio.Task[None], Visit] = {}
-        self._places = Places(limits, {0, os.geteuid()})
+        self._places = Places(limits, lookout.reserved)
         self._tally = Tally(turned_away, limits.report_seconds)
         self._shares = Shares(limits.bytes_per_uid)
 
-    def open(self, receive: Receive, goodbye: bytes) -> None:
+    def open(self, receive: Receive[PeerT], goodbye: bytes) -> None:
         """Take the path and let clients in.
 
         Args:
             receive: makes of a client its visit.
-            goodbye: all that a client hears for whom there is no place.
+            goodbye: all that a client hears for whom there is no place; empty if it
+                hears nothing.
 
         Raises:
             ServerClosedError: it is open already.
@@ -263,14 +305,15 @@ class Door:
 
     def _take_in(self, client: socket.socket, ticket: Ticket | None) -> None:
         """Start to serve a client, or turn it away if there are too many."""
-        pid, uid, _ = peer_credentials(client)
-        if self._receive is None or not self._places.has_room(uid):
-            self._tally.add(f"uid {uid} pid {pid}: too many connections")
-            client.send(self._goodbye)  # a fresh socket's buffer holds it
+        origin, who = self._lookout.origin(client)
+        if self._receive is None or not self._places.has_room(origin):
+            self._tally.add(f"{who}: too many connections")
+            if self._goodbye:
+                client.send(self._goodbye)  # a fresh socket's buffer holds it
             self._drop(client, ticket)
             return
         visit, serving = self._receive(
-            client, peer_evidence(client, ticket), self._shares.of(uid)
+            client, self._lookout.peer(client, ticket), self._shares.of(origin)
         )
         # An empty context: whoever opened the gate lends its clients no identity.
         task = asyncio.create_task(serving, context=Context())
@@ -285,4 +328,25 @@ class Door:
         if visit.turned_away:
             self._tally.add(f"{who.describe()}: {visit.turned_away}")
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a connection of uid %d failed", who.uid, exc_info=error)
+            logger.error("a connection of %s failed", who.describe(), exc_info=error)
+
+
+def local_door(
+    path: str | os.PathLike[str],
+    mode: int,
+    limits: PipeLimits,
+    turned_away: TurnedAway,
+    *,
+    entrance: Entrance | None,
+) -> Door[PeerEvidence]:
+    """Return the door of a local socket.
+
+    Args:
+        path: where clients find it; absolute.
+        mode: who may connect, as permission bits of the socket.
+        limits: what a client may cost.
+        turned_away: told now and then how many clients were turned away.
+        entrance: who accepts clients there; the server itself if it is None.
+    """
+    made = entrance or Own(Path(path), mode)
+    return Door(made, LocalLookout(), limits, turned_away)

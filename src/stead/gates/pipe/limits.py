@@ -16,6 +16,9 @@ class PipeLimits:
             larger content belongs in a descriptor or in several calls.
         opening: bytes in one message before the conversation stands. Whoever is not
             admitted yet may not make the server hold more than a page.
+        exchange: the same while a client is authenticated that asked for it: a ticket
+            with all of somebody's groups takes that much.
+        rounds: challenges in such an exchange; none that is known has more than four.
         depth: nesting of a value. JSON goes deeper than any reader's stack.
         items: values in one message. Half a million empty lists fit in a frame, but
             take 30 MB once read, and everybody's time; longer answers come in pages.
@@ -29,11 +32,16 @@ class PipeLimits:
             or what the answer has turned out to be. Some thirty requests run at once.
         clients: connections to one gate; each takes two of the process's descriptors,
             of which many systems grant 1024.
-        clients_per_uid: connections of one uid, so that one cannot use up `clients`.
+        clients_per_uid: connections of one uid, so that one cannot use up `clients`;
+            over the network, of one address.
+        pending: connections whose clients have not said Hello, or have not answered a
+            challenge; the longest silent one makes room for who comes. None for as many
+            as there are places.
         reserve: connections beyond `clients`, for root and the server's own uid alone:
             whoever administers the server gets in when it is full. Also how many that
             had to make room may still be leaving.
-        hello_seconds: from connecting to a whole Hello; a client sends it at once.
+        hello_seconds: from connecting to a whole Hello; a client sends it at once. As
+            long again for each response to a challenge.
         frame_seconds: from a message's first byte to its last, so that a slow sender
             does not hold its place for ever.
         send_seconds: how long a peer may leave an answer unread.
@@ -44,6 +52,8 @@ class PipeLimits:
 
     frame: int = 1 << 20
     opening: int = 4096
+    exchange: int = 1 << 17
+    rounds: int = 8
     depth: int = 32
     items: int = 1 << 12
     large: int = 1 << 16
@@ -51,6 +61,7 @@ class PipeLimits:
     bytes_per_uid: int = 1 << 25
     clients: int = 256
     clients_per_uid: int = 32
+    pending: int | None = None
     reserve: int = 8
     hello_seconds: float = 5.0
     frame_seconds: float = 30.0

@@ -38,6 +38,12 @@ Operation: TypeAlias = Annotated[
     str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[!-~]+\Z")
 ]
 ArgumentName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+# The name of a way to authenticate, as SASL spells such names (RFC 4422 3.1).
+PackageName: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+\Z")
+]
+# A ticket with a thousand groups has some 64 KiB.
+Blob: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=96_000)]
 LevelName: TypeAlias = Literal[
     "anonymous", "identification", "impersonation", "delegation"
 ]
@@ -63,6 +69,7 @@ class Hello(_Message, tag="hello", frozen=True, kw_only=True):
     tracking: TrackingName = "static"
     effective_only: bool = False
     correlation: Correlation | None = None
+    package: PackageName | None = None
 
 
 class Request(_Message, tag="request", frozen=True, kw_only=True):
@@ -75,8 +82,20 @@ class Request(_Message, tag="request", frozen=True, kw_only=True):
     )
 
 
+class Challenge(_Message, tag="challenge", frozen=True, kw_only=True):
+    """What the server says while it authenticates the client; at first, nothing."""
+
+    blob: Blob = b""
+
+
+class Response(_Message, tag="response", frozen=True, kw_only=True):
+    """What the client says in it."""
+
+    blob: Blob
+
+
 class Welcome(_Message, tag="welcome", frozen=True, kw_only=True):
-    """The server admits the client."""
+    """The server admits the client; `blob` is its last word of an exchange."""
 
     version: Id
     server: Name
@@ -84,6 +103,7 @@ class Welcome(_Message, tag="welcome", frozen=True, kw_only=True):
     level: LevelName
     tracking: TrackingName = "static"
     effective_only: bool = False
+    blob: Blob = b""
 
 
 class Result(_Message, tag="result", frozen=True, kw_only=True):
@@ -109,9 +129,11 @@ class Goodbye(_Message, tag="goodbye", frozen=True, kw_only=True):
     reason: Sentence = ""
 
 
-ClientMessage: TypeAlias = Hello | Request | Goodbye
-ServerMessage: TypeAlias = Welcome | Result | Refusal | Goodbye
-Message: TypeAlias = Hello | Request | Welcome | Result | Refusal | Goodbye
+ClientMessage: TypeAlias = Hello | Response | Request | Goodbye
+ServerMessage: TypeAlias = Challenge | Welcome | Result | Refusal | Goodbye
+Message: TypeAlias = (
+    Hello | Challenge | Response | Request | Welcome | Result | Refusal | Goodbye
+)
 
 CLIENT_MESSAGES: Final = msgspec.json.Decoder(ClientMessage)
 SERVER_MESSAGES: Final = msgspec.json.Decoder(ServerMessage)

@@ -9,10 +9,28 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stead.gates.ports import Ticket
 from stead.privileged.peers import peer_credentials, peer_groups, peer_pidfd
+
+
+class Peer(Protocol):
+    """Whoever is at the other end, as its gate counts and names it."""
+
+    @property
+    def origin(self) -> Hashable:
+        """Whose connections are counted together."""
+        ...
+
+    def describe(self) -> str:
+        """Return the peer in words, for logs and the trail."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held of it; the gate calls this, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,11 @@ class PeerEvidence:
     gate: str = "pipe"
     ticket: Ticket | None = field(default=None, compare=False)
     principal: str = ""
+
+    @property
+    def origin(self) -> int:
+        """Whose connections are counted together: one uid's."""
+        return self.uid
 
     def describe(self) -> str:
         """Return the peer in words, for logs and the trail."""

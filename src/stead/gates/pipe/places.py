@@ -1,26 +1,36 @@
 """Who has a place at the gate, and who makes room when all are taken.
 
-1. No uid has more places than its own bound.
+Who shares a bound is of one origin: a uid, or over the network an address.
+
+1. No origin has more places than its own bound.
 2. The last places are for those who administer the server: root and its own uid.
 3. When all others are taken, somebody must go: first who has not said Hello yet, the
-   longest silent of them; then the longest silent of the uid that has most places, if
-   that has more than the newcomer's will have. Who is being served never goes.
+   longest silent of them; then the longest silent of the origin that has most places,
+   if that has more than the newcomer's will have. Who is being served never goes.
+4. So many as may be pending wait to be let in; the longest silent of them makes room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import Protocol
 
 from stead.gates.pipe.limits import PipeLimits
-from stead.gates.pipe.peer import PeerEvidence
+from stead.gates.pipe.peer import Peer
 
 
 class Occupant(Protocol):
     """What is asked of a connection that has a place."""
 
-    evidence: PeerEvidence
-    last_active: float
+    @property
+    def evidence(self) -> Peer:
+        """Who it is."""
+        ...
+
+    @property
+    def last_active(self) -> float:
+        """When a byte came from it or went to it, by the loop's clock."""
+        ...
 
     @property
     def is_idle(self) -> bool:
@@ -29,7 +39,7 @@ class Occupant(Protocol):
 
     @property
     def is_greeted(self) -> bool:
-        """Whether it has said Hello."""
+        """Whether it has said all that it has to say before it is let in."""
         ...
 
     def make_room(self) -> None:
@@ -39,32 +49,35 @@ class Occupant(Protocol):
 class Places:
     """The places of one gate."""
 
-    def __init__(self, limits: PipeLimits, reserved: Collection[int]) -> None:
+    def __init__(self, limits: PipeLimits, reserved: Collection[Hashable]) -> None:
         """Describe the places.
 
         Args:
             limits: how many there are.
-            reserved: the uids that may use the reserve.
+            reserved: the origins that may use the reserve.
         """
         self._limits = limits
         self._reserved = frozenset(reserved)
-        self._by_uid: dict[int, set[Occupant]] = {}
+        self._by_origin: dict[Hashable, set[Occupant]] = {}
         self._leaving: set[Occupant] = set()
 
-    def has_room(self, uid: int) -> bool:
-        """Whether one more of a uid may come; somebody else may have to go for it."""
-        own = len(self._by_uid.get(uid, ()))
+    def has_room(self, origin: Hashable) -> bool:
+        """Whether one more of an origin may come; somebody may have to go for it."""
+        own = len(self._by_origin.get(origin, ()))
         if own >= self._limits.clients_per_uid:
             return False
+        pending = self._limits.pending
+        if pending is not None and sum(1 for _ in self._strangers()) >= pending:
+            return self._let_go(_longest_idle(self._strangers()))
         places = self._limits.clients
-        if uid in self._reserved:
+        if origin in self._reserved:
             places += self._limits.reserve
-        taken = sum(map(len, self._by_uid.values()))
+        taken = sum(map(len, self._by_origin.values()))
         return taken < places or self._make_room(own + 1)
 
     def take(self, occupant: Occupant) -> None:
         """Give a place to who comes."""
-        self._by_uid.setdefault(occupant.evidence.uid, set()).add(occupant)
+        self._by_origin.setdefault(occupant.evidence.origin, set()).add(occupant)
 
     def free(self, occupant: Occupant) -> None:
         """Take back the place of who has gone."""
@@ -74,33 +87,34 @@ class Places:
             self._remove(occupant)
 
     def _remove(self, occupant: Occupant) -> None:
-        uid = occupant.evidence.uid
-        self._by_uid[uid].remove(occupant)
-        if not self._by_uid[uid]:
-            del self._by_uid[uid]
+        origin = occupant.evidence.origin
+        self._by_origin[origin].remove(occupant)
+        if not self._by_origin[origin]:
+            del self._by_origin[origin]
 
     def _make_room(self, own: int) -> bool:
+        stranger = _longest_idle(self._strangers())
+        return self._let_go(stranger or self._of_the_largest(own))
+
+    def _let_go(self, occupant: Occupant | None) -> bool:
         # Who leaves holds its descriptors until it has gone.
-        if len(self._leaving) >= self._limits.reserve:
-            return False
-        occupant = self._stranger() or self._of_the_largest(own)
-        if occupant is None:
+        if occupant is None or len(self._leaving) >= self._limits.reserve:
             return False
         self._remove(occupant)
         self._leaving.add(occupant)
         occupant.make_room()
         return True
 
-    def _stranger(self) -> Occupant | None:
-        return _longest_idle(
+    def _strangers(self) -> Iterator[Occupant]:
+        return (
             occupant
-            for occupants in self._by_uid.values()
+            for occupants in self._by_origin.values()
             for occupant in occupants
             if not occupant.is_greeted
         )
 
     def _of_the_largest(self, own: int) -> Occupant | None:
-        for occupants in sorted(self._by_uid.values(), key=len, reverse=True):
+        for occupants in sorted(self._by_origin.values(), key=len, reverse=True):
             if len(occupants) <= own:
                 return None
             if (occupant := _longest_idle(occupants)) is not None:

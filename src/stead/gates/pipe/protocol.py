@@ -3,8 +3,10 @@
 One `PipeProtocol` stands at each end. Both follow the same states:
 
     OPENING --Hello--> GREETED --Welcome--> TALKING --Goodbye--> LEAVING --> CLOSED
-                          `---Refusal 0---> CLOSED
+                        |   `--Refusal 0--> CLOSED
+                        `Challenge--> CHALLENGED --Response--> GREETED
 
+A client whose Hello names a package is authenticated first, by such an exchange.
 In TALKING the client sends requests and the server answers each, in any order. LEAVING
 is after the client's Goodbye: open requests are still answered. The server's Goodbye
 ends everything. The peer's mistake is a `RemoteProtocolError` and leaves BROKEN, where
@@ -24,11 +26,13 @@ from stead.gates.pipe.messages import (
     CLIENT_MESSAGES,
     SERVER_MESSAGES,
     VERSION,
+    Challenge,
     Goodbye,
     Hello,
     Message,
     Refusal,
     Request,
+    Response,
     Result,
     Welcome,
     level_of,
@@ -50,6 +54,7 @@ class State(Enum):
 
     OPENING = "opening"
     GREETED = "greeted"
+    CHALLENGED = "challenged"
     TALKING = "talking"
     LEAVING = "leaving"
     BROKEN = "broken"
@@ -62,6 +67,10 @@ TRANSITIONS: Final[Mapping[Step, State]] = {
     (State.OPENING, Role.CLIENT, Hello): State.GREETED,
     (State.OPENING, Role.CLIENT, Goodbye): State.CLOSED,
     (State.OPENING, Role.SERVER, Goodbye): State.CLOSED,
+    (State.GREETED, Role.SERVER, Challenge): State.CHALLENGED,
+    (State.CHALLENGED, Role.CLIENT, Response): State.GREETED,
+    (State.CHALLENGED, Role.CLIENT, Goodbye): State.CLOSED,
+    (State.CHALLENGED, Role.SERVER, Goodbye): State.CLOSED,
     (State.GREETED, Role.SERVER, Welcome): State.TALKING,
     (State.GREETED, Role.SERVER, Refusal): State.CLOSED,
     (State.GREETED, Role.SERVER, Goodbye): State.CLOSED,
@@ -77,7 +86,7 @@ TRANSITIONS: Final[Mapping[Step, State]] = {
     (State.BROKEN, Role.SERVER, Goodbye): State.CLOSED,
 }
 
-_BEFORE_TALKING: Final = frozenset({State.OPENING, State.GREETED})
+_EXCHANGING: Final = frozenset({State.GREETED, State.CHALLENGED})
 
 
 class PipeProtocol:
@@ -96,6 +105,7 @@ class PipeProtocol:
         self._frames = FrameReader()
         self._hello: Hello | None = None
         self._open: dict[int, int] = {}
+        self._rounds = 0
         self._mistake: str = ""
 
     @property
@@ -222,8 +232,12 @@ class PipeProtocol:
 
     @property
     def _frame_limit(self) -> int:
-        limits = self._limits
-        return limits.opening if self.state in _BEFORE_TALKING else limits.frame
+        if self.state is State.OPENING:
+            return self._limits.opening
+        if self.state not in _EXCHANGING:
+            return self._limits.frame
+        is_long = self._hello is not None and self._hello.package is not None
+        return self._limits.exchange if is_long else self._limits.opening
 
     def _next_message(self) -> Message | None:
         """Take one message from the frames, if there is one that may be taken."""
@@ -241,8 +255,8 @@ class PipeProtocol:
             return f"no {kind} of the {sender.value} may come while {self.state.value}"
         if isinstance(message, (Hello, Welcome)) and message.version != VERSION:
             return f"version {message.version} is not spoken here, only {VERSION}"
-        if isinstance(message, Welcome):
-            return self._fault_of_welcome(message)
+        if isinstance(message, (Welcome, Challenge)):
+            return self._fault_of_answer(message)
         if isinstance(message, Request) and message.id in self._open:
             return f"request {message.id} is open already"
         if isinstance(message, (Result, Refusal)) and not self._is_awaited(message):
@@ -257,6 +271,15 @@ class PipeProtocol:
             return "the server takes more than the client gave"
         return ""
 
+    def _fault_of_answer(self, message: Welcome | Challenge) -> str:
+        if isinstance(message, Welcome):
+            return self._fault_of_welcome(message)
+        if self._hello is None or self._hello.package is None:
+            return "nobody asked to be authenticated"
+        if self._rounds >= self._limits.rounds:
+            return "the exchange has too many rounds"
+        return ""
+
     def _is_awaited(self, answer: Result | Refusal) -> bool:
         if self.state is State.GREETED:
             return answer.id == 0
@@ -267,6 +290,8 @@ class PipeProtocol:
         self.state = TRANSITIONS[self.state, sender, type(message)]
         if isinstance(message, Hello):
             self._hello = message
+        elif isinstance(message, Challenge):
+            self._rounds += 1
         elif isinstance(message, Request):
             self._open[message.id] = size
         elif isinstance(message, (Result, Refusal)):

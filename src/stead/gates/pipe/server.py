@@ -15,8 +15,10 @@ import os
 import socket
 from pathlib import Path
 
+from stead.gates.pipe.channel import LocalChannel
 from stead.gates.pipe.connection import Connection
-from stead.gates.pipe.door import Door, Received
+from stead.gates.pipe.door import Received, local_door
+from stead.gates.pipe.greeting import LocalGreeting
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.messages import Goodbye
 from stead.gates.pipe.peer import PeerEvidence
@@ -54,7 +56,9 @@ class PipeGate:
         self.path = Path(path)
         self._name = name
         self._limits = limits or PipeLimits()
-        self._door = Door(path, mode, self._limits, turned_away, entrance)
+        self._door = local_door(
+            path, mode, self._limits, turned_away, entrance=entrance
+        )
 
     @property
     def clients(self) -> int:
@@ -75,7 +79,11 @@ class PipeGate:
             client: socket.socket, evidence: PeerEvidence, share: Share
         ) -> Received:
             connection = Connection(
-                client, evidence, name=self._name, limits=self._limits, share=share
+                LocalChannel(client),
+                LocalGreeting(evidence),
+                name=self._name,
+                limits=self._limits,
+                share=share,
             )
             return connection, connection.serve(admit)
 

@@ -1,4 +1,4 @@
-"""What one uid may use of the gate, over all its connections.
+"""What one uid, or address, may use of the gate, over all its connections.
 
 Bytes: each request holds some from before its body is read until its answer is; who
 gets none waits, and reads nothing meanwhile. Work: large messages are read and written
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import thread_time
 from types import TracebackType
@@ -72,7 +72,7 @@ class Claim:
 
 
 class Share:
-    """One uid's share.
+    """One origin's share: a uid's, or an address's.
 
     Attributes:
         held: bytes that its requests hold now.
@@ -134,19 +134,19 @@ class Share:
 
 
 class Shares:
-    """The shares of all uids; one is forgotten with the last connection of its uid."""
+    """All shares; one is forgotten with the last connection of its origin."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         # Its threads start with the first work.
         self._worker = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pipe")
-        self._known: WeakValueDictionary[int, Share] = WeakValueDictionary()
+        self._known: WeakValueDictionary[Hashable, Share] = WeakValueDictionary()
 
-    def of(self, uid: int) -> Share:
-        """Return a uid's share."""
-        share = self._known.get(uid)
+    def of(self, origin: Hashable) -> Share:
+        """Return an origin's share."""
+        share = self._known.get(origin)
         if share is None:
-            share = self._known[uid] = Share(self._limit, self._worker)
+            share = self._known[origin] = Share(self._limit, self._worker)
         return share
 
     def close(self) -> None:

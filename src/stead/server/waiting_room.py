@@ -1,0 +1,117 @@
+"""Where clients from the network show who they are, on threads of their own.
+
+To look at what a client shows is to wait: for a directory, for the trail, and for the
+moment at which a failure is answered. Whoever fails on purpose, again and again, keeps
+threads busy with that; those that serve clients are not among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Self, TypeVar
+
+from stead.authority.packages import Authenticated
+from stead.errors import EvidenceRefusedError
+from stead.gates.pipe.network_peer import NetworkEvidence
+from stead.model.quality_of_service import QualityOfService
+from stead.server.admission import Arrival
+from stead.server.authentication import Authentication
+from stead.server.client_context import ClientContext
+from stead.server.dispatch import Turns
+from stead.server.logon_session import LogonSession
+
+_T = TypeVar("_T")
+
+_THREADS: Final = 32
+_EACH: Final = 2  # of one origin at a time: sixteen of them are needed to fill the room
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingRoom:
+    """The threads, and whose turn it is.
+
+    Attributes:
+        authentication: knows packages and issuers.
+        threads: where is waited.
+        turns: how many of one origin may wait there.
+    """
+
+    authentication: Authentication
+    threads: Executor
+    turns: Turns
+
+    @classmethod
+    def open(cls, authentication: Authentication, name: str, undo: ExitStack) -> Self:
+        """Open it; its threads start with the first client.
+
+        Args:
+            authentication: knows packages and issuers.
+            name: the server's.
+            undo: closes it.
+        """
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{name}-arrival")
+        undo.callback(threads.shutdown, wait=False, cancel_futures=True)
+        return cls(authentication, threads, Turns(_EACH))
+
+    async def by_exchange(
+        self, evidence: NetworkEvidence, quality: QualityOfService, arrival: Arrival
+    ) -> LogonSession:
+        """Have a client show who it is by a package, asking it as often as that takes.
+
+        Raises:
+            LogonFailureError: it is not admitted; the trail has the cause.
+            RemoteProtocolError, TimeoutError, ConnectionError: it does not answer.
+        """
+        origin = evidence.peer.origin
+        begin = partial(
+            self.authentication.begin,
+            evidence.package,
+            evidence.binding,
+            quality,
+            arrival,
+        )
+        with await self.wait(origin, begin) as exchange:
+            reply = b""
+            while (session := exchange.session) is None:
+                blob = await evidence.dialogue.ask(reply)
+                reply = await self.wait(origin, partial(exchange.step, blob))
+            evidence.dialogue.conclude(reply)
+            return session
+
+    def by_certificate(
+        self,
+        show: Callable[[], Authenticated] | None,
+        quality: QualityOfService,
+        arrival: Arrival,
+    ) -> ClientContext:
+        """Admit a client by its certificate, on this thread, which waits.
+
+        Raises:
+            LogonFailureError: it is not admitted; the trail has the cause.
+        """
+        admit = self.authentication.admit_shown
+        return admit(show or _nothing, quality, arrival).client
+
+    async def wait(self, origin: Hashable, task: Callable[[], _T]) -> _T:
+        """Do something that waits, on a thread and as nobody.
+
+        Args:
+            origin: for whom.
+            task: that.
+        """
+        loop = asyncio.get_running_loop()
+        async with self.turns.of(origin):
+            return await loop.run_in_executor(self.threads, Context().run, task)
+
+
+def _nothing() -> Authenticated:
+    raise EvidenceRefusedError(
+        "the client shows neither a certificate nor anything else",
+        advice="give the client a certificate, or have it name a package",
+    )
