@@ -27,6 +27,8 @@ ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/verifier.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/worker.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/pam/conversation.py
 ELSEWHERE := $(ELSEWHERE),*/stead/adapters/kerberos_*.py
+# Run by the system's Python, which has Samba's bindings and no coverage.
+ELSEWHERE := $(ELSEWHERE),*/stead/testing/samba_program.py
 ELSEWHERE := $(ELSEWHERE),*/stead/server/acting/brokered_opening.py
 
 # How long the fuzzer runs, in seconds, and how much the soak test asks for.

@@ -8,33 +8,54 @@ neither of which knows this server: both see the client.
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import threading
+from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingMixIn
 from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from stead import ProtectedServer
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.kerberos.proof import TrustedRealm
 from stead.adapters.kerberos.service import KerberosService
 from stead.authority.issuers import Issuer
-from stead.errors import LogonFailureError, SteadError
+from stead.errors import SteadError
+from stead.gates.negotiate import session_of
+from stead.gates.negotiate_wsgi import NegotiateWsgiMiddleware
+from stead.gates.wsgi import Environ, StartResponse, WsgiApp
 from stead.model.sid import Sid
 from stead.server.enforcement import Enforcement
-from stead.server.logon_session import LogonSession
 
-_SCHEME: Final = "Negotiate"
 _WHO: Final = "select principal from pg_stat_gssapi where pid = pg_backend_pid()"
+
+
+class Listener(ThreadingMixIn, WSGIServer):
+    """The standard library's server, a thread for each connection."""
+
+    daemon_threads = True
+
+
+class Quiet(WSGIRequestHandler):
+    """Says nothing of requests: the trail does."""
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
 
 
 def main() -> None:
     """Serve until the input ends."""
     said = json.loads(sys.stdin.readline())
     with opened(said) as server:
-        listener = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(server, said))
+        app = NegotiateWsgiMiddleware(
+            application(said),
+            begin=partial(server.begin_logon, "negotiate", gate="http"),
+        )
+        listener = Listener(("127.0.0.1", 0), Quiet)
+        listener.set_app(app)
         threading.Thread(target=listener.serve_forever, daemon=True).start()
         print(json.dumps({"port": listener.server_port}), flush=True)
         sys.stdin.read()
@@ -65,67 +86,25 @@ def opened(said: dict[str, Any]) -> ProtectedServer:
     )
 
 
-def handler_for(
-    server: ProtectedServer, said: dict[str, Any]
-) -> type[BaseHTTPRequestHandler]:
-    """Return what answers requests."""
+def application(said: dict[str, Any]) -> WsgiApp:
+    """Return what answers requests; who asks, the gate has seen to."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        session: Any = session_of(environ)
+        act = _ACTS[environ["REQUEST_METHOD"]]
+        try:
+            found, status = act(session, said, environ["PATH_INFO"]), HTTPStatus.OK
+        except SteadError as error:
+            found, status = {"refused": error.public}, HTTPStatus.FORBIDDEN
+        except PermissionError as error:  # what the file server itself says
+            found, status = {"refused": error.strerror}, HTTPStatus.FORBIDDEN
+        body = json.dumps({"client": session.name, **found}).encode()
+        headers = [("Content-Type", "application/json"),
+                   ("Content-Length", str(len(body)))]  # fmt: skip
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [body]
 
-        def do_POST(self) -> None:
-            """Write a report, as the client."""
-            self._answer(write_report)
-
-        def do_GET(self) -> None:
-            """Read somebody's file, as the client."""
-            self._answer(read_file)
-
-        def _answer(self, act: Any) -> None:
-            session, reply = logged_on(server, self)
-            if session is None:
-                self._reply(HTTPStatus.UNAUTHORIZED, {}, _SCHEME)
-                return
-            with session:
-                try:
-                    found, status = act(session, said, self.path), HTTPStatus.OK
-                except SteadError as error:
-                    found, status = {"refused": error.public}, HTTPStatus.FORBIDDEN
-                except PermissionError as error:  # what the file server itself says
-                    found, status = {"refused": error.strerror}, HTTPStatus.FORBIDDEN
-            proof = base64.b64encode(reply).decode()
-            self._reply(status, {"client": session.name, **found}, f"{_SCHEME} {proof}")
-
-        def _reply(self, status: int, found: dict[str, Any], shown: str) -> None:
-            body = json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("WWW-Authenticate", shown)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_words: object) -> None:
-            """Say nothing: the trail does."""
-
-    return Handler
-
-
-def logged_on(
-    server: ProtectedServer, request: BaseHTTPRequestHandler
-) -> tuple[LogonSession | None, bytes]:
-    """Return the session of a request's client, and what proves the server to it."""
-    scheme, _, blob = request.headers.get("Authorization", "").partition(" ")
-    if scheme != _SCHEME:
-        return None, b""
-    peer = f"127.0.0.1:{request.client_address[1]}"
-    try:
-        exchange = server.begin_logon("negotiate", gate="http", peer=peer)
-        reply = exchange.step(base64.b64decode(blob, validate=True))
-    except (LogonFailureError, ValueError):
-        return None, b""
-    if exchange.session is None:  # it would take more rounds than a demo has
-        exchange.close()
-    return exchange.session, reply
+    return answer
 
 
 def write_report(session: Any, said: dict[str, Any], path: str) -> dict[str, Any]:
@@ -145,6 +124,8 @@ def read_file(session: Any, said: dict[str, Any], path: str) -> dict[str, Any]:
     with session.smb(said["files"]).open(f"data{path}.txt", "r") as file:
         return {"text": file.read()}
 
+
+_ACTS: Final = {"POST": write_report, "GET": read_file}
 
 if __name__ == "__main__":
     main()

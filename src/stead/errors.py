@@ -67,6 +67,7 @@ __all__ = [
     "LogonSessionEndedError",
     "LogonTypeNotGrantedError",
     "LoopThreadError",
+    "MissingExtraError",
     "NoConversationError",
     "NoCredentialsError",
     "NoProcessTokenError",
@@ -718,6 +719,10 @@ class EnforcementUnavailableError(SteadError):
     public = "the request is not supported"
 
 
+class MissingExtraError(EnforcementUnavailableError, ModuleNotFoundError):
+    """A library that an extra brings is not installed; `advice` names the extra."""
+
+
 class DirectoryUnavailableError(SteadError):
     """A directory that knows who somebody is cannot be asked; nobody is assumed."""
 
@@ -755,6 +760,10 @@ class StoreFullError(StoreUnavailableError):
 
     status = 112
     win32_name = "ERROR_DISK_FULL"
+
+
+class StoreSilentError(StoreUnavailableError):
+    """The store does not answer in time; nor would its trail."""
 
 
 class IndexDamagedError(StoreUnavailableError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import signal
 import subprocess
 import sys
@@ -117,6 +118,15 @@ def authority():
 
 def log_on(authority, name=DAEMON, secret=RIGHT):
     return authority.log_on(name, "HOST", Secret(secret), keep=False)
+
+
+def test_one_that_was_closed_says_so_at_once(services, authority):
+    host = authority(services.usual(), seconds=30)
+    host.close()
+    began = time.monotonic()
+    with pytest.raises(DirectoryUnavailableError, match="pam was closed"):
+        log_on(host)
+    assert time.monotonic() - began < 30  # it waits for nobody's turn
 
 
 def test_whoever_knows_the_password_is_who_the_host_says(services, authority):
@@ -294,7 +304,8 @@ def test_a_module_that_hangs_or_crashes_hurts_nobody(services, authority):
     with pytest.raises(PasswordMismatchError):
         log_on(host, "other")
     assert worker == host._workers._process.pid  # it stands
-    eventually(lambda: not children_of(worker))  # what hung, and what it had started
+    # What hung is gone, and what it had started; two wait for the next request.
+    eventually(lambda: len(children_of(worker)) == 2)
 
 
 def test_the_naive_way_hangs_and_falls_with_its_modules(services):
@@ -354,6 +365,45 @@ def test_a_worker_that_was_killed_is_started_again(services, authority):
         log_on(host)
     eventually(lambda: host._workers._process.pid != first)
     assert DAEMON == log_on(host).name
+
+
+def test_a_process_that_was_forked_takes_no_answer_of_its_parent_s(services):
+    """Both would wait on the same sockets, and each take whoever comes first."""
+    services.usual()
+    program = (
+        "import os\n"
+        "from stead.adapters.pam.authority import PamAuthority\n"
+        "from stead.errors import SteadError\n"
+        "from stead.model.secret import Secret\n"
+        f"folder = {str(services.folder)!r}\n"
+        "a = PamAuthority(['HOST'], service='stead-test', folder=folder)\n"
+        "if os.fork() == 0:\n"
+        "    try: a.log_on('root', 'HOST', Secret('x'), keep=False)\n"
+        "    except SteadError as error: print(error, flush=True)\n"
+        "    a.close()\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        f"c = a.log_on({DAEMON!r}, 'HOST', Secret({RIGHT!r}), keep=False)\n"
+        "print(c.name)\n"
+        "a.close()\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "another process" in said
+    assert said.endswith(f"{DAEMON}\n")
+
+
+def test_an_answer_to_another_s_question_is_none(services, authority):
+    host = authority(services.usual(), at_once=1)
+    lane = host._workers._lanes.get()
+    lane.send(b"0123456789abcdef" + b'{"name": "y"}\0z')
+    eventually(lambda: select.select([lane], [], [], 0)[0])
+    host._workers._lanes.put(lane)
+    with pytest.raises(DirectoryUnavailableError):
+        log_on(host)
 
 
 def test_it_ends_with_the_server(services):
@@ -423,6 +473,16 @@ def test_a_service_file_that_others_may_write_is_refused(services, authority):
     services.folder.chmod(0o777)
     with pytest.raises(UnsafeConfigurationError, match="others may write"):
         authority(services)
+
+
+def test_a_service_file_that_changes_counts_at_once(services, authority):
+    """Though children that wait have loaded what it said before."""
+    host = authority(services.usual())
+    assert DAEMON == log_on(host).name
+    services.usual("required pam_debug.so acct=acct_expired")
+    for _ in range(3):
+        with pytest.raises(AccountExpiredError):
+            log_on(host)
 
 
 def test_a_service_that_is_not_there_is_refused(services, authority):

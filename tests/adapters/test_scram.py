@@ -18,11 +18,13 @@ from stead.authority.packages import (
 from stead.codec import scram
 from stead.errors import (
     AccountDisabledError,
+    AccountExpiredError,
     AccountLockedOutError,
     EvidenceRefusedError,
     InvalidRequestError,
     LogonTypeNotGrantedError,
     PasswordMismatchError,
+    PasswordMustChangeError,
     RemoteProtocolError,
     SteadError,
     UnknownAccountError,
@@ -51,6 +53,18 @@ def stage(memory):
 def lasting():
     with Store.open(":memory:") as opened:
         yield Stage(opened).furnish()
+
+
+def test_who_must_change_the_password_or_comes_late_is_not_let_in(stage, memory):
+    """Nothing is compared here: a naive check in the comparison would miss it."""
+    alice = memory.accounts.account_by_name("alice")
+    assert "alice" == stage.talk("alice").name
+    memory.credentials.require_change(alice.sid)
+    assert isinstance(stage.failure("alice"), PasswordMustChangeError)
+    memory.accounts.set_account_times(
+        alice.sid, expires_at=1, logon_hours=None, password_lasts=False
+    )
+    assert isinstance(stage.failure("alice"), AccountExpiredError)
 
 
 @pytest.mark.parametrize("name", ["alice", "ALICE", "\uff21lice"], ids=ascii)
@@ -86,6 +100,15 @@ def test_a_client_that_is_not_bound_to_this_channel_is_refused(
     assert isinstance(error, EvidenceRefusedError)
     assert why in str(error)
     assert not stage.store.credentials.failures().get("alice")  # no guess was made
+
+
+def test_a_binding_to_nothing_is_refused_on_both_sides(stage):
+    """A library that knows no binding gives an empty one, which everybody has."""
+    nothing = ChannelBinding("tls-exporter", b"")
+    with pytest.raises(InvalidRequestError, match="empty"):
+        stage.package.begin(nothing)
+    with pytest.raises(InvalidRequestError, match="empty"):
+        stage.client("alice", binding=nothing)
 
 
 def test_that_somebody_hid_the_binding_from_the_client_is_seen(stage):

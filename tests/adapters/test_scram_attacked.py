@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from tests.adapters.scram_stage import RIGHT, Stage
 from stead.adapters.scram import Scram
 from stead.adapters.store import Store
 from stead.codec import scram
-from stead.errors import PasswordMismatchError
+from stead.errors import AccountLockedOutError, PasswordMismatchError, SteadError
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 
@@ -180,3 +181,30 @@ def test_an_account_that_is_deleted_takes_its_verifier_along(stage):
     alice = stage.store.accounts.account_by_name("alice")
     stage.store.accounts.remove_principal(alice.sid)
     assert stage.store.credentials.scram_of(alice.sid) is None
+
+
+def test_guesses_at_once_by_two_servers_are_no_more_than_the_threshold(stage, folder):
+    """Whoever compares first and counts afterwards lets as many pass as there are."""
+    with Store.open(folder / "store.db") as second:
+        servers, ready = (stage, Stage(second)), threading.Barrier(12)
+        outcomes = []
+
+        def guess(number):
+            server = servers[number % 2]
+            client = server.client("alice", f"guess {number}")
+            exchange = server.package.begin(None)
+            answer = client.answer(exchange.step(client.first()).reply)
+            ready.wait(30)
+            try:
+                exchange.step(answer)
+            except SteadError as error:
+                outcomes.append(type(error))
+
+        threads = [threading.Thread(target=guess, args=(n,)) for n in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert 12 == len(outcomes)
+        assert stage.policy.threshold == outcomes.count(PasswordMismatchError)
+        assert isinstance(stage.failure("alice"), AccountLockedOutError)

@@ -355,7 +355,7 @@ def test_a_name_that_is_too_long_is_refused(folder):
 @pytest.mark.slow
 def test_on_a_nearly_full_disk_a_store_is_created_whole_or_not_at_all(small_disk):
     created = []
-    for pages in range(8, 120, 4):
+    for pages in range(8, 200, 6):
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes((1 << 20) - 4096 * pages))
         place = small_disk / "store.db"

@@ -47,6 +47,14 @@ def test_sessions_are_written_down_found_and_struck_off(roster):
     assert {HERE.number: 3, THERE.number: 2} == roster.beats()
 
 
+def test_what_is_written_down_again_is_there_once(roster):
+    """As when a commit went through and its answer did not."""
+    roster.enter(HERE, 1)
+    for _ in range(2):
+        assert roster.write(HERE.number, [listed(1), listed(2)], [], 1)
+    assert [1, 2] == [found.record.logon_id for found in roster.sessions()]
+
+
 def test_a_process_that_leaves_takes_its_sessions_along(roster):
     for process in (HERE, THERE):
         roster.enter(process, 1)

@@ -225,7 +225,7 @@ def test_an_alias_is_one_accounts(store):
     alias = Alias(REALM, "alice")
     assert store.add_alias(one.sid, alias)
     assert not store.add_alias(one.sid, alias)
-    with pytest.raises(AccountExistsError, match="is taken"):
+    with pytest.raises(AccountExistsError, match=r"is taken\n.*`one` has it"):
         store.add_alias(other.sid, alias)
     with pytest.raises(UnknownAccountError):
         store.add_alias(DOMAIN.with_rid(1), Alias(REALM, "bob"))
@@ -306,7 +306,10 @@ def test_a_disabled_account_is_refused_by_its_alias(identified, store):
         identified()
 
 
-@pytest.mark.parametrize("name", ["", "x" * 1025])
+@pytest.mark.parametrize(
+    "name",
+    ["", "x" * 1025, "a\nb", "a\0", "\udc80", "\u202eecila", "alice\u200b", "a\x1b[2J"],
+)
 def test_a_name_that_is_none_is_refused(identified, name):
     with pytest.raises(EvidenceRefusedError):
         identified(name, sids=sids())

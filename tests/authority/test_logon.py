@@ -267,6 +267,8 @@ def test_a_type_that_is_not_offered_is_no_attempt(logon, calls):
     for _ in range(POLICY.threshold + 1):
         with pytest.raises(InvalidRequestError, match="not offered"):
             logon.attempt("alice", Secret("tiger"), LogonType.UNLOCK)
+        with pytest.raises(InvalidRequestError, match="`3` is not offered"):
+            logon.attempt("alice", Secret("tiger"), LogonType.NETWORK.value)
     assert [] == calls
 
 

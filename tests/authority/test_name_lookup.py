@@ -25,7 +25,7 @@ from stead.errors import (
 )
 from stead.model import well_known
 from stead.model.sid import Sid
-from stead.privileged.name_service import NameService
+from stead.privileged.name_service import NameService, User
 
 CORP = Sid.from_string("S-1-5-21-7-7-7")
 CARL = CORP.with_rid(1105)
@@ -261,6 +261,25 @@ def test_what_is_kept_is_bounded(clock, corp):
     for number in range(MOST_KEPT + 3):
         sources.find(f"x{number}", "CORP")
     assert MOST_KEPT == len(sources._kept)
+
+
+def test_a_user_of_the_host_may_have_a_name_that_looks_like_a_domain_s(store, clock):
+    """SSSD gives users such names where it is told to."""
+
+    class Full:
+        def user_by_name(self, name):
+            user = User("eve@corp.test", 70800, 70800, "/", "")
+            return user if name == user.name else None
+
+        def group_by_name(self, _name):
+            return None
+
+    sources = NameSources((HostNameSource(Full(), "here"),), monotonic=clock)
+    look = NameLookup(store, sources)
+    assert well_known.unix_user(70800) == look.find("eve@corp.test").sid
+    for text in ("eve", "eve@here", "eve@corp.example"):
+        with pytest.raises(UnknownAccountError):
+            look.find(text)
 
 
 def test_a_client_of_an_issuer_is_the_account_that_it_is_here(

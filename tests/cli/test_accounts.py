@@ -167,6 +167,7 @@ def test_a_change_prints_json_that_says_what_was_done(stead, change):
         (("account", "add", "carol", "--uid", 70_101), "uid"),
         (("account", "add", "carol", "--gid", 5), "a gid without a uid says nothing"),
         (("account", "add", "S-1-5-18"), "would be read as something else"),
+        (("account", "alias", "alice", "AD.TEST", ""), "an alias names an issuer"),
         (("account", "add", "Everyone"), "is a well-known name"),
         (("account", "disable", "nobody"), "no account is called `nobody`"),
         (("account", "enable", "nobody"), "no account is called `nobody`"),
@@ -189,6 +190,14 @@ def test_a_mistake_is_one_clear_line_and_status_1(stead, arguments, said):
     assert said in first
     assert len(advice) <= 1
     assert all(line.startswith("  what to do: ") for line in advice)
+
+
+@pytest.mark.parametrize("name", ["AD\\carol", "carol@AD.TEST"])
+def test_whoever_comes_from_elsewhere_is_an_alias(stead, name):
+    ran = stead("account", "add", name)
+    assert (1, "") == (ran.status, ran.out)
+    assert "a name may not hold" in ran.err
+    assert "`stead account alias`" in ran.err
 
 
 def test_a_dry_run_says_beforehand_what_the_change_would_be_refused_for(stead):

@@ -182,6 +182,8 @@ def test_the_doctor_says_what_is_enforced_and_why_not_more(stead, process):
     judged = "yes" if has_twin() else "no"
     assert f"plain questions judged in c: {judged}" in lines
     assert has_twin() is found["judged_in_c"]
+    assert "names of the host: `files` answers" in lines
+    assert "files" in [source["name"] for source in found["host_names"]]
     assert "administrators" not in process("doctor", "--json", STEAD_STORE="").json
 
 

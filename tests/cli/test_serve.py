@@ -230,6 +230,11 @@ def test_a_server_answers_over_tls_whom_its_file_says(process, private):
         assert 0 == process("account", "add", "alice", "--store", store).status
         with PipeClient.connect(url, tls=tls) as server:
             assert "alice" == server.call("stead.whoami")["name"]
+    dry = ("serve", "--store", store, "--tls", settings, "--dry-run")
+    assert 0 == process(*dry).status
+    (private / "server.pem").chmod(0o644)
+    ran = process(*dry)
+    assert (1, True) == (ran.status, "the private key" in ran.err)
     settings.chmod(0o666)
-    ran = process("serve", "--store", store, "--tls", settings, "--dry-run")
+    ran = process(*dry)
     assert (1, True) == (ran.status, "somebody else may write it" in ran.err)

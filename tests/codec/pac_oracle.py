@@ -74,4 +74,5 @@ def _members(domain: str, rows: Any) -> dict[str, int]:
 
 def _sid(said: Any) -> str:
     authority = int.from_bytes(bytes(said["IdentifierAuthority"]), "big")
-    return f"S-1-{authority}-" + "-".join(str(n) for n in said["SubAuthority"])
+    spelled = authority if authority < 1 << 32 else f"0x{authority:x}"
+    return f"S-1-{spelled}-" + "-".join(str(n) for n in said["SubAuthority"])

@@ -22,6 +22,7 @@ EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
 SPOKEN = {
     "server.accounts.": "stead.server.administration.Administration.",
+    "server.sessions.": "stead.server.session_desk.SessionDesk.",
     "server.trail.": "stead.server.trail.Trail.",
     "server.": "stead.ProtectedServer.",
     "client.": "stead.ClientContext.",

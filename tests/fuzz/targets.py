@@ -10,6 +10,7 @@ the latter found worth keeping lies in `corpus/<name>`, for the ordinary test ru
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +43,7 @@ from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 
 CORPUS = Path(__file__).with_name("corpus")
+PACS = Path(__file__).parents[1] / "vectors" / "pac" / "samba.json"
 DOMAIN = build.DOMAIN
 MOST_COMPRESSED = 4096
 
@@ -367,7 +369,8 @@ def ace_seeds() -> tuple[bytes, ...]:
 
 
 def pac_seeds() -> tuple[bytes, ...]:
-    """Return a PAC with a buffer of each kind, and one that says little."""
+    """Return a PAC with a buffer of each kind, one that says little, and Samba's."""
+    recorded = json.loads(PACS.read_text("utf-8"))
     alice = DOMAIN.with_rid(1104)
     logon = build.logon_info(
         extra=[(build.ASSERTED, 7)],
@@ -388,6 +391,7 @@ def pac_seeds() -> tuple[bytes, ...]:
             (18, bytes(alice)),
             (6, build.signature(16, 12)),
         ),
+        *(bytes.fromhex(case["input"]) for case in recorded),
     )
 
 

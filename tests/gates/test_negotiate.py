@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import datetime as dt
+import gc
 import hashlib
 import os
 import socket
@@ -434,7 +435,10 @@ def test_many_clients_at_once_are_each_themselves(stage, url):
         assert f"{name} with nothing" == said
 
 
-def test_a_client_that_goes_away_meanwhile_leaves_no_session(stage, server):
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_client_that_goes_away_meanwhile_leaves_nothing(
+    stage, server, caplog, is_right
+):
     gate = threading.Event()
 
     def slow(**options):
@@ -455,12 +459,15 @@ def test_a_client_that_goes_away_meanwhile_leaves_no_session(stage, server):
         while app._waiting:  # noqa: ASYNC110 - the gate has no event for it
             await asyncio.sleep(0.005)
 
-    blob = stage.context(flags=DELEGATE).step()
+    blob = stage.context(flags=DELEGATE).step() if is_right else NTLM
     asyncio.run(go())
+    gc.collect()
     opened = list(server.trail.find(Query(event=AuditEvent.LOGON)))
     ended = list(server.trail.find(Query(event=AuditEvent.LOGOFF)))
     names = [[entry.client.name for _, entry in found] for found in (opened, ended)]
-    assert names[0].count("alice") == names[1].count("alice") == 1
+    assert names[0].count("alice") == names[1].count("alice") == int(is_right)
+    assert 1 - int(is_right) == len(failures(server))
+    assert "" == caplog.text
 
 
 def test_more_clients_than_can_wait_are_turned_away(stage, server, monkeypatch):
@@ -468,6 +475,46 @@ def test_more_clients_than_can_wait_are_turned_away(stage, server, monkeypatch):
     with served(NegotiateMiddleware(site, begin=begin(server))) as address:
         headers = shows(stage.context().step())
         assert 503 == httpx.get(address, headers=headers).status_code
+
+
+def as_threads_wait(started):
+    """As many gates do: whoever looks at what is shown waits out a failure, too."""
+    return lambda **options: started(**options | {"wait": None})
+
+
+@pytest.mark.parametrize(
+    ("kind", "delays"), [(as_threads_wait, True), (partial, False)]
+)
+def test_failures_of_some_delay_nobody_else(stage, kind, delays):
+    async def go(app, blobs):
+        answered = []
+
+        async def one(blob):
+            headers = [(b"authorization", shows(blob)["authorization"].encode())]
+            scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+
+            async def send(event):
+                if event["type"] == "http.response.start":
+                    answered.append(event["status"])
+
+            await app(scope, None, send)
+
+        await asyncio.gather(*map(one, blobs))
+        return answered
+
+    with ProtectedServer(
+        "web", enforcement=Enforcement.TOKEN,
+        lockout=LockoutPolicy(first_delay=1.0, longest_delay=1.0),
+        packages=[KerberosPackage(stage.service())],
+        issuers=[Issuer("STEAD.TEST", names_accounts=True)],
+    ) as made:  # fmt: skip
+        made.accounts.add("alice")
+        app = NegotiateMiddleware(site, begin=kind(begin(made)))
+        blobs = [NTLM] * 20 + [stage.context().step()]
+        answered = asyncio.run(go(app, blobs))
+        assert 20 == answered.count(401)
+        assert delays == (200 != answered[0])
+        assert 200 in answered
 
 
 def wsgi_site(environ, start_response):

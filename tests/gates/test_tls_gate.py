@@ -28,9 +28,9 @@ from stead.errors import (
     UnsafeConfigurationError,
     WrongServerError,
 )
+from stead.gates.end_point import server_end_point
 from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.client import PipeClient
-from stead.gates.pipe.end_point import binding_of_der, binding_of_pem
 from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.gates.pipe.network_peer import Listening, NetworkLookout, NetworkPeer
@@ -778,6 +778,8 @@ def test_both_ends_compute_one_binding(key, digest, expected):
         .sign(made, digest)
     )
     der = certificate.public_bytes(Encoding.DER)
-    binding = binding_of_der(der)
+    binding = server_end_point(der, is_between_ours=True)
     assert hashlib.new(expected, der).digest() == binding.data
-    assert binding == binding_of_pem(certificate.public_bytes(Encoding.PEM))
+    assert binding == server_end_point(
+        certificate.public_bytes(Encoding.PEM).decode(), is_between_ours=True
+    )

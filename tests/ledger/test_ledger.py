@@ -353,6 +353,24 @@ def test_what_another_record_covers_is_not_waited_for(open_ledger, store, record
 
 
 @pytest.mark.bypasses_the_law
+def test_nothing_is_covered_by_a_ledger_that_ends_meanwhile(
+    open_ledger, store, record, monkeypatch
+):
+    ledger = open_ledger()
+    before = ledger._writer.backlog
+
+    def ends():
+        ledger.close()
+        return before()
+
+    monkeypatch.setattr(ledger._writer, "backlog", ends)
+    # Naive: whoever looked just before acts, and nothing is written of it.
+    with pytest.raises(LedgerUnavailableError, match="closed"):
+        ledger.cover(record(object_name="late"))
+    assert [] == _names(store)
+
+
+@pytest.mark.bypasses_the_law
 def test_nothing_is_covered_while_the_trail_is_in_trouble(
     open_ledger, store, record, disk_full
 ):

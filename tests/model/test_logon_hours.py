@@ -91,3 +91,11 @@ def test_hours_end_where_they_allow_nothing_any_more(hours, time):
         assert hours.allows(end - 1)
         assert not hours.allows(end)
         assert all(hours.allows(moment) for moment in range(time, end, HOUR))
+
+
+def test_hours_that_are_always_have_no_end_and_those_that_are_over_end_at_once():
+    time = at("2026-11-23T09:30:00")  # a Monday
+    assert ALWAYS.end_after(time) is None
+    assert time == LogonHours.from_string("never").end_after(time)
+    hours = LogonHours.from_string("mon 09-11")
+    assert at("2026-11-23T11:00:00") == hours.end_after(time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from stead.errors import (
     PrivilegeNotHeldError,
     RevertOrderError,
     SteadError,
+    StoreSilentError,
     StoreUnavailableError,
 )
 from stead.ledger.query import Query
@@ -90,6 +92,39 @@ def test_a_mask_that_is_none_is_refused_and_recorded(guard, alice, plan, record_
     with pytest.raises(InvalidAccessMaskError) as refused:
         guard.require(alice.subject, plan, 1 << 40)
     assert 1 << 40 == record_of(refused.value.record).desired
+
+
+def test_who_is_refused_because_the_store_is_silent_waits_for_no_record(
+    server, guard, alice, plan, trail, rights
+):
+    """The trail lies in the same store: a naive refusal is recorded first, for ever."""
+    liveness = guard.liveness
+    liveness.expire()
+    liveness._ask.__self__._patience = 0.05
+    held, free = threading.Event(), threading.Event()
+
+    def hold():
+        with liveness._watcher._roster._asking._lock:
+            held.set()
+            free.wait(60)
+
+    disk = threading.Thread(target=hold)
+    disk.start()
+    held.wait(60)
+    try:
+        with pytest.raises(StoreSilentError):
+            guard.require(alice.subject, plan, rights.READ)
+    finally:
+        free.set()
+        disk.join()
+    liveness._ask.__self__._patience = 60
+    guard.require(alice.subject, plan, rights.READ)
+    told = [
+        (r.outcome, r.client.name)
+        for r in trail(AuditEvent.OBJECT_ACCESS)
+        if r.object_name == "plan"
+    ]
+    assert [(Outcome.FAILURE, "alice"), (Outcome.SUCCESS, "alice")] == told
 
 
 def test_an_ended_session_is_refused_before_the_descriptor_is_looked_at(

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -718,9 +719,18 @@ def test_a_flood_of_descriptors_is_closed_again(broker, begin, connect):
     for _ in range(2):
         attacker.hear()
         (monitor,) = broker.monitors()
-        counts.append(len(list(Path(f"/proc/{monitor}/fd").iterdir())))
+        counts.append(fewest_descriptors(monitor))
         attacker.tell()
     assert counts[1] <= counts[0] < 40
+
+
+def fewest_descriptors(process):
+    """Return how many it holds once it has closed what it has refused just now."""
+    fewest, ends = 1_000_000, time.monotonic() + 10
+    while fewest >= 40 and time.monotonic() < ends:
+        now = len(list(Path(f"/proc/{process}/fd").iterdir()))
+        fewest = min(fewest, now)
+    return fewest
 
 
 def test_one_servers_flood_keeps_no_other_waiting(broker, begin, connect):

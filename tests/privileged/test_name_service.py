@@ -15,8 +15,10 @@ from stead.errors import DirectoryUnavailableError
 from stead.privileged.name_service import (
     NameService,
     PlainNames,
+    SourceState,
     UnixGroup,
     User,
+    examine_sources,
     open_host_names,
 )
 
@@ -190,3 +192,16 @@ def test_a_list_of_sources_that_cannot_be_read_is_an_error(tmp_path):
         NameService.open(tmp_path)
     names = NameService.open(tmp_path / "absent")  # to glibc that is `files`
     assert ["files"] == [each.source.name for each in names.users]
+
+
+def test_who_asks_hears_how_each_source_is(source):
+    switch = source.switch(f"files absent {source.name}")
+    files, ours, absent = examine_sources(switch)
+    assert SourceState("files", is_installed=True) == files
+    assert SourceState(source.name, is_installed=True) == ours
+    assert SourceState("absent", is_installed=False) == absent
+    source.be("down")
+    _, ours, _ = examine_sources(switch)
+    assert "connection refused" in ours.problem
+    with pytest.raises(DirectoryUnavailableError):
+        examine_sources(source.folder)

@@ -258,12 +258,16 @@ def test_the_owner_changes_a_password_that_must_be_changed_with_the_old_one(
     assert Outcome.SUCCESS is trail(AuditEvent.PASSWORD_CHANGED)[-1].outcome
 
 
-def test_the_old_password_is_no_new_one(desk, log_on):
+def test_the_old_password_is_no_new_one(desk, log_on, trail):
     """A naive check lets the owner answer the demand with the same password."""
     desk.passwords.require_change("alice")
     old, new = Secret("tiger"), Secret("tiger")
-    with pytest.raises(InvalidRequestError, match="is the old one"):
+    with pytest.raises(InvalidRequestError, match="is the old one") as caught:
         desk.change_password("alice", old, new)
+    # It says that the old one was right: no way to try passwords unseen.
+    record = trail(AuditEvent.PASSWORD_CHANGED)[-1]
+    assert (Outcome.FAILURE, "alice") == (record.outcome, record.object_name)
+    assert caught.value.record
     assert old.is_wiped
     assert new.is_wiped
     with pytest.raises(LogonFailureError):

@@ -530,6 +530,29 @@ def test_a_directory_does_not_speak_for_the_stores_own_accounts(opened):
     assert [1] == [held.closed for held in directory.held]
 
 
+def test_names_without_a_domain_are_nobody_elses(open_server):
+    everybodys = Directory()
+    everybodys.domains = ("KEYS.TEST", "")
+    # Naive: the store's accounts would be asked of somebody else.
+    with pytest.raises(InvalidRequestError, match="are the store's"):
+        open_server(password_authorities=[everybodys])
+
+
+def test_a_store_that_fails_behind_a_directory_keeps_no_credentials(
+    opened, monkeypatch
+):
+    directory = Oracle()
+    server = opened(password_authorities=[directory])
+
+    def fails(*_arguments):
+        raise StoreUnavailableError("the store is gone")
+
+    monkeypatch.setattr(type(server.accounts.logon.lockout), "clear", fails)
+    with pytest.raises(LogonFailureError):
+        server.log_on("alice@KEYS.TEST", "tiger")
+    assert [1] == [held.closed for held in directory.held]
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, StoreUnavailableError])
 @pytest.mark.parametrize(
     "where",
@@ -622,8 +645,8 @@ def test_what_is_shown_is_looked_at_here_and_its_failure_recorded(opened):
     assert 1 == len(heard)
     found = records(server, AuditEvent.LOGON_FAILED)
     reasons = [reason for _, entry in found for reason in entry.reasons]
-    assert ["looking at it failed: KeyError", "it is forged"] == [
+    assert ["it cannot be read: KeyError", "it is forged"] == [
         reason.partition(";")[0]
         for reason in reasons
-        if "looking" in reason or "forged" in reason
+        if "KeyError" in reason or "forged" in reason
     ]

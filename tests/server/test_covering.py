@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sqlite3
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -47,6 +49,25 @@ class Busy:
 @pytest.fixture
 def busy(world):
     return lambda: Busy(world / "store" / "notes.db")
+
+
+@pytest.fixture
+def trouble(served, monkeypatch):
+    """Give what makes each try to write the trail fail for a while."""
+
+    @contextlib.contextmanager
+    def make():
+        def fails(*_arguments):
+            raise OSError(5, "the disk is gone")
+
+        with monkeypatch.context() as patch:
+            writer = served._house.guard.sink._ledger._writer
+            patch.setattr(type(writer._store), "append", fails)
+            with pytest.raises(LedgerUnavailableError):
+                served.accounts.add("dave")
+            yield
+
+    return make
 
 
 def waits(act):
@@ -148,17 +169,119 @@ def test_only_the_very_client_of_the_operation_is_covered(served, client_of, who
     assert isinstance(other.subject.principal, Principal)
 
 
-def test_a_trail_that_is_in_trouble_lets_nobody_in(served, client_of, monkeypatch):
+def test_a_trail_that_is_in_trouble_lets_nobody_in(served, client_of, trouble):
     refused = []
 
     @served.operation("work")
     def work(client: ClientContext) -> None:
-        writer = served._house.guard.sink._ledger._writer
-        monkeypatch.setitem(writer._refused, AuditEvent.TRAIL_FAILED, 1)
-        with pytest.raises(LedgerUnavailableError):
+        with trouble(), pytest.raises(LedgerUnavailableError):
             enter(client)
         refused.append(True)
-        writer._refused.clear()
 
     served.call(client_of(served, "alice"), "work")
     assert [True] == refused
+
+
+def test_what_may_be_lost_is_lost_and_counted_in_an_operation_too(
+    served, client_of, trouble
+):
+    served.audit_policy.set_losable([ENTERED])
+    entered = []
+
+    @served.operation("work")
+    def work(client: ClientContext) -> None:
+        with trouble():
+            enter(client)  # refused, if a block that is covered were never lost
+        entered.append(True)
+
+    served.call(client_of(served, "alice"), "work")
+    assert [True] == entered
+    (lost,) = served.trail.find(Query(event=AuditEvent.RECORDS_LOST))
+    assert "1" == lost[1].detail[ENTERED.name]
+
+
+def test_an_operation_whose_record_is_lost_covers_nothing(
+    served, client_of, trouble, busy
+):
+    served.audit_policy.set_losable([AuditEvent.OPERATION_REQUESTED])
+    found, alice, trail = [], client_of(served, "alice"), busy()
+
+    @served.operation("work")
+    def work(client: ClientContext) -> None:
+        fails.close()
+        served.accounts.add("carol")  # the trail is well again, and says what it lost
+        with trail:
+            # Naive: nothing on the disk says that alice asked for anything.
+            context = contextvars.copy_context()
+            found.append(waits(lambda: context.run(enter, client)))
+        found[0][0].join(SECONDS)
+
+    with contextlib.ExitStack() as fails:
+        fails.enter_context(trouble())
+        served.call(alice, "work")
+    assert found[0][1]
+
+
+def test_nobody_who_stands_between_is_covered(served, client_of, busy):
+    found, bob, trail = {}, client_of(served, "bob"), busy()
+
+    @served.operation("work")
+    def work(client: ClientContext) -> None:
+        with bob.impersonate():
+            carried = client.carry(lambda: None)
+            context = contextvars.copy_context()
+            with trail:
+                # Naive: it is alice's block, in alice's operation.
+                found["in bob's block"] = waits(lambda: context.run(carried))
+        found["in bob's block"][0].join(SECONDS)
+
+    served.call(client_of(served, "alice"), "work")
+    assert found["in bob's block"][1]
+    *_, entered = [r for _, r in served.trail.find(Query()) if r.event is ENTERED]
+    assert ["notes", "bob", "alice"] == [each.name for each in entered.chain]
+
+
+def test_a_nested_block_in_somebody_elses_is_announced_by_itself(
+    served, client_of, busy
+):
+    bob, refused = client_of(served, "bob"), []
+
+    @served.operation("work")
+    def work(client: ClientContext) -> None:
+        ledger = served._house.guard.sink._ledger
+        with bob.impersonate():
+            before = ledger.cover
+            ledger.cover = refused.append
+            try:
+                enter(client)
+                # On another thread bob's block is not open, and is in the chain.
+                carried = client.carry(partial(enter, client))
+                context = contextvars.copy_context()
+                thread = threading.Thread(target=context.run, args=(carried,))
+                thread.start()
+                thread.join(SECONDS)
+            finally:
+                ledger.cover = before
+
+    served.call(client_of(served, "alice"), "work")
+    assert [] == refused
+    entered = [r for _, r in served.trail.find(Query()) if r.event is ENTERED]
+    between = [["notes", "bob"], *[["notes", "bob", "alice"]] * 2]
+    chains = [[each.name for each in record.chain] for record in entered]
+    assert between == chains[:3]
+
+
+def test_an_operation_inside_an_operation_leaves_the_outer_ones_cover(
+    served, client_of, law
+):
+    @served.operation("inner")
+    def inner(client: ClientContext) -> None:
+        enter(client)
+
+    @served.operation("outer")
+    def outer(client: ClientContext) -> None:
+        served.call(client, "inner")
+        enter(client)
+
+    served.call(client_of(served, "alice"), "outer")
+    assert [] == law.take()

@@ -3,8 +3,10 @@
 import asyncio
 import contextvars
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import grpc
 import pytest
@@ -42,7 +44,7 @@ MARK = contextvars.ContextVar("mark", default="nobody")
 class Stage:
     """A server, whom it believes, and handlers that say what they see."""
 
-    def __init__(self, folder, open_server):
+    def __init__(self, folder, open_server, lockout=QUICK):
         self.corp, self.server_ca = Authority("Corp CA"), Authority("Server CA")
         self.other = Authority("Corp CA")
         issuer = CertificateIssuer(
@@ -52,7 +54,7 @@ class Stage:
         )
         self.certificates = Certificates([issuer])
         believed = Issuer("corp", names_accounts=True)
-        self.server = open_server(issuers=[believed], lockout=QUICK)
+        self.server = open_server(issuers=[believed], lockout=lockout)
         for name in ("alice", "bob"):
             self.server.accounts.add(name)
         self.kept, self.seen = [], []
@@ -483,6 +485,48 @@ def test_a_coroutine_says_whose_a_call_is_on_a_loop_alone(stage):
             assert b"alice" == await asyncio.to_thread(ask)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("delays", [True, False])
+def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
+    """Whoever has a failure waited out on its thread has everybody wait for it."""
+    late = LockoutPolicy(first_delay=1.0, longest_delay=1.0)
+    stage, looked_at, codes = Stage(tmp_path, open_server, late), [], []
+
+    def bearer(token, call):
+        looked_at.append(token)
+        return stage.bearer(token, call)
+
+    client_for = stage.client_for(bearer=bearer)
+    naive = partial(client_for.__call__)  # no more than any function: it waits
+
+    def until(holds):
+        while not holds():
+            time.sleep(0.005)
+
+    def ask(port):
+        with stage.channel(port) as call:
+            read = call.channel.unary_unary("/notes.Notes/Read")
+
+            def begin(token):
+                shown = (("authorization", f"Bearer {token}"),)
+                asked = read.future(b"", metadata=shown, timeout=20)
+                asked.add_done_callback(lambda done: codes.append(done.code()))
+
+            for _ in range(20):
+                begin("alice.forged")
+            until(lambda: len(looked_at) >= 16)
+            begin("alice.sealed")
+            until(lambda: len(codes) == 21)
+
+    async def scenario():
+        async with stage.open_aio(client_for=naive if delays else client_for) as port:
+            await asyncio.to_thread(ask, port)
+
+    asyncio.run(scenario())
+    assert 20 == codes.count(CODE.UNAUTHENTICATED)
+    assert delays == (CODE.OK is not codes[0])
+    assert CODE.OK in codes
 
 
 def test_plain_functions_on_a_loop_are_refused(stage):

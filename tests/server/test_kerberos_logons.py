@@ -154,7 +154,7 @@ def directory(active_directory, monkeypatch, open_server):
     domain = active_directory
     for name, value in domain.environment().items():
         monkeypatch.setenv(name, value)
-    realm = TrustedRealm(name=domain.name, requires_pac=True)
+    realm = TrustedRealm(name=domain.name)
     front = f"HTTP/front.{domain.dns_name}"
     service = KerberosService(
         domain.export_keytab(front, "front"), front, realms=[realm],

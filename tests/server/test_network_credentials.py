@@ -57,7 +57,7 @@ def door(server):
         monotonic=given.logon._monotonic,
     )
     desk = replace(server.accounts, logon=logon)
-    desk.set_password("alice", Secret("correct horse"))
+    desk.set_password("alice", Secret("correct zebra"))
     return replace(given, logon=logon, sleep=lambda _seconds: None)
 
 
@@ -66,7 +66,7 @@ def log_on(server, door):
     def make(logon_type=CLEARTEXT):
         if logon_type in {LogonType.SERVICE, LogonType.BATCH}:
             server.accounts.grant("alice", LogonRight[logon_type.name])
-        secret = Secret("correct horse")
+        secret = Secret("correct zebra")
         return door.log_on("alice", secret, logon_type, arrival=ARRIVAL)
 
     return make
@@ -95,7 +95,7 @@ def shown(credentials):
 def test_a_session_keeps_the_password_it_was_opened_with(log_on, logon_type):
     with log_on(logon_type) as session:
         kept = session.credentials_for("password")
-        assert ("alice", b"correct horse") == (kept.principal, shown(kept))
+        assert ("alice", b"correct zebra") == (kept.principal, shown(kept))
         assert kept is session.require_credentials("password", seconds=86_400)
     assert kept.is_closed
 
@@ -194,10 +194,10 @@ def test_nobody_finds_the_password_in_a_session(log_on, server):
             if s.record == session.record
         ]
         printed = f"{session!r} {found!r} {session.client!r} {session.record!r}"
-        assert "horse" not in printed
-        assert "horse" not in repr(session.credentials_for("password"))
+        assert "zebra" not in printed
+        assert "zebra" not in repr(session.credentials_for("password"))
         text = [o for o in gc.get_objects() if isinstance(o, dict | list | tuple)]
-        assert not [o for o in text if _holds(o, b"correct horse")]
+        assert not [o for o in text if _holds(o, b"correct zebra")]
 
 
 def _holds(whole, wanted):
@@ -209,7 +209,7 @@ def test_nothing_of_the_password_is_written_down(server, log_on):
     with log_on() as session, session.client.with_new_credentials(corp()):
         pass
     told = [repr(record) for _, record in server.trail.find(Query())]
-    assert not [text for text in told if "horse" in text or "staple" in text]
+    assert not [text for text in told if "zebra" in text or "staple" in text]
 
 
 # --- new credentials ------------------------------------------------------------------
@@ -369,6 +369,20 @@ def test_explicit_credentials_are_shown_to_no_other_machine(alice):
         pytest.raises(WrongIdentityError, match="not for `other"),
     ):
         explicit.require_for(OTHER)
+
+
+@pytest.mark.parametrize("target", ["files.example:445", "files.example", None])
+def test_explicit_credentials_are_for_a_host(alice, trail, target):
+    credentials = corp()
+    with (
+        pytest.raises(InvalidRequestError, match="one machine") as caught,
+        alice.explicit_credentials(credentials, target=target),
+    ):
+        pass
+    assert "Host(" in caught.value.advice
+    assert [] == trail(AuditEvent.EXPLICIT_CREDENTIALS)
+    with pytest.raises(CredentialsExpiredError, match="was wiped"):
+        shown(credentials)
 
 
 def test_explicit_credentials_end_with_the_session(server, alice):

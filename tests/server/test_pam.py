@@ -36,7 +36,9 @@ def server(open_server, tmp_path):
         "auth required pam_permit.so\n"
         "account required pam_permit.so\n"
     )
-    with PamAuthority(["HOST"], service="stead-test", folder=tmp_path) as host:
+    with PamAuthority(
+        ["HOST", "localhost"], service="stead-test", folder=tmp_path
+    ) as host:
         yield open_server(password_authorities=[host], lockout=QUICK)
 
 
@@ -76,6 +78,19 @@ def test_every_failure_is_one_and_counts(server, name):
     assert 1 == len(records(server, AuditEvent.ACCOUNT_LOCKED_OUT))
     with pytest.raises(LogonFailureError):
         server.log_on(f"HOST\\{name}", Secret(RIGHT))
+
+
+def test_another_spelling_of_a_name_is_no_guess_more(server):
+    """Counted by spelling, each of these is locked by itself, and none is after one."""
+    spellings = [f"HOST\\{DAEMON}", f"{DAEMON}@HOST", f"localhost\\{DAEMON}"]
+    assert 3 == len(set(spellings))
+    for each in spellings:
+        with pytest.raises(LogonFailureError):
+            server.log_on(each, Secret("lion"))
+    assert 1 == len(records(server, AuditEvent.ACCOUNT_LOCKED_OUT))
+    for each in (*spellings, f"{DAEMON.upper()}@Host"):
+        with pytest.raises(LogonFailureError):
+            server.log_on(each, Secret(RIGHT), LogonType.NETWORK)
 
 
 def test_nobody_but_a_password_authority_speaks_for_the_host(open_server):

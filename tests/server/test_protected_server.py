@@ -128,6 +128,7 @@ def test_whatever_way_a_fork_ends_the_servers_processes_go_on(forking, way, code
 
 
 @pytest.mark.root
+@pytest.mark.bypasses_the_law  # the fork orders by hand, in vain
 def test_a_fork_is_refused_what_only_the_server_itself_can_do(forking):
     said, told = forking("asks")
     assert ["ServerClosedError"] * 7 + ["LedgerUnavailableError"] * 2 == said

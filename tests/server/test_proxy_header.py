@@ -43,7 +43,7 @@ NO_PEM = "-----BEGIN CERTIFICATE-----\nM\n-----END CERTIFICATE-----"
 class Stage:
     """A server, whom it believes, and an application that says who asks."""
 
-    def __init__(self, folder, open_server):
+    def __init__(self, folder, open_server, lockout=QUICK):
         self.folder = folder
         self.corp, self.server_ca = Authority("Corp CA"), Authority("Server CA")
         issuer = CertificateIssuer(
@@ -53,7 +53,7 @@ class Stage:
         )
         self.certificates = Certificates([issuer])
         believed = Issuer("corp", names_accounts=True)
-        self.server = open_server(issuers=[believed], lockout=QUICK)
+        self.server = open_server(issuers=[believed], lockout=lockout)
         for name in ("alice", "bob"):
             self.server.accounts.add(name)
         self.seen = []
@@ -274,6 +274,37 @@ def test_envoy_that_appends_to_what_clients_send_is_not_believed(stage):
     assert "bob" == stage.ask(app, {**WORD, proxy.header_name: quoted})
 
 
+@pytest.mark.parametrize("delays", [True, False])
+def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
+    """Whoever has a failure waited out on its thread has everybody wait for it."""
+    late = LockoutPolicy(first_delay=1.0, longest_delay=1.0)
+    stage = Stage(tmp_path, open_server, late)
+    if delays:
+        admit = stage.server.admit_shown
+        stage.server.admit_shown = lambda show, **options: admit(
+            show, **options | {"wait": None}
+        )
+    app = stage.app(stage.proxy())
+    answered = []
+
+    async def one(client, headers):
+        answered.append((await client.get("/", headers=headers)).status_code)
+
+    async def scenario():
+        transport = httpx.ASGITransport(app, client=("192.0.2.7", 50))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://notes.test"
+        ) as client:
+            asked = [WORD | {"client-cert": ":MII:"}] * 20
+            asked.append(WORD | {"client-cert": der(stage.alice)})
+            await asyncio.gather(*(one(client, headers) for headers in asked))
+
+    asyncio.run(scenario())
+    assert 20 == answered.count(401)
+    assert delays == (200 != answered[0])
+    assert 200 in answered
+
+
 @pytest.mark.parametrize(
     ("style", "value"),
     [
@@ -331,7 +362,7 @@ def test_a_web_server_that_hides_who_connects_is_told_so(stage):
     hiding = (
         stage.app(),
         stage.app(stage.proxy(PeerUid({0}))),
-        stage.app(stage.proxy(ProxyCertificate(stage.certificates, {"edge"}))),
+        stage.app(stage.proxy(ProxyCertificate(stage.certificates, "corp", {"edge"}))),
     )
     for app in hiding:
         assert 401 == stage.ask(app, {"client-cert": der(stage.alice)})
@@ -398,16 +429,22 @@ def test_a_proxy_at_a_local_socket_is_who_the_kernel_says(stage):
 
 
 def test_a_proxy_is_known_by_a_certificate_of_its_own(stage):
-    proxies = Authority("Proxy CA")
-    issuer = CertificateIssuer(
-        name="proxies",
-        anchors=proxies.anchor(stage.folder / "proxies.pem"),
-        names=(NameKind.DNS,),
+    proxies, others = Authority("Proxy CA"), Authority("Proxy CA")
+    desk = Certificates(
+        [
+            CertificateIssuer(
+                name=name,
+                anchors=authority.anchor(stage.folder / f"{name}.pem"),
+                names=(NameKind.DNS,),
+            )
+            for name, authority in (("proxies", proxies), ("others", others))
+        ]
     )
-    desk = Certificates([issuer])
-    app = stage.app(stage.proxy(ProxyCertificate(desk, {"edge.test"})))
+    proof = ProxyCertificate(desk, "proxies", {"edge.test"})
+    app = stage.app(stage.proxy(proof))
     edge = proxies.issue("edge", x509.DNSName("edge.test"))
     other = proxies.issue("other", x509.DNSName("other.test"))
+    twin = others.issue("edge", x509.DNSName("edge.test"))
 
     async def scenario():
         options = tls_of(stage)
@@ -417,7 +454,7 @@ def test_a_proxy_is_known_by_a_certificate_of_its_own(stage):
         async with stage.serve(app, **options) as place:
             assert "alice" == (await over_tls(stage, place, edge, header)).text
             # A client may not pass for a proxy, nor one proxy for another.
-            for signed in (other, stage.alice, None):
+            for signed in (other, twin, stage.alice, None):
                 answer = await over_tls(stage, place, signed, header)
                 assert 401 == answer.status_code
 

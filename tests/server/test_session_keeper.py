@@ -144,6 +144,29 @@ def test_a_process_that_gives_no_sign_of_life_is_given_up_by_the_others(
     assert [0, 5] == numbers(roster)
 
 
+def test_a_session_that_opens_while_the_process_starts_anew_is_written_down(
+    monkeypatch, keeper_of, roster
+):
+    """One that is on no list is ended by nobody who goes by its number."""
+    keeper = keeper_of()
+
+    class Opening(Recording):
+        def end_every(self):
+            super().end_every()
+            if 2 == len(self.ended):  # from here on nothing is ended any more
+                keeper.opened(listed(9))
+
+    sessions = Opening()
+    keeper.opened(listed(1))
+    keeper.look(sessions)
+    roster.leave(keeper._number)
+    monkeypatch.setattr(session_keeper, "BEAT_SECONDS", 0.0)
+    keeper.look(sessions)
+    assert ["every", "every"] == sessions.ended
+    keeper.look(sessions)
+    assert [9] == numbers(roster)
+
+
 def test_silence_is_counted_from_the_last_sign_by_the_own_clock():
     """A wall clock that is set forward would give everybody up."""
     others, mine, yours = session_keeper._Others(), Luid(1), Luid(2)

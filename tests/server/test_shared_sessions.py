@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from tests.soak.faulty_disk import FaultyDisk
 
 from stead.errors import AccessDeniedError, UnknownAccountError, UnknownSessionError
 from stead.ledger.query import Query
@@ -219,7 +220,7 @@ def test_a_process_that_was_killed_is_listed_until_it_is_given_up(ours, theirs):
 
 # --- partitioned ----------------------------------------------------------------------
 
-UNAVAILABLE = "StoreUnavailableError"
+UNAVAILABLE, SILENT = "StoreUnavailableError", "StoreSilentError"
 
 
 def test_a_process_that_was_given_up_denies_when_the_lease_is_over(ours, theirs):
@@ -249,8 +250,8 @@ def test_a_process_whose_store_is_gone_denies_when_the_lease_is_over(
 def test_a_process_whose_disk_never_answers_denies(ours, theirs):
     theirs.say("patience 0.2")
     theirs.say("hang")
-    assert (UNAVAILABLE, GRANTED) == theirs.settled("alice")
-    assert (UNAVAILABLE, GRANTED) == theirs.use("bob")
+    assert (SILENT, GRANTED) == theirs.settled("alice")
+    assert (SILENT, GRANTED) == theirs.use("bob")
 
 
 def test_a_store_that_is_locked_by_who_writes_is_read_and_nothing_can_be_missed(
@@ -265,3 +266,41 @@ def test_a_store_that_is_locked_by_who_writes_is_read_and_nothing_can_be_missed(
     other.execute("COMMIT")
     assert (ENDED, GRANTED) == theirs.settled("alice")
     other.close()
+
+
+@pytest.mark.root
+def test_a_process_whose_disk_hangs_or_is_torn_away_denies(world):
+    """With a real disk that stops: the process goes on without it only in the past."""
+    folder = world / "disk"
+    folder.mkdir(mode=0o700)
+    with FaultyDisk(folder) as disk:
+        place = folder / "notes.db"
+        with ProtectedServer(
+            "notes", store=place, enforcement=Enforcement.TOKEN, trail_reserve=0
+        ) as ours:
+            ours.accounts.add("alice", uid=70001)
+            ours.protect("plan", Doc, [allow("alice", Doc.READ)])
+        theirs = Theirs(place, "alice")
+        try:
+            theirs.say("patience 0.3")
+            assert (GRANTED, GRANTED) == theirs.settled("alice")
+            os.kill(disk._pid, signal.SIGSTOP)
+            assert (SILENT, GRANTED) == theirs.settled("alice")
+            assert (SILENT, GRANTED) == theirs.use("alice")
+            os.kill(disk._pid, signal.SIGCONT)
+            until_granted(theirs)
+            os.kill(disk._pid, signal.SIGKILL)
+            ours, naive = theirs.settled("alice")
+            assert ours in {UNAVAILABLE, "LedgerUnavailableError"}
+            assert GRANTED == naive
+        finally:
+            os.kill(disk._pid, signal.SIGKILL)  # a stopped one would hold what follows
+            theirs.close()
+
+
+def until_granted(theirs):
+    """Wait until what was asked while the disk was silent is answered and dropped."""
+    deadline = time.monotonic() + 30
+    while theirs.use("alice") != (GRANTED, GRANTED):
+        assert time.monotonic() < deadline, "it never comes back"
+        time.sleep(0.1)

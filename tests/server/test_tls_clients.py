@@ -12,7 +12,12 @@ from stead.adapters.certificates import CertificateIssuer, Certificates
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import Authenticated, Step
-from stead.errors import EvidenceRefusedError, RemoteError, WrongServerError
+from stead.errors import (
+    EvidenceRefusedError,
+    LogonFailureError,
+    RemoteError,
+    WrongServerError,
+)
 from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.messages import Challenge, Hello, Response, Welcome
 from stead.gates.pipe.reaching import TlsServer
@@ -209,6 +214,23 @@ def test_who_is_refused_hears_one_thing_and_the_trail_has_the_cause(stage):
         "takes no `unheard`",
     ):
         assert any(cause in told for told in causes), (cause, causes)
+
+
+def test_whom_the_handshake_turns_away_is_told_in_aggregate_with_the_reason(stage):
+    evil = Authority("Corp CA").issue("alice", upn("alice@corp.test"))
+    forged = TlsIdentity(evil.write(stage.folder / "evil.pem"))
+
+    async def scenario():
+        async with stage.open() as url:
+            for _ in range(3):
+                with pytest.raises(LogonFailureError):
+                    await AsyncPipeClient.connect(url, tls=stage.trust(shown=forged))
+
+    running(scenario)
+    (told,) = stage.records(AuditEvent.CLIENTS_TURNED_AWAY)
+    assert "3" == told.detail["count"]
+    assert "the certificate is not believed" in told.detail["last"]
+    assert [] == stage.records(AuditEvent.LOGON_FAILED)
 
 
 class Unheard(KnowsKey):

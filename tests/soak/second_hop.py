@@ -112,8 +112,10 @@ class Client:
                     self.count += 1
                     try:
                         self.choose.choice(acts)(session)
-                    except Exception as error:
-                        self.tally.expect(None, error, f"{self.name} {self.account}")
+                    except Exception as error:  # none is expected
+                        what = f"{self.name} of {self.account} failed"
+                        why = getattr(error, "advice", "")
+                        self.tally.expect(None, f"{error!r}; {why}", what)
                         return
 
     @property

@@ -160,29 +160,66 @@ def _newer(folder, moment):
     return [p for p in Path(folder).rglob("*") if p.lstat().st_mtime > moment]
 
 
-def test_it_ends_with_the_process_that_started_it():
-    program = (
-        "import signal\n"
-        "from stead.testing.domain import Domain\n"
-        "domain = Domain().__enter__()\n"
-        "print(domain.folder, flush=True)\n"
-        "signal.pause()\n"
-    )
+PROGRAM = """
+import signal
+from pathlib import Path
+from stead.testing.domain import Domain
+
+class Slow(Domain):
+    def _seed(self):
+        print(self.folder, flush=True)
+        super()._seed()
+
+domain = {made}.__enter__()
+print(domain.folder, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def owner():
+    """Have another process start a domain; return it and the folder, when that is."""
     measured = {key for key in os.environ if key.startswith("COVERAGE_")}
-    owner = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
-        env={key: value for key, value in os.environ.items() if key not in measured},
-    )  # fmt: skip
-    folder = Path(owner.stdout.readline().strip())
-    running_before = controllers(folder)
-    assert len(running_before) > 5  # shells, samba, its servers
-    owner.send_signal(signal.SIGKILL)
-    owner.communicate()
+    started = []
+
+    def start(made):
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM.format(made=made)],
+                stdout=subprocess.PIPE, text=True,
+                env={key: os.environ[key] for key in os.environ.keys() - measured},
+            )
+        )  # fmt: skip
+        return started[-1], Path(started[-1].stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def gone(folder):
+    """Wait until nothing is left of a domain."""
     deadline = time.monotonic() + 60
     while (controllers(folder) or folder.exists()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not controllers(folder)
-    assert not folder.exists()
+    return not controllers(folder) and not folder.exists()
+
+
+def test_it_ends_with_the_process_that_started_it(owner):
+    process, folder = owner("Domain()")
+    assert len(controllers(folder)) > 5  # shells, samba, its servers
+    process.send_signal(signal.SIGKILL)
+    assert gone(folder)
+
+
+def test_one_that_is_being_made_ends_with_it_too(owner, tmp_path):
+    cache = tmp_path / "kept"
+    process, folder = owner(f"Slow('NEW.STEAD.TEST', cache=Path({str(cache)!r}))")
+    assert folder.exists()
+    process.send_signal(signal.SIGKILL)
+    assert gone(folder)
+    assert [] == list(cache.iterdir())
 
 
 def test_a_finished_one_is_kept_and_few_of_others(tmp_path, active_directory):
@@ -231,7 +268,34 @@ def test_a_controller_that_does_not_start_is_an_error_and_leaves_nothing(monkeyp
     assert Path() == domain.folder
 
 
+def test_a_machine_without_namespaces_is_told_so(monkeypatch):
+    refused = running._OUTER.replace("unshare ", "unshare --no-such-namespace ")
+    monkeypatch.setattr(running, "_OUTER", refused)
+    with (
+        pytest.raises(EnforcementUnavailableError, match="no-such-namesp") as caught,
+        Domain(),
+    ):
+        pass
+    assert "namespaces" in caught.value.advice
+
+
 def test_whoever_is_not_root_is_told(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EnforcementUnavailableError, match="needs root"), Domain():
         pass
+
+
+def test_it_ends_though_the_process_has_forked_meanwhile():
+    with Domain() as made:
+        folder = made.folder
+        waiting, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # it holds whatever this process holds
+            os.close(writing)
+            os.read(waiting, 1)
+            os._exit(0)
+        os.close(waiting)
+    # Here it has ended; who waits for the other one waits for ever.
+    assert not folder.exists()
+    os.close(writing)
+    os.waitpid(child, 0)

@@ -144,3 +144,19 @@ def test_without_root_it_runs_as_whoever_we_are(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setattr(os, "getegid", lambda: 1235)
     assert (1234, 1235) == module._ids()
+
+
+def test_it_ends_though_the_process_has_forked_meanwhile():
+    with Postgres() as made:
+        folder = made.folder
+        waiting, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # it holds whatever this process holds
+            os.close(writing)
+            os.read(waiting, 1)
+            os._exit(0)
+        os.close(waiting)
+    # Here it has ended; who waits for the other one waits for ever.
+    assert not folder.exists()
+    os.close(writing)
+    os.waitpid(child, 0)

@@ -22,7 +22,7 @@ def require_private(path: Path, *, advice: str = "") -> Path:
         advice: how it is made, if it is not there.
 
     Raises:
-        UnsafeConfigurationError: it is not there, or others have it.
+        UnsafeConfigurationError: it is not there, is no file, or others have it.
     """
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -34,7 +34,11 @@ def require_private(path: Path, *, advice: str = "") -> Path:
         status = os.fstat(number)
     finally:
         os.close(number)
-    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid in {0, os.geteuid()}
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeConfigurationError(
+            f"`{path}` is not a regular file", advice=advice or "name the file itself"
+        )
+    is_ours = status.st_uid in {0, os.geteuid()}
     if not is_ours or status.st_mode & _OTHERS:
         raise UnsafeConfigurationError(
             f"others have the secrets in `{path}`, or may write it",

@@ -123,6 +123,9 @@ class ScramPackage:
         Args:
             binding: the channel's, which the client must know too; None for a channel
                 that has none, on which a client that would bind is refused.
+
+        Raises:
+            InvalidRequestError: the binding is empty, and would bind to nothing.
         """
         return ScramExchange(self, binding)
 
@@ -198,6 +201,10 @@ class ScramExchange:
     def __init__(
         self, package: ScramPackage, binding: ChannelBinding | None, named: str = ""
     ) -> None:
+        if binding is not None and not binding.data:
+            raise InvalidRequestError(
+                "a channel's binding is empty", advice="pass None if there is none"
+            )
         self._package = package
         self._binding = binding
         self._named = named

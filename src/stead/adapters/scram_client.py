@@ -38,6 +38,9 @@ class ScramClient:
         least_iterations: fewer are refused: a false server would ask for few, and try
             passwords against the answer.
         entropy: returns that many random bytes.
+
+    Raises:
+        InvalidRequestError: the binding is empty, and would bind to nothing.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class ScramClient:
     ) -> None:
         flag = "y" if could_bind else "n"
         if binding is not None:
+            if not binding.data:
+                raise InvalidRequestError("a channel's binding is empty")
             flag = f"p={binding.kind}"
         nonce = b64encode(entropy(_NONCE)).decode()
         self._first = scram.write_client_first(name, nonce, flag)

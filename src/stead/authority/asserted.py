@@ -62,8 +62,10 @@ def identify_asserted(
             `identify_account`.
     """
     issuer = issuers.believed(client.issuer, client.package)
-    if not client.name or len(client.name) > _LONGEST_NAME:
-        raise EvidenceRefusedError("what a client is called has 1 to 1024 letters")
+    if not 1 <= len(client.name) <= _LONGEST_NAME or not client.name.isprintable():
+        raise EvidenceRefusedError(
+            "what a client is called has 1 to 1024 letters, all of them to be seen"
+        )
     generation = store.generation()
     known = issuers.remembered.at(generation)
     key = (issuer.name, client.name, client.is_verified_by_service, logon_type)

@@ -46,6 +46,11 @@ class ExplicitCredentials:
         """Nanoseconds since the epoch, UTC, of their end by now; None for never."""
         return self._credentials.expires
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether they were wiped."""
+        return self._is_closed
+
     def renew_for(self, seconds: float) -> None:
         """Have them last for so long; raises `CredentialsExpiredError`."""
         self._require_open()

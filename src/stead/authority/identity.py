@@ -352,7 +352,9 @@ def logon_rule(logon_type: LogonType) -> LogonRule:
     Raises:
         InvalidRequestError: it is not offered.
     """
-    rule = LOGON_RULES.get(logon_type)
+    # A bare number equals its member, and has none of its words.
+    is_type = isinstance(logon_type, LogonType)
+    rule = LOGON_RULES.get(logon_type) if is_type else None
     if rule is None:
         offered = ", ".join(kind.name.lower() for kind in LOGON_RULES)
         raise InvalidRequestError(

@@ -52,11 +52,15 @@ class Issuer:
             )
         for words in (self.packages, self.domains):
             if isinstance(words, str):
-                raise InvalidRequestError("packages and domains are named one by one")
+                raise InvalidRequestError(
+                    "packages and domains are named one by one",
+                    advice="write `packages=[...]`, `domains=[...]`",
+                )
         for domain in self.domains:
             if not _is_domain(domain):
                 raise InvalidRequestError(
-                    f"`{domain}` is no domain's SID", advice="it is `S-1-5-21-a-b-c`"
+                    f"`{domain}` is no domain's SID",
+                    advice='write `Sid.from_string("S-1-5-21-a-b-c")`',
                 )
 
     def speaks_for(self, sid: Sid) -> bool:
@@ -78,11 +82,19 @@ class Issuers:
     __slots__ = ("_by_name", "remembered")
 
     def __init__(self, issuers: Collection[Issuer], local_domain: Sid) -> None:
+        if not all(isinstance(issuer, Issuer) for issuer in issuers):
+            raise InvalidRequestError(
+                "issuers are `Issuer`s, not names",
+                advice='write `issuers=[Issuer("AD.EXAMPLE", ...)]`',
+            )
         self._by_name: Final = {issuer.name: issuer for issuer in issuers}
         self.remembered: Final = Remembered()
         """Who their clients turned out to be, in the one store that they are for."""
         if len(self._by_name) != len(issuers):
-            raise InvalidRequestError("two issuers have one name")
+            raise InvalidRequestError(
+                "two issuers have one name",
+                advice="say all that one is believed in by one `Issuer`",
+            )
         for issuer in issuers:
             if local_domain in issuer.domains:
                 raise InvalidRequestError(
@@ -113,7 +125,9 @@ class Issuers:
         return issuer
 
 
-def _is_domain(sid: Sid) -> bool:
+def _is_domain(sid: object) -> bool:
+    if not isinstance(sid, Sid):
+        return False
     parts = sid.sub_authorities
     return (
         sid.authority == _NT_AUTHORITY

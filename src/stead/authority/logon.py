@@ -91,6 +91,19 @@ class LogonAttempt(Generic[_T]):
             close()
 
 
+_Answer = bool | SteadError
+"""Whether a password is right, or why that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted(Generic[_T]):
+    """An attempt that was counted, and of one that did not fail: whose it is."""
+
+    attempt: LogonAttempt[_T]
+    account: Account | None = None
+    kept: Password | None = None
+
+
 class Logon:
     """Tells who an account is, to whoever knows its password.
 
@@ -177,7 +190,7 @@ class Logon:
         """
         logon_rule(logon_type)
 
-        def verify(account: Account | None) -> bool | SteadError:
+        def verify(account: Account | None, _kept: Password | None) -> _Answer:
             try:
                 return is_proof(account)
             except SteadError as error:
@@ -185,8 +198,7 @@ class Logon:
 
         asked = _as_kept(name)
         admit = partial(self._identify, logon_type)
-        in_time = partial(self._untimely, kept=None)
-        return self._count(asked, self._monotonic(), verify, in_time, admit)[1]
+        return self._count(asked, self._monotonic(), verify, admit).attempt
 
     def account_named(self, name: str) -> Account | None:
         """Return the account of a name as a client spells it, however it does that."""
@@ -228,8 +240,13 @@ class Logon:
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
                 return LogonAttempt(outcome, locks, self._delay(began, reservation))
-            self.lockout.clear(key)
-        return LogonAttempt(outcome)
+            succeeded = LogonAttempt(outcome)
+            try:
+                self.lockout.clear(key)
+            except BaseException:
+                succeeded.discard()
+                raise
+        return succeeded
 
     def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
         """Compare an account's password, counting as a logon does; raises alike.
@@ -290,45 +307,43 @@ class Logon:
     ) -> LogonAttempt[_T]:
         secret.require_unused()  # else the caller's mistake, and nobody's failure
         began, asked = self._monotonic(), _as_kept(name)
-        kept: Password | None = None
 
-        def verify(account: Account | None) -> bool | SteadError:
-            nonlocal kept
-            kept = self._credentials.password_of(
-                well_known.NULL_SID if account is None else account.sid
-            )
+        def verify(_account: Account | None, kept: Password | None) -> _Answer:
             return self._verify(kept, secret)
 
-        def in_time(account: Account | None) -> SteadError | None:
-            return self._untimely(account, None if is_change else kept)
-
-        account, attempt = self._count(asked, began, verify, in_time, admit)
-        if attempt.error is None:
-            self._renew(account, kept, secret)
-        return attempt
+        counted = self._count(asked, began, verify, admit, is_change=is_change)
+        if counted.attempt.error is None:
+            self._renew(counted.account, counted.kept, secret)
+        return counted.attempt
 
     def _count(
         self,
         asked: str,
         began: int,
-        verify: Callable[[Account | None], bool | SteadError],
-        untimely: Callable[[Account | None], SteadError | None],
+        verify: Callable[[Account | None, Password | None], _Answer],
         admit: Callable[[Account | None], _T],
-    ) -> tuple[Account | None, LogonAttempt[_T]]:
-        """Take steps 2 to 6 of `attempt`; returns who the name is, too."""
+        *,
+        is_change: bool = False,
+    ) -> _Counted[_T]:
+        """Take steps 2 to 6 of `attempt`; tell whose the name is, too."""
         key = name_key(asked)
         with self._lines[hash(key) % _LINES]:
             reservation = self.lockout.reserve(key)
             account = self._store.account_by_name(asked)
-            error = _refusal(account, reservation, verify(account))
-            error = error or untimely(account)
+            kept = self._credentials.password_of(
+                well_known.NULL_SID if account is None else account.sid
+            )
+            answer = verify(account, kept)
+            error = _refusal(account, reservation, answer) or self._untimely(
+                account, None if is_change else kept
+            )
             outcome = _admit(account, error, admit)
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
                 late = self._delay(began, reservation)
-                return account, LogonAttempt(outcome, locks, late)
+                return _Counted(LogonAttempt(outcome, locks, late))
             self.lockout.clear(key)
-        return account, LogonAttempt(outcome)
+        return _Counted(LogonAttempt(outcome), account, kept)
 
     def _untimely(
         self, account: Account | None, kept: Password | None

@@ -103,6 +103,9 @@ class NameLookup:
         if found is not None:
             return found
         answer = self._sources.find(name, domain)
+        if domain and answer.source is None:
+            # Nobody's domain: hosts have users whose whole names look like that.
+            answer = self._sources.find(text, "")
         return self._require(answer, text)
 
     def sid_of(self, text: str) -> Sid:

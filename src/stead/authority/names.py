@@ -26,6 +26,11 @@ _UNSEEN: Final = frozenset({
     *map(chr, range(0x180B, 0x1810)), *map(chr, range(0xFE00, 0xFE10)),
     *map(chr, range(0xE0100, 0xE01F0)),
 })  # fmt: skip
+_DOMAIN_MARKS: Final = "\\@"
+_ELSEWHERE: Final = (
+    "an account has no domain in its name; who comes from another is one of its "
+    "aliases: `stead account alias`"
+)
 _READ_AS_NUMBER: Final = re.compile(r"s-1-.*|\d+|[ug]id\s*\d+", re.DOTALL)
 _WELL_KNOWN: Final = {name.casefold(): sid for sid, name in well_known.NAMES.items()}
 
@@ -46,14 +51,21 @@ def require_name(name: str) -> str:
     kept = unicodedata.normalize("NFC", name)
     if not kept.strip() or kept != kept.strip() or len(kept) > MAXIMUM_NAME:
         raise InvalidNameError(
-            f"`{name[:80]}` is no name: 1 to {MAXIMUM_NAME} letters, no space around"
+            f"`{name[:80]}` is no name: 1 to {MAXIMUM_NAME} letters, no space around",
+            advice="choose another",
         )
     key = name_key(kept)
     for letter in kept + key:
         if letter in _FORBIDDEN or letter in _UNSEEN or not letter.isprintable():
-            raise InvalidNameError(f"a name may not hold `{letter!a}`")
+            raise InvalidNameError(
+                f"a name may not hold `{letter!a}`",
+                advice=_ELSEWHERE if letter in _DOMAIN_MARKS else "choose another",
+            )
     if _READ_AS_NUMBER.fullmatch(key) or set(key) <= {".", " "}:
-        raise InvalidNameError(f"`{kept}` would be read as something else")
+        raise InvalidNameError(
+            f"`{kept}` would be read as something else",
+            advice="a SID, a uid or a gid is nobody's name: choose another",
+        )
     if key in _WELL_KNOWN:
         raise InvalidNameError(f"`{kept}` is a well-known name")
     return kept

@@ -8,6 +8,7 @@ from typing import Final
 
 from stead.authority.identity import Identity
 from stead.authority.packages import OutboundCredentials
+from stead.errors import LogonSessionEndedError
 from stead.model.logon_record import LogonRecord
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
@@ -76,3 +77,24 @@ class Session:
         """Tell whether it has had its time, by either clock: one can be set back."""
         by_clock = self.ends_at is not None and now >= self.ends_at
         return by_clock or (self.over is not None and monotonic >= self.over)
+
+
+def ended(token: AccessToken) -> LogonSessionEndedError:
+    """Return what says that a token's session does not live here."""
+    return LogonSessionEndedError(
+        f"logon session {token.logon_id} of `{token.user}` does not live here",
+        advice="log the client on again; tokens made by hand have no session",
+    )
+
+
+def expired(token: AccessToken) -> LogonSessionEndedError:
+    """Return what says that a token's session has had its time."""
+    if token.limits is not None:
+        return LogonSessionEndedError(
+            f"grant {token.limits} has expired", advice="limit the client's token anew"
+        )
+    return LogonSessionEndedError(
+        f"what `{token.user}` was authenticated by has expired, or the account may "
+        "be logged on no more at this time",
+        advice="have the client log on again",
+    )

@@ -10,23 +10,21 @@ is refused before anything else is looked at.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from stead.authority import tokens
 from stead.authority.account_policy import AccountPolicy, end_of_time
 from stead.authority.ceiling import is_within
+from stead.authority.ending_lock import EndingLock
 from stead.authority.fitness import Fitness, LeasesOfStore
 from stead.authority.identity import Identity
 from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.authority.roster import Leases, ListedSession
-from stead.authority.session import LEASE, Ending, Session
+from stead.authority.session import LEASE, Ending, Session, ended, expired
 from stead.decision.limiting import is_over as grant_is_over
 from stead.decision.limiting import limit_token
 from stead.decision.token_ops import effective_part
@@ -40,8 +38,6 @@ from stead.model.token import (
     AccessToken,
     ImpersonationLevel,
 )
-
-_log: Final = logging.getLogger("stead.authority")
 
 _T = TypeVar("_T")
 
@@ -103,10 +99,7 @@ class Sessions:
         self._monotonic = monotonic
         self._live: dict[Luid, Session] = {}
         self._epoch = 0
-        self._due: list[Ending] = []
-        # Re-entrant: a finalizer may end a session while this thread opens one.
-        self._lock = threading.RLock()
-        self._depth = 0
+        self._lock = EndingLock()
 
     def open(
         self,
@@ -245,10 +238,10 @@ class Sessions:
     def _keep_within(self, session: Session, outer: Session) -> Session:
         """Keep a session that lies within another, which is held for it already."""
         session.outer, session.posix = outer, outer.posix
+        inner_id, outer_id = session.record.logon_id, outer.record.logon_id
+        session.endings.append(partial(self.release, outer_id))
         self._keep(session)
         # In either order of ends, each is told of the other's and does it once.
-        inner_id, outer_id = session.record.logon_id, outer.record.logon_id
-        self.on_end(inner_id, partial(self.release, outer_id))
         self.on_end(inner_id, self.on_end(outer_id, partial(self.end, inner_id)))
         return session
 
@@ -271,7 +264,7 @@ class Sessions:
         """Keep a session of the server's, which is nobody else's to see or end."""
         session = self._begun(record, token, None)
         session.is_own = True
-        with self._locked():
+        with self._lock.held():
             self._live[record.logon_id] = session
         return session
 
@@ -294,7 +287,7 @@ class Sessions:
         """Have a session live; what it has is wiped when it ends, whatever ends it."""
         identity, logon_id = session.identity, session.record.logon_id
         session.endings += [held.close for held in session.credentials]
-        with self._locked():
+        with self._lock.held():
             self._live[logon_id] = session
         try:
             if self._watcher is not None:
@@ -320,7 +313,7 @@ class Sessions:
         """
         session = self._live.get(token.logon_id)
         if session is None or not is_within(token, session.token):
-            raise _ended(token)
+            raise ended(token)
         if token.limits is not None or session.over is not None:
             self._require_time_left(token, session)
         if session.outer is not None:
@@ -398,7 +391,7 @@ class Sessions:
             self.end(session.record.logon_id)
         elif not grant_is_over(token, now):
             return
-        raise _expired(token)
+        raise expired(token)
 
     def require_live(self, token: AccessToken) -> None:
         """Return if the token's session lives; raises as `of` does."""
@@ -421,10 +414,10 @@ class Sessions:
 
         def add() -> None:
             if self._live.get(token.logon_id) is not session:
-                raise _ended(token)
+                raise ended(token)
             _add_hold(session, by)
 
-        self._run_locked(add)
+        self._lock.run(add)
 
     def retain(self, token: AccessToken, by: object) -> None:
         """Hold a session as it is known here: nothing is asked of the store.
@@ -436,10 +429,10 @@ class Sessions:
         def add() -> None:
             session = self._live.get(token.logon_id)
             if session is None or not is_within(token, session.token):
-                raise _ended(token)
+                raise ended(token)
             _add_hold(session, by)
 
-        self._run_locked(add)
+        self._lock.run(add)
 
     def release(self, logon_id: Luid, by: object = None) -> bool:
         """Give up one hold; return whether that ended the session.
@@ -457,7 +450,7 @@ class Sessions:
                 session.holders.discard(by)
             return session.holds <= 0 and not session.holders and self._take(session)
 
-        return self._run_locked(drop)
+        return self._lock.run(drop)
 
     def on_end(self, logon_id: Luid, ending: Ending) -> Callable[[], None]:
         """Call `ending` when the session ends; now, if it has ended.
@@ -469,15 +462,15 @@ class Sessions:
         Returns:
             what takes it back, for whatever has ended by itself.
         """
-        with self._locked():
+        with self._lock.held():
             session = self._live.get(logon_id)
             if session is None:
-                self._due.append(ending)
+                self._lock.due.append(ending)
                 return _nothing
             session.endings.append(ending)
 
         def forget() -> None:
-            with self._locked():
+            with self._lock.held():
                 if ending in session.endings:
                     session.endings.remove(ending)
 
@@ -485,13 +478,13 @@ class Sessions:
 
     def end(self, logon_id: Luid) -> bool:
         """End a session at once, whoever holds it; False if it had ended."""
-        with self._locked():
+        with self._lock.held():
             session = self._live.get(logon_id)
             return session is not None and self._take(session)
 
     def end_all_of(self, user: Sid) -> tuple[LogonRecord, ...]:
         """End every session of a user, at once in this process; return them."""
-        with self._locked():
+        with self._lock.held():
             ended = [s for s in self._live.values() if s.record.user == user]
             for session in ended:
                 self._take(session)
@@ -499,14 +492,14 @@ class Sessions:
 
     def end_every(self) -> None:
         """End every session but the server's own."""
-        with self._locked():
+        with self._lock.held():
             for session in [s for s in self._live.values() if not s.is_own]:
                 self._take(session)
 
     def end_overdue(self) -> None:
         """End the sessions that have had their time, whether or not they are used."""
         now, monotonic = self._clock(), self._monotonic()
-        with self._locked():
+        with self._lock.held():
             for session in list(self._live.values()):
                 if session.record.logon_id in self._live and session.is_over(
                     now, monotonic
@@ -515,7 +508,7 @@ class Sessions:
 
     def expire(self) -> None:
         """End every lease: what was just changed in the store counts at once."""
-        with self._locked():
+        with self._lock.held():
             self._epoch += 1
 
     def record_of(self, logon_id: Luid) -> LogonRecord | None:
@@ -525,7 +518,7 @@ class Sessions:
 
     def records(self) -> tuple[LogonRecord, ...]:
         """Return what is known of every live session, oldest first."""
-        with self._locked():
+        with self._lock.held():
             return tuple(session.record for session in self._live.values())
 
     def _take(self, session: Session) -> bool:
@@ -533,48 +526,9 @@ class Sessions:
         del self._live[session.record.logon_id]
         if self._watcher is not None:
             self._watcher.ended(session.record.logon_id)
-        self._due += session.endings
+        self._lock.due += session.endings
         session.endings.clear()
         return True
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock, and call what became due when it is held no more."""
-        due: list[Ending] = []
-        try:
-            with self._lock:
-                depth = self._depth
-                try:
-                    self._depth = depth + 1
-                    yield
-                finally:
-                    self._depth = depth
-                    # A finalizer inside another call leaves it to that one.
-                    if not depth:
-                        due, self._due = self._due, due
-        finally:
-            for ending in due:
-                _call(ending)
-
-    def _run_locked(self, act: Callable[[], _T]) -> _T:
-        """Do the same without a generator, which keeps the lock if interrupted.
-
-        Blocks hold and release sessions on a program's main thread, where it arrives.
-        """
-        due: list[Ending] = []
-        try:
-            with self._lock:
-                depth = self._depth
-                try:
-                    self._depth = depth + 1
-                    return act()
-                finally:
-                    self._depth = depth
-                    if not depth:
-                        due, self._due = self._due, due
-        finally:
-            for ending in due:
-                _call(ending)
 
     # --- whether it is fit ------------------------------------------------------------
 
@@ -597,37 +551,11 @@ class Sessions:
         session.lease_ends = begins + LEASE
 
 
-def _ended(token: AccessToken) -> LogonSessionEndedError:
-    return LogonSessionEndedError(
-        f"logon session {token.logon_id} of `{token.user}` does not live here",
-        advice="log the client on again; tokens made by hand have no session",
-    )
-
-
-def _expired(token: AccessToken) -> LogonSessionEndedError:
-    if token.limits is not None:
-        return LogonSessionEndedError(
-            f"grant {token.limits} has expired", advice="limit the client's token anew"
-        )
-    return LogonSessionEndedError(
-        f"what `{token.user}` was authenticated by has expired, or the account may "
-        "be logged on no more at this time",
-        advice="have the client log on again",
-    )
-
-
 def _add_hold(session: Session, by: object) -> None:
     if by is None:
         session.holds += 1
     else:
         session.holders.add(by)
-
-
-def _call(ending: Ending) -> None:
-    try:
-        ending()
-    except Exception:  # noqa: BLE001 - one ending must not keep the others from theirs
-        _log.exception("an ending of a logon session failed")
 
 
 def _nothing() -> None:

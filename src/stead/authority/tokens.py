@@ -219,12 +219,13 @@ def _primary_group(identity: Identity) -> Sid:
 def _privileges(
     rights: frozenset[str], *, all_enabled: bool
 ) -> tuple[TokenPrivilege, ...]:
-    held = {p for p in Privilege if p.value in rights} | set(EVERYBODY_HOLDS)
-    enabled = held if all_enabled else held & _ENABLED_EVERYWHERE
+    held = [p for p in Privilege if p.value in rights or p in EVERYBODY_HOLDS]
     return tuple(
         TokenPrivilege(
-            p, ENABLED_PRIVILEGE if p in enabled else PrivilegeAttributes.NONE
+            p,
+            ENABLED_PRIVILEGE
+            if all_enabled or p in _ENABLED_EVERYWHERE
+            else PrivilegeAttributes.NONE,
         )
-        for p in Privilege
-        if p in held
+        for p in held
     )

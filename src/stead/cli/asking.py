@@ -17,12 +17,13 @@ from stead.cli.output import (
     show,
 )
 from stead.decision.fast import has_twin
-from stead.errors import InvalidRequestError
+from stead.errors import DirectoryUnavailableError, InvalidRequestError
 from stead.gates.pipe.client import PipeClient
 from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
 from stead.privileged.broker_config import DEFAULT_SOCKET
 from stead.privileged.broker_link import ask_broker
+from stead.privileged.name_service import SourceState, examine_sources
 from stead.privileged.probe import probe
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.built_in_operations import describe_client
@@ -101,6 +102,7 @@ def doctor(
         "running_as_uid": os.geteuid(),
         "broker": ask_broker(broker),
         "judged_in_c": has_twin(),
+        "host_names": [dataclasses.asdict(each) for each in _sources_of_names()],
         "server_privileges": [p.value for p in SERVER_HOLDS],
         "system_uids": [
             {"first": first, "last": last, "whose": whose}
@@ -115,6 +117,18 @@ def doctor(
     show(data, as_json=as_json, lines=lambda: _doctor_lines(data))
 
 
+def _sources_of_names() -> tuple[SourceState, ...]:
+    try:
+        return examine_sources()
+    except DirectoryUnavailableError as error:
+        return (SourceState("nsswitch.conf", is_installed=True, problem=str(error)),)
+
+
+def _source_line(source: dict[str, Any]) -> str:
+    state = "answers" if source["is_installed"] else "is not installed, and not asked"
+    return f"names of the host: `{source['name']}` {source['problem'] or state}"
+
+
 def _doctor_lines(data: dict[str, Any]) -> list[str]:
     support = data["support"]
     running = f"running as uid {data['running_as_uid']}"
@@ -126,6 +140,7 @@ def _doctor_lines(data: dict[str, Any]) -> list[str]:
     lines += [f"  not enforced by the kernel: {why}" for why in support["reasons"]]
     lines += _broker_lines(data["broker"])
     lines += [f"  note: {warning}" for warning in support["warnings"]]
+    lines += [_source_line(source) for source in data["host_names"]]
     lines += [
         f"guard uid: {support['guard']}",
         f"landlock, for limited clients: version {support['landlock'] or 'none'}",

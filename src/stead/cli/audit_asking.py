@@ -183,7 +183,10 @@ def show_record(
         query = Query(after=number - 1, before=number + 1)
         found = next(host.trail_for(me).find(query), None)
         if found is None:
-            raise UnknownObjectError(f"the trail has no record {number}")
+            raise UnknownObjectError(
+                f"the trail has no record {number}",
+                advice="`stead audit list --newest` shows the last ones",
+            )
     data = record_data(*found)
     show(data, as_json=as_json, lines=lambda: field_lines(found[1], number))
 

@@ -129,6 +129,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         if dde is not None:
             gates.append(_dde(server, dde, desk))
         if told is not None:
+            told.require_usable()
             gates.append(told.gate(server.name, server.reception.turned_away))
         if web is not None:
             gates.append(WebGate(_load(web), host=host, port=port))
@@ -267,6 +268,7 @@ def _load(target: str, otherwise: str = "server") -> Callable[..., object]:
         )
     except (ImportError, AttributeError) as error:
         raise InvalidRequestError(
-            f"`{target}` cannot be loaded: {error}", advice="give module:name"
+            f"`{target}` cannot be loaded: {error}",
+            advice="give module:name, of a module that is here or on PYTHONPATH",
         ) from error
     return found

@@ -14,8 +14,8 @@ ticket takes one message and one answer; what would take more, as NTLM does, is 
 
 1. A request from another site's page is refused, or that page would act as its reader.
 2. A request that shows nothing is asked to (401).
-3. What it shows is looked at on a thread of the gate's own: that waits, and a failure
-   is answered late.
+3. What it shows is looked at on a thread of the gate's own: that waits. A failure is
+   answered late, and its thread is another's by then.
 4. The answer tells the client that the server, too, is who it should be.
 """
 
@@ -27,6 +27,7 @@ import binascii
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from stead.authority.packages import ChannelBinding
@@ -36,6 +37,7 @@ from stead.errors import (
     LogonFailureError,
     OperationFailedError,
     ServerUnavailableError,
+    SteadError,
 )
 from stead.gates.http import (
     AsgiApp,
@@ -92,8 +94,14 @@ class ExchangeLike(Protocol):
 class Begin(Protocol):
     """Begins with a client: `partial(server.begin_logon, "negotiate", gate="http")`."""
 
-    def __call__(self, *, peer: str, binding: ChannelBinding | None) -> ExchangeLike:
-        """Return its exchange."""
+    def __call__(
+        self,
+        *,
+        peer: str,
+        binding: ChannelBinding | None,
+        wait: Callable[[float], None] | None = ...,
+    ) -> ExchangeLike:
+        """Return its exchange; `wait` is told how late a failure is to be answered."""
         ...
 
 
@@ -105,10 +113,15 @@ class Handshake:
 
     Attributes:
         session: the client's, once it has shown who it is.
+        late: the seconds by which its failure is to be answered late, where that is
+            not waited for on its thread.
     """
 
-    def __init__(self, begin: Callable[[], ExchangeLike]) -> None:
+    def __init__(
+        self, begin: Callable[[], ExchangeLike], late: Collection[float] = ()
+    ) -> None:
         self.session: SessionLike | None = None
+        self.late = late
         self._begin = begin
         self._reply = b""
 
@@ -121,15 +134,18 @@ class Handshake:
         exchange = self._begin()
         try:
             reply = exchange.step(blob)
-            if exchange.session is None:
+            session = exchange.session
+            if session is None:
                 # It would take another message. No message follows, and the trail
                 # says that it failed.
                 exchange.step(b"")
+                if exchange.session is not None:
+                    exchange.session.close()
                 raise LogonFailureError
         finally:
             exchange.close()
-        self.session, self._reply = exchange.session, reply
-        return exchange.session.client
+        self.session, self._reply = session, reply
+        return session.client
 
     def answered(self) -> list[tuple[str, str]]:
         """Return what an answer says of it, as headers; nothing if it failed."""
@@ -265,9 +281,11 @@ class NegotiateMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        handshake = Handshake(
-            lambda: self._begin(peer=_peer(scope), binding=self._binding)
+        late: list[float] = []
+        begin = partial(
+            self._begin, peer=_peer(scope), binding=self._binding, wait=late.append
         )
+        handshake = Handshake(begin, late)
 
         async def answer(event: Event) -> None:
             if event["type"] in _HEADS and event.get("status") != _UNAUTHORIZED:
@@ -296,7 +314,11 @@ class NegotiateMiddleware:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
             # The client went away; a session that opens all the same is let go of.
-            taking.add_done_callback(lambda _: _forget(handshake))
+            taking.add_done_callback(partial(_forget, handshake))
+            raise
+        except SteadError:
+            # No thread waits for that: failures, however many, delay nobody else.
+            await asyncio.sleep(sum(handshake.late))
             raise
 
     def _waits_no_more(self, _: object) -> None:
@@ -309,7 +331,10 @@ class NegotiateMiddleware:
         await self._app(given, receive, send)
 
 
-def _forget(handshake: Handshake) -> None:
+def _forget(handshake: Handshake, taken: asyncio.Future[ClientLike]) -> None:
+    """Let go of what nobody waits for any more, its failure included."""
+    if not taken.cancelled():
+        taken.exception()
     if handshake.session is not None:
         handshake.session.close()
 
@@ -330,4 +355,7 @@ def _one(headers: Headers, name: str) -> str | None:
 
 def _peer(scope: Scope) -> str:
     client = scope.get("client")
-    return f"{client[0]}:{client[1]}" if client else ""
+    if not client:
+        return ""
+    host = f"[{client[0]}]" if ":" in client[0] else client[0]
+    return f"{host}:{client[1]}"

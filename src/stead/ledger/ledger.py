@@ -149,6 +149,9 @@ class Ledger:
         if self._writer.backlog() >= self._backlog:
             raise self._too_many(self._backlog)
         self._writer.put(Queued(record))
+        if self._writer.has_ended:
+            # It ended meanwhile, and nobody tells whether this was its last.
+            raise ended()
 
     def queue(self, record: AuditRecord) -> None:
         """Hand over a record that nobody waits for; never waits, never raises.

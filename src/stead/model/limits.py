@@ -177,7 +177,10 @@ class Host:
             self.name.isascii() and self.name.isprintable() and " " not in self.name
         )
         if not (self.name and is_name and 0 < self.port <= _HIGHEST_PORT):
-            raise InvalidRequestError(f"`{self.name[:80]!a}:{self.port}` is no host")
+            raise InvalidRequestError(
+                f"`{self.name[:80]!a}:{self.port}` is no host",
+                advice="give a name or an address, and a port from 1 to 65535",
+            )
         object.__setattr__(self, "name", self.name.lower())
 
     def __str__(self) -> str:

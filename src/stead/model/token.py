@@ -70,6 +70,12 @@ ENABLED_GROUP: Final = (
 )
 
 
+# Asked of each group of each token: the flags' own `&` makes another flag each time.
+_and: Final = int.__and__
+_ENABLED: Final = int(GroupAttributes.ENABLED)
+_DENY_ONLY: Final = int(GroupAttributes.USE_FOR_DENY_ONLY)
+
+
 class MandatoryPolicy(IntFlag, boundary=KEEP):
     """How integrity binds the token (TOKEN_MANDATORY_POLICY_*)."""
 
@@ -99,12 +105,12 @@ class TokenGroup:
     @property
     def is_deny_only(self) -> bool:
         """Whether it matches deny entries only."""
-        return bool(self.attributes & GroupAttributes.USE_FOR_DENY_ONLY)
+        return bool(_and(self.attributes, _DENY_ONLY))
 
     @property
     def is_enabled(self) -> bool:
         """Whether it matches allow entries."""
-        return bool(self.attributes & GroupAttributes.ENABLED) and not self.is_deny_only
+        return _and(self.attributes, _ENABLED | _DENY_ONLY) == _ENABLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ from stead.monitor.ports import AuditSink, Subject
 class _Cover:
     """One operation at work, whoever looks at it from a copied context."""
 
-    __slots__ = ("correlation", "is_over", "principal", "sink")
+    __slots__ = ("correlation", "is_over", "principal", "sink", "through")
 
     def __init__(self, subject: Subject, sink: AuditSink) -> None:
         self.principal: Final = subject.principal
         self.correlation: Final = subject.correlation
+        self.through: Final = subject.through
         self.sink: Final = sink
         self.is_over = False
 
@@ -47,7 +48,8 @@ def covering(subject: Subject, sink: AuditSink) -> Iterator[None]:
 def is_covered(subject: Subject, sink: AuditSink) -> bool:
     """Tell whether a durable record in this sink announces what is done for a client.
 
-    It is that of the same session, or grant, and of the same request.
+    It is that of the same session, or grant, of the same request, and names the same
+    somebody whom the identity came through.
     """
     cover = _cover.get()
     return (
@@ -56,4 +58,5 @@ def is_covered(subject: Subject, sink: AuditSink) -> bool:
         and cover.sink is sink
         and cover.principal == subject.principal
         and cover.correlation == subject.correlation
+        and cover.through == subject.through
     )

@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Final, TypedDict, Unpack
 
-from stead.errors import SteadError
+from stead.errors import LedgerUnavailableError, SteadError, StoreSilentError
 from stead.model.audit_policy import AuditPolicy
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import ADMINISTRATORS
@@ -79,14 +79,18 @@ class Recorder:
 
         Raises:
             LedgerUnavailableError: it is not durable; do nothing then.
+            StoreSilentError: that is the error that was to be recorded. It is queued:
+                the trail lies where nothing answers, and who is refused need not wait.
         """
-        frame = context.raw_frame()
+        frame, error = context.raw_frame(), parts.get("error")
+        if isinstance(error, StoreSilentError):
+            self.sink.queue(self.compose(event, subject, frame, **parts))
+            raise error
         if subject is not None and subject.token.limits is not None:
             self._record_use(event, subject, frame)
         composed = self.compose(event, subject, frame, **parts)
         is_reserved = event in _SERVERS_OWN or _administers(subject)
         number = self.sink.record(composed, is_reserved=is_reserved)
-        error = parts.get("error")
         if error is not None and error.record is None:
             error.record = number
         return number
@@ -142,11 +146,28 @@ class Recorder:
         Raises:
             LedgerUnavailableError: it may not become durable; do nothing then.
         """
-        if subject.token.limits is not None or not is_covered(subject, self.sink):
-            self.record(event, subject, **parts)
-            return
         frame = context.raw_frame()
-        self.sink.cover(self.compose(event, subject, frame, **parts))
+        if self._is_announced(subject, frame):
+            try:
+                self.sink.cover(self.compose(event, subject, frame, **parts))
+            except LedgerUnavailableError:
+                # What is in trouble now may be written all the same, with the room that
+                # is kept for administrators, or be lost as the policy says: waited for.
+                pass
+            else:
+                return
+        self.record(event, subject, **parts)
+
+    def _is_announced(self, subject: Subject, frame: Frame | None) -> bool:
+        """Tell whether a durable record names this client, request and chain.
+
+        Of somebody who stands between, in whose block this is, it says nothing.
+        """
+        return (
+            subject.token.limits is None
+            and is_covered(subject, self.sink)
+            and not _stands_between(frame, subject)
+        )
 
     def count(
         self,
@@ -228,6 +249,19 @@ class Recorder:
         whole = chain if subject is None else _extended(chain, subject)
         # A block inside one of the same somebody has another token, and no other link.
         return tuple(link for link, _ in groupby(whole))
+
+
+def _stands_between(frame: Frame | None, subject: Subject) -> bool:
+    """Tell whether a block here is another one's, or came through other ones'."""
+    frame = context.live_outer(frame)
+    while frame is not None:
+        other = frame.subject
+        if other is not None and frame.kind is FrameKind.CLIENT and frame.is_mine():
+            is_same = other.principal == subject.principal
+            if not is_same or other.through != subject.through:
+                return True
+        frame = context.live_outer(frame.outer)
+    return False
 
 
 def _administers(subject: Subject | None) -> bool:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from stead.errors import DirectoryUnavailableError
 from stead.model.posix_identity import MAXIMUM_ID
 from stead.privileged.name_sources import (
     Group,
@@ -157,15 +158,7 @@ class NameService:
         Raises:
             DirectoryUnavailableError: it, or a library, is there and unreadable.
         """
-        try:
-            text = switch.read_text("utf-8", "surrogateescape")
-        except FileNotFoundError:
-            text = ""
-        except OSError as error:
-            raise unavailable(str(switch), "which sources there are", str(error)) from (
-                error
-            )
-        read = read_name_switch(text)
+        read = read_name_switch(_text_of(switch))
         return cls(_loaded(read.users), _loaded(read.groups), _loaded(read.memberships))
 
     def user_by_uid(self, uid: int) -> User | None:
@@ -217,6 +210,54 @@ class NameService:
             if each.source.actions[status] is Action.RETURN:
                 break
         return tuple(sorted(gids))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How one of the host's sources is.
+
+    Attributes:
+        name: as nsswitch.conf lists it.
+        is_installed: whether its library is there; without it, it is not asked.
+        problem: why it does not answer now; empty if it does.
+    """
+
+    name: str
+    is_installed: bool
+    problem: str = ""
+
+
+def examine_sources(switch: Path = SWITCH) -> tuple[SourceState, ...]:
+    """Return how each source of users and groups is, by asking it who root is.
+
+    Raises:
+        DirectoryUnavailableError: the list of sources cannot be read.
+    """
+    read = read_name_switch(_text_of(switch))
+    listed = (*read.users, *read.groups, *read.memberships)
+    return tuple(map(_state_of, {each.name: each for each in listed}.values()))
+
+
+def _state_of(source: Source) -> SourceState:
+    try:
+        loaded = load(source)
+        if loaded is None:
+            return SourceState(source.name, is_installed=False)
+        loaded.look_up("getpwuid_r", ctypes.c_uint(0), Passwd, "who root is")
+        loaded.groups_of(b"root", 0, "which groups root is in")
+    except DirectoryUnavailableError as error:
+        return SourceState(source.name, is_installed=True, problem=error.args[0])
+    return SourceState(source.name, is_installed=True)
+
+
+def _text_of(switch: Path) -> str:
+    try:
+        return switch.read_text("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        what = "which sources there are"
+        raise unavailable(str(switch), what, str(error)) from error
 
 
 def _loaded(sources: tuple[Source, ...]) -> tuple[LoadedSource, ...]:

@@ -189,7 +189,7 @@ class Authentication:
         except SteadError as error:
             why: SteadError = error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - clients break libraries in many ways
-            why = EvidenceRefusedError(f"looking at it failed: {type(error).__name__}")
+            why = EvidenceRefusedError(f"it cannot be read: {type(error).__name__}")
         else:
             return self.admit(client, quality, arrival, began=began)
         raise self.failure("", arrival, why, began)
@@ -285,7 +285,7 @@ class LogonExchange:
             with self._turn:
                 return self._take(blob)
         finally:
-            if self._state.is_closed:
+            if self._was_closed():
                 self._close_in_turn()
 
     def _take(self, blob: bytes) -> bytes:
@@ -308,7 +308,7 @@ class LogonExchange:
         )
 
     def _require_open(self) -> None:
-        if self._state.is_over or self._state.is_closed:
+        if self._state.is_over or self._was_closed():
             raise InvalidRequestError("this exchange is over")
 
     def _counted(self) -> Counted:
@@ -337,7 +337,7 @@ class LogonExchange:
             self._state.is_over = False
             return step.reply
         try:
-            if self._is_closed():
+            if self._was_closed():
                 step.client.close()
                 raise InvalidRequestError("this exchange is over")
             session = self._desk.admit(
@@ -346,15 +346,15 @@ class LogonExchange:
         finally:
             self._exchange.close()
         self._state.session = session
-        if self._is_closed():
+        if self._was_closed():
             # Whoever closed it looks for no session: it would be nobody's to close.
             self._state.session = None
             session.close()
             raise InvalidRequestError("this exchange is over")
         return step.reply
 
-    def _is_closed(self) -> bool:
-        return self._state.is_closed  # by another thread, at any moment
+    def _was_closed(self) -> bool:
+        return self._state.is_closed
 
     def close(self) -> None:
         """Forget it; a session that was opened stays. Again does nothing.

@@ -38,38 +38,48 @@ class Elsewhere:
     host: HostIdentity
 
     def __post_init__(self) -> None:
-        """Refuse two for one domain; raises `InvalidRequestError`."""
+        """Refuse two for one domain, and none's; raises `InvalidRequestError`."""
         seen: set[str] = set()
         for authority in self.authorities:
             for domain in {each.casefold() for each in authority.domains}:
+                if not domain:
+                    raise InvalidRequestError(
+                        "names without a domain are the store's",
+                        advice=f"name the domains of {authority.name}",
+                    )
                 if domain in seen:
                     raise InvalidRequestError(
                         f"two password authorities know domain `{domain}`"
                     )
                 seen.add(domain)
 
-    def counted_as(self, name: str) -> str:
-        r"""Return a name as its failures are counted, by whatever name of its domain.
-
-        Else `alice@ADX` and `ADX\alice` and `alice@ad.test` were three to guess at.
-        """
-        account, domain = split_name(name)
-        for authority in self.authorities:
-            known = {each.casefold() for each in authority.domains}
-            if domain.casefold() in known:
-                return f"{account.strip()}@{max(known, key=_by_length)}"
-        return name
-
     def knows(
         self, name: str, secret: Secret, logon_type: LogonType
     ) -> Callable[[], Newcomer] | None:
         """Return what asks the authority of a name; None if none is of its domain."""
         account, domain = split_name(name)
+        authority = self._authority_of(domain)
+        if authority is None:
+            return None
+        return partial(self._ask, authority, account, domain, secret, logon_type)
+
+    def counted_as(self, name: str) -> str:
+        r"""Return under what name the failures of an account are counted.
+
+        One for all its spellings: who tries `HOST\alice` and `alice@HOST`, or another
+        name of the domain, has not twice as many guesses.
+        """
+        account, domain = split_name(name)
+        authority = self._authority_of(domain)
+        if authority is None:
+            return name
+        known = (each.casefold() for each in authority.domains)
+        return f"{account.strip()}@{max(known, key=_by_length)}"
+
+    def _authority_of(self, domain: str) -> PasswordAuthority | None:
         for authority in self.authorities:
             if domain.casefold() in {each.casefold() for each in authority.domains}:
-                return partial(
-                    self._ask, authority, account, domain, secret, logon_type
-                )
+                return authority
         return None
 
     def _ask(

@@ -16,7 +16,6 @@ from functools import partial
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
-from stead.authority.explicit_credentials import ExplicitCredentials
 from stead.authority.packages import OutboundCredentials
 from stead.errors import LoopThreadError
 from stead.model.limits import Host, TokenLimits
@@ -35,15 +34,10 @@ from stead.server.acting.aio import ClientAio
 from stead.server.acting.file_request import FileRequest
 from stead.server.acting.process_plan import Argument, Options, Plan
 from stead.server.acting.processes import ClientProcess
+from stead.server.explicit_hop import ExplicitHop
 from stead.server.grants import Grant, Target, limits_of
+from stead.server.network_verbs import NetworkVerbs
 from stead.server.second_hop import SecondHop
-
-if TYPE_CHECKING:
-    import httpx
-
-    from stead.adapters.outbound.gss import GssClient
-    from stead.adapters.outbound.postgres import PostgresHop
-    from stead.adapters.outbound.smb import SmbHop
 
 if TYPE_CHECKING:
     from stead.server.logon_session import LogonSession
@@ -52,7 +46,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class ClientContext:
+class ClientContext(NetworkVerbs):
     """One client, as a server sees it.
 
     Attributes:
@@ -239,83 +233,6 @@ class ClientContext:
         """`open`, `run` and `start` for asyncio; none of them blocks the loop."""
         return ClientAio(self.subject, self._acting, keep=self)
 
-    # --- reaching other machines ------------------------------------------------------
-
-    def http(
-        self,
-        base_url: str = "",
-        *,
-        timeout: float = 30.0,
-        follow_redirects: bool = False,
-    ) -> httpx.Client:
-        """Return a client of `httpx` whose every request is this client's.
-
-        It shows the client's Kerberos ticket (Negotiate) or, over TLS, its bearer
-        token; a server must show who it is in every response. It takes no proxy and no
-        netrc of the server's. A redirect to another server is refused. Close it, or use
-        it as a context manager: connections stay in the session's pool.
-
-        Args:
-            base_url: what relative URLs begin with.
-            timeout: seconds, for each step of a request.
-            follow_redirects: whether to follow those that stay on one server.
-
-        Raises:
-            LoopThreadError: an event loop runs on this thread: `client.aio.http`.
-            LogonSessionEndedError, EnforcementUnavailableError: as they say.
-            NoCredentialsError: a request has nothing to show, or the policy does not
-                name the server; it explains the double hop. From each request, too:
-                CredentialsExpiredError, WrongIdentityError, AccessDeniedError.
-        """
-        return self._hop.http(base_url, timeout, follow_redirects=follow_redirects)
-
-    def smb(self, host: str, *, port: int = 445) -> SmbHop:
-        """Return a file server (SMB 2 and 3) that takes us for this client.
-
-        It is connected when a file is asked for, and asked then who it thinks we are.
-
-        Args:
-            host: the server, as its Kerberos principal `cifs/host` names it.
-            port: where it listens.
-
-        Raises:
-            NoCredentialsError, CredentialsExpiredError, WrongIdentityError,
-            AccessDeniedError, LogonSessionEndedError, LoopThreadError,
-            EnforcementUnavailableError: as in `http`.
-        """
-        return self._hop.smb(host, port)
-
-    def postgres(self, dsn: str) -> PostgresHop:
-        """Return a PostgreSQL database that takes us for this client.
-
-        Each connection is made with the client's ticket, and the database is asked then
-        who it thinks we are. `connection()` lends one of the session's pool.
-
-        Args:
-            dsn: host and database, such as `host=db.example dbname=notes`.
-
-        Raises:
-            InvalidRequestError: it names credentials, no host, or several.
-            NoCredentialsError, CredentialsExpiredError, WrongIdentityError,
-            AccessDeniedError, LogonSessionEndedError, LoopThreadError,
-            EnforcementUnavailableError: as in `http`.
-        """
-        return self._hop.postgres(dsn)
-
-    def gss(self, service: str, *, port: int | None = None) -> GssClient:
-        """Return a context of GSS-API in which this client is the initiator.
-
-        Args:
-            service: `service@host`.
-            port: where it listens; a limited client says it.
-
-        Raises:
-            NoCredentialsError, CredentialsExpiredError, WrongIdentityError,
-            AccessDeniedError, LogonSessionEndedError, LoopThreadError,
-            EnforcementUnavailableError: as in `http`.
-        """
-        return self._hop.gss(service, port)
-
     @property
     def _hop(self) -> SecondHop:
         return SecondHop(self._acting.hops, self.subject, keep=self)
@@ -404,18 +321,20 @@ class ClientContext:
 
     def explicit_credentials(
         self, credentials: OutboundCredentials, *, target: Host
-    ) -> AbstractContextManager[ExplicitCredentials]:
+    ) -> AbstractContextManager[ExplicitHop]:
         r"""Return a block with credentials for one other machine, and no logon here.
 
             with client.explicit_credentials(
-                PasswordCredentials(r"CORP\alice", password),
+                PasswordCredentials("alice@CORP.EXAMPLE", password),
                 target=Host("files.example", 445),
             ) as shown:
-                ...
+                names = shown.smb("files.example").listdir("data")
 
-        That the client uses them there is recorded durably before (Windows event 4648;
-        Win32: WNetAddConnection2). They are wiped when the block is left, or the
-        client's session ends.
+        What it yields has this client's verbs, `http` to `gss`, for that host and port
+        alone, with these credentials alone. That the client uses them there is recorded
+        durably before (Windows event 4648; Win32: WNetAddConnection2), and each use as
+        every second hop is. They are wiped, and what is connected with them is cut,
+        when the block is left or the client's session ends.
 
         Raises:
             BadImpersonationLevelError: the client does not let the server go so far.
@@ -423,7 +342,9 @@ class ClientContext:
             LogonSessionEndedError: its session has ended.
             LedgerUnavailableError: it could not be recorded.
         """
-        return self._acting.network.explicit(self.subject, credentials, target)
+        return self._acting.network.explicit(
+            self.subject, credentials, target, keep=self
+        )
 
     # --- its life ---------------------------------------------------------------------
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -13,26 +10,18 @@ from contextvars import Context
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Final
 
-from stead.adapters.host import HostNameSource, host_identity, host_names
+from stead.adapters.host import host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.account_policy import PasswordAges
-from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.issuers import Issuers
-from stead.authority.lockout import Lockout
-from stead.authority.logon import Logon
 from stead.authority.name_lookup import NameLookup
-from stead.authority.name_sources import NameSources
-from stead.authority.names import NameTable, require_name
-from stead.authority.ports import Account, AccountStore, CredentialStore
-from stead.authority.roster import SessionEnds, SessionRoster
+from stead.authority.names import require_name
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
 from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent, Principal
-from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
 from stead.monitor import context
@@ -49,7 +38,7 @@ from stead.server.acting.acting import Acting
 from stead.server.acting.means import Means, put_together
 from stead.server.administration import Administration
 from stead.server.admission import Admission
-from stead.server.auditing import AuditDesk, StoredRules
+from stead.server.auditing import AuditDesk
 from stead.server.authentication import Authentication
 from stead.server.authorities import Elsewhere
 from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
@@ -58,15 +47,12 @@ from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
 from stead.server.enforcement import (
     Enforcement,
-    ThreadEnforcer,
-    TokenEnforcer,
     choose,
 )
 from stead.server.explaining import Explainer
 from stead.server.failure_quota import FailureQuota
+from stead.server.ground import Ground, lay_ground
 from stead.server.hops import Hops
-from stead.server.impersonation_rules import read_policy
-from stead.server.lease_thread import LeaseThread
 from stead.server.objects import (
     ACCOUNTS,
     AUDIT_POLICY,
@@ -79,14 +65,11 @@ from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
 from stead.server.session_desk import SessionDesk
-from stead.server.session_keeper import SessionKeeper
 from stead.server.settings import Settings
-from stead.server.store_packages import opened, verifiers_for
+from stead.server.store_packages import opened
 from stead.server.trail import Trail
 from stead.server.trail_parts import TrailParts
 from stead.server.waiting_room import WaitingRoom
-
-_VERBS: Final = frozenset({"client.open", "client.run", "client.start"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,12 +164,8 @@ def compose(settings: Settings) -> House:
             way = WayToBroker.open(settings.name, settings.broker, undo)
         store = undo.enter_context(Store.open(settings.store))
         parts = TrailParts(settings, store, undo)
-        ground = _ground(settings, enforcement, store, service, way, undo, parts)
-        policy = settings.delegation_policy()
-        hops = Hops(ground.guard, ground.sessions, policy, service)
-        undo.callback(hops.close)
-        acting = _acting(settings, ground, enforcement, hops)
-        undo.callback(acting.close)
+        ground = lay_ground(settings, enforcement, store, service, way, undo, parts)
+        acting = _acting(settings, ground, enforcement, service, undo)
         executor = undo.enter_context(_executor(settings, ground.guard, enforcement))
         objects = ObjectDirectory(
             carried(store.objects, service), ground.names, monotonic=time.monotonic_ns
@@ -222,28 +201,6 @@ def _require_modules(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ground:
-    """What stands first: who there is, who the server is, and the guard."""
-
-    accounts: AccountStore
-    names: NameTable
-    lookup: NameLookup
-    sessions: Sessions
-    own: Session
-    subject: Subject
-    genesis: bytes
-    guard: Guard
-    rules: StoredRules
-    policies: AuditPolicyStore
-    threads: ThreadEnforcer
-    credentials: CredentialStore
-    logon: Logon | None
-    tickets: Tickets | None
-    roster: SessionRoster
-    ends: SessionEnds
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Work:
     """Where work is done."""
 
@@ -252,140 +209,8 @@ class _Work:
     acting: Acting
 
 
-def _ground(
-    settings: Settings,
-    enforcement: Enforcement,
-    store: Store,
-    service: ServiceThread,
-    way: WayToBroker | None,
-    undo: ExitStack,
-    parts: TrailParts,
-) -> _Ground:
-    """Take steps 3 and 4 of `compose`."""
-    accounts = carried(store.accounts, service)
-    lookup = _lookup(settings, accounts)
-    names = NameTable(accounts, monotonic=time.monotonic_ns, elsewhere=lookup.sid_of)
-    roster = store.open_roster()
-    sessions = _sessions(settings, roster, accounts, undo)
-    own = sessions.open_server(settings.name, settings.privileges)
-    principal = Principal(own.token.user, settings.name, own.record.logon_id)
-    genesis = accounts.domain().to_bytes()
-    policies = carried(store.audit_policy, service)
-    rules = StoredRules(policies, monotonic=time.monotonic_ns)
-    allowed = frozenset(settings.allowed_system_uids)
-    threads = ThreadEnforcer(sessions, settings.guard_uid, allowed)
-    is_kernel = enforcement is Enforcement.KERNEL
-    guard = Guard(
-        process_token=own.token,
-        server=principal,
-        sink=parts.open_ledger(principal, genesis, rules),
-        enforcer=threads if is_kernel and way is None else TokenEnforcer(),
-        liveness=sessions,
-        names=names,
-        clock=time.time_ns,
-        verbs=_VERBS if is_kernel else frozenset(),
-        policy=_policy(settings, names),
-        rules=rules,
-        process={"process id": str(os.getpid()), "image": sys.executable},
-    )
-    subject = Subject(own.token, principal)
-    credentials = carried(store.credentials, service)
-    logon = _logon(settings, accounts, credentials, guard, undo)
-    tickets = None if way is None else Tickets(way, sessions)
-    return _Ground(
-        accounts, names, lookup, sessions, own, subject, genesis, guard, rules,
-        policies, threads, credentials, logon, tickets, carried(roster, service),
-        carried(store.session_ends, service),
-    )  # fmt: skip
-
-
-def _sessions(
-    settings: Settings,
-    roster: SessionRoster,
-    accounts: AccountStore,
-    undo: ExitStack,
-) -> Sessions:
-    """Return the sessions of this process, and start what looks after them."""
-    leases = LeaseThread(settings.name)
-    undo.callback(leases.close)
-    keeper = SessionKeeper(
-        settings.name,
-        platform.node(),
-        roster,
-        allocate=accounts.allocate_luid,
-        clock=time.time_ns,
-    )
-    sessions = Sessions(
-        accounts,
-        clock=time.time_ns,
-        monotonic=time.monotonic_ns,
-        policy=settings.account_policy,
-        leases=keeper,
-        ask=leases.ask,
-        watcher=keeper,
-    )
-    keeper.start(sessions)
-    undo.callback(keeper.close)
-    return sessions
-
-
-def _lookup(settings: Settings, accounts: AccountStore) -> NameLookup:
-    """Return what knows names, the store's and the host's."""
-    host = HostNameSource(host_names(), os.uname().nodename.partition(".")[0])
-    sources = NameSources((host,), monotonic=time.monotonic_ns)
-    return NameLookup(accounts, sources, settings.issuers)
-
-
-def _policy(settings: Settings, names: NameTable) -> ImpersonationPolicy:
-    """Return the rules of who may be acted as; raises `InvalidRequestError`."""
-    given = settings.impersonation
-    if isinstance(given, ImpersonationPolicy):
-        return given
-    return read_policy(given, names.find)
-
-
-def _logon(
-    settings: Settings,
-    accounts: AccountStore,
-    credentials: CredentialStore,
-    guard: Guard,
-    undo: ExitStack,
-) -> Logon | None:
-    """Return what compares passwords; None if the library for that is missing."""
-    if find_spec("argon2") is None:
-        return None
-    from stead.adapters.argon2 import Argon2Verifier  # noqa: PLC0415 - an extra's
-
-    # The library starts threads, which a client's block must not, and the host is asked
-    # as the server. Not on the store's service thread: this may take long.
-    thread = ServiceThread(f"{settings.name}-password")
-    undo.callback(thread.close)
-    return Logon(
-        accounts,
-        credentials,
-        verifier=carried(Argon2Verifier(), thread),
-        host=lambda uid: thread.run(partial(host_identity, uid)),
-        lockout=Lockout(credentials, settings.lockout, time.time_ns),
-        policy=settings.account_policy,
-        monotonic=time.monotonic_ns,
-        renewing=partial(_record_renewal, guard),
-        scram=verifiers_for(settings.packages, credentials),
-    )
-
-
-def _record_renewal(guard: Guard, account: Account) -> None:
-    """Record that what is kept of a password is made again, of the same password."""
-    guard.recorder.record(
-        AuditEvent.VERIFIER_RENEWED,
-        None,
-        object_type="Account",
-        object_name=account.name,
-        detail={"sid": str(account.sid)},
-    )
-
-
 def _open_guard(
-    ground: _Ground,
+    ground: Ground,
     settings: Settings,
     enforcement: Enforcement,
     support: KernelSupport,
@@ -401,7 +226,7 @@ def _open_guard(
 
 def _furnish(
     settings: Settings,
-    ground: _Ground,
+    ground: Ground,
     work: _Work,
     objects: ObjectDirectory,
     trail: Trail,
@@ -413,12 +238,7 @@ def _furnish(
     is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
     admission = _admission(settings, ground, work.acting)
-    authentication = Authentication(
-        opened(settings.packages, ground.logon, ground.credentials),
-        admission,
-        settings.lockout,
-        time.monotonic_ns,
-    )
+    authentication = _authentication(settings, ground, admission)
     dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
@@ -432,32 +252,10 @@ def _furnish(
         authentication=authentication,
         explainer=Explainer(guard, accounts, names, host_identity),
         lookup=ground.lookup,
-        administration=Administration(
-            guard,
-            accounts,
-            names,
-            sessions,
-            objects.find(ACCOUNTS),
-            subject,
-            ground.logon,
-            time.sleep,
-        ),
-        session_desk=SessionDesk(
-            AccountDesk(guard, sessions, objects.find(ACCOUNTS), subject),
-            accounts,
-            ground.roster,
-            ground.ends,
-        ),
+        administration=_administration(ground, objects),
+        session_desk=_session_desk(ground, objects),
         trail=trail,
-        audit_desk=AuditDesk(
-            guard,
-            ground.policies,
-            ground.rules,
-            names,
-            objects,
-            objects.find(AUDIT_POLICY),
-            subject,
-        ),
+        audit_desk=_audit_desk(ground, objects),
         dispatcher=dispatcher,
         executor=work.executor,
         handlers=work.handlers,
@@ -475,7 +273,49 @@ def _furnish(
     )
 
 
-def _admission(settings: Settings, ground: _Ground, acting: Acting) -> Admission:
+def _administration(ground: Ground, objects: ObjectDirectory) -> Administration:
+    """Return the account desk, as the server."""
+    return Administration(
+        ground.guard,
+        ground.accounts,
+        ground.names,
+        ground.sessions,
+        objects.find(ACCOUNTS),
+        ground.subject,
+        ground.logon,
+        time.sleep,
+    )
+
+
+def _session_desk(ground: Ground, objects: ObjectDirectory) -> SessionDesk:
+    """Return the desk for sessions of every process, as the server."""
+    database = objects.find(ACCOUNTS)
+    desk = AccountDesk(ground.guard, ground.sessions, database, ground.subject)
+    return SessionDesk(desk, ground.accounts, ground.roster, ground.ends)
+
+
+def _audit_desk(ground: Ground, objects: ObjectDirectory) -> AuditDesk:
+    """Return the desk for the audit policy, as the server."""
+    return AuditDesk(
+        ground.guard,
+        ground.policies,
+        ground.rules,
+        ground.names,
+        objects,
+        objects.find(AUDIT_POLICY),
+        ground.subject,
+    )
+
+
+def _authentication(
+    settings: Settings, ground: Ground, admission: Admission
+) -> Authentication:
+    """Return where clients show who they are."""
+    packages = opened(settings.packages, ground.logon, ground.credentials)
+    return Authentication(packages, admission, settings.lockout, time.monotonic_ns)
+
+
+def _admission(settings: Settings, ground: Ground, acting: Acting) -> Admission:
     """Return the door."""
     issuers = Issuers(settings.issuers, ground.accounts.domain())
     return Admission(
@@ -512,9 +352,16 @@ def _turns(settings: Settings) -> int:
 
 
 def _acting(
-    settings: Settings, ground: _Ground, enforcement: Enforcement, hops: Hops
+    settings: Settings,
+    ground: Ground,
+    enforcement: Enforcement,
+    service: ServiceThread,
+    undo: ExitStack,
 ) -> Acting:
     """Return what acts for clients: nothing does, where the kernel does not judge."""
+    policy = settings.delegation_policy()
+    hops = Hops(ground.guard, ground.sessions, policy, service)
+    undo.callback(hops.close)
     means: Means | None = None
     identity: Callable[[AccessToken], PosixIdentity] = ground.threads.identity
     link = None
@@ -523,7 +370,9 @@ def _acting(
         link = ground.tickets.link
     if enforcement is Enforcement.KERNEL:
         means = put_together(settings, identity, link)
-    return Acting(ground.guard, ground.sessions, identity, means, hops)
+    acting = Acting(ground.guard, ground.sessions, identity, means, hops)
+    undo.callback(acting.close)
+    return acting
 
 
 def _executor(

@@ -65,13 +65,14 @@ class Dispatcher:
         try:
             operation = self._prepare(client, name)
             bound = operation.bind(arguments)
-            self._say(AuditEvent.OPERATION_REQUESTED, client, operation.name)
+            number = self._say(AuditEvent.OPERATION_REQUESTED, client, operation.name)
         except SteadError as error:
             if error.record is None:
                 requested = AuditEvent.OPERATION_REQUESTED
                 self._say(requested, client, name[:80], error)
             raise
-        return self._run_recorded(client, operation, bound)
+        # What the policy lets be lost has no number, and announces nothing.
+        return self._run_recorded(client, operation, bound, is_durable=number > 0)
 
     def _prepare(self, client: ClientContext, name: str) -> Operation:
         # Also for what asks nothing else of the guard: no lease, no access.
@@ -94,13 +95,18 @@ class Dispatcher:
         return operation
 
     def _run_recorded(
-        self, client: ClientContext, operation: Operation, bound: dict[str, Any]
+        self,
+        client: ClientContext,
+        operation: Operation,
+        bound: dict[str, Any],
+        *,
+        is_durable: bool,
     ) -> Any:
         try:
             act = partial(operation.handler, client, **bound)
-            # Its record is durable: it announces the client's blocks in it.
-            announced = partial(_covered, act, client.subject, self.guard.sink)
-            return self.run_code(client, operation.name, announced)
+            if is_durable:  # it announces the client's blocks in it
+                act = partial(_covered, act, client.subject, self.guard.sink)
+            return self.run_code(client, operation.name, act)
         finally:
             for argument in bound.values():
                 if isinstance(argument, Secret):

@@ -14,13 +14,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from stead.adapters.outbound.by_password import TicketsByPassword
-from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.lifeline import SESSION, Lifeline
 from stead.authority.session import LEASE
 from stead.authority.sessions import Sessions
 from stead.errors import LogonSessionEndedError, SteadError
 from stead.model.delegation_policy import DelegationPolicy
 from stead.model.logon_record import LogonType
-from stead.model.luid import Luid
 from stead.model.token import AccessToken
 from stead.monitor.guard import Guard
 from stead.server.service_thread import ServiceThread
@@ -38,15 +37,17 @@ _LEASE_SECONDS: Final = LEASE / 1e9
 
 @dataclass(slots=True, eq=False)
 class Reach:
-    """What one session has open to other machines.
+    """What one session has open to other machines, or one block in it.
 
     Attributes:
         token: the session's.
+        key: by what it is known.
         line: cuts it.
         by_password: its tickets, where it has a password to show for them.
     """
 
     token: AccessToken
+    key: object
     line: Lifeline
     by_password: TicketsByPassword
     _http: httpx.HTTPTransport | None = field(default=None)
@@ -106,7 +107,7 @@ class Hops:
         self.policy: Final = policy
         self._service = service
         self._lock = threading.Lock()
-        self._reaches: dict[Luid, Reach] = {}
+        self._reaches: dict[object, Reach] = {}
         self._watch: Housekeeper | None = None
         self._is_closed = False
 
@@ -149,14 +150,32 @@ class Hops:
             found = self._reaches.get(logon_id)
             if found is not None:
                 return found
-            line = Lifeline(partial(self.sessions.require_live, token))
-            found = self._reaches[logon_id] = Reach(
-                token, line, TicketsByPassword(line)
-            )
-            watch = self._watching()
-        self.sessions.on_end(logon_id, partial(self._end, watch, found))
+            found, watch = self._made(logon_id, token, SESSION)
+        self.sessions.on_end(logon_id, partial(self.leave, found))
         watch.look()
         return found
+
+    def reach_within(self, token: AccessToken) -> Reach:
+        """Return what a block in a session has open, apart from the session's own.
+
+        Whoever asks for it has it cut (`leave`), at the session's end too.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: the session does not live.
+        """
+        self.sessions.require_live(token)
+        with self._lock:
+            found, watch = self._made(object(), token, "the block")
+        watch.look()
+        return found
+
+    def _made(
+        self, key: object, token: AccessToken, what: str
+    ) -> tuple[Reach, Housekeeper]:
+        watch = self._watching()
+        line = Lifeline(partial(self.sessions.require_live, token), what)
+        made = self._reaches[key] = Reach(token, key, line, TicketsByPassword(line))
+        return made, watch
 
     def _watching(self) -> Housekeeper:
         if self._watch is None:
@@ -167,15 +186,16 @@ class Hops:
             )
         return self._watch
 
-    def _end(self, watch: Housekeeper, reach: Reach) -> None:
-        """Cut a session's connections now; what may wait is left to the watch."""
+    def leave(self, reach: Reach) -> None:
+        """Cut connections now; what may wait is left to the watch. Takes no lock."""
         reach.line.end()
-        watch.do(partial(self._forget, reach))
+        if (watch := self._watch) is not None:  # else `close` has cleaned
+            watch.do(partial(self._forget, reach))
 
     def _forget(self, reach: Reach) -> None:
         with self._lock:
-            if self._reaches.get(reach.token.logon_id) is reach:
-                del self._reaches[reach.token.logon_id]
+            if self._reaches.get(reach.key) is reach:
+                del self._reaches[reach.key]
         reach.line.clean()
 
     def _look(self) -> float | None:

@@ -15,7 +15,7 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from stead.errors import ServerClosedError, StoreUnavailableError
+from stead.errors import ServerClosedError, StoreSilentError
 
 _T = TypeVar("_T")
 
@@ -58,7 +58,7 @@ class LeaseThread:
         """Return what `act` returns.
 
         Raises:
-            StoreUnavailableError: it takes too long, or what is asked before it does.
+            StoreSilentError: it takes too long, or what is asked before it does.
             ServerClosedError: the server is closed, or belongs to another process.
         """
         if threading.current_thread() is self._thread:
@@ -107,7 +107,7 @@ def _outcome(act: Callable[[], Any]) -> Future[Any]:
     return done
 
 
-def _silent() -> StoreUnavailableError:
-    return StoreUnavailableError(
+def _silent() -> StoreSilentError:
+    return StoreSilentError(
         "the store does not answer", advice="see to the disk that it lies on"
     )

@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from stead.authority.explicit_credentials import ExplicitCredentials
 from stead.authority.packages import OutboundCredentials
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
@@ -31,6 +30,8 @@ from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.token import ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
+from stead.server.explicit_hop import ExplicitHop
+from stead.server.hops import Hops
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +58,12 @@ class NetworkCredentials:
     Attributes:
         guard: demands and records.
         sessions: opens them.
+        hops: reach other machines with them.
     """
 
     guard: Guard
     sessions: Sessions
+    hops: Hops
 
     def open_session(
         self, subject: Subject, credentials: tuple[OutboundCredentials, ...]
@@ -127,24 +130,33 @@ class NetworkCredentials:
 
     @contextmanager
     def explicit(
-        self, subject: Subject, credentials: OutboundCredentials, target: Host
-    ) -> Iterator[ExplicitCredentials]:
+        self,
+        subject: Subject,
+        credentials: OutboundCredentials,
+        target: Host,
+        *,
+        keep: object,
+    ) -> Iterator[ExplicitHop]:
         """Have credentials for one machine, until the block or the session ends.
 
         1. The client lets the server act as it, its session lives, and its limits, if
            it has any, name the machine.
         2. That it uses them there is recorded durably (Windows event 4648).
 
-        They are wiped on every path, and nothing was opened.
+        They are wiped on every path, and no session was opened. What is connected with
+        them is cut, and recorded each time before (`ExplicitHop`); `keep` is the
+        client, which lives as long as that.
 
         Raises:
             BadImpersonationLevelError: the client does not let the server go so far.
             AccessDeniedError: its limits do not name the machine.
             LogonSessionEndedError: its session has ended.
+            InvalidRequestError: the target is no `Host`.
             LedgerUnavailableError: it could not be recorded.
         """
-        made = ExplicitCredentials(credentials, target)
+        made = ExplicitHop(credentials, target, self.hops, subject, keep=keep)
         try:
+            _require_host(target)
             self._require(subject, "using other credentials")
             self._require_within_limits(subject, target)
             self._record_use(subject, credentials, str(target))
@@ -224,4 +236,12 @@ def _require_some(credentials: tuple[OutboundCredentials, ...]) -> None:
         raise InvalidRequestError(
             "a session with new credentials has some",
             advice="such as `PasswordCredentials(name, secret)`",
+        )
+
+
+def _require_host(target: object) -> None:
+    if not isinstance(target, Host):
+        raise InvalidRequestError(
+            "credentials for one machine name it, and the port",
+            advice='write `target=Host("files.example", 445)`',
         )

@@ -109,7 +109,7 @@ class PasswordDesk:
             attempt = logon.confirm(name, old)
             if attempt.error is None:
                 account = attempt.require()
-                _require_another(old, new)
+                self._require_changed(account.name, old, new)
                 with self.desk.changing(AuditEvent.PASSWORD_CHANGED, account.name):
                     logon.set_password(account.sid, new)
                 self._end_sessions(logon, account.sid)
@@ -124,6 +124,21 @@ class PasswordDesk:
         finally:
             self.sleep(attempt.delay)
         raise failure
+
+    def _require_changed(self, name: str, old: Secret, new: Secret) -> None:
+        """Return if a password is changed at all.
+
+        The answer says that the old one was right: so it is written down, or this
+        would be a way to try passwords that leaves nothing of the one that fits.
+
+        Raises:
+            InvalidRequestError: it is not.
+        """
+        try:
+            _require_another(old, new)
+        except InvalidRequestError as error:
+            error.record = self.desk.record(AuditEvent.PASSWORD_CHANGED, name, error)
+            raise
 
     def remove(self, name: str) -> bool:
         """Take an account's password, so that none logs it on; False if it had none.

@@ -16,7 +16,7 @@ from stead.model.well_known import NAMES
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.objects import AccountDatabase
 
-_LONGEST_ALIAS: Final = 512
+_LONGEST_ALIAS: Final = 2000  # a record's text, and a key of PostgreSQL's, hold more
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +155,13 @@ def _require_alias(alias: Alias) -> None:
         InvalidNameError: it is that.
         InvalidSidError: its name begins like a SID and is none.
     """
-    for text in (alias.issuer, alias.name):
-        if not 1 <= len(text) <= _LONGEST_ALIAS:
-            raise InvalidNameError(
-                "an alias names an issuer and somebody of its, in 1 to "
-                f"{_LONGEST_ALIAS} letters each"
-            )
+    whole = (alias.issuer + alias.name).encode("utf-8", "surrogatepass")
+    if not (alias.issuer and alias.name) or len(whole) > _LONGEST_ALIAS:
+        raise InvalidNameError(
+            "an alias names an issuer and somebody of its, in no more than "
+            f"{_LONGEST_ALIAS} bytes",
+            advice="such as `stead account alias alice EXAMPLE.COM alice`",
+        )
     if reads_as_sid(alias.name) and str(Sid.from_string(alias.name)) != alias.name:
         raise InvalidNameError(
             f"`{alias.name[:120]}` is not how a SID is written",

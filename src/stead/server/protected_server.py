@@ -479,6 +479,7 @@ class ProtectedServer:
         binding: ChannelBinding | None = None,
         quality: QualityOfService = AS_SHOWN,
         correlation: str | None = None,
+        wait: Callable[[float], None] | None = None,
     ) -> LogonExchange:
         """Begin to have a client show who it is (Win32: AcceptSecurityContext).
 
@@ -490,12 +491,16 @@ class ProtectedServer:
                 demands it then.
             quality: what the client lets be done with its identity.
             correlation: the client's own name for what it does, unverified.
+            wait: called with the seconds by which a failure's answer must be late, as
+                in `admit_shown`.
 
         Raises:
             LogonFailureError: there is no such package; the trail says so.
             PrivilegeNotHeldError: the server may not say who clients are.
         """
-        arrival = Arrival(gate, peer, new_correlation(correlation), package, package)
+        arrival = Arrival(
+            gate, peer, new_correlation(correlation), package, package, wait=wait
+        )
         return self._open.authentication.begin(package, binding, quality, arrival)
 
     def admit(

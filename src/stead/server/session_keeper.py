@@ -207,10 +207,11 @@ class SessionKeeper:
         _log.error("other processes gave this one up: its sessions end")
         sessions.end_every()
         self._number = None
-        # Those that opened in between are not written down, and end as well.
-        sessions.end_every()
+        # What was heard of by now is of before. What opened in between ends as well,
+        # and what opens after that is written down: nobody ends what nobody sees.
         self._hear()
         self._changes = _Changes()
+        sessions.end_every()
 
     def _give_up_others(self, number: Luid, now: float) -> None:
         for other in self._others.silent(self._roster.beats(), now):

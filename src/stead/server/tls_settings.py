@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stead.authority.issuers import Issuer
 from stead.errors import EnforcementUnavailableError, InvalidRequestError, SteadError
-from stead.gates.pipe.tls import TlsIdentity
+from stead.gates.pipe.tls import TlsIdentity, server_context
 from stead.gates.ports import TurnedAway
 from stead.model.sid import Sid
 from stead.server.safe_text import read_safe_text
@@ -81,6 +81,15 @@ class TlsSettings:
     unbound_packages: tuple[str, ...]
     certificates: tuple[CertificateIssuer, ...]
     issuers: tuple[Issuer, ...]
+
+    def require_usable(self) -> None:
+        """Look at the server's own certificate, before anybody waits for it.
+
+        Raises:
+            UnsafeConfigurationError: others may read the key.
+            InvalidRequestError: the files cannot be used.
+        """
+        server_context(self.shown)
 
     def gate(self, name: str, turned_away: TurnedAway) -> TlsGate:
         """Return the gate, not opened yet.

@@ -111,7 +111,7 @@ class DirectoryRealm(Realm):
         """Stop the KDC and its directory and remove everything."""
         super().close()
         if self._slapd is not None:
-            self._slapd.communicate()
+            self._slapd.communicate(b"\n")  # as the KDC's
             self._slapd = None
 
     # --- how it is made -----------------------------------------------------------

@@ -170,13 +170,13 @@ class Domain(DomainAccounts):
 
     def _make(self) -> None:
         self.folder.chmod(0o711)
+        self._controller = running.Controller(self.folder, self._variables())
         self.address = running.free_address()
         running.lay_out(self.folder)
         self._configure()
         self._fill()
         self._adapt()
-        self._controller = running.Controller(self.folder, self._variables())
-        self._controller.wait_for(self.address)
+        self._controller.start(self.address)
 
     def _configure(self) -> None:
         self._write_configuration(self.address, 88)

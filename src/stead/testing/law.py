@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -141,7 +141,9 @@ class Law:
         self._doers: WeakSet[Any] = WeakSet()
         self._breaches: list[str] = []
         self._undo: list[Callable[[], None]] = []
-        self._asked_for: set[tuple[object, ...]] = set()
+        # Counted: an operation may ask for another one of the same request.
+        self._asked_for: Counter[tuple[object, ...]] = Counter()
+        self._counting = threading.Lock()
         self.seen: set[AuditEvent] = set()
         """The events recorded or queued by any ledger while it was in force."""
 
@@ -168,7 +170,7 @@ class Law:
         self._wrap(Ledger, "queue", self._queueing)
         self._wrap(ServiceThread, "_away", self._carrying)
         self._wrap(Errands, "submit", self._carrying)
-        self._wrap(composition, "_ground", self._grounding)
+        self._wrap(composition, "lay_ground", self._grounding)
         self._wrap(composition, "put_together", self._putting)
         self._wrap(context, "enter_frame", self._entering)
         processes = {_E.PROCESS_CREATED, _E.WORKER_STARTED}
@@ -236,22 +238,26 @@ class Law:
         **how: bool,
     ) -> int:
         if record.event is _E.OPERATION_ENDED:
-            self._asked_for.discard(_request(record))
+            with self._counting:
+                self._asked_for -= Counter([_asked(record)])
         actor = self._actor()
         actor.uncounted = 0  # told, or refused with the error that it cannot be told
         number = original(ledger, record, **how)
         self.seen.add(record.event)
         if record.outcome is Outcome.SUCCESS:
             actor.announced.append(_Announcement(record, number))
-        if record.event is _E.OPERATION_REQUESTED and record.outcome is Outcome.SUCCESS:
-            self._asked_for.add(_request(record))
+        if number and _announces_operation(record):
+            with self._counting:
+                self._asked_for[_asked(record)] += 1
         return number
 
     def _covering(
         self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
     ) -> None:
         """See that an operation of this very client's is on record, and at work."""
-        if _request(record) not in self._asked_for:
+        with self._counting:
+            announced = {asked[:-1] for asked in self._asked_for}
+        if _request(record) not in announced:
             self._breach(
                 f"{record.event.name} is covered by no operation of its client's"
             )
@@ -357,6 +363,15 @@ def _is_of(record: AuditRecord, subject: Subject | None) -> bool:
         return True
     named = record.server if record.client is None else record.client
     return named == subject.principal and record.correlation == subject.correlation
+
+
+def _announces_operation(record: AuditRecord) -> bool:
+    succeeded = record.outcome is Outcome.SUCCESS
+    return record.event is _E.OPERATION_REQUESTED and succeeded
+
+
+def _asked(record: AuditRecord) -> tuple[object, ...]:
+    return *_request(record), record.operation
 
 
 def _request(record: AuditRecord) -> tuple[object, ...]:

@@ -48,7 +48,7 @@ read -r again
 kill -QUIT $server 2>/dev/null
 wait $server
 cd /
-[ "$again" ] || rm -rf "$2"
+[ "$again" = again ] || rm -rf "$2"
 """
 _AGAIN: Final = b"again\n"
 _SETTINGS: Final = """\
@@ -147,7 +147,6 @@ class Postgres:
         """
         all_words = {
             "host": "localhost",
-            "hostaddr": "127.0.0.1",
             "port": str(self.port),
             "dbname": "postgres",
             **({} if role is None else {"user": role}),
@@ -242,9 +241,10 @@ class Postgres:
             time.sleep(_PAUSE)
         return False
 
-    def _stop(self, last: bytes = b"") -> None:
+    def _stop(self, last: bytes = b"end\n") -> None:
         if self._server is not None:
-            # Its input ends, and so does it.
+            # A line, or the end of its input, is its end. Not that end alone: children
+            # that this process has forked since hold the pipe, too.
             self._server.communicate(last, timeout=_SECONDS)
             self._server = None
 

@@ -3,7 +3,8 @@
 Samba's bindings come with Debian's python3-samba, for the system's interpreter alone.
 This program imports nothing of Stead's. Each line of its input is a request in JSON,
 `{"do": verb, ...}`; each line of its output is `{"is": value}` or `{"fault": text}`.
-It ends with its input. `stead.testing.domain` starts it; secrets come by its input.
+It ends with its input, or an empty line. `stead.testing.domain` starts it; secrets come
+by its input.
 """
 
 # The bindings are not where this project's own tools look.
@@ -177,9 +178,11 @@ class Database:
 
 
 def main(configuration: str) -> None:
-    """Answer until the input ends."""
+    """Answer until the input ends, or a line is empty."""
     database = Database(configuration)
-    for line in sys.stdin:
+    for line in iter(sys.stdin.readline, ""):
+        if line == "\n":
+            break
         request = json.loads(line)
         verb: Callable[..., Any] = getattr(database, request.pop("do"))
         try:

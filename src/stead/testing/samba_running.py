@@ -26,16 +26,20 @@ _PORTS: Final = (88, 135, 389, 445)
 _SECONDS_TO_START: Final = 60.0
 _SECONDS_TO_END: Final = 30.0
 _PAUSE: Final = 0.02
+_END: Final = b"end\nend\n"  # for the inside, and then for the outside
 _TRIES: Final = 50
 _LOOPBACK: Final = (64, 127)
 """The second number of an address: far from those that people give by hand."""
 
-# Outside the namespaces: what is left once the inside has ended whole, and whoever
-# started it has read why or is gone.
+# Outside the namespaces: it waits until the folder is furnished, and removes it once
+# the inside has ended whole, and whoever started it has read why or is gone.
 _OUTER: Final = """\
+read -r word
+[ "$word" = go ] || { rm -rf "$2" ; exit ; }
+exec 2>"$2/log/outside"
 unshare --mount --pid --fork --kill-child=KILL sh -c "$1" sh "$2"
 : >"$2/log/ended"
-cat >/dev/null
+read -r word
 rm -rf "$2"
 """
 INSIDE: Final = "/run/stead"
@@ -58,14 +62,14 @@ read -r _
 
 
 class Controller:
-    """A running domain controller."""
+    """A domain controller, from before its folder is furnished to its end."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
-        """Start it; `wait_for` tells when it answers.
+        """Look after the folder; `start` starts it.
 
         Args:
             folder: its own, with `smb.conf` and what that names, as `INSIDE` calls it;
-                it is removed when the controller ends, in whatever way.
+                it is removed with this object, and if this process dies.
             variables: its environment.
         """
         self._folder = folder
@@ -78,12 +82,15 @@ class Controller:
             start_new_session=True,  # an interrupt of the test's is not its own
         )
 
-    def wait_for(self, address: str) -> None:
-        """Wait until it answers.
+    def start(self, address: str) -> None:
+        """Start it, and wait until it answers.
 
         Raises:
             EnforcementUnavailableError: it does not start.
         """
+        if self._process.stdin is not None:
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.flush()
         deadline = time.monotonic() + _SECONDS_TO_START
         ended = self._folder / "log" / "ended"
         asked = self._folder / "state" / "winbindd_privileged" / "pipe"
@@ -106,7 +113,9 @@ class Controller:
 
     def close(self) -> None:
         """End it and all that it started, and remove its folder."""
-        self._process.communicate(timeout=_SECONDS_TO_END)
+        # Lines, or the end of its input, are its end. Not that end alone: children that
+        # this process has forked since hold the pipe, too.
+        self._process.communicate(_END, timeout=_SECONDS_TO_END)
 
 
 class Administration:
@@ -146,7 +155,7 @@ class Administration:
     def close(self) -> None:
         """End it; again does nothing."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.communicate(timeout=_SECONDS_TO_END)
+            self._process.communicate("\n", timeout=_SECONDS_TO_END)
 
 
 def can_administer() -> bool:

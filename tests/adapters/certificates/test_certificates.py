@@ -141,6 +141,34 @@ def test_another_trusted_authority_cannot_name_alice_of_corp(corp, tmp_path):
     assert "corp" == both.verify(real.der).issuer
 
 
+def test_a_partner_below_corp_stays_the_partner_whoever_had_the_handshake(
+    corp, tmp_path
+):
+    """Without partial chains OpenSSL goes on to the root, which is corp's."""
+    partner = Authority("Partner CA", corp)
+    below = tmp_path / "partner.pem"
+    below.write_bytes(partner.own.pem)
+    both = Certificates(
+        [
+            CertificateIssuer(name="corp", anchors=corp.anchor(tmp_path / "one.pem")),
+            CertificateIssuer(name="partner", anchors=below, domain="partner.test"),
+        ]
+    )
+    forged = partner.issue("Alice", ALICE)
+    whole = [forged.der, partner.own.der, corp.own.der]
+    naive = {corp.own.der: "corp", partner.own.der: "partner"}
+    assert "corp" == naive[whole[-1]]  # by who stands last
+    for shown_by in (
+        lambda signed: both.verify(*shown(signed)),
+        lambda signed: both.identify([signed.der, *whole[1:]]),
+        lambda signed: both.identify([signed.der, partner.own.der]),
+    ):
+        with pytest.raises(EvidenceRefusedError, match="of another domain"):
+            shown_by(forged)
+        bob = shown_by(partner.issue("Bob", upn("bob@partner.test")))
+        assert ("partner", "bob") == (bob.issuer, bob.name)
+
+
 def test_an_authority_that_no_issuer_names_is_not_believed(corp, desk):
     evil = Authority("Corp CA")
     forged = evil.issue("Alice", ALICE)
@@ -410,9 +438,11 @@ def test_what_could_not_be_meant_is_refused(corp, tmp_path):
         issuer(names=())
     with pytest.raises(InvalidRequestError, match="in no domain"):
         NameRule((NameKind.COMMON_NAME,), "corp.test")
-    with pytest.raises(InvalidRequestError, match="a name each"):
+    with pytest.raises(InvalidRequestError, match="no issuer of"):
         Certificates([])
-    with pytest.raises(InvalidRequestError, match="a name each"):
+    with pytest.raises(InvalidRequestError, match="a `Sid`, not a text"):
+        issuer(sid_domains=["S-1-5-21-1-2-3"])
+    with pytest.raises(InvalidRequestError, match="have one name"):
         Certificates([issuer(), issuer()])
     with pytest.raises(InvalidRequestError, match="share the anchor"):
         Certificates([issuer(), issuer(name="other")])

@@ -53,7 +53,10 @@ class Stage:
         self.own_keytab = self.folder / "own.keytab"
 
     def service(self, **options):
-        options = {"realms": [TrustedRealm(name=self.realm.name)], **options}
+        options = {
+            "realms": [TrustedRealm(name=self.realm.name, requires_pac=False)],
+            **options,
+        }
         options.setdefault("replay_cache", self.folder / "replays")
         return KerberosService(self.keytab, HTTP, **options)
 

@@ -192,7 +192,9 @@ def test_a_name_that_cannot_be_written_down_is_nobodys(name):
 
 
 def test_a_realm_that_is_not_named_is_not_believed(stage):
-    elsewhere = stage.service(realms=[TrustedRealm(name="OTHER.TEST")])
+    elsewhere = stage.service(
+        realms=[TrustedRealm(name="OTHER.TEST", requires_pac=False)]
+    )
     error = refused(KerberosPackage(elsewhere), stage.context().step())
     assert "not believed" in str(error)
 
@@ -218,13 +220,16 @@ def test_a_trust_between_realms_makes_nobody_a_client(stage, monkeypatch):
         seen = naive(stage, blob()).initiator_name
         assert "alice@OTHER.TEST" == str(gssapi.Name(seen))
         refused(KerberosPackage(stage.service()), blob())
-        named = [TrustedRealm(name="STEAD.TEST"), TrustedRealm(name="OTHER.TEST")]
+        named = [
+            TrustedRealm(name="STEAD.TEST", requires_pac=False),
+            TrustedRealm(name="OTHER.TEST", requires_pac=False),
+        ]
         client = accepted(KerberosPackage(stage.service(realms=named)), blob())
         assert ("OTHER.TEST", "alice") == (client.issuer, client.name)
 
 
 def test_a_ticket_that_tells_no_groups_does_not_do_where_they_are_told(stage):
-    told = TrustedRealm(name="STEAD.TEST", requires_pac=True)
+    told = TrustedRealm(name="STEAD.TEST")
     package = KerberosPackage(stage.service(realms=[told]))
     assert "groups" in str(refused(package, stage.context().step()))
 
@@ -232,7 +237,7 @@ def test_a_ticket_that_tells_no_groups_does_not_do_where_they_are_told(stage):
 def test_a_ticket_for_another_key_of_the_file_is_not_for_this_service(stage):
     keytab = stage.realm.add_service("ldap/localhost")
     stage.realm._administer(f"ktadd -norandkey -k {keytab} {HTTP}")
-    realms = [TrustedRealm(name="STEAD.TEST")]
+    realms = [TrustedRealm(name="STEAD.TEST", requires_pac=False)]
     replays = stage.folder / "replays"
 
     def blob():
@@ -342,7 +347,7 @@ def test_noise_is_refused_whatever_it_begins_with(package):
 
 
 def test_keys_that_others_have_are_refused(stage, tmp_path):
-    realms = [TrustedRealm(name="STEAD.TEST")]
+    realms = [TrustedRealm(name="STEAD.TEST", requires_pac=False)]
     copied = tmp_path / "copied.keytab"
     copied.write_bytes(stage.keytab.read_bytes())
     for mode, is_safe in ((0o600, True), (0o640, True), (0o644, False), (0o660, False)):
@@ -371,7 +376,7 @@ def test_keys_that_are_gone_later_are_an_error_of_the_servers(stage, tmp_path):
     copied = tmp_path / "copied.keytab"
     copied.write_bytes(stage.keytab.read_bytes())
     copied.chmod(0o600)
-    realms = [TrustedRealm(name="STEAD.TEST")]
+    realms = [TrustedRealm(name="STEAD.TEST", requires_pac=False)]
     package = KerberosPackage(KerberosService(copied, HTTP, realms=realms))
     copied.unlink()
     with pytest.raises(NoCredentialsError):

@@ -40,7 +40,7 @@ class Directory:
         self.account = f"gate@{domain.name}"
 
     def service(self, **options):
-        realm = TrustedRealm(name=self.domain.name, requires_pac=True)
+        realm = TrustedRealm(name=self.domain.name)
         return KerberosService(
             self.keytab, self.front, realms=[realm],
             replay_cache=self.domain.folder / "gate-replays", **options,
@@ -185,7 +185,7 @@ def test_who_came_through_another_service_is_said_to(directory):
         directory.service(), targets=(directory.target,), account=directory.account
     )
     held = without.log_on("alice", directory.domain.name).credentials
-    realm = TrustedRealm(name=directory.domain.name, requires_pac=True)
+    realm = TrustedRealm(name=directory.domain.name)
     vault = KerberosService(
         directory.vault, directory.back, realms=[realm],
         replay_cache=directory.domain.folder / "vault-replays",

@@ -19,6 +19,7 @@ from tests.adapters.kerberos.stage import (
     principal,
 )
 
+from stead.adapters.kerberos import caches
 from stead.adapters.kerberos.client_context import require_client
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.errors import (
@@ -224,6 +225,46 @@ def without_kdc(stage):
     dead = stage.folder / "dead.conf"
     dead.write_text(text.replace(f"127.0.0.1:{port}", "127.0.0.1:1"))
     return dead
+
+
+class PlainLock:
+    """A lock that is not re-entrant, and says so in the place of hanging for ever."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        if not self._lock.acquire(timeout=0.1):
+            raise RecursionError("it would hang")
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def test_a_finalizer_that_ends_the_session_meanwhile_hangs_nothing(stage, monkeypatch):
+    """It runs on whatever thread collects garbage, this one too, and closes them."""
+    looked, look, held = [], caches.ticket_of, []
+
+    def as_garbage_is_collected(cache):
+        looked.append(look(cache))
+        if len(looked) == 2:  # where the lock is held
+            held[-1].close()
+        return looked[-1]
+
+    monkeypatch.setattr(caches, "ticket_of", as_garbage_is_collected)
+    for hangs in (True, False):
+        looked.clear()
+        short = stage.realm.log_on("alice", "tiger", options="-l 4s -r 60s")
+        shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+        held.append(KerberosCredentials.keep(shown))
+        if hangs:
+            held[-1]._lock = PlainLock()
+            with pytest.raises(RecursionError):
+                held[-1].renew_for(20)
+            held[-1].close()
+        else:
+            held[-1].renew_for(20)
+        assert 0 == held[-1].expires
 
 
 def test_a_renewal_that_reaches_no_kdc_says_so(stage, alice, monkeypatch):

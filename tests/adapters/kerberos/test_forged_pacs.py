@@ -30,7 +30,7 @@ def package(stage):
 
 @pytest.fixture
 def strict(stage):
-    told = TrustedRealm(name="STEAD.TEST", requires_pac=True)
+    told = TrustedRealm(name="STEAD.TEST")
     return KerberosPackage(stage.service(realms=[told]))
 
 

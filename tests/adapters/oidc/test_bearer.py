@@ -62,6 +62,9 @@ def test_id_tokens_are_taken_where_that_is_said(oidc_issuer):
     # One that was given to another program tells nothing about who is here.
     other = oidc_issuer.token("alice", NOTES, token_type="JWT", azp="another")
     refused(as_id, other, "another program")
+    # An access token is used by another program than the one that it is for.
+    used = oidc_issuer.token("alice", NOTES, client_id=None, azp="another")
+    assert "another" == verifier(oidc_issuer).verify(used).client_id
     refused(as_id, oidc_issuer.token("alice", NOTES), "of type `'at.jwt'`")
 
 

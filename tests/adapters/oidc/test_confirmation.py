@@ -49,6 +49,8 @@ def test_a_certificate_alone_binds_no_token(oidc_issuer):
     assert not verifier(oidc_issuer).verify(token, Shown(CERTIFICATE)).is_bound
     strict = verifier(oidc_issuer, must_be_bound=True)
     refused(strict, token, Shown(CERTIFICATE), "bound to nobody")
+    bound = oidc_issuer.token("alice", NOTES, cnf={"x5t#S256": thumbprint()})
+    assert strict.verify(bound, Shown(CERTIFICATE)).is_bound
 
 
 @pytest.mark.parametrize(

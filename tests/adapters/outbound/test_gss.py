@@ -97,7 +97,17 @@ def test_a_service_that_the_realm_does_not_know_is_not_reached(sessions):
     context = sessions["alice"].gss("ldap@nowhere.example")
     with pytest.raises(NoCredentialsError, match="no ticket") as caught:
         context.step()
-    assert "double hop" in caught.value.advice
+    # What is wrong with this hop comes first, and neither is said twice.
+    assert caught.value.advice.startswith("the realm knows no such service")
+    assert 1 == caught.value.advice.count("double hop")
+    assert 1 == str(caught.value).count("gss://")
+
+
+@pytest.mark.parametrize("service", ["", "nonsense", "@nowhere.example", "ldap@"])
+def test_what_names_no_service_is_told_how_to(sessions, service):
+    with pytest.raises(InvalidRequestError, match="no service on a host") as caught:
+        sessions["alice"].gss(service)
+    assert "`ldap@dc1.example`" in caught.value.advice
 
 
 @pytest.mark.parametrize("service", ["", "HTTP", "@localhost", "a b@c", "x@", "x@a/b"])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import asyncpg
 import gssapi
@@ -16,6 +20,7 @@ import psycopg
 import pytest
 from gssapi.raw.ext_krb5 import krb5_ccache_name
 
+from stead.adapters.outbound import postgres as module
 from stead.errors import (
     AccessDeniedError,
     InvalidRequestError,
@@ -33,8 +38,7 @@ ALICE, BOB = ("alice", "alice@STEAD.TEST"), ("bob", "bob@STEAD.TEST")
 
 def dsn(database, **words):
     said = {
-        "host": "localhost", "hostaddr": "127.0.0.1", "port": database.port,
-        "dbname": "postgres", **words,
+        "host": "localhost", "port": database.port, "dbname": "postgres", **words,
     }  # fmt: skip
     return " ".join(f"{name}={value}" for name, value in said.items())
 
@@ -79,6 +83,37 @@ def test_connections_of_one_session_are_its_own_and_used_again(sessions, databas
     assert alice != bob
     assert alice == backend(sessions["alice"])
     assert bob == backend(sessions["bob"])
+
+
+def test_what_is_kept_for_a_session_is_bounded_whatever_its_requests_say(
+    sessions, database, monkeypatch
+):
+    """Each connection string is one of its own, and each request's may have a word."""
+
+    def backend(session, number):
+        text = dsn(database, application_name=f"request-{number}")
+        with session.postgres(text).connection() as connection:
+            return connection.info.backend_pid
+
+    pids = [backend(sessions["alice"], number) for number in range(12)]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_MOST_IDLE", 99)  # as if bounded for each alone
+        for number in range(12):
+            backend(sessions["bob"], number)
+    eventually(lambda: 8 == backends(database).count("alice"))
+    assert 12 == backends(database).count("bob")
+    assert pids[-8:] == [backend(sessions["alice"], number) for number in range(4, 12)]
+    assert pids[0] != backend(sessions["alice"], 0)
+
+
+def test_a_connection_that_is_given_back_after_the_end_is_not_kept(sessions, database):
+    hop = sessions["alice"].postgres(dsn(database))
+    pool = sessions["alice"].client._hop.way().reach.postgres_pool()
+    connection = hop.connect()
+    pool.close()
+    pool.give("a database", connection)
+    assert connection.closed
+    assert pool.take("a database") is None
 
 
 def break_in_role(hop):
@@ -126,6 +161,32 @@ def test_what_fails_is_rolled_back_and_the_connection_used_again(sessions, datab
         assert [] == connection.execute("select * from notes").fetchall()
 
 
+def test_what_cannot_be_committed_is_an_error_and_leaves_nothing(sessions, database):
+    database.execute(
+        "create table once (n int unique deferrable initially deferred);"
+        "grant all on once to alice"
+    )
+    hop = sessions["alice"].postgres(dsn(database))
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        twice(hop)
+    with hop.connection() as connection:
+        assert [] == connection.execute("select * from once").fetchall()
+    # What failed and was caught is rolled back, as `commit` does.
+    with hop.connection() as connection:
+        connection.execute("insert into once values (1)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("select 1/0")
+    with hop.connection() as connection:
+        assert [] == connection.execute("select * from once").fetchall()
+    sessions["alice"].log_off()
+    database.execute("drop table once")
+
+
+def twice(hop):
+    with hop.connection() as connection:
+        connection.execute("insert into once values (1), (1)")
+
+
 # --- traps --------------------------------------------------------------------------
 
 
@@ -167,6 +228,56 @@ except EnforcementUnavailableError as error:
     refusal = run(ours)
     assert "would show the server's" in refusal
     assert "psycopg[c]" in refusal
+
+
+def test_a_connection_string_takes_no_ticket_to_whom_nobody_named(
+    open_server, admit, stage
+):
+    """It asks for another service's ticket, and to show it at another address."""
+    with listening("127.9.9.9") as (port, shown):
+        words = f"host=localhost hostaddr=127.9.9.9 port={port} krbsrvname=HTTP"
+        server = open_server(delegation=[f"postgres://localhost:{port}"])
+        tickets = stage.tickets("alice")
+        with tickets.on_this_thread(), pytest.raises(psycopg.OperationalError):
+            psycopg.connect(f"{words} gssencmode=disable sslmode=disable user=alice")
+        tickets.close()
+        # Whoever listens there shows it to the web server, and is alice.
+        keys = gssapi.Credentials(
+            usage="accept", store={"keytab": f"FILE:{stage.web}"},
+            mechs=[gssapi.MechType.kerberos],
+        )  # fmt: skip
+        there = gssapi.SecurityContext(creds=keys, usage="accept")
+        there.step(shown.pop())
+        assert "alice@STEAD.TEST" == str(there.initiator_name)
+        with admit(server) as session:
+            for said in (words, words.replace("hostaddr=127.9.9.9 ", "")):
+                with pytest.raises(InvalidRequestError):
+                    session.postgres(said).connect()
+        assert [] == shown
+
+
+@contextmanager
+def listening(address):
+    """A database that asks for a ticket; yields its port, and the tokens shown."""
+    shown = []
+    with socket.create_server((address, 0)) as server:
+
+        def work():
+            try:
+                taken = server.accept()[0]
+            except OSError:
+                return
+            with taken:
+                taken.recv(4096)
+                taken.sendall(b"R" + struct.pack("!II", 8, 7))  # AuthenticationGSS
+                message = taken.recv(1 << 16)
+                shown.append(message[5:])
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        yield server.getsockname()[1], shown
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
 
 
 def own_cache(stage, folder):
@@ -343,7 +454,8 @@ def test_a_service_in_the_servers_environment_is_refused(
         "host=localhost password=x", "host=localhost passfile=/x", "service=x",
         "host=localhost sslcert=/x", "host=localhost options='-c role=postgres'",
         "dbname=notes", "host=/run/postgresql", "host=a,b", "host=@x",
-        "host=a hostaddr=127.0.0.1,127.0.0.2", "host=a port=1,2", "nonsense",
+        "host=a hostaddr=127.0.0.1", "host=a port=1,2", "host=a krbsrvname=HTTP",
+        "nonsense",
     ],
 )  # fmt: skip
 def test_what_is_no_database_to_reach_as_a_client_is_refused(sessions, text):
@@ -475,6 +587,32 @@ def test_a_task_that_is_cancelled_leaves_no_connection(sessions, database):
     eventually(lambda: way.line.is_idle and "alice" not in backends(database))
 
 
+def test_a_task_that_is_cancelled_before_its_thread_begins_leaves_none_either(
+    sessions, database, monkeypatch
+):
+    begin = threading.Event()
+
+    class Late(threading.Thread):
+        def run(self):
+            assert begin.wait(10)
+            super().run()
+
+    monkeypatch.setattr(
+        module, "threading", SimpleNamespace(Thread=Late, Lock=threading.Lock)
+    )
+    hop = sessions["alice"].postgres(dsn(database))
+    connecting = hop.connecting()
+    # Cancelled, it would hand what is connected to nobody, who cannot close it.
+    assert not connecting.cancel()
+    begin.set()
+    connected, forget = connecting.result(10)
+    way = sessions["alice"].client._hop.way()
+    assert not way.line.is_idle
+    connected.finish()
+    forget()
+    assert way.line.is_idle
+
+
 def test_asyncio_lends_connections_as_threads_do(sessions, database):
     async def work():
         async with await sessions["alice"].aio.postgres(dsn(database)) as hop:
@@ -492,6 +630,26 @@ def test_asyncio_lends_connections_as_threads_do(sessions, database):
     pids, who = asyncio.run(work())
     assert 1 == len(pids)
     assert ALICE == who
+
+
+def test_asyncio_takes_few_connections_back_and_as_they_were_lent(sessions, database):
+    async def lent(hop, enough):
+        async with hop.connection() as connection:
+            await connection.set_autocommit(True)
+            await enough.wait()
+            return connection
+
+    async def work():
+        enough = asyncio.Barrier(10)
+        hop = await sessions["alice"].aio.postgres(dsn(database))
+        used = await asyncio.gather(*(lent(hop, enough) for _ in range(10)))
+        kept = [one for one in used if not one.closed]
+        modes = [one.autocommit for one in kept]
+        async with hop.connection() as connection:
+            await hop.close()
+        return modes, connection.closed
+
+    assert ([False] * 8, True) == asyncio.run(work())
 
 
 async def divide_async(hop):

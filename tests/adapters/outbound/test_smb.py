@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 import gssapi
 import pytest
 import smbclient
 import spnego
+from smbprotocol.dfs import DFSReferralResponse
 from smbprotocol.exceptions import SMBException
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.kerberos.proof import TrustedRealm
+from stead.adapters.kerberos.s4u import LogonWithoutPassword
+from stead.adapters.kerberos.service import KerberosService
 from stead.adapters.outbound import smb as module
 from stead.adapters.outbound.lsarpc import user_name
 from stead.authority.issuers import Issuer
 from stead.authority.packages import Authenticated
+from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
     InvalidRequestError,
     LogonSessionEndedError,
@@ -24,6 +32,8 @@ from stead.errors import (
     ServerUnavailableError,
     WrongIdentityError,
 )
+from stead.model.limits import Host
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
@@ -94,6 +104,32 @@ def test_files_belong_to_the_client_and_nobody_else_reads_them(sessions, domain)
         bob.open("data/alice.txt")
     with bob.open("data/bob.txt", "rb") as file:
         assert b"of bob" == file.read()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_files_reached_with_explicit_credentials_belong_to_their_account(
+    sessions, domain
+):
+    bob, share = sessions["bob"], domain.shares["data"]
+    password = Secret(domain.password_of("alice"))
+    explicit = PasswordCredentials(f"alice@{domain.name}", password)
+    target = Host(domain.address, 445)
+    with bob.client.explicit_credentials(explicit, target=target) as shown:
+        files = shown.smb(domain.address)
+        with files.open("data/explicit.txt", "w") as file:
+            file.write("of alice")
+        with bob.smb(domain.address).open("data/own.txt", "w") as file:
+            file.write("of bob")
+        left = files.open("data/left.txt", "w")
+        left.write("lost")
+    assert domain.sid_of("alice") == domain.owner_of(share / "explicit.txt")
+    assert domain.sid_of("bob") == domain.owner_of(share / "own.txt")
+    with pytest.raises(LogonSessionEndedError, match="the block in which"):
+        files.listdir("data")
+    for each in (left, left.buffer.raw):  # their connection was cut
+        with pytest.raises((OSError, SMBException)):
+            each.close()
+    assert "own.txt" in bob.smb(domain.address).listdir("data")
 
 
 def test_the_server_is_asked_who_it_thinks_we_are(sessions, domain):
@@ -180,6 +216,57 @@ def test_where_nobody_asked_to_go_nothing_is_shown(sessions, domain, monkeypatch
         smbclient.listdir(r"\\evil.example\data", connection_cache=own)
 
 
+def referral(path, target):
+    """Return a server's answer to where a path is ([MS-DFSC] 2.2.4, 2.2.5.3)."""
+    texts = [f"{text}\0".encode("utf-16-le") for text in (path, target)]
+    places = (34, 34, 34 + len(texts[0]))
+    entry = struct.pack("<HHHHIHHH", 3, 34, 0, 0, 600, *places) + bytes(16)
+    made = DFSReferralResponse()
+    made.unpack(struct.pack("<HHI", 2 * len(path), 1, 0) + entry + b"".join(texts))
+    return made
+
+
+def test_what_one_server_says_of_paths_leads_no_other_session_astray(sessions, domain):
+    """The library keeps what any server says, of any server's paths, for everybody."""
+    share, host = domain.shares["data"], domain.address
+    said = referral(rf"\{host}\data\private", rf"\{host}\data\public")
+    alice, bob = (sessions[name].smb(host) for name in NAMES)
+    for folder in ("private", "public"):
+        bob.mkdir(f"data/{folder}")
+    alice.listdir("data")
+    pool = sessions["alice"].client._hop.way().reach.smb_pool()
+    own = next(iter(pool._open.values()))[0]
+
+    def keep(*_, **__):  # as the library does when a server of alice's says so
+        smbclient.ClientConfig().cache_referral(said)
+
+    def write(name):
+        with bob.open(f"data/private/{name}", "w") as file:
+            file.write("bob's own")
+        return (share / "private" / name).exists()
+
+    own.ask(keep, "")
+    assert 1 == len(own.referrals)
+    assert write("ours")
+    try:
+        keep()
+        assert write("ours too")
+        shown = tickets(domain, "bob")
+        with shown.on_this_thread() as cache:
+            naive = {}
+            with smbclient.open_file(
+                rf"\\{host}\data\private\naive", mode="w", connection_cache=naive,
+                username=spnego.KerberosCCache(cache, shown.principal),
+                auth_protocol="kerberos",
+            ) as file:  # fmt: skip
+                file.write("bob's own")
+            smbclient.reset_connection_cache(connection_cache=naive)
+        shown.close()
+        assert (share / "public" / "naive").exists()
+    finally:
+        smbclient.ClientConfig()._referral_cache = []
+
+
 # The library cannot close a file without its server, and remarks on that.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_is_under_way_fails_when_the_session_ends(sessions, domain):
@@ -206,3 +293,100 @@ def test_no_ticket_no_file(sessions, domain):
     assert "SPN" in caught.value.advice
     with pytest.raises(ServerUnavailableError):
         sessions["alice"].smb(domain.address, port=1).listdir("data")
+
+
+def test_the_domain_lets_the_server_go_to_files_for_whom_it_knows_by_name(
+    server, domain, tmp_path
+):
+    principal = f"HTTP/front.{domain.dns_name}"
+    account = f"front@{domain.name}"
+    service = KerberosService(
+        domain.export_keytab("front", principal), principal,
+        realms=[TrustedRealm(name=domain.name)],
+        replay_cache=tmp_path / "replays",
+    )  # fmt: skip
+    files = f"cifs@{domain.address}"
+    without = LogonWithoutPassword(service, targets=(files,), account=account)
+    with server.admit(without.log_on("alice", domain.name)) as session:
+        with session.smb(domain.address).open("data/by name.txt", "w") as file:
+            file.write("of alice")
+        made = domain.shares["data"] / "by name.txt"
+        assert domain.sid_of("alice") == domain.owner_of(made)
+        with pytest.raises(NoCredentialsError, match="may not go to"):
+            session.gss(f"HTTP@back.{domain.dns_name}").step()
+
+
+class Between(threading.Thread):
+    """Whoever stands between us and the file server, at `localhost`."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address = address
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.passed = []
+
+    def run(self):
+        with suppress(OSError):
+            while True:
+                near, _ = self.listening.accept()
+                far = socket.create_connection((self.address, 445))
+                self.passed += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=(one, other)).start()
+
+    def carry(self, one, other):
+        with suppress(OSError):
+            while content := one.recv(65536):
+                other.sendall(content)
+        for each in (one, other):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        for each in self.passed:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listening.close()
+        self.cut()
+        for each in self.passed:
+            each.close()
+
+
+@pytest.fixture
+def between(domain):
+    made = Between(domain.address)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_a_ticket_for_another_server_is_no_good_and_nobody_else_is_shown(
+    sessions, domain, between
+):
+    # The one between has an account in the domain; its tickets are for its own key.
+    domain.add_service_names("back", ["cifs/localhost"])
+    with pytest.raises(NoCredentialsError, match="the file server refuses") as caught:
+        sessions["alice"].smb("localhost", port=between.port).listdir("data")
+    assert "double hop" in caught.value.advice
+    until = time.monotonic() + 10
+    while workers() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [] == workers()
+
+
+def test_a_connection_that_was_lost_is_made_again_as_the_client(sessions, domain):
+    files = sessions["alice"].smb(domain.address)
+    assert files.listdir("data") is not None
+    own = next(iter(files._pool._open.values()))[0]
+    connection = own.get(f"{domain.address}:445")
+    connection.transport._sock.shutdown(socket.SHUT_RDWR)
+    until = time.monotonic() + 10
+    while connection.transport.connected and time.monotonic() < until:
+        time.sleep(0.02)
+    with pytest.raises(ServerUnavailableError, match="was lost"):
+        own.get(f"{domain.address}:445")
+    assert files.listdir("data") is not None
+    assert own is not next(iter(files._pool._open.values()))[0]

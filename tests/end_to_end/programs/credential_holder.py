@@ -52,7 +52,8 @@ def secret():
 def main():
     said = json.loads(open(sys.argv[1], encoding="utf-8").read())  # noqa: PTH123, SIM115
     service = KerberosService(
-        said["keytab"], said["principal"], realms=[TrustedRealm(name=said["realm"])],
+        said["keytab"], said["principal"],
+        realms=[TrustedRealm(name=said["realm"], requires_pac=False)],
         replay_cache=said["replays"],
     )  # fmt: skip
     server = ProtectedServer(

@@ -11,8 +11,12 @@ somebody else had the handshake; this says what a verified chain means. Needs th
 
 from __future__ import annotations
 
-from stead.adapters.certificates.authority import Certificates
-from stead.adapters.certificates.issuers import CertificateIssuer
-from stead.adapters.certificates.names import NameKind
+from stead.adapters.extras import require_extra
+
+require_extra("tls", "cryptography")
+
+from stead.adapters.certificates.authority import Certificates  # noqa: E402 - not before its library is asked for
+from stead.adapters.certificates.issuers import CertificateIssuer  # noqa: E402 - not before its library is asked for
+from stead.adapters.certificates.names import NameKind  # noqa: E402 - not before its library is asked for
 
 __all__ = ["CertificateIssuer", "Certificates", "NameKind"]

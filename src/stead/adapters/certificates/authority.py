@@ -73,8 +73,16 @@ class Certificates:
         """
         self._clock = clock
         issuers = tuple(issuers)
-        if len({issuer.name for issuer in issuers}) != len(issuers) or not issuers:
-            raise InvalidRequestError("issuers of certificates need a name each")
+        if not issuers:
+            raise InvalidRequestError(
+                "no issuer of certificates is given, so nobody would be believed",
+                advice='write `Certificates([CertificateIssuer(name="corp", ...)])`',
+            )
+        if len({issuer.name for issuer in issuers}) != len(issuers):
+            raise InvalidRequestError(
+                "two issuers of certificates have one name",
+                advice="the server's `issuers` tell them apart by it: name each",
+            )
         by_anchor: dict[bytes, _Issuer] = {}
         anchors: list[x509.Certificate] = []
         for told in issuers:
@@ -134,7 +142,9 @@ class Certificates:
     def identify(self, chain: Sequence[bytes]) -> Authenticated:
         """Return whose certificate it is, as a handshake here has verified it.
 
-        1. The anchor that verified the chain says which issuer it is.
+        1. The anchor nearest to the leaf says which issuer it is. OpenSSL may go on to
+           another above it, which has certified that one: an issuer of its own, with
+           names of its own, stays that.
         2. The leaf is meant for clients, is no authority's and is valid now.
         3. None of the chain was revoked, as far as the issuer's lists say.
         4. The one name that counts is read, and a SID if the issuer may assert one.
@@ -151,7 +161,7 @@ class Certificates:
     def _identify(
         self, chain: Sequence[x509.Certificate], *, is_bound: bool
     ) -> Authenticated:
-        issuer = self._issuer_of(chain)
+        issuer, chain = self._issuer_of(chain)
         leaf = chain[0]
         _require_client(leaf)
         expires = self._require_valid(chain)
@@ -173,16 +183,20 @@ class Certificates:
             ),
         )
 
-    def _issuer_of(self, chain: Sequence[x509.Certificate]) -> _Issuer:
+    def _issuer_of(
+        self, chain: Sequence[x509.Certificate]
+    ) -> tuple[_Issuer, Sequence[x509.Certificate]]:
+        """Return whose a chain is, and the chain as far as that issuer's anchor."""
         if len(chain) < _SHORTEST_CHAIN:
             raise EvidenceRefusedError("the certificate is verified by no authority")
-        issuer = self._by_anchor.get(chain[-1].fingerprint(SHA256()))
-        if issuer is None:
-            raise EvidenceRefusedError(
-                "the certificate is of an authority that no issuer names",
-                advice="verify clients by `Certificates.anchors`, and by nothing else",
-            )
-        return issuer
+        for above, authority in enumerate(chain[1:], 2):
+            issuer = self._by_anchor.get(authority.fingerprint(SHA256()))
+            if issuer is not None:
+                return issuer, chain[:above]
+        raise EvidenceRefusedError(
+            "the certificate is of an authority that no issuer names",
+            advice="verify clients by `Certificates.anchors`, and by nothing else",
+        )
 
     def _require_valid(self, chain: Sequence[x509.Certificate]) -> int:
         """Return when the first of a chain ends; nanoseconds since the epoch."""

@@ -51,7 +51,15 @@ class CertificateIssuer:
                 named; or its rule of names is none.
         """
         if not self.name.strip():
-            raise InvalidRequestError("an issuer of certificates has no name")
+            raise InvalidRequestError(
+                "an issuer of certificates has no name",
+                advice="the server's `issuers` tell it by that",
+            )
+        if not all(isinstance(domain, Sid) for domain in self.sid_domains):
+            raise InvalidRequestError(
+                f"issuer `{self.name}`: a domain is a `Sid`, not a text",
+                advice='write `sid_domains=[Sid.from_string("S-1-5-21-a-b-c")]`',
+            )
         if self.demands_revocations and self.revocations is None:
             raise InvalidRequestError(
                 f"issuer `{self.name}` demands revocation lists and names no file",

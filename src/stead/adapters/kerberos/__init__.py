@@ -3,3 +3,9 @@
 Needs the extra `kerberos`. Nothing in here uses this process's own identity for a
 client: not the default credential cache, and not the client keytab.
 """
+
+from __future__ import annotations
+
+from stead.adapters.extras import require_extra
+
+require_extra("kerberos", "gssapi", "krb5")

@@ -11,6 +11,7 @@ mechanism; no other mechanism is negotiated than Kerberos.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import gssapi
@@ -23,7 +24,7 @@ from stead.adapters.kerberos.binding import gss_binding
 from stead.adapters.kerberos.causes import SKEW, code_of, in_words
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proof import Proof, read_proof
-from stead.adapters.kerberos.service import KerberosService
+from stead.adapters.kerberos.service import KerberosService, require_targets
 from stead.authority.packages import Authenticated, ChannelBinding, Step
 from stead.errors import EvidenceRefusedError
 from stead.model.token import ImpersonationLevel
@@ -42,7 +43,7 @@ class KerberosPackage:
         service: KerberosService,
         *,
         negotiates: bool = True,
-        targets: tuple[str, ...] = (),
+        targets: Sequence[str] = (),
         account: str = "",
     ) -> None:
         """Describe it; nothing is asked before a client comes.
@@ -57,7 +58,7 @@ class KerberosPackage:
         """
         self._service: Final = service
         self._negotiates: Final = negotiates
-        self._targets: Final = targets
+        self._targets: Final = require_targets(targets)
         self._account: Final = account
 
     @property

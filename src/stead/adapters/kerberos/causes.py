@@ -94,7 +94,13 @@ def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
         is_expired = int(error.maj_code) & _ROUTINE_ERRORS == _EXPIRED_CREDENTIALS
     if is_expired:
         return CredentialsExpiredError(f"{act}: the client's tickets have ended")
-    said = _OUTBOUND_ADVICE.get(code, f"kerberos error {code}")
+    said = _OUTBOUND_ADVICE.get(code)
+    if said is None:
+        words = in_words(error) if isinstance(error, GSSError) else f"({code})"
+        return NoCredentialsError(
+            f"{act}: kerberos gives no ticket: {words}",
+            advice="see `docs/kerberos.md`, when it does not work",
+        )
     return NoCredentialsError(f"{act}: kerberos gives no ticket", advice=said)
 
 

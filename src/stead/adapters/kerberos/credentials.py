@@ -88,7 +88,8 @@ class KerberosCredentials:
         # lives until its own end.
         self._caches: Final = [cache]
         self._process: Final = os.getpid()
-        self._lock: Final = threading.Lock()
+        # Re-entrant: a finalizer may close this on a thread that holds it.
+        self._lock: Final = threading.RLock()
         self._renewing: Final = threading.Lock()
         self._attended_until = 0.0
         self._ended: Final = threading.Event()
@@ -318,6 +319,8 @@ class KerberosCredentials:
                     caches.destroy(made)
                 self._open_cache()
                 self._caches.append(made)
+                if self._ended.is_set():  # by such a finalizer, which saw no such cache
+                    caches.destroy(made)
 
     def _attend(self, until: float) -> None:
         """Have a thread renew them while work goes on, if once is not enough."""

@@ -50,11 +50,11 @@ class TrustedRealm:
         name: as tickets spell it, such as `EXAMPLE.COM`.
         requires_pac: whether its tickets must tell groups, as Active Directory's do.
             A client can ask for a ticket without; who has no groups is in no group
-            that is denied something, either.
+            that is denied something, either. MIT's realms tell none.
     """
 
     name: str
-    requires_pac: bool = False
+    requires_pac: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,8 @@ def read_proof(
     if realm.requires_pac and pac is None:
         raise EvidenceRefusedError(
             f"the ticket of `{principal}` does not tell its groups",
-            advice="tickets of its realm must have a PAC",
+            advice="a domain's tickets have a PAC; of a realm of MIT's, which tells "
+            "none, say `TrustedRealm(requires_pac=False)`",
         )
     return Proof(
         name=(pac and pac.logon.account_name) or name,

@@ -14,6 +14,7 @@ With targets, and where the domain lets this server go to them in its clients' n
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import gssapi
@@ -23,7 +24,7 @@ from stead.adapters.kerberos.causes import refused_password
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.password import principal_of_name
 from stead.adapters.kerberos.proving import prove
-from stead.adapters.kerberos.service import KerberosService
+from stead.adapters.kerberos.service import KerberosService, require_targets
 from stead.authority.packages import Authenticated
 from stead.errors import UnknownAccountError
 
@@ -35,7 +36,7 @@ class LogonWithoutPassword:
         self,
         service: KerberosService,
         *,
-        targets: tuple[str, ...] = (),
+        targets: Sequence[str] = (),
         account: str = "",
     ) -> None:
         """Describe it; nothing is asked before somebody logs on.
@@ -47,7 +48,7 @@ class LogonWithoutPassword:
                 the keytab has its key.
         """
         self._service: Final = service
-        self._targets: Final = targets
+        self._targets: Final = require_targets(targets)
         self._account: Final = account
 
     def log_on(self, name: str, realm: str) -> Authenticated:
@@ -65,7 +66,10 @@ class LogonWithoutPassword:
             DirectoryUnavailableError: no KDC answers.
         """
         if realm not in self._service.realms:
-            raise UnknownAccountError(f"the realm `{realm}` is not believed")
+            raise UnknownAccountError(
+                f"the realm `{realm}` is not believed",
+                advice="name it among the `realms` of the `KerberosService`",
+            )
         principal = principal_of_name(name, realm)
         own = self._service.both(self._account, negotiates=False)
         credentials = self._impersonated(own, principal)

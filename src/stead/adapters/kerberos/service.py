@@ -2,7 +2,7 @@
 
     service = KerberosService(
         "/etc/stead/http.keytab", "HTTP/files.example",
-        realms=[TrustedRealm(name="EXAMPLE.COM")],
+        realms=[TrustedRealm(name="AD.EXAMPLE")],
     )
 
 What it has is named in every call of the library's: its keytab, its cache of messages
@@ -13,7 +13,7 @@ that were seen before, its own tickets. Variables such as `KRB5_KTNAME` and
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
 from types import MappingProxyType
@@ -66,14 +66,12 @@ class KerberosService:
 
         Raises:
             UnsafeConfigurationError: the file is not safe or not there, or has no
-                such key.
+                such key; or realms are not described.
         """
         self._keytab: Final = f"FILE:{require_private(Path(keytab), advice=_MAKE)}"
         self.own: Final = _principals(self._keytab)
         self.principal: Final = _one_of(principal, self.own)
-        self.realms: Final[Mapping[str, TrustedRealm]] = MappingProxyType(
-            {realm.name: realm for realm in realms}
-        )
+        self.realms: Final = _by_name(realms)
         self._replays: Final = (
             "dfl:" if replay_cache is None else f"file2:{replay_cache}"
         )
@@ -149,6 +147,38 @@ class KerberosService:
         return gssapi.Name(whom, gssapi.NameType.kerberos_principal)
 
 
+def _by_name(realms: Iterable[TrustedRealm]) -> Mapping[str, TrustedRealm]:
+    """Return realms by name; raises `UnsafeConfigurationError` of a bare name."""
+    listed = tuple(realms)
+    if not all(isinstance(realm, TrustedRealm) for realm in listed):
+        raise UnsafeConfigurationError(
+            "realms are `TrustedRealm`s: a name says not what its tickets must tell",
+            advice='write `realms=[TrustedRealm(name="AD.EXAMPLE")]`',
+        )
+    return MappingProxyType({realm.name: realm for realm in listed})
+
+
+def require_targets(targets: Sequence[str]) -> tuple[str, ...]:
+    """Return services that a server may go to, each as `service@host`.
+
+    Raises:
+        UnsafeConfigurationError: they are one text, or one is written otherwise: it
+            would be reached by nobody, and nothing would say why.
+    """
+    listed = () if isinstance(targets, str) else tuple(targets)
+    if len(listed) != len(targets) or not all(map(_is_target, listed)):
+        raise UnsafeConfigurationError(
+            "targets are services on hosts, named one by one",
+            advice='write `targets=["cifs@files.example"]`',
+        )
+    return listed
+
+
+def _is_target(text: str) -> bool:
+    service, _, host = text.partition("@")
+    return bool(service and host) and not set(text) & set("/ ")
+
+
 def _principals(keytab: str) -> frozenset[str]:
     try:
         context = krb5.init_context()
@@ -156,7 +186,8 @@ def _principals(keytab: str) -> frozenset[str]:
         return frozenset(str(entry.principal) for entry in found)
     except krb5.Krb5Error as error:
         raise UnsafeConfigurationError(
-            f"the keys in `{keytab}` cannot be read: {error}"
+            f"the keys in `{keytab}` cannot be read: {error}",
+            advice=f"{_MAKE}: this one is empty, or no keytab",
         ) from error
 
 

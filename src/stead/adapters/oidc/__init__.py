@@ -4,3 +4,9 @@
 servers in a client's stead (RFC 8693), and `exchange_desk` is the issuer's side of it.
 Signatures, keys and thumbprints are joserfc's (extra `oidc`); nothing is computed here.
 """
+
+from __future__ import annotations
+
+from stead.adapters.extras import require_extra
+
+require_extra("oidc", "joserfc", "cryptography", "httpx")

@@ -31,7 +31,11 @@ class TicketsByPassword:
     """The tickets that one session got by its passwords; they end with it."""
 
     def __init__(self, line: Lifeline) -> None:
+        self._line: Final = line
         self._known: dict[str, KerberosCredentials] = {}
+        self._asking: Final = threading.Lock()
+        self._is_closed = False
+        # Never held while a KDC is asked: whoever closes waits for none.
         self._lock: Final = threading.Lock()
         line.at_end(self._close)
 
@@ -41,15 +45,28 @@ class TicketsByPassword:
         Raises:
             NoCredentialsError: the name has no realm, or the realm refuses.
             DirectoryUnavailableError: no KDC answers.
+            LogonSessionEndedError: the session has ended meanwhile.
         """
-        with self._lock:
-            known = self._known.get(held.principal)
+        with self._asking:
+            self._line.require_not_over()
+            with self._lock:
+                known = self._known.get(held.principal)
             if known is None or not _lasts(known, seconds):
-                known = self._known[held.principal] = _asked(held)
+                known = _asked(held)
+                self._keep(held.principal, known)
             return known
+
+    def _keep(self, principal: str, tickets: KerberosCredentials) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._known[principal] = tickets
+                return
+        tickets.close()
+        self._line.require_not_over()
 
     def _close(self) -> None:
         with self._lock:
+            self._is_closed = True
             known, self._known = self._known, {}
         for tickets in known.values():
             tickets.close()

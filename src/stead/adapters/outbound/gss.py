@@ -106,6 +106,11 @@ def gss_target(service: str, port: int | None = None) -> NetworkTarget:
         InvalidRequestError: it is no service's name.
     """
     name, _, host = service.partition("@")
+    if not (name and host):
+        raise InvalidRequestError(
+            f"`{service[:80]!a}` is no service on a host",
+            advice="write `ldap@dc1.example`",
+        )
     return NetworkTarget(GSS, host, port or 0, name)
 
 

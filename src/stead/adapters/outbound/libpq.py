@@ -36,9 +36,13 @@ _ENCODING: Final = "utf-8"
 
 _REFUSED: Final = frozenset({
     "password", "passfile", "service", "sslcert", "sslkey", "sslpassword", "gsslib",
-    "replication", "options",
+    "replication", "options", "hostaddr", "gssdelegation",
 })  # fmt: skip
-"""What would show somebody else than the client, or ask for something else as it."""
+"""What would show somebody else than the client, ask for something else as it, or go
+where policy and limits name nobody: to an address that is not its host's, which can
+pass the client's ticket on, or with all of the client's tickets."""
+
+_SERVICE: Final = "postgres"
 
 _WHO: Final = """\
 select coalesce(found.gss_authenticated, false)::text,
@@ -66,7 +70,8 @@ def parameters(dsn: str) -> dict[str, str]:
     if refused:
         raise InvalidRequestError(
             f"`{min(refused)}` is not said to a database that is reached as a client",
-            advice="the session has the credentials; leave it out",
+            advice="the session has the credentials, and `host` says where; leave it "
+            "out",
         )
     host = read.get("host", "")
     if not host or host.startswith(("/", "@")) or "," in host:
@@ -74,8 +79,14 @@ def parameters(dsn: str) -> dict[str, str]:
             "a database that is reached as a client is on one host, which is named",
             advice="write `host=db.example`; a local socket shows the server's uid",
         )
-    if "," in read.get("hostaddr", "") or not read.get("port", "0").isdecimal():
-        raise InvalidRequestError("one host has one address and one port")
+    if not read.get("port", "0").isdecimal():
+        raise InvalidRequestError("one host has one port")
+    service = read.get("krbsrvname", _SERVICE)
+    if service.lower() != _SERVICE:
+        raise InvalidRequestError(
+            f"a database is `{_SERVICE}` to its realm, and not `{service[:40]}`",
+            advice="a ticket for another service of that host would be shown to it",
+        )
     return read
 
 
@@ -107,7 +118,7 @@ def conninfo(read: Mapping[str, str]) -> str:
     }
     said |= {
         "passfile": _NOWHERE, "sslcert": _NOWHERE, "sslkey": _NOWHERE,
-        "krbsrvname": "postgres",
+        "krbsrvname": _SERVICE,
     }  # fmt: skip
     is_tls = read.get("sslmode") == "verify-full"
     said["gssencmode"] = "disable" if is_tls else "require"

@@ -18,6 +18,9 @@ from typing import Final, Protocol
 
 from stead.errors import LogonSessionEndedError
 
+SESSION: Final = "the session"
+"""What has ended where connections are cut, unless somebody says otherwise."""
+
 
 class Cuttable(Protocol):
     """A connected socket; asyncio's own counts."""
@@ -33,20 +36,27 @@ class Cuttable(Protocol):
 class Lifeline:
     """The connections of one session."""
 
-    __slots__ = ("_closers", "_cuts", "_numbers", "_process", "_require", "is_over")
+    __slots__ = (
+        "_closers", "_cuts", "_numbers", "_process", "_require", "_what", "is_over",
+        "lasting",
+    )  # fmt: skip
 
-    def __init__(self, require_live: Callable[[], None]) -> None:
+    def __init__(self, require_live: Callable[[], None], what: str = SESSION) -> None:
         """Hold nothing yet.
 
         Args:
             require_live: returns if the session lives; raises
                 `LogonSessionEndedError`, or what keeps it from being asked.
+            what: what ends, as errors say it.
         """
         self._require = require_live
+        self._what = what
         self._process = os.getpid()
         self._numbers = count()
         self._cuts: Final[dict[int, Cuttable]] = {}
         self._closers: Final[dict[int, Callable[[], object]]] = {}
+        # Until when the session's credentials are known to last, by their numbers.
+        self.lasting: Final[dict[int, int]] = {}
         self.is_over = False
 
     def require_live(self) -> None:
@@ -68,7 +78,7 @@ class Lifeline:
             )
         if self.is_over:
             raise LogonSessionEndedError(
-                "the session in which another machine is reached has ended",
+                f"{self._what} in which another machine is reached has ended",
                 advice="log the client on again; what came of a request that was "
                 "under way is not known",
             ) from cause

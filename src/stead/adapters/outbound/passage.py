@@ -31,7 +31,8 @@ WAYS_OUT: Final = (
     "the server's account delegate to this service (constrained delegation, S4U2Proxy)"
     "; or the server exchanges the client's bearer token (RFC 8693). docs/second-hop.md"
 )
-"""What every `NoCredentialsError` advises."""
+"""What a `NoCredentialsError` advises where nothing narrower is known."""
+_SEE: Final = "; for the double hop and the ways out see docs/second-hop.md"
 
 
 class Passage(Protocol):
@@ -94,22 +95,30 @@ def credentials_for(
     for package in packages:
         for each in held:
             if each.package == package:
-                with recorded(passage, target):
-                    _require_time_left(each, now)
+                # Whoever has them knows when they end by asking a library, at length.
+                if now >= passage.line.lasting.get(id(each), 0):
+                    with recorded(passage, target):
+                        passage.line.lasting[id(each)] = _good_until(each, now)
                 return each
     has = ", ".join(sorted({each.package for each in held})) or "none"
     why = f"it takes {' or '.join(packages)}, and of the client's the session has {has}"
     return passage.refuse(target, not_taken(target, why))
 
 
+_LOOK_AGAIN: Final = 60 * 10**9
 TIME_LEFT: Final = 60.0
 """Seconds that credentials must last: they end before the work, not within it."""
 
 
-def _require_time_left(held: OutboundCredentials, now: int) -> None:
-    """Have credentials last for a minute; those that can be are renewed."""
-    if held.expires is None or (held.expires - now) / 1e9 >= TIME_LEFT:
-        return
+def _good_until(held: OutboundCredentials, now: int) -> int:
+    """Return when to look again; have them last for a minute, renewed if need be.
+
+    Raises:
+        CredentialsExpiredError: they do not.
+    """
+    expires = held.expires
+    if expires is None or expires - now >= TIME_LEFT * 1e9:
+        return now + _LOOK_AGAIN if expires is None else expires - int(TIME_LEFT * 1e9)
     renew = getattr(held, "renew_for", None)
     if renew is None:
         raise CredentialsExpiredError(
@@ -118,12 +127,23 @@ def _require_time_left(held: OutboundCredentials, now: int) -> None:
             advice="log the client on again",
         )
     renew(TIME_LEFT)
+    return now
 
 
 def not_taken(target: NetworkTarget, why: str, advice: str = "") -> NoCredentialsError:
-    """Return that a service does not take what the client has to show."""
+    """Return that a service does not take what the client has to show.
+
+    Args:
+        target: the service, which the message names once.
+        why: what was found.
+        advice: what helps against just that; the ways out of the double hop if nobody
+            knows better. What said these before says them once.
+    """
+    place = f"`{target}`: "
+    shown = advice.removesuffix(_SEE) + _SEE
     return NoCredentialsError(
-        f"`{target}`: {why}", advice=f"{advice}; {WAYS_OUT}" if advice else WAYS_OUT
+        f"{place}{why.removeprefix(place)}",
+        advice=WAYS_OUT if advice in {"", WAYS_OUT} else shown,
     )
 
 

@@ -37,13 +37,18 @@ _MOST_IDLE: Final = 8
 _IDLE: Final = pq.TransactionStatus.IDLE
 # A role that was set outlives its transaction; the next user of a pool must not get it.
 _BACK: Final = "RESET SESSION AUTHORIZATION; RESET ROLE"
+_END: Final = f"COMMIT; {_BACK}"
+_BACK_ALONE: Final = _BACK.encode()
+_END_AND_BACK: Final = _END.encode()
 
 
 class Pool:
     """Connections of one session that nobody uses just now, by what they are to."""
 
     def __init__(self, line: Lifeline) -> None:
+        # Those that were given back longest ago are to what stands first.
         self._idle: dict[str, list[Connection]] = {}
+        self._is_closed = False
         self._lock = threading.Lock()
         line.at_end(self.close)
 
@@ -51,25 +56,40 @@ class Pool:
         """Return one that is in order, or None."""
         while True:
             with self._lock:
-                found = self._idle.get(conninfo)
-                connection = found.pop() if found else None
+                connection = self._taken(conninfo, -1)
             if connection is None or _is_idle(connection):
                 return connection
             connection.close()
 
     def give(self, conninfo: str, connection: Connection) -> None:
-        """Take one back, or close it."""
+        """Take one back, or close it, or another that nobody has used for longer.
+
+        A word in a connection string makes it another one, and may be a client's own:
+        they are few altogether, and not of each kind.
+        """
+        left: Connection | None = connection
         with self._lock:
-            idle = self._idle.setdefault(conninfo, [])
-            if len(idle) < _MOST_IDLE and _is_idle(connection):
-                connection.autocommit = False
-                idle.append(connection)
-                return
-        connection.close()
+            if not self._is_closed and _is_idle(connection):
+                if connection.autocommit:
+                    connection.autocommit = False
+                self._idle[conninfo] = [*self._idle.pop(conninfo, ()), connection]
+                is_full = sum(map(len, self._idle.values())) > _MOST_IDLE
+                left = self._taken(next(iter(self._idle)), 0) if is_full else None
+        if left is not None:
+            left.close()
+
+    def _taken(self, conninfo: str, which: int) -> Connection | None:
+        """Take one out, with the lock held; the last was given back last."""
+        found = self._idle.get(conninfo)
+        connection = found.pop(which) if found else None
+        if not found:
+            self._idle.pop(conninfo, None)
+        return connection
 
     def close(self) -> None:
-        """Close them all."""
+        """Close them all, and those that are given back from now on."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:
@@ -152,12 +172,13 @@ class PostgresHop:
         self.require_live()
         connection = self._pool.take(self._conninfo) or self.connect()
         try:
-            with self.working():
-                yield connection
-                _commit(connection)
-        except BaseException:
+            yield connection
+            _commit(connection)
+        except BaseException as error:
             _roll_back(connection)
             self._pool.give(self._conninfo, connection)
+            if isinstance(error, psycopg.Error):
+                self._passage.line.require_not_over(error)
             raise
         self._pool.give(self._conninfo, connection)
 
@@ -183,9 +204,10 @@ class PostgresHop:
         What it comes to is libpq's connection, and what is to be called when it closes.
         """
         done: Future[_Made] = Future()
+        # From here on it cannot be cancelled: what is connected would be nobody's.
+        done.set_running_or_notify_cancel()
 
         def work() -> None:
-            done.set_running_or_notify_cancel()
             try:
                 done.set_result(self._connected())
             except BaseException as error:  # noqa: BLE001 - it belongs to who waits
@@ -235,11 +257,12 @@ class AsyncPostgresHop:
     session ends.
     """
 
-    __slots__ = ("_hop", "_idle")
+    __slots__ = ("_hop", "_idle", "_is_closed")
 
     def __init__(self, hop: PostgresHop) -> None:
         self._hop: Final = hop
         self._idle: list[AsyncConnection] = []
+        self._is_closed = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -251,9 +274,9 @@ class AsyncPostgresHop:
                 await _commit_async(connection)
         except BaseException:
             await _roll_back_async(connection)
-            self._idle.append(connection)
+            await self._give(connection)
             raise
-        self._idle.append(connection)
+        await self._give(connection)
 
     async def connect(self) -> AsyncConnection:
         """Return a new connection; raises as `PostgresHop.connect`.
@@ -271,9 +294,20 @@ class AsyncPostgresHop:
         return connection
 
     async def close(self) -> None:
-        """Close its connections; again does nothing."""
+        """Close its connections, and those that are lent when they are given back."""
+        self._is_closed = True
         while self._idle:
             await self._idle.pop().close()
+
+    async def _give(self, connection: AsyncConnection) -> None:
+        """Take one back as it was lent, or close it."""
+        has_room = not self._is_closed and len(self._idle) < _MOST_IDLE
+        if not has_room or not _is_idle(connection):
+            await connection.close()
+            return
+        if connection.autocommit:
+            await connection.set_autocommit(False)
+        self._idle.append(connection)
 
     async def _take(self) -> AsyncConnection | None:
         await aside(self._hop.require_live)
@@ -308,20 +342,25 @@ def _drop(future: Future[_Made]) -> None:
 
 
 def _is_idle(connection: Connection | AsyncConnection) -> bool:
-    return not connection.closed and connection.info.transaction_status == _IDLE
+    return not connection.closed and connection.pgconn.transaction_status == _IDLE
 
 
 def _commit(connection: Connection) -> None:
-    """Commit, and take back what was set, in one round trip where there is one."""
-    if connection.info.transaction_status == _IDLE:
-        connection.execute("select 1")  # begins what the next line ends
-    connection.execute(f"COMMIT; {_BACK}", prepare=False)
+    """Commit, and take back what was set, in one round trip.
+
+    It may wait in libpq, where Python's other threads go on.
+    """
+    is_idle = connection.pgconn.transaction_status == _IDLE
+    with connection.lock:
+        result = connection.pgconn.exec_(_BACK_ALONE if is_idle else _END_AND_BACK)
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(result)
 
 
 async def _commit_async(connection: AsyncConnection) -> None:
     if connection.info.transaction_status == _IDLE:
-        await connection.execute("select 1")
-    await connection.execute(f"COMMIT; {_BACK}", prepare=False)
+        await connection.execute("select 1")  # begins what the next line ends
+    await connection.execute(_END, prepare=False)
 
 
 def _roll_back(connection: Connection) -> None:

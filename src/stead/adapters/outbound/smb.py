@@ -18,10 +18,10 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
-from typing import IO, Any, Final, NoReturn, TypeVar, cast
+from typing import IO, Any, Final, TypeVar, cast
 
 import smbclient
 import spnego
@@ -48,11 +48,8 @@ from stead.adapters.outbound.passage import (
     not_taken,
     recorded,
 )
-from stead.errors import (
-    InvalidRequestError,
-    ServerUnavailableError,
-    WrongIdentityError,
-)
+from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.errors import InvalidRequestError, ServerUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 
 _T = TypeVar("_T")
@@ -60,56 +57,53 @@ _SECONDS: Final = 30
 _LARGEST: Final = 4280
 
 
-class _OwnConnection(dict[str, Connection]):
-    """What the library takes for its pool: one connection, and no way to another."""
-
-    def __init__(self, key: str, connection: Connection) -> None:
-        super().__init__({key: connection})
-
-    def get(self, key: str, default: Any = None) -> Connection:  # noqa: ARG002 - dict's
-        found = super().get(key)
-        if found is None:
-            raise WrongIdentityError(
-                f"a file leads to `{key}`, where nobody asked to go as the client",
-                advice="reach that server by its name: `session.smb(host)`",
-            )
-        if not _is_up(found):
-            raise ServerUnavailableError(f"the connection to `{key}` was lost")
-        return found
-
-    def __setitem__(self, key: str, connection: Connection) -> NoReturn:
-        raise WrongIdentityError(f"`{key}` is connected by nobody but its session")
-
-
 class SmbPool:
     """The connections of one session to file servers."""
 
     def __init__(self, line: Lifeline) -> None:
-        self._open: dict[NetworkTarget, tuple[_OwnConnection, Any]] = {}
+        self._line = line
+        self._open: dict[NetworkTarget, tuple[OwnConnection, Any]] = {}
+        self._turns: dict[NetworkTarget, threading.Lock] = {}
+        self._is_closed = False
+        # Never held while a server is asked: whoever closes waits for none.
         self._lock = threading.Lock()
         line.at_end(self.close)
 
     def take(
-        self, target: NetworkTarget, make: Callable[[], tuple[_OwnConnection, Any]]
-    ) -> tuple[_OwnConnection, Any]:
+        self, target: NetworkTarget, make: Callable[[], tuple[OwnConnection, Any]]
+    ) -> tuple[OwnConnection, Any]:
         """Return a connection that is in order; a new one, if there is none.
 
-        Two threads that ask at once wait for one another.
+        Two threads that ask for one server at once wait for one another.
+
+        Raises:
+            LogonSessionEndedError: the session has ended meanwhile.
         """
         with self._lock:
-            found = self._open.get(target)
-            if found is None or not _lives(found[0]):
-                found = self._open[target] = make()
+            turn = self._turns.setdefault(target, threading.Lock())
+        with turn:
+            with self._lock:
+                found = self._open.get(target)
+            if found is None or not found[0].is_up:
+                found = make()
+                self._keep(target, found)
             return found
 
-    def close(self) -> None:
-        """Close them all."""
+    def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Any]) -> None:
         with self._lock:
+            if not self._is_closed:
+                self._open[target] = made
+                return
+        made[0].disconnect()
+        self._line.require_not_over()
+
+    def close(self) -> None:
+        """Close them all; what is being made is closed by whoever makes it."""
+        with self._lock:
+            self._is_closed = True
             found, self._open = self._open, {}
         for connections, _ in found.values():
-            for connection in connections.values():
-                with suppress(SMBException, OSError, ValueError):
-                    connection.disconnect(close=False)
+            connections.disconnect()
 
 
 class SmbHop:
@@ -206,16 +200,12 @@ class SmbHop:
         line.require_live()
         with self._working():
             connections, shown = self._pool.take(self._target, self._connect)
-            # A handler is nobody; this says who it is by what it showed.
-            return Context().run(
-                partial(
-                    call,
-                    unc,
-                    username=shown,
-                    port=self._target.port,
-                    connection_cache=connections,
-                    auth_protocol="kerberos",
-                )
+            return connections.ask(
+                call,
+                unc,
+                username=shown,
+                port=self._target.port,
+                auth_protocol="kerberos",
             )
 
     def _unc(self, path: str) -> str:
@@ -228,7 +218,7 @@ class SmbHop:
             )
         return "\\\\" + "\\".join([self._target.host, *parts])
 
-    def _connect(self) -> tuple[_OwnConnection, Any]:
+    def _connect(self) -> tuple[OwnConnection, Any]:
         """Connect, log on as the client, and ask who the server thinks we are."""
         target = self._target
         tickets = kerberos_of(self._passage, target)
@@ -237,11 +227,11 @@ class SmbHop:
                 # With its principal: a cache without tickets is not filled from keys.
                 shown = spnego.KerberosCCache(cache, tickets.principal)
                 connection = Context().run(self._logged_on, shown)
-            own = _OwnConnection(f"{target.host}:{target.port}", connection)
+            own = OwnConnection(f"{target.host}:{target.port}", connection)
             try:
                 self._require_known_as(own, shown, tickets.principal)
             except BaseException:
-                connection.disconnect(close=False)
+                own.disconnect()
                 raise
         return own, shown
 
@@ -272,9 +262,7 @@ class SmbHop:
             raise
         return connection
 
-    def _require_known_as(
-        self, own: _OwnConnection, shown: Any, principal: str
-    ) -> None:
+    def _require_known_as(self, own: OwnConnection, shown: Any, principal: str) -> None:
         """Ask the server who it thinks we are, where it can be asked.
 
         Raises:
@@ -282,12 +270,10 @@ class SmbHop:
         """
         unc = f"\\\\{self._target.host}\\IPC$\\lsarpc"
         try:
-            pipe = Context().run(
-                partial(
-                    smbclient.open_file, unc, "rb+", buffering=0, file_type="pipe",
-                    share_access="rwd", username=shown, port=self._target.port,
-                    connection_cache=own, auth_protocol="kerberos",
-                )
+            pipe: Any = own.ask(
+                smbclient.open_file, unc, mode="rb+", buffering=0, file_type="pipe",
+                share_access="rwd", username=shown, port=self._target.port,
+                auth_protocol="kerberos",
             )  # fmt: skip
         except SMBOSError as error:
             if isinstance(error.__context__, _CANNOT_SAY):
@@ -333,15 +319,6 @@ def _as_python(error: SMBOSError) -> OSError:
 def _transact(pipe: Any, message: bytes) -> bytes:
     pipe.write(message)
     return cast("bytes", pipe.read(_LARGEST))
-
-
-def _lives(connections: _OwnConnection) -> bool:
-    return all(map(_is_up, connections.values()))
-
-
-def _is_up(connection: Connection) -> bool:
-    transport: Any = connection.transport  # it is None before it is connected
-    return bool(transport.connected)
 
 
 def _socket_of(connection: Connection) -> Cuttable:

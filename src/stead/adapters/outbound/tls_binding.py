@@ -70,7 +70,9 @@ class Bindings:
                 binary = secure.getpeercert(binary_form=True)
         except OSError as error:
             raise ServerUnavailableError(
-                f"`{target}` cannot be reached by TLS, or is not believed: {error}"
+                f"`{target}` cannot be reached by TLS, or is not believed: {error}",
+                advice="see whether it runs, and who issued its certificate: the "
+                "machine's authorities count, and `SSL_CERT_FILE` adds one",
             ) from error
         return None if binary is None else end_point_binding(binary)
 

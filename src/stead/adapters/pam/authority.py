@@ -31,21 +31,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from stead.adapters.pam.conversation import LONGEST_SECRET, PamStatus
+from stead.adapters.pam.conversation import LONGEST_SECRET
+from stead.adapters.pam.outcomes import error_of, unavailable
 from stead.adapters.pam.verifier import FOLDER, SERVICE
-from stead.adapters.pam.worker import LONGEST_REPLY, MOST_LANES
+from stead.adapters.pam.worker import LONGEST_REPLY, MARK, MOST_LANES
 from stead.authority.packages import Authenticated
 from stead.errors import (
-    AccountDisabledError,
-    AccountExpiredError,
-    AccountLockedOutError,
     DirectoryUnavailableError,
     InvalidRequestError,
     LogonTypeNotGrantedError,
-    PasswordExpiredError,
     PasswordMismatchError,
-    PasswordMustChangeError,
-    SteadError,
     UnknownAccountError,
     UnsafeConfigurationError,
 )
@@ -107,7 +102,7 @@ class PamAuthority:
         self._seconds = seconds
         self._allows_root = allows_root
         _require_safe(self._folder / service)
-        self._workers = _Workers(seconds, at_once)
+        self._workers = _Workers(seconds, at_once, self._folder / service)
         try:
             self._require_sound()
         except BaseException:
@@ -144,7 +139,7 @@ class PamAuthority:
         _require_possible(name, secret)
         with secret.revealed() as content:
             said = self._ask(name, content)
-        error = _error_of(said, name)
+        error = error_of(said, name)
         if error is not None:
             raise error
         identity = _identity_of(said)
@@ -187,10 +182,10 @@ class PamAuthority:
                 "that asks for the password",
             )
         if "unavailable" in said:
-            raise _unavailable(said["unavailable"])
+            raise unavailable(said["unavailable"])
 
     def _ask(self, name: str, secret: bytes) -> dict[str, Any]:
-        asked = {"service": self._service, "folder": str(self._folder), "name": name}
+        asked = {"name": name}
         said: dict[str, Any] = json.loads(
             self._workers.ask(json.dumps(asked).encode() + b"\0" + secret)
         )
@@ -203,7 +198,8 @@ def _require_safe(file: Path) -> None:
         places = [file.resolve(strict=True)]
     except OSError as error:
         raise UnsafeConfigurationError(
-            f"pam's service file `{file}` is not there: {error.strerror}"
+            f"pam's service file `{file}` is not there: {error.strerror}",
+            advice="write it, or leave out `service` and `folder`: then ours is taken",
         ) from error
     for each in (*places, *places[0].parents):
         status = each.stat()
@@ -226,75 +222,6 @@ def _require_possible(name: str, secret: Secret) -> None:
         raise PasswordMismatchError("no account of the host has such a password")
 
 
-def _error_of(said: dict[str, Any], name: str) -> SteadError | None:
-    """Return why somebody is not let in; None if it is."""
-    if "unavailable" in said:
-        return _unavailable(said["unavailable"])
-    status, who = said["status"], f"`{name[:80]}`"
-    if status == PamStatus.SUCCESS:
-        return None if said["ids"] else UnknownAccountError(
-            f"pam lets {who} in, and the host has no such user"
-        )  # fmt: skip
-    if not said["was_authenticated"]:
-        return _refusal(status, who)
-    return _hindrance(status, who)
-
-
-def _hindrance(status: int, who: str) -> SteadError:
-    """Return why PAM does not let in somebody whose password is right."""
-    hindrances: dict[int, tuple[type[SteadError], str, str]] = {
-        PamStatus.ACCOUNT_EXPIRED: (
-            AccountExpiredError, f"the account {who} has expired on the host", ""
-        ),
-        PamStatus.PASSWORD_EXPIRED: (
-            PasswordExpiredError, f"the password of {who} has expired", ""
-        ),
-        PamStatus.NEW_PASSWORD_REQUIRED: (
-            PasswordMustChangeError,
-            f"{who} must choose another password first",
-            "`passwd`, on the host",
-        ),
-        PamStatus.PERMISSION_DENIED: (
-            LogonTypeNotGrantedError,
-            f"pam does not let {who} in by this service, or not now",
-            "see pam_access(8), pam_time(8), pam_nologin(8)",
-        ),
-        PamStatus.USER_UNKNOWN: (
-            UnknownAccountError, f"the host has no user {who}", ""
-        ),
-        PamStatus.AUTHENTICATION_ERROR: (
-            AccountDisabledError, f"the account {who} is disabled on the host", ""
-        ),
-    }  # fmt: skip
-    if status not in hindrances:
-        return _unavailable(f"pam cannot say whether {who} may come: error {status}")
-    kind, words, advice = hindrances[status]
-    return kind(words, advice=advice)
-
-
-def _refusal(status: int, who: str) -> SteadError:
-    """Return why PAM does not believe the password."""
-    if status in {
-        PamStatus.AUTHENTICATION_ERROR, PamStatus.CREDENTIALS_INSUFFICIENT,
-        PamStatus.PERMISSION_DENIED,
-    }:  # fmt: skip
-        return PasswordMismatchError(f"the password is not that of {who}")
-    if status == PamStatus.USER_UNKNOWN:
-        return UnknownAccountError(f"the host has no user {who}")
-    if status == PamStatus.MAXIMUM_TRIES:
-        return AccountLockedOutError(f"pam has locked {who} out")
-    if status == PamStatus.CONVERSATION_ERROR:
-        return LogonTypeNotGrantedError(
-            f"pam asks {who} for more than a password",
-            advice="this service can ask nothing else: write one that does not",
-        )
-    return _unavailable(f"pam cannot look at passwords: error {status}")
-
-
-def _unavailable(words: str) -> DirectoryUnavailableError:
-    return DirectoryUnavailableError(words, advice="pam's own words are in the journal")
-
-
 def _identity_of(said: dict[str, Any]) -> PosixIdentity:
     uid, gid, groups = said["ids"]
     return PosixIdentity(uid, gid, tuple(groups))
@@ -307,7 +234,9 @@ class _Workers:
     on may be in a block, and starts nothing.
     """
 
-    def __init__(self, seconds: float, at_once: int) -> None:
+    def __init__(self, seconds: float, at_once: int, service: Path) -> None:
+        self._service = service
+        self._pid = os.getpid()
         self._seconds = seconds
         self._at_once = at_once
         self._lanes: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
@@ -321,27 +250,37 @@ class _Workers:
     def ask(self, request: bytes) -> bytes:
         """Have one request answered.
 
+        An answer to somebody else's is none: two processes that share a lane would
+        take each other's clients for their own.
+
         Raises:
             DirectoryUnavailableError: it is not answered.
         """
+        if os.getpid() != self._pid:
+            raise unavailable(
+                "pam was made ready by another process; make it after the fork"
+            )
+        if self._is_closed.is_set():
+            raise unavailable("pam was closed; keep its block open around the server's")
+        mark = secrets.token_bytes(MARK)
         try:
             lane = self._lanes.get(timeout=self._seconds)
         except queue.Empty:
-            raise _unavailable("too many ask pam at once") from None
+            raise unavailable("too many ask pam at once") from None
         try:
-            lane.send(request)
-            answer = lane.recv(LONGEST_REPLY)
+            lane.send(mark + request)
+            answer = lane.recv(MARK + LONGEST_REPLY)
         except OSError:
             answer = b""
-        if not answer:
+        if answer[:MARK] != mark:
             lane.close()  # its worker has ended: the next one brings its own
-            raise _unavailable("the process in which pam runs has ended")
+            raise unavailable("the process in which pam runs has ended")
         self._lanes.put(lane)
-        return answer
+        return answer[MARK:]
 
     def close(self) -> None:
         """End the process and all that it has started; again does nothing."""
-        if self._is_closed.is_set():
+        if self._is_closed.is_set() or os.getpid() != self._pid:
             return
         self._is_closed.set()
         self._control.close()
@@ -361,7 +300,13 @@ class _Workers:
         lanes = [_pair() for _ in range(self._at_once)]
         try:
             path = [entry for entry in sys.path if entry.startswith("/")]
-            begin = {"path": path, "program": _PROGRAM, "seconds": self._seconds}
+            begin = {
+                "path": path,
+                "program": _PROGRAM,
+                "seconds": self._seconds,
+                "service": self._service.name,
+                "folder": str(self._service.parent),
+            }
             with theirs:
                 control.send(json.dumps(begin).encode())
                 say(control, {}, [far.fileno() for _, far in lanes])
@@ -372,7 +317,7 @@ class _Workers:
                 near.close()
             if isinstance(error, OSError):
                 words = f"the process for pam cannot be started: {error}"
-                raise _unavailable(words) from error
+                raise unavailable(words) from error
             raise
         finally:
             for _, far in lanes:

@@ -9,8 +9,6 @@ own rule, which does not tell what failed.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -94,41 +92,57 @@ def ask_pam(service: str, folder: str, name: str, secret: bytes) -> PamOutcome:
     Raises:
         EnforcementUnavailableError: PAM is not there, or cannot begin.
     """
-    pam, libc = libraries()
-    given: list[bytes] = [secret]
-    # PAM keeps pointers to all of these; so must we.
-    answer = _Answer(lambda *asked: _respond(libc, given, *asked))
-    conversation = _Conversation(answer, None)
-    delay = _Delay(_no_delay)
-    with _started(pam, service, folder, name, conversation) as (handle, told):
-        pam.pam_set_item(handle, _FAIL_DELAY, ctypes.cast(delay, ctypes.c_void_p))
+    return PamReady(service, folder).ask(name, secret)
+
+
+class PamReady:
+    """PAM with a service's modules loaded, before anybody asks; for one attempt.
+
+    Args:
+        service: the service file's name.
+        folder: where that lies.
+
+    Raises:
+        EnforcementUnavailableError: PAM is not there, or cannot begin.
+    """
+
+    def __init__(self, service: str, folder: str) -> None:
+        self._pam, libc = libraries()
+        given: list[bytes] = []
+        self._given = given
+        # PAM keeps pointers to all of these; so must we.
+        self._answer = _Answer(lambda *asked: _respond(libc, given, *asked))
+        self._conversation = _Conversation(self._answer, None)
+        self._delay = _Delay(_no_delay)
+        self._handle = ctypes.c_void_p()
+        status: int = self._pam.pam_start_confdir(
+            service.encode(), None, ctypes.byref(self._conversation), folder.encode(),
+            ctypes.byref(self._handle),
+        )  # fmt: skip
+        if status != PamStatus.SUCCESS:
+            raise EnforcementUnavailableError(
+                f"pam cannot begin with service `{service}`: error {status}",
+                advice=f"see pam.d(5); the service file lies in `{folder}`",
+            )
+
+    def ask(self, name: str, secret: bytes) -> PamOutcome:
+        """Authenticate an account, and ask whether it may log on; once."""
+        pam, handle = self._pam, self._handle
+        self._given.append(secret)
+        delay = ctypes.cast(self._delay, ctypes.c_void_p)
         flags = _SILENT | _DISALLOW_NULL_PASSWORD
-        told.value = pam.pam_authenticate(handle, flags)
-        was_authenticated = told.value == PamStatus.SUCCESS
-        if was_authenticated:
-            told.value = pam.pam_acct_mgmt(handle, flags)
-        return PamOutcome(told.value, was_authenticated, _user_of(pam, handle))
-
-
-@contextmanager
-def _started(
-    pam: Any, service: str, folder: str, name: str, conversation: _Conversation
-) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_int]]:
-    """Begin and end with PAM; yields its handle and where its last status belongs."""
-    handle, told = ctypes.c_void_p(), ctypes.c_int(0)
-    status: int = pam.pam_start_confdir(
-        service.encode(), name.encode(), ctypes.byref(conversation), folder.encode(),
-        ctypes.byref(handle),
-    )  # fmt: skip
-    if status != PamStatus.SUCCESS:
-        raise EnforcementUnavailableError(
-            f"pam cannot begin with service `{service}`: error {status}",
-            advice=f"see pam.d(5); the service file lies in `{folder}`",
-        )
-    try:
-        yield handle, told
-    finally:
-        pam.pam_end(handle, told)
+        was_authenticated = False
+        status: int = pam.pam_set_item(handle, _USER, name.encode())
+        try:
+            if status == PamStatus.SUCCESS:
+                pam.pam_set_item(handle, _FAIL_DELAY, delay)
+                status = pam.pam_authenticate(handle, flags)
+                was_authenticated = status == PamStatus.SUCCESS
+            if was_authenticated:
+                status = pam.pam_acct_mgmt(handle, flags)
+            return PamOutcome(status, was_authenticated, _user_of(pam, handle))
+        finally:
+            pam.pam_end(handle, status)
 
 
 def _user_of(pam: Any, handle: ctypes.c_void_p) -> str:

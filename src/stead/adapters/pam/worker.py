@@ -1,10 +1,10 @@
 """Where PAM's modules run for a server that is root: a process for each attempt.
 
 The server starts one of these and keeps it. It has one socket, a *lane*, for each
-attempt that may be under way at once. For each request on a lane it forks, which is
-quick, since nothing else is in here; the child asks PAM and ends. A module that hangs
-is killed with all that it has started in its session, one that crashes takes nobody
-along, and what it leaves in memory nobody finds.
+attempt that may be under way at once. Each request on a lane is one child's, which asks
+PAM and ends. Children are forked ahead, so that nobody waits for that. A module that
+hangs is killed with all that it has started in its session, one that crashes takes
+nobody along, and what it leaves in memory nobody finds.
 
 It ends with the server, whose end of the control socket closes then.
 """
@@ -12,6 +12,7 @@ It ends with the server, whose end of the control socket closes then.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import select
@@ -20,9 +21,10 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from stead.adapters.pam.conversation import PamStatus, ask_pam, libraries
+from stead.adapters.pam.conversation import PamReady, PamStatus, libraries
 from stead.errors import (
     DirectoryUnavailableError,
     EnforcementUnavailableError,
@@ -31,30 +33,46 @@ from stead.errors import (
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear
 from stead.privileged.name_service import HostNames, open_host_names
 
+MARK: Final = 16
+"""Bytes that a request begins with, and the answer to it as well."""
 LONGEST_REQUEST: Final = 8192
 LONGEST_REPLY: Final = 192 * 1024  # what a socket's buffer takes in one piece
 MOST_LANES: Final = 64
 HUNG: Final = b'{"unavailable": "pam did not answer in time"}'
 CRASHED: Final = b'{"unavailable": "pam ended without an answer"}'
+_SPARES: Final = 2  # children that wait for a request
 _DUMPABLE: Final = 4
 _DIE_WITH_PARENT: Final = 1
 _LOOK_AGAIN: Final = 0.2  # seconds, while killed children are still there
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Child:
+    """One that waits for its request.
+
+    Attributes:
+        answer: where that goes, and where its word comes from.
+        pid: its number, and that of its session.
+    """
+
+    answer: socket.socket
+    pid: int
+
+
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """One child.
+    """One request that is being answered.
 
     Attributes:
         lane: where its request came from.
-        answer: where its word comes from.
-        pid: its number, and that of its session.
-        gives_up_at: when it is killed, in monotonic seconds.
+        mark: what the answer begins with.
+        child: who is at it.
+        gives_up_at: when that is killed, in monotonic seconds.
     """
 
     lane: socket.socket
-    answer: socket.socket
-    pid: int
+    mark: bytes
+    child: _Child
     gives_up_at: float
 
 
@@ -64,9 +82,14 @@ def serve(control: socket.socket, document: dict[str, Any]) -> None:
     heard = hear(control, LONGEST_ANSWER, MOST_LANES)
     if heard is None:
         return
-    with suppress(SteadError):
-        libraries()  # loaded once, before every fork
-    Worker(control, heard[1], float(document["seconds"])).run()
+    with suppress(SteadError):  # what every child needs is loaded before it is forked
+        libraries()
+        open_host_names()
+    # A collection would touch, and so copy, every page that a child shares.
+    gc.disable()
+    gc.freeze()
+    service = Path(document["folder"]) / document["service"]
+    Worker(control, heard[1], float(document["seconds"]), service).run()
 
 
 class Worker:
@@ -76,14 +99,21 @@ class Worker:
         control: ends with the server.
         lanes: descriptors of sockets.
         seconds: how long an attempt may take.
+        service: the service file.
     """
 
     def __init__(
-        self, control: socket.socket, lanes: tuple[int, ...], seconds: float
+        self,
+        control: socket.socket,
+        lanes: tuple[int, ...],
+        seconds: float,
+        service: Path,
     ) -> None:
+        self._service = service
         self._control = control
         self._seconds = seconds
         self._lanes = {fd: socket.socket(fileno=fd) for fd in lanes}
+        self._spares: list[_Child] = []
         self._attempts: dict[int, _Attempt] = {}
         self._ending: set[int] = set()
 
@@ -91,11 +121,12 @@ class Worker:
         """Answer until the control socket says something, which is its end."""
         while not self._turn():
             pass
-        for attempt in tuple(self._attempts.values()):
-            self._kill(attempt)
+        for child in (*self._spares, *(one.child for one in self._attempts.values())):
+            self._kill(child)
 
     def _turn(self) -> bool:
         """Wait for what comes next and see to it; True at the end."""
+        self._make_ready()
         busy = {attempt.lane.fileno() for attempt in self._attempts.values()}
         poll = select.poll()
         for fd in (self._control.fileno(), *self._attempts, *(set(self._lanes) - busy)):
@@ -129,46 +160,82 @@ class Worker:
             del self._lanes[lane.fileno()]
             lane.close()
             return
+        mark = bytes(request[:MARK])
+        try:
+            child = self._handed(memoryview(request)[MARK:size])
+        finally:
+            request[:] = bytes(len(request))  # it holds a password
+        until = time.monotonic() + self._seconds
+        self._attempts[child.answer.fileno()] = _Attempt(lane, mark, child, until)
+
+    def _handed(self, request: memoryview) -> _Child:
+        """Hand a request to a child, one that lives."""
+        while True:
+            child = self._spares.pop() if self._spares else self._fork()
+            try:
+                child.answer.send(request)
+            except OSError:  # somebody has ended it
+                self._kill(child)
+            else:
+                return child
+
+    def _make_ready(self) -> None:
+        """Have children wait, whom nobody has to wait for."""
+        while len(self._spares) < _SPARES:
+            self._spares.append(self._fork())
+
+    def _fork(self) -> _Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._be_child(theirs, bytes(request[:size]))
+            self._be_child(theirs)
         theirs.close()
-        request[:] = bytes(len(request))  # it holds a password
-        until = time.monotonic() + self._seconds
-        self._attempts[ours.fileno()] = _Attempt(lane, ours, pid, until)
+        return _Child(ours, pid)
 
-    def _be_child(self, answer: socket.socket, request: bytes) -> NoReturn:
-        """Ask PAM, say what came of it, and end."""
+    def _be_child(self, answer: socket.socket) -> NoReturn:
+        """Wait for a request, ask PAM, say what came of it, and end."""
         try:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             os.setsid()  # what a module starts is killed with it
-            for each in (self._control, *self._lanes.values()):
+            others = [spare.answer for spare in self._spares]
+            others += [attempt.child.answer for attempt in self._attempts.values()]
+            for each in (self._control, *self._lanes.values(), *others):
                 each.close()
-            answer.send(json.dumps(_word(request)).encode())
+            names, ready, as_of = None, None, _seen(self._service)
+            with suppress(SteadError):
+                names = open_host_names()
+                _ids("root", names)  # what is touched now is quick then
+            with suppress(SteadError):  # whoever asks hears why
+                ready = PamReady(self._service.name, str(self._service.parent))
+            request = answer.recv(LONGEST_REQUEST)
+            if as_of != _seen(self._service):
+                ready = None  # it says something else by now
+            if request:
+                word = _word(request, self._service, ready, names)
+                answer.send(json.dumps(word).encode())
         finally:
             os._exit(0)
 
     def _hear(self, attempt: _Attempt) -> None:
         try:
-            word = attempt.answer.recv(LONGEST_REPLY)
+            word = attempt.child.answer.recv(LONGEST_REPLY)
         except OSError:
             word = b""
         self._answer(attempt, word or CRASHED)
 
     def _answer(self, attempt: _Attempt, word: bytes) -> None:
-        self._kill(attempt)
+        del self._attempts[attempt.child.answer.fileno()]
+        self._kill(attempt.child)
         with suppress(OSError):  # the server has given this lane up
-            attempt.lane.send(word)
+            attempt.lane.send(attempt.mark + word)
 
-    def _kill(self, attempt: _Attempt) -> None:
-        del self._attempts[attempt.answer.fileno()]
-        attempt.answer.close()
+    def _kill(self, child: _Child) -> None:
+        child.answer.close()
         for end in (os.killpg, os.kill):  # it may not have its session yet
             with suppress(OSError):
-                end(attempt.pid, signal.SIGKILL)
-        self._ending.add(attempt.pid)
+                end(child.pid, signal.SIGKILL)
+        self._ending.add(child.pid)
 
     def _reap(self) -> None:
         for pid in tuple(self._ending):
@@ -176,19 +243,32 @@ class Worker:
                 self._ending.remove(pid)
 
 
-def _word(request: bytes) -> dict[str, Any]:
+def _seen(service: Path) -> tuple[int, int, int]:
+    """Return what tells a service file from what it was before."""
+    try:
+        found = service.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _word(
+    request: bytes, service: Path, ready: PamReady | None, names: HostNames | None
+) -> dict[str, Any]:
     """Return what came of one request: a document, NUL, and a password."""
     document, _, secret = request.partition(b"\0")
     asked = json.loads(document)
     try:
-        outcome = ask_pam(asked["service"], asked["folder"], asked["name"], secret)
+        if ready is None:
+            ready = PamReady(service.name, str(service.parent))
+        outcome = ready.ask(asked["name"], secret)
         said: dict[str, Any] = {
             "status": outcome.status,
             "was_authenticated": outcome.was_authenticated,
             "user": outcome.user,
         }
         if outcome.status == PamStatus.SUCCESS:
-            said["ids"] = _ids(outcome.user, open_host_names())
+            said["ids"] = _ids(outcome.user, names or open_host_names())
     except (DirectoryUnavailableError, EnforcementUnavailableError) as error:
         return {"unavailable": str(error)}
     return said

@@ -260,7 +260,8 @@ class SqlAccountStore:
                 return False
             if held is not None:
                 raise AccountExistsError(
-                    f"`{alias.name[:120]}` of `{alias.issuer[:120]}` is taken"
+                    f"`{alias.name[:120]}` of `{alias.issuer[:120]}` is taken",
+                    advice=f"`{held.name}` has it: `stead account alias --remove`",
                 )
             connection.execute(insert(ALIAS).values(sid=sid, **given))
             count_change(connection)

@@ -193,8 +193,10 @@ def _write(
     opened: Collection[ListedSession],
     ended: Collection[Luid],
 ) -> None:
-    if ended:
-        connection.execute(_STRIKE, [{"number": one} for one in ended])
+    # What was written once, and was not known to be, may come again.
+    gone = [*ended, *(one.record.logon_id for one in opened)]
+    if gone:
+        connection.execute(_STRIKE, [{"number": one} for one in gone])
     if opened:
         rows = [_row(number, one) for one in opened]
         connection.execute(insert(LIVE_SESSION), rows)

@@ -14,11 +14,15 @@ the extra `grpc`.
 
 from __future__ import annotations
 
-from stead.gates.grpc.admitting import by_evidence
-from stead.gates.grpc.aio import AioSteadInterceptor
-from stead.gates.grpc.blocking import SteadInterceptor
-from stead.gates.grpc.calls import GrpcCall
-from stead.gates.grpc.shown import client_of
+from stead.adapters.extras import require_extra
+
+require_extra("grpc", "grpc")
+
+from stead.gates.grpc.admitting import by_evidence  # noqa: E402 - not before its library is asked for
+from stead.gates.grpc.aio import AioSteadInterceptor  # noqa: E402 - not before its library is asked for
+from stead.gates.grpc.blocking import SteadInterceptor  # noqa: E402 - not before its library is asked for
+from stead.gates.grpc.calls import GrpcCall  # noqa: E402 - not before its library is asked for
+from stead.gates.grpc.shown import client_of  # noqa: E402 - not before its library is asked for
 
 __all__ = [
     "AioSteadInterceptor",

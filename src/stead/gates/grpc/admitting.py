@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -42,9 +43,44 @@ class AdmitShown(Protocol):
         package: str,
         gate: str,
         peer: str,
+        wait: Callable[[float], None] | None = ...,
     ) -> Any:
         """Return the session; its `client` is handed to the handler."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByEvidence:
+    """Says whose a call is, by what it shows; see `by_evidence`.
+
+    Attributes:
+        admit: opens sessions.
+        certificates: whose certificates count.
+        bearer: who reads bearer tokens.
+    """
+
+    admit: AdmitShown
+    certificates: CertificateVerifier | None
+    bearer: Bearer | None
+
+    def __call__(
+        self, call: GrpcCall, *, wait: Callable[[float], None] | None = None
+    ) -> ClientLike:
+        """Return the client.
+
+        Args:
+            call: the call.
+            wait: called with the seconds by which a failure's answer must be late;
+                without it this waits itself.
+
+        Raises:
+            LogonFailureError: it is not admitted, whatever the cause.
+        """
+        package, show = _shown(call, self.certificates, self.bearer)
+        client: ClientLike = self.admit(
+            show, package=package, gate="grpc", peer=call.peer, wait=wait
+        ).client
+        return client
 
 
 def by_evidence(
@@ -52,7 +88,7 @@ def by_evidence(
     *,
     certificates: CertificateVerifier | None = None,
     bearer: Bearer | None = None,
-) -> ClientFor:
+) -> ByEvidence:
     """Return what says whose a call is, by what it shows.
 
     With both, a call may show either: one that shows both has two answers to one
@@ -72,14 +108,7 @@ def by_evidence(
             "nobody could show who it is", advice="give `certificates` or `bearer`"
         )
 
-    def client_for(call: GrpcCall) -> ClientLike:
-        package, show = _shown(call, certificates, bearer)
-        client: ClientLike = admit(
-            show, package=package, gate="grpc", peer=call.peer
-        ).client
-        return client
-
-    return client_for
+    return ByEvidence(admit, certificates, bearer)
 
 
 def asked(client_for: ClientFor, call: GrpcCall) -> Any:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 import grpc
 
-from stead.errors import InvalidRequestError, LogonFailureError
-from stead.gates.grpc.admitting import ClientFor, asked
+from stead.errors import InvalidRequestError, LogonFailureError, SteadError
+from stead.gates.grpc.admitting import ByEvidence, ClientFor, asked
 from stead.gates.grpc.blocking import behavior_of, end, rebuilt
 from stead.gates.grpc.calls import GrpcCall, call_of
 from stead.gates.grpc.refusals import answer_of
@@ -37,7 +38,7 @@ class AioSteadInterceptor(grpc.aio.ServerInterceptor):
                 function is awaited; any other is called on a thread, where it may wait.
         """
         self._client_for = client_for
-        # Its own: failures are answered late, and the loop's threads are everybody's.
+        # Its own: verifying takes its time, and the loop's threads are everybody's.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc-arrival")
 
     async def intercept_service(
@@ -110,8 +111,19 @@ class AioSteadInterceptor(grpc.aio.ServerInterceptor):
             with arriving(call.traceparent):
                 found: ClientLike | None = await self._client_for(call)
             return found
-        # As nobody: whoever runs the loop lends its callers no identity.
-        answer: ClientLike | None = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: Context().run(asked, self._client_for, call)
-        )
+        late: list[float] = []
+        client_for = self._client_for
+        if isinstance(client_for, ByEvidence):
+            client_for = partial(client_for, wait=late.append)
+        ask = partial(asked, client_for, call)
+        loop = asyncio.get_running_loop()
+        try:
+            # As nobody: whoever runs the loop lends its callers no identity.
+            answer: ClientLike | None = await loop.run_in_executor(
+                self._threads, lambda: Context().run(ask)
+            )
+        except SteadError:
+            # No thread waits for that: failures, however many, delay nobody else.
+            await asyncio.sleep(sum(late))
+            raise
         return answer

@@ -1,5 +1,7 @@
-"""The pipe: local clients, vouched for by the kernel, over a framed stream socket.
+"""The pipe: operations over a framed stream socket.
 
-`server.PipeGate` lets clients in; `client.PipeClient` and `client.AsyncPipeClient` are
-what they use. `protocol` holds the rules both follow, without a socket.
+`server.PipeGate` lets local clients in, for whom the kernel vouches; `tls_gate.TlsGate`
+those of other machines, who show who they are. `client.PipeClient` and
+`async_client.AsyncPipeClient` are what they use. `protocol` holds the rules both
+follow, without a socket.
 """

@@ -263,9 +263,10 @@ def _begun(
     certificate = made.getpeercert(binary_form=True)
     if certificate is None:
         raise WrongServerError("the server has shown no certificate")
-    from stead.gates.pipe.end_point import binding_of_der  # noqa: PLC0415 - an extra's
+    from stead.gates.end_point import server_end_point  # noqa: PLC0415 - an extra's
 
-    return tls.package.begin(binding_of_der(certificate), tls.name or address.host)
+    binding = server_end_point(certificate, is_between_ours=True)
+    return tls.package.begin(binding, tls.name or address.host)
 
 
 def failure_of(error: Exception) -> SteadError:

@@ -77,11 +77,12 @@ class TlsIdentity:
         Raises:
             InvalidRequestError: the file holds no certificate.
         """
-        from stead.gates.pipe.end_point import binding_of_pem  # noqa: PLC0415 - an extra's
+        from stead.gates.end_point import server_end_point  # noqa: PLC0415 - an extra's
 
         try:
-            return binding_of_pem(Path(self.certificate).read_bytes())
-        except (OSError, ValueError) as error:
+            text = Path(self.certificate).read_text("ascii", errors="replace")
+            return server_end_point(text, is_between_ours=True)
+        except (OSError, InvalidRequestError) as error:
             raise InvalidRequestError(
                 f"`{self.certificate}` holds no certificate: {error}"
             ) from error

@@ -91,7 +91,9 @@ class TlsChannel:
                 await self._flush()
                 return
             taken += await self._fill()
-            if taken > _MOST_SAID or self._incoming.eof:
+            if self._incoming.eof:
+                raise ConnectionAbortedError("it left in the handshake")
+            if taken > _MOST_SAID:
                 raise ConnectionAbortedError("no handshake of a sensible size")
 
     async def receive(self) -> bytes:

@@ -14,6 +14,7 @@ from stead.authority.packages import Authenticated
 from stead.errors import (
     EnforcementUnavailableError,
     EvidenceRefusedError,
+    SteadError,
 )
 from stead.gates.ports import ClientLike
 from stead.gates.proxy.headers import (
@@ -60,6 +61,7 @@ class AdmitShown(Protocol):
         package: str,
         gate: str,
         peer: str,
+        wait: Callable[[float], None] | None = ...,
     ) -> Any:
         """Return the session; its `client` is the request's."""
         ...
@@ -107,7 +109,7 @@ def by_certificate(
             it is None.
     """
     names = frozenset(proxy.header_name for proxy in proxies) | WELL_KNOWN
-    # Its own: failures are answered late, and the loop's threads are everybody's.
+    # Its own: what is verified takes its time, and the loop's threads are everybody's.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="http-arrival")
 
     async def client_for(scope: Scope) -> ClientLike | None:
@@ -119,9 +121,16 @@ def by_certificate(
             found = None if otherwise is None else otherwise(scope)
             return await found if isinstance(found, Awaitable) else found
         show = partial(_identify, seen, certificates, tuple(proxies), names)
-        task = partial(_admitted, admit, show, seen.peer, incoming_trace())
+        late: list[float] = []
+        answering = partial(admit, wait=late.append)
+        task = partial(_admitted, answering, show, seen.peer, incoming_trace())
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, lambda: Context().run(task))
+        try:
+            return await loop.run_in_executor(threads, lambda: Context().run(task))
+        except SteadError:
+            # No thread waits for that: failures, however many, delay nobody else.
+            await asyncio.sleep(sum(late))
+            raise
 
     return client_for
 

@@ -68,12 +68,14 @@ class ProxyCertificate:
     """The proxy has a certificate of its own, and shows it to this server.
 
     Attributes:
-        certificates: whose certificates proxies have: an authority for them alone, or
-            any holder of one with the name is the proxy.
+        certificates: whose certificates are believed.
+        issuer: which of their issuers certifies proxies. Of an authority that
+            certifies others too, whoever has the name is the proxy.
         names: what its certificate calls it.
     """
 
     certificates: CertificateDesk
+    issuer: str
     names: Collection[str]
 
     def is_shown(self, seen: Seen) -> bool:
@@ -84,7 +86,8 @@ class ProxyCertificate:
             )
         if not seen.chain:
             return False
-        return self.certificates.identify(seen.chain).name in self.names
+        shown = self.certificates.identify(seen.chain)
+        return shown.issuer == self.issuer and shown.name in self.names
 
 
 @dataclass(frozen=True, slots=True)

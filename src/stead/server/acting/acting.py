@@ -116,7 +116,7 @@ class Acting:
     @property
     def network(self) -> NetworkCredentials:
         """Takes clients' other credentials, for other machines."""
-        return NetworkCredentials(self._guard, self._sessions)
+        return NetworkCredentials(self._guard, self._sessions, self.hops)
 
     def credentials_of(self, token: AccessToken) -> tuple[OutboundCredentials, ...]:
         """Return what a token's session has to show to other machines."""

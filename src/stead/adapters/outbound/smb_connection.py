@@ -1,0 +1,111 @@
+"""One connection to a file server, and all that the library is to know of others.
+
+`smbclient` keeps what it learns for everybody in the process: connections, and what
+servers say of where paths lead (DFS). Here each connection is by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import smbclient
+from smbprotocol.connection import Connection
+from smbprotocol.exceptions import SMBException
+
+from stead.errors import ServerUnavailableError, WrongIdentityError
+
+_T = TypeVar("_T")
+
+_SPOKEN_TO: Final[ContextVar[OwnConnection | None]] = ContextVar(
+    "stead_smb_spoken_to", default=None
+)
+
+
+class _Settings(smbclient.ClientConfig):  # type: ignore[misc]  # it has no types
+    """The library's settings, in which each connection has referrals of its own.
+
+    The library keeps what one server says of paths, of whatever server they are, and
+    goes by it for everybody: another session's file would be looked for where the first
+    one's server wants it.
+    """
+
+    @property
+    def _referral_cache(self) -> list[Any]:  # pyright: ignore[reportIncompatibleVariableOverride] - one list there, for everybody
+        own = _SPOKEN_TO.get()
+        if own is not None:
+            return own.referrals
+        everybodys: list[Any] = vars(self)["_referral_cache"]
+        return everybodys
+
+    @_referral_cache.setter
+    def _referral_cache(self, referrals: list[Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - likewise
+        own = _SPOKEN_TO.get()
+        if own is not None:
+            own.referrals = referrals
+        else:
+            cast("dict[str, Any]", vars(self))["_referral_cache"] = referrals
+
+
+class OwnConnection(dict[str, Connection]):
+    """What the library takes for its pool: one connection, and no way to another.
+
+    Attributes:
+        referrals: what its server said of where paths lead (DFS).
+    """
+
+    def __init__(self, key: str, connection: Connection) -> None:
+        super().__init__({key: connection})
+        self.referrals: list[Any] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be used."""
+        # A transport is None before it is connected.
+        transports: list[Any] = [connection.transport for connection in self.values()]
+        return all(transport.connected for transport in transports)
+
+    def disconnect(self) -> None:
+        """Close it; never raises."""
+        for connection in self.values():
+            with suppress(SMBException, OSError, ValueError):
+                connection.disconnect(close=False)
+
+    def ask(self, call: Callable[..., _T], path: str, **options: Any) -> _T:
+        """Have the library do something by this connection, and as nobody.
+
+        A handler is nobody; this says who it is by what it showed.
+        """
+        settings = smbclient.ClientConfig()  # one for all that use the library
+        if not isinstance(settings, _Settings):
+            settings.__class__ = _Settings
+        return Context().run(
+            self._ask, partial(call, path, connection_cache=self, **options)
+        )
+
+    def _ask(self, call: Callable[[], _T]) -> _T:
+        _SPOKEN_TO.set(self)
+        return call()
+
+    def get(self, key: str, default: Any = None) -> Connection:  # noqa: ARG002 - dict's
+        """Return the connection.
+
+        Raises:
+            WrongIdentityError: another one is looked for.
+            ServerUnavailableError: it was lost; nobody connects again but its session.
+        """
+        found = super().get(key)
+        if found is None:
+            raise WrongIdentityError(
+                f"a file leads to `{key}`, where nobody asked to go as the client",
+                advice="reach that server by its name: `session.smb(host)`",
+            )
+        if not self.is_up:
+            raise ServerUnavailableError(f"the connection to `{key}` was lost")
+        return found
+
+    def __setitem__(self, key: str, connection: Connection) -> NoReturn:
+        raise WrongIdentityError(f"`{key}` is connected by nobody but its session")

@@ -1,0 +1,38 @@
+"""What is imported without its extra says which extra that is."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from stead.adapters.extras import require_extra
+from stead.errors import EnforcementUnavailableError, MissingExtraError
+
+
+def test_a_library_that_is_there_is_nothing_to_speak_of():
+    require_extra("server", "sqlite3", "json")
+    assert "sqlite3" in sys.modules  # the store's; and looking imports nothing
+    require_extra("x", "antigravity")
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("package", "library", "extra"),
+    [
+        ("stead.adapters.kerberos", "gssapi", "kerberos"),
+        ("stead.adapters.oidc", "joserfc", "oidc"),
+        ("stead.adapters.certificates", "cryptography", "tls"),
+        ("stead.gates.grpc", "grpc", "grpc"),
+    ],
+)
+def test_a_package_names_the_extra_that_it_needs(monkeypatch, package, library, extra):
+    inside = [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]
+    for name in inside:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=f"`{library}` cannot") as caught:
+        import_module(package)
+    assert f"`pip install 'stead[{extra}]'`" == caught.value.advice
+    # Who looks for an optional library, and who looks for what Stead cannot do here.
+    assert isinstance(caught.value, ImportError)
+    assert isinstance(caught.value, EnforcementUnavailableError)

@@ -1,0 +1,40 @@
+"""What could not be meant of an issuer is refused where it is written."""
+
+import pytest
+
+from stead.authority.issuers import Issuer, Issuers
+from stead.errors import InvalidRequestError
+from stead.model.sid import Sid
+
+DOMAIN = Sid.from_string("S-1-5-21-1-2-3")
+OWN = Sid.from_string("S-1-5-21-9-9-9")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "advice"),
+    [
+        ({"name": ""}, "has a name", "realm"),
+        ({"domains": "S-1-5-21-1-2-3"}, "one by one", r"`domains=\[...\]`"),
+        ({"packages": "kerberos"}, "one by one", r"`packages=\[...\]`"),
+        ({"domains": ["S-1-5-21-1-2-3"]}, "no domain's SID", "Sid.from_string"),
+        ({"domains": [Sid.from_string("S-1-5-32")]}, "no domain's SID", "S-1-5-21-a"),
+    ],
+)
+def test_an_issuer_is_refused_with_what_to_write(settings, said, advice):
+    with pytest.raises(InvalidRequestError, match=said) as caught:
+        Issuer(**{"name": "AD.EXAMPLE", **settings})
+    assert caught.match(f"what to do: .*{advice}")
+
+
+def test_a_server_has_issuers_each_by_one_name():
+    ad = Issuer("AD.EXAMPLE", domains=[DOMAIN])
+    assert [ad] == list(Issuers([ad], OWN))
+    for issuers, said in (
+        ("AD.EXAMPLE", "not names"),
+        (["AD.EXAMPLE"], "not names"),
+        ([ad, Issuer("AD.EXAMPLE")], "have one name"),
+        ([Issuer("EVIL", domains=[OWN])], "the store's own accounts"),
+    ):
+        with pytest.raises(InvalidRequestError, match=said) as caught:
+            Issuers(issuers, OWN)
+        assert caught.value.advice
