@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import select
 import socket
 import struct
 import threading
@@ -390,3 +393,24 @@ def test_a_connection_that_was_lost_is_made_again_as_the_client(sessions, domain
         own.get(f"{domain.address}:445")
     assert files.listdir("data") is not None
     assert own is not next(iter(files._pool._open.values()))[0]
+
+
+def test_a_server_with_very_many_descriptors_reaches_files_all_the_same(
+    sessions, domain
+):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        # Naive: select(2), by which the library waits, cannot watch such a socket.
+        with socket.socket() as high, pytest.raises(ValueError, match="out of range"):
+            select.select([high], [], [], 0)
+        alice = sessions["alice"].smb(domain.address)
+        with alice.open("data/many.txt", "w") as file:
+            file.write("hers")
+        with alice.open("data/many.txt") as file:
+            assert "hers" == file.read()
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

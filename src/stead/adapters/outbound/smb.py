@@ -48,7 +48,7 @@ from stead.adapters.outbound.passage import (
     not_taken,
     recorded,
 )
-from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.adapters.outbound.smb_connection import OwnConnection, watch_any_number
 from stead.errors import InvalidRequestError, ServerUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 
@@ -237,6 +237,7 @@ class SmbHop:
 
     def _logged_on(self, shown: Any) -> Connection:
         target = self._target
+        watch_any_number()
         connection = Connection(uuid.uuid4(), target.host, target.port)
         try:
             connection.connect(timeout=_SECONDS)

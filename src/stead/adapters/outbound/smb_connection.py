@@ -6,6 +6,7 @@ servers say of where paths lead (DFS). Here each connection is by itself.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import smbclient
+from smbprotocol import transport
 from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBException
 
@@ -23,6 +25,29 @@ _T = TypeVar("_T")
 _SPOKEN_TO: Final[ContextVar[OwnConnection | None]] = ContextVar(
     "stead_smb_spoken_to", default=None
 )
+
+
+class _Watch:
+    """Stands for `select` in the library's transport, which select(2) serves badly.
+
+    That watches no descriptor above 1,023, and a server with many clients has such.
+    """
+
+    @staticmethod
+    def select(
+        reading: list[Any], _writing: object, _failing: object, seconds: float
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """Wait until one socket can be read, as `select.select` does."""
+        watch = select.poll()
+        for each in reading:
+            watch.register(each, select.POLLIN)
+        ready = watch.poll(seconds * 1000)
+        return (reading if ready else []), [], []
+
+
+def watch_any_number() -> None:
+    """Let the library's connections have descriptors of any number; for all of them."""
+    transport.select = _Watch  # all that it asks of it
 
 
 class _Settings(smbclient.ClientConfig):  # type: ignore[misc]  # it has no types
