@@ -26,11 +26,11 @@ from gssapi.raw import ChannelBindings, accept_sec_context
 from gssapi.raw.misc import GSSError
 from tests.adapters.kerberos.stage import DELEGATE, KERBEROS, MUTUAL, SPNEGO, Stage
 
+from stead.adapters.end_point import server_end_point
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.errors import InvalidRequestError, NoCredentialsError, OperationFailedError
-from stead.gates.end_point import server_end_point
 from stead.gates.http import client_of
 from stead.gates.negotiate import NegotiateMiddleware, session_of
 from stead.gates.negotiate_wsgi import NegotiateWsgiMiddleware

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.gates.conftest import Desk, House
 
 from stead.adapters.certificates import CertificateIssuer, Certificates
+from stead.adapters.end_point import server_end_point
 from stead.errors import (
     InvalidNameError,
     InvalidRequestError,
@@ -28,7 +29,6 @@ from stead.errors import (
     UnsafeConfigurationError,
     WrongServerError,
 )
-from stead.gates.end_point import server_end_point
 from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.frames import write_frame

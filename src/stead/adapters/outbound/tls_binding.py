@@ -14,14 +14,11 @@ import time
 from contextvars import Context
 from typing import Final
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.x509 import load_der_x509_certificate
-
-from stead.errors import ServerUnavailableError
+from stead.adapters.end_point import server_end_point
+from stead.errors import InvalidRequestError, ServerUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 
 _PREFIX: Final = b"tls-server-end-point:"
-_WEAK: Final = (hashes.MD5, hashes.SHA1)
 _FRESH: Final = 60.0
 _SECONDS: Final = 30.0
 _MOST: Final = 1024
@@ -86,11 +83,7 @@ def end_point_binding(certificate: bytes) -> bytes | None:
     Returns:
         None for a certificate whose signature has no hash: nothing is defined for it.
     """
-    algorithm = load_der_x509_certificate(certificate).signature_hash_algorithm
-    if algorithm is None:
+    try:
+        return _PREFIX + server_end_point(certificate).data
+    except InvalidRequestError:
         return None
-    if isinstance(algorithm, _WEAK):
-        algorithm = hashes.SHA256()
-    digest = hashes.Hash(algorithm)
-    digest.update(certificate)
-    return _PREFIX + digest.finalize()

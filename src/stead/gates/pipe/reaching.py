@@ -263,7 +263,7 @@ def _begun(
     certificate = made.getpeercert(binary_form=True)
     if certificate is None:
         raise WrongServerError("the server has shown no certificate")
-    from stead.gates.end_point import server_end_point  # noqa: PLC0415 - an extra's
+    from stead.adapters.end_point import server_end_point  # noqa: PLC0415 - an extra's
 
     binding = server_end_point(certificate, is_between_ours=True)
     return tls.package.begin(binding, tls.name or address.host)

@@ -77,7 +77,7 @@ class TlsIdentity:
         Raises:
             InvalidRequestError: the file holds no certificate.
         """
-        from stead.gates.end_point import server_end_point  # noqa: PLC0415 - an extra's
+        from stead.adapters.end_point import server_end_point  # noqa: PLC0415 - an extra's
 
         try:
             text = Path(self.certificate).read_text("ascii", errors="replace")
