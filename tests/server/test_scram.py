@@ -17,7 +17,7 @@ from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
-from stead.server import composition
+from stead.server import ground
 
 QUICK = LockoutPolicy(threshold=3, first_delay=0.001, longest_delay=0.01)
 BINDING = ChannelBinding("tls-exporter", b"material of the channel")
@@ -150,6 +150,6 @@ def test_a_store_keeps_verifiers_for_one_package(open_server):
 
 
 def test_without_what_compares_passwords_there_is_none(open_server, monkeypatch):
-    monkeypatch.setattr(composition, "find_spec", lambda _name: None)
+    monkeypatch.setattr(ground, "find_spec", lambda _name: None)
     with pytest.raises(EnforcementUnavailableError, match="compares passwords"):
         open_server(packages=[Scram()])
