@@ -88,7 +88,7 @@ def generator(client: ClientContext):
         generator,
         partial(asynchronous),
     ],
-    ids=str,
+    ids=["coroutine", "asynchronous_generator", "generator", "partial"],
 )
 def test_a_handler_that_would_run_later_is_refused(add, handler):
     with pytest.raises(SteadError, match="asynchronous or a generator"):
