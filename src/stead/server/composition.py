@@ -15,9 +15,7 @@ from stead.adapters.host import host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.account_policy import PasswordAges
 from stead.authority.issuers import Issuers
-from stead.authority.name_lookup import NameLookup
 from stead.authority.names import require_name
-from stead.authority.session import Session
 from stead.authority.sessions import Sessions
 from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
@@ -41,18 +39,16 @@ from stead.server.admission import Admission
 from stead.server.auditing import AuditDesk
 from stead.server.authentication import Authentication
 from stead.server.authorities import Elsewhere
-from stead.server.brokered import BrokerIdentities, Tickets, WayToBroker
+from stead.server.brokered import BrokerIdentities, WayToBroker
 from stead.server.client_context import ClientContext
 from stead.server.closing import end_sessions, end_work, record_stop
 from stead.server.dispatch import Dispatcher, Turns
-from stead.server.enforcement import (
-    Enforcement,
-    choose,
-)
+from stead.server.enforcement import Enforcement, choose
 from stead.server.explaining import Explainer
 from stead.server.failure_quota import FailureQuota
 from stead.server.ground import Ground, lay_ground
 from stead.server.hops import Hops
+from stead.server.house import House
 from stead.server.objects import (
     ACCOUNTS,
     AUDIT_POLICY,
@@ -70,59 +66,6 @@ from stead.server.store_packages import opened
 from stead.server.trail import Trail
 from stead.server.trail_parts import TrailParts
 from stead.server.waiting_room import WaitingRoom
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class House:
-    """A server's parts, all open.
-
-    Attributes:
-        support: what the machine offers.
-        enforcement: who judges acts on the machine itself.
-        guard: checks, records, refuses.
-        own: the server's own session.
-        subject: the server as a subject of its own checks.
-        nobody: returns whoever acts anonymously.
-        objects: the securable objects.
-        admission: the door.
-        authentication: where clients show who they are.
-        explainer: says why.
-        lookup: knows names.
-        administration: the account desk, as the server.
-        session_desk: the sessions of every process, as the server.
-        trail: the trail, as the server.
-        audit_desk: the audit policy, as the server.
-        dispatcher: runs operations.
-        executor: where blocks run that the kernel judges, if it does.
-        handlers: where handlers run.
-        reception: where gates bring who came.
-        acting: starts programs, runs functions and opens files for clients.
-        tickets: by what a broker knows clients; None without a broker.
-        stack: closes it all, last first.
-    """
-
-    support: KernelSupport
-    enforcement: Enforcement
-    guard: Guard
-    own: Session
-    subject: Subject
-    nobody: Callable[[], Subject]
-    objects: ObjectDirectory
-    admission: Admission
-    authentication: Authentication
-    explainer: Explainer
-    lookup: NameLookup
-    administration: Administration
-    session_desk: SessionDesk
-    trail: Trail
-    audit_desk: AuditDesk
-    dispatcher: Dispatcher
-    executor: Executor
-    handlers: Executor
-    reception: Reception
-    acting: Acting
-    tickets: Tickets | None
-    stack: ExitStack
 
 
 def compose(settings: Settings) -> House:
