@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
-from stead.cli.account import FromStdin, Name, act_on_accounts, ask_new, ask_old
+from stead.cli.changing import Change, Name, changes, say
 from stead.cli.opening import opened
-from stead.cli.output import (
-    DryRunFlag,
-    JsonFlag,
-    StoreOption,
-    errors_are_lines,
-    show,
-)
+from stead.cli.output import JsonFlag, StoreOption, errors_are_lines
+from stead.cli.typed_passwords import FromStdin, ask_new, ask_old
 from stead.errors import InvalidNameError
 from stead.model.logon_hours import LogonHours
 
@@ -32,83 +27,40 @@ Hours = Annotated[
 ]
 
 
-def expires(
-    name: Name,
-    when: When,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
+@changes
+def expires(name: Name, when: When) -> Change:
     """Say from when an account may log on no more; its sessions end now."""
-    with errors_are_lines():
-        end = _read_time(when)
+    end = _read_time(when)
     shown = "never ends" if end is None else f"ends {end.isoformat()}"
-    act_on_accounts(
-        store,
-        dry_run=dry_run,
-        done=f"account {name} {shown}",
-        act=lambda desk: desk.times.set_end(name, end),
-        as_json=as_json,
-    )
+    return Change(f"account {name} {shown}", lambda desk: desk.times.set_end(name, end))
 
 
-def hours(
-    name: Name,
-    text: Hours,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
+@changes
+def hours(name: Name, text: Hours) -> Change:
     """Say in which hours an account may log on; its sessions end now."""
-    with errors_are_lines():
-        meant = LogonHours.from_string(text)
-    act_on_accounts(
-        store,
-        dry_run=dry_run,
-        done=f"account {name} may log on: {meant}",
-        act=lambda desk: desk.times.set_hours(name, meant),
-        as_json=as_json,
-    )
+    meant = LogonHours.from_string(text)
+    done = f"account {name} may log on: {meant}"
+    return Change(done, lambda desk: desk.times.set_hours(name, meant))
 
 
-def must_change(
-    name: Name,
-    store: StoreOption,
-    *,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
+@changes
+def must_change(name: Name) -> Change:
     """Have a password changed by its owner before it logs anybody on."""
-    act_on_accounts(
-        store,
-        dry_run=dry_run,
-        done=f"account {name} must change its password",
-        act=lambda desk: desk.passwords.require_change(name),
-        as_json=as_json,
-    )
+    done = f"account {name} must change its password"
+    return Change(done, lambda desk: desk.passwords.require_change(name))
 
 
+@changes
 def password_lasts(
     name: Name,
-    store: StoreOption,
     *,
     lasts: Annotated[
         bool, typer.Option("--yes/--no", help="Whether it may grow old.")
     ] = True,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
+) -> Change:
     """Let a password grow older than the server's policy allows, as a service's."""
-    how = "may" if lasts else "may not"
-    act_on_accounts(
-        store,
-        dry_run=dry_run,
-        done=f"the password of {name} {how} grow old",
-        act=lambda desk: desk.times.let_password_last(name, lasts=lasts),
-        as_json=as_json,
-    )
+    done = f"the password of {name} {'may' if lasts else 'may not'} grow old"
+    return Change(done, lambda desk: desk.times.let_password_last(name, lasts=lasts))
 
 
 def change_password(
@@ -129,8 +81,7 @@ def change_password(
         opened(store) as (server, client),
     ):
         server.accounts_for(client).change_password(name, old, new)
-    done = {"done": f"account {name} has a new password"}
-    show(done, as_json=as_json, lines=lambda: [done["done"]])
+    say({"done": f"account {name} has a new password"}, as_json=as_json)
 
 
 def _read_time(text: str) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stead.cli.audit_asking import event_named
+from stead.cli.changing import say
 from stead.cli.opening import opened
 from stead.cli.output import (
     DryRunFlag,
@@ -102,7 +103,7 @@ def set_policy(
             act = partial(desk.set_account, account, which, own)
         if not dry_run:
             act()
-    _say(done, dry_run=dry_run, as_json=as_json)
+    say({"would" if dry_run else "done": done}, as_json=as_json)
 
 
 @policy.command("may-lose")
@@ -124,7 +125,7 @@ def may_lose(
         if not dry_run:
             desk.set_losable(wanted)
     named = ", ".join(event.name.lower() for event in sorted(wanted)) or "nothing"
-    _say(f"may be lost: {named}", dry_run=dry_run, as_json=as_json)
+    say({"would" if dry_run else "done": f"may be lost: {named}"}, as_json=as_json)
 
 
 @global_sacl.command("show")
@@ -155,7 +156,7 @@ def set_global_sacl(
         kind, aces = server.find_object(name).kind, _aces(entries)
         server.audit_policy_for(me).set_global_sacl(kind, aces)
     done = f"{len(aces)} audit entries for every {kind.name}"
-    _say(done, dry_run=False, as_json=as_json)
+    say({"done": done}, as_json=as_json)
 
 
 @sacl.command("set")
@@ -167,7 +168,7 @@ def set_sacl(
         aces = _aces(entries)
         server.set_audit(me, server.find_object(name), aces)
     done = f"{len(aces)} audit entries for {name}"
-    _say(done, dry_run=False, as_json=as_json)
+    say({"done": done}, as_json=as_json)
 
 
 def _subcategory(text: str) -> Subcategory:
@@ -259,9 +260,3 @@ def _lines(data: dict[str, Any]) -> list[str]:
     lines += [f"every {kind}: {text}" for kind, text in data["global sacls"].items()]
     lost = ", ".join(data["may be lost"]) or "nothing"
     return [*lines, f"may be lost while the trail cannot be written: {lost}"]
-
-
-def _say(done: str, *, dry_run: bool, as_json: bool) -> None:
-    how = "would" if dry_run else "done"
-    text = f"would: {done}" if dry_run else done
-    show({how: done}, as_json=as_json, lines=lambda: [text])

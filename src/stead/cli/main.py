@@ -12,7 +12,6 @@ try:
 
     from stead.cli import (
         account,
-        account_changes,
         account_times,
         asking,
         audit_archive,
@@ -23,9 +22,11 @@ try:
         broker,
         dde,
         demo,
+        group,
         judging,
         names,
         offline,
+        privilege,
         sddl,
         serving,
         session,
@@ -50,11 +51,10 @@ app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
 app.command("broker")(broker.broker)
 app.command("whoami")(asking.whoami)
-account_changes.join(account.account, account.group)
 account_times.join(account.account)
 app.add_typer(account.account, name="account")
-app.add_typer(account.group, name="group")
-app.add_typer(account.privilege, name="privilege")
+app.add_typer(group.group, name="group")
+app.add_typer(privilege.privilege, name="privilege")
 app.add_typer(session.session, name="session")
 app.command("name")(names.name)
 app.command("check")(judging.check)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from stead.authority.roster import FoundSession
-from stead.cli.account import Name
+from stead.cli.changing import Name, say
 from stead.cli.opening import opened
 from stead.cli.output import (
     DryRunFlag,
@@ -57,7 +57,7 @@ def end_session(
         else:
             record = server.sessions_for(client).end(number)
             answer = {"done": f"session {number} of {record.name} ended"}
-    show(answer, as_json=as_json, lines=lambda: [_said(answer)])
+    say(answer, as_json=as_json)
 
 
 @session.command("end-all")
@@ -76,7 +76,7 @@ def end_all(
         else:
             count = server.sessions_for(client).end_all(name)
             answer = {"done": f"sessions of {name} ended", "sessions": count}
-    show(answer, as_json=as_json, lines=lambda: [_said(answer)])
+    say(answer, as_json=as_json)
 
 
 def _number(text: str) -> Luid:
@@ -87,10 +87,6 @@ def _number(text: str) -> Luid:
             f"`{text[:80]}` is no number of a session",
             advice="`stead session list` shows them, such as 0x1002a",
         ) from None
-
-
-def _said(answer: dict[str, Any]) -> str:
-    return answer["done"] if "done" in answer else f"would: {answer['would']}"
 
 
 def _row(found: FoundSession, now: int) -> dict[str, Any]:
