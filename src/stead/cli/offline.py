@@ -53,40 +53,47 @@ class Purpose(Enum):
     RESTORE = "restore"
 
 
+Descriptor = Annotated[
+    str, typer.Argument(help="SDDL, hexadecimal or base64; - reads it from stdin.")
+]
+WantedRights = Annotated[
+    list[str] | None,
+    typer.Argument(help="Rights by name or as 0x...; none lists what there is."),
+]
+Token = Annotated[str, typer.Option(help="Who asks: a file of JSON, or - for stdin.")]
+Kind = Annotated[
+    RightsKind, typer.Option(help="The object: file, key, ds, token or none.")
+]
+Domain = Annotated[
+    str | None, typer.Option(help="The SID of the domain of aliases such as DA.")
+]
+SelfSid = Annotated[str | None, typer.Option(help="Whom PRINCIPAL_SELF stands for.")]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(help="LEVEL:GUID of a part, from 0:GUID on; may be repeated."),
+]
+Purposes = Annotated[
+    list[Purpose] | None,
+    typer.Option(help="For backup or restore; may be repeated."),
+]
+Policies = Annotated[
+    str | None, typer.Option(help="Central access policies: a file of JSON.")
+]
+ExplainFlag = Annotated[bool, typer.Option("--explain", help="Say why.")]
+
+
 def judge(  # noqa: PLR0913 - a question has that many sides
-    descriptor: Annotated[
-        str,
-        typer.Argument(help="SDDL, hexadecimal or base64; - reads it from stdin."),
-    ],
-    rights: Annotated[
-        list[str] | None,
-        typer.Argument(help="Rights by name or as 0x...; none lists what there is."),
-    ] = None,
+    descriptor: Descriptor,
+    rights: WantedRights = None,
     *,
-    token: Annotated[
-        str, typer.Option(help="Who asks: a file of JSON, or - for stdin.")
-    ],
-    kind: Annotated[
-        RightsKind, typer.Option(help="The object: file, key, ds, token or none.")
-    ] = RightsKind.FILE,
-    domain: Annotated[
-        str | None, typer.Option(help="The SID of the domain of aliases such as DA.")
-    ] = None,
-    self_sid: Annotated[
-        str | None, typer.Option(help="Whom PRINCIPAL_SELF stands for.")
-    ] = None,
-    object_type: Annotated[
-        list[str] | None,
-        typer.Option(help="LEVEL:GUID of a part, from 0:GUID on; may be repeated."),
-    ] = None,
-    intent: Annotated[
-        list[Purpose] | None,
-        typer.Option(help="For backup or restore; may be repeated."),
-    ] = None,
-    policies: Annotated[
-        str | None, typer.Option(help="Central access policies: a file of JSON.")
-    ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
+    token: Token,
+    kind: Kind = RightsKind.FILE,
+    domain: Domain = None,
+    self_sid: SelfSid = None,
+    object_type: Parts = None,
+    intent: Purposes = None,
+    policies: Policies = None,
+    explain: ExplainFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Judge a token written in JSON against a descriptor; status 1 if it may not.
@@ -126,6 +133,11 @@ def judge(  # noqa: PLR0913 - a question has that many sides
         except InvalidSddlError as error:
             fail_at(error)
         data = _judged(question, kind, within) if rights else _effective(question, kind)
+    _tell(data, explain=explain, as_json=as_json)
+
+
+def _tell(data: dict[str, Any], *, explain: bool, as_json: bool) -> None:
+    """Print an answer, with its reasons if they are asked for; a refusal is status 1."""
     lines = data.pop("lines")
     if not explain:
         data.pop("reasons", None)

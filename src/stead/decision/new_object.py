@@ -123,17 +123,7 @@ def create_object_descriptor(
         server_owner=None if server is None else server.default_owner,
         server_group=None if server is None else server.default_group,
     )
-    making = _Making(parent, creator, token, owner, child, asked)
-    dacl, dacl_control = _dacl(making)
-    sacl, sacl_control = _sacl(making)
-    return SecurityDescriptor(
-        dacl=dacl,
-        owner=owner,
-        group=child.group,
-        sacl=sacl,
-        control=dacl_control | sacl_control | creator.control & _C.RM_CONTROL_VALID,
-        resource_manager_control=creator.resource_manager_control,
-    )
+    return _made(_Making(parent, creator, token, owner, child, asked))
 
 
 def owner_only(owner: Sid, mapping: GenericMapping) -> Acl:
@@ -190,6 +180,21 @@ class _Making:
         if is_automatic:
             return tuple(settle_aces(aces, self.child))
         return tuple(map_aces(aces, self.child.mapping))
+
+
+def _made(making: _Making) -> SecurityDescriptor:
+    """Take the steps after the first: the lists, and the bits that go with them."""
+    creator = making.creator
+    dacl, dacl_control = _dacl(making)
+    sacl, sacl_control = _sacl(making)
+    return SecurityDescriptor(
+        dacl=dacl,
+        owner=making.owner,
+        group=making.child.group,
+        sacl=sacl,
+        control=dacl_control | sacl_control | creator.control & _C.RM_CONTROL_VALID,
+        resource_manager_control=creator.resource_manager_control,
+    )
 
 
 def _owner(
