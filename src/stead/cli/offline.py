@@ -137,7 +137,7 @@ def judge(  # noqa: PLR0913 - a question has that many sides
 
 
 def _tell(data: dict[str, Any], *, explain: bool, as_json: bool) -> None:
-    """Print an answer, with its reasons if they are asked for; a refusal is status 1."""
+    """Print an answer, with its reasons if they are asked for; refused is status 1."""
     lines = data.pop("lines")
     if not explain:
         data.pop("reasons", None)
