@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import copy
 import gc
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 
 import pytest
+from tests.memory_dump import said_by
 
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
@@ -93,66 +90,36 @@ def _reached_from(whole):
     return [one for one in found if type(one) is bytes]
 
 
+SEARCHED = """
+import os, sys
+from stead.authority.password_credentials import PasswordCredentials
+from tests.memory_dump import MASK, dumped, read_masked, typed
+
+masked = read_masked()
+secret = typed(masked)
+if sys.argv[1] == "naive":
+    kept = bytes(secret._content)
+else:
+    kept = PasswordCredentials("alice", secret)
+secret.wipe()
+print(dumped(masked))
+if sys.argv[1] != "naive":
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        with kept.revealed() as content:
+            os.write(writing, b"1" if any(content) else b"0")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 1) == b"0", "a fork has the password"
+    with kept.revealed() as content:
+        assert content.translate(MASK) == masked
+    kept.close()
+"""
+
+
 def test_a_dump_of_the_process_lacks_it_and_a_fork_sees_zeros():
-    searched = textwrap.dedent("""
-        import os, re, sys
-        from stead.authority.password_credentials import PasswordCredentials
-        from stead.model.secret import Secret
-
-        MASK = bytes(byte ^ 0x55 for byte in range(256))
-
-        def in_a_dump(masked):
-            # What a core dump holds: what can be read and is not marked `dd`.
-            found, text = 0, open("/proc/self/smaps").read()
-            ranges = re.findall(
-                r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\\n]*)", text, re.M | re.S
-            )
-            with open("/proc/self/mem", "rb", buffering=0) as memory:
-                for begin, end, flags in ranges:
-                    begin, end = int(begin, 16), int(end, 16)
-                    if "dd" in flags.split():
-                        continue
-                    try:
-                        memory.seek(begin)
-                        found += memory.read(end - begin).translate(MASK).count(masked)
-                    except (OSError, ValueError):
-                        continue
-            return found
-
-        masked = sys.stdin.buffer.read()
-        secret = Secret(bytes(len(masked)))
-        for at, byte in enumerate(masked):
-            secret._content[at] = byte ^ 0x55
-        if sys.argv[1] == "naive":
-            kept = bytes(secret._content)
-        else:
-            kept = PasswordCredentials("alice", secret)
-        secret.wipe()
-        count = in_a_dump(masked)
-        if sys.argv[1] != "naive":
-            reading, writing = os.pipe()
-            if not (child := os.fork()):
-                with kept.revealed() as content:
-                    os.write(writing, b"1" if any(content) else b"0")
-                os._exit(0)
-            os.waitpid(child, 0)
-            assert os.read(reading, 1) == b"0", "a fork has the password"
-            with kept.revealed() as content:
-                assert content.translate(MASK) == masked
-            kept.close()
-        print(count)
-    """)
-    answers = {}
-    for kind in ("naive", "ours"):
-        done = subprocess.run(
-            [sys.executable, "-c", searched, kind],
-            input=bytes(byte ^ 0x55 for byte in b"a-long-password-7d1f3b"),
-            capture_output=True,
-            timeout=60,
-            check=False,
-            env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
-        )
-        assert b"" == done.stderr
-        answers[kind] = int(done.stdout)
-    assert answers["naive"] > 0
-    assert 0 == answers["ours"]
+    password = b"a-long-password-7d1f3b"
+    (naive,) = said_by(SEARCHED, password, "naive")
+    (ours,) = said_by(SEARCHED, password, "ours")
+    assert int(naive) > 0
+    assert "0" == ours

@@ -96,19 +96,3 @@ def test_a_long_way_to_temporary_files_is_not_too_long(tmp_path, monkeypatch):
     with DirectoryRealm() as realm:
         assert realm.folder.is_relative_to("/var/tmp")
         realm.add_principal("alice", "tiger")
-
-
-def test_it_ends_though_the_process_has_forked_meanwhile():
-    with DirectoryRealm() as made:
-        folder = made.folder
-        waiting, writing = os.pipe()
-        child = os.fork()
-        if child == 0:  # it holds whatever this process holds
-            os.close(writing)
-            os.read(waiting, 1)
-            os._exit(0)
-        os.close(waiting)
-    # Here it has ended; who waits for the other one waits for ever.
-    assert not folder.exists()
-    os.close(writing)
-    os.waitpid(child, 0)

@@ -283,19 +283,3 @@ def test_whoever_is_not_root_is_told(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EnforcementUnavailableError, match="needs root"), Domain():
         pass
-
-
-def test_it_ends_though_the_process_has_forked_meanwhile():
-    with Domain() as made:
-        folder = made.folder
-        waiting, writing = os.pipe()
-        child = os.fork()
-        if child == 0:  # it holds whatever this process holds
-            os.close(writing)
-            os.read(waiting, 1)
-            os._exit(0)
-        os.close(waiting)
-    # Here it has ended; who waits for the other one waits for ever.
-    assert not folder.exists()
-    os.close(writing)
-    os.waitpid(child, 0)

@@ -114,8 +114,8 @@ def test_it_ends_with_the_process_that_started_it():
 
 def test_a_taken_port_is_not_the_end(monkeypatch, private_postgres):
     ports = iter([private_postgres.port])
-    free = module._free_port
-    monkeypatch.setattr(module, "_free_port", lambda: next(ports, None) or free())
+    free = module.free_port
+    monkeypatch.setattr(module, "free_port", lambda: next(ports, None) or free())
     with Postgres() as database:
         assert database.port != private_postgres.port
         assert ["1"] == database.execute("select 1")
@@ -144,19 +144,3 @@ def test_without_root_it_runs_as_whoever_we_are(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setattr(os, "getegid", lambda: 1235)
     assert (1234, 1235) == module._ids()
-
-
-def test_it_ends_though_the_process_has_forked_meanwhile():
-    with Postgres() as made:
-        folder = made.folder
-        waiting, writing = os.pipe()
-        child = os.fork()
-        if child == 0:  # it holds whatever this process holds
-            os.close(writing)
-            os.read(waiting, 1)
-            os._exit(0)
-        os.close(waiting)
-    # Here it has ended; who waits for the other one waits for ever.
-    assert not folder.exists()
-    os.close(writing)
-    os.waitpid(child, 0)

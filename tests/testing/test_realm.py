@@ -118,7 +118,7 @@ def test_a_machine_without_a_kdc_is_told_what_to_install(monkeypatch):
 
 
 def test_a_kdc_that_does_not_start_is_an_error_and_leaves_nothing(monkeypatch):
-    monkeypatch.setattr(module, "_KEEP", 'echo Cannot >> "$2/kdc.log"')
+    monkeypatch.setattr(module, "_KEEP", "exit 1")
     monkeypatch.setattr(module, "_SECONDS_TO_START", 0.05)
     realm = Realm()
     with pytest.raises(EnforcementUnavailableError, match="does not start"):

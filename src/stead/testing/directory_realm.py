@@ -28,8 +28,8 @@ from secrets import token_hex
 from typing import Final
 
 from stead.errors import EnforcementUnavailableError
+from stead.testing.private_server import PATH, end, keep
 from stead.testing.realm import Realm
-from stead.testing.tickets import PATH
 
 _PROGRAMS: Final = ("slapd", "ldapmodify", "kdb5_ldap_util")
 _SCHEMAS: Final = Path("/etc/ldap/schema")
@@ -40,7 +40,6 @@ _CONTAINER: Final = f"cn=krb,{_BASE}"
 _SECONDS: Final = 30.0
 _PAUSE: Final = 0.005
 
-# As the KDC is kept: at the end of the shell's input slapd ends too.
 _KEEP: Final = 'slapd -d 0 -f "$1" -h "$2" & slapd=$!; read -r _; kill $slapd; wait'
 
 _SLAPD: Final = """\
@@ -107,19 +106,17 @@ class DirectoryRealm(Realm):
         sign = "+" if without_password else "-"
         self._administer(f'modprinc {sign}{_OK_TO_IMPERSONATE[1:]} "{service}"')
 
-    def close(self) -> None:
-        """Stop the KDC and its directory and remove everything."""
-        super().close()
-        if self._slapd is not None:
-            self._slapd.communicate(b"\n")  # as the KDC's
-            self._slapd = None
-
     # --- how it is made -----------------------------------------------------------
 
     @property
     def _uri(self) -> str:
         path = str(self._secrets / "ldapi")
         return "ldapi://" + urllib.parse.quote(path, safe="")
+
+    def _stop(self) -> None:
+        super()._stop()
+        slapd, self._slapd = self._slapd, None
+        end(slapd)
 
     def _database(self) -> str:
         return _DATABASE.format(
@@ -161,13 +158,8 @@ class DirectoryRealm(Realm):
             ),
             encoding="utf-8",
         )
-        self._slapd = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEP, "slapd", str(configuration), self._uri],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=self._variables(),
-            start_new_session=True,  # an interrupt of the test's is not its own
+        self._slapd = keep(
+            _KEEP, str(configuration), self._uri, variables=self._variables()
         )
         deadline = time.monotonic() + _SECONDS
         while not _listens(folder / "ldapi"):

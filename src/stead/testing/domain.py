@@ -33,8 +33,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from stead.errors import EnforcementUnavailableError
 from stead.model.sid import Sid
@@ -44,7 +43,7 @@ from stead.testing.domain_accounts import (
     DomainAccounts,
     random_password,
 )
-from stead.testing.tickets import PATH, make_folder
+from stead.testing.private_server import PATH
 
 _PACKAGES: Final = (
     "samba samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules "
@@ -107,6 +106,8 @@ class Domain(DomainAccounts):
         shares: the folders that its file server shares, by name.
     """
 
+    _prefix = "stead-domain-"
+
     def __init__(
         self,
         name: str = "AD.STEAD.TEST",
@@ -130,45 +131,10 @@ class Domain(DomainAccounts):
         self._cache: Final = cache
         self._controller: running.Controller | None = None
 
-    def __enter__(self) -> Self:
-        """Make it, or take it from the cache, and start it.
-
-        Raises:
-            EnforcementUnavailableError: we are not root, a program is missing, or the
-                controller fails.
-        """
-        _require_programs()
-        self.folder = make_folder("stead-domain-")
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the controller and remove everything; again does nothing."""
-        if self._administration is not None:
-            self._administration.close()
-            self._administration = None
-        if self._controller is not None:
-            self._controller.close()
-            self._controller = None
-        if self.folder != Path():
-            shutil.rmtree(self.folder, ignore_errors=True)  # the controller's end did
-            self.folder = Path()
-
     # --- how it is made -----------------------------------------------------------
 
     def _make(self) -> None:
+        _require_programs()
         self.folder.chmod(0o711)
         self._controller = running.Controller(self.folder, self._variables())
         self.address = running.free_address()
@@ -177,6 +143,14 @@ class Domain(DomainAccounts):
         self._fill()
         self._adapt()
         self._controller.start(self.address)
+
+    def _stop(self) -> None:
+        if self._administration is not None:
+            self._administration.close()
+            self._administration = None
+        if self._controller is not None:
+            self._controller.close()
+            self._controller = None
 
     def _configure(self) -> None:
         self._write_configuration(self.address, 88)
@@ -298,10 +272,6 @@ def _require_programs() -> None:
         raise EnforcementUnavailableError(
             "the system's Python has no bindings of Samba's", advice=advice
         )
-
-
-def _used_at(tar: Path) -> float:
-    return tar.stat().st_mtime
 
 
 def _run(*command: str) -> str:

@@ -19,15 +19,13 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-import tempfile
 import time
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from stead.adapters.oidc.act_chain import Actor
@@ -52,6 +50,7 @@ from stead.adapters.oidc.token_issuer import TokenIssuer
 from stead.errors import EvidenceRefusedError, ServerUnavailableError
 from stead.model.secret import Secret
 from stead.testing.https_server import HttpsServer, Reply, make_certificate
+from stead.testing.private_server import PrivateServer
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 KEYS: Final = "/keys"
@@ -60,7 +59,7 @@ _LIFE: Final = 300
 _NANOSECONDS: Final = 1_000_000_000
 
 
-class PrivateIssuer:
+class PrivateIssuer(PrivateServer):
     """An issuer, from `with` to its end.
 
     Attributes:
@@ -71,6 +70,8 @@ class PrivateIssuer:
         max_age: seconds for which its keys are said to be good, or None.
     """
 
+    _prefix = "stead-issuer-"
+
     def __init__(self, *, algorithm: str = "ES256", life: int = _LIFE) -> None:
         """Describe it; nothing is made before `with`.
 
@@ -78,6 +79,7 @@ class PrivateIssuer:
             algorithm: by which it signs.
             life: seconds that its tokens are good for.
         """
+        super().__init__()
         self.asked: Counter[str] = Counter()
         self.replies: dict[str, Reply] = {}
         self.refusals: list[str] = []
@@ -90,28 +92,17 @@ class PrivateIssuer:
         self._server_keys: dict[str, SigningKey] = {}
         self._rules: dict[str, ExchangeRule] = {}
         self._port = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._server: HttpsServer | None = None
 
-    def __enter__(self) -> Self:
-        """Make its keys and certificate, and start it."""
-        self._folder = tempfile.TemporaryDirectory(prefix="stead-issuer-")
-        make_certificate(Path(self._folder.name))
+    # --- its life ---------------------------------------------------------------------
+
+    def _make(self) -> None:
+        make_certificate(self.folder)
         self.rotate()
         self.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _stop(self) -> None:
         self.stop()
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    # --- its life ---------------------------------------------------------------------
 
     def start(self) -> None:
         """Listen, on the port that it had before."""
@@ -149,9 +140,9 @@ class PrivateIssuer:
     @property
     def certificate(self) -> Path:
         """The file with its certificate, which is what trusts it."""
-        if self._folder is None:
+        if self.folder == Path():
             raise ServerUnavailableError("the issuer was not started", advice="`with`")
-        return Path(self._folder.name) / "issuer.pem"
+        return self.folder / "issuer.pem"
 
     @property
     def signing_key(self) -> SigningKey:

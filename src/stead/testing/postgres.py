@@ -19,18 +19,16 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from stead.errors import EnforcementUnavailableError
-from stead.testing.tickets import PATH, TicketDomain, make_folder
+from stead.testing.private_server import PATH, PrivateServer, end, free_port, keep
+from stead.testing.tickets import TicketDomain
 
 _USER: Final = "postgres"
 _HOME: Final = Path("/usr/lib/postgresql")
@@ -39,8 +37,7 @@ _PAUSE: Final = 0.01
 _TRIES: Final = 5
 _READY: Final = "database system is ready to accept connections"
 
-# The shell's standard input is a pipe of this process's: at its end all of it ends. Who
-# tries again says so, and the folder stays.
+# Who tries again says so, and the folder stays.
 _KEEP: Final = """\
 "$1/postgres" -D "$2/data" 2>"$2/log" &
 server=$!
@@ -80,7 +77,7 @@ grant select, insert, update, delete on {table} to {roles};
 """
 
 
-class Postgres:
+class Postgres(PrivateServer):
     """A PostgreSQL, from `with` to its end.
 
     Attributes:
@@ -90,6 +87,7 @@ class Postgres:
     """
 
     principal: Final = "postgres/localhost"
+    _prefix = "stead-postgres-"
 
     def __init__(
         self, *, domain: TicketDomain | None = None, keytab: Path | None = None
@@ -101,42 +99,11 @@ class Postgres:
                 roles have passwords.
             keytab: the keys of `principal` in that domain.
         """
-        self.folder = Path()
+        super().__init__()
         self.port = 0
         self._domain: Final = domain
         self._keytab: Final = keytab
         self._server: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Make and start it.
-
-        Raises:
-            EnforcementUnavailableError: a program or its user is missing, or it fails.
-        """
-        self._programs = _programs()
-        self._ids = _ids()
-        self.folder = make_folder("stead-postgres-")
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop it and remove everything; again does nothing."""
-        self._stop()
-        if self.folder != Path():
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = Path()
 
     def conninfo(self, role: str | None = None, **words: str) -> str:
         """Return a connection string of libpq's, without any secret.
@@ -191,7 +158,8 @@ class Postgres:
     # --- how it is made -----------------------------------------------------------
 
     def _make(self) -> None:
-        user, group = self._ids
+        self._programs = _programs()
+        self._ids = user, group = _ids()
         os.chown(self.folder, user, group)
         user_name = pwd.getpwuid(user).pw_name
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U",
@@ -207,30 +175,22 @@ class Postgres:
         settings = self.folder / "data" / "postgresql.conf"
         defaults = settings.read_text("utf-8")
         for _ in range(_TRIES):
-            self.port = _free_port()
+            self.port = free_port()
             said = _SETTINGS.format(port=self.port, folder=self.folder)
             settings.write_text(defaults + said, encoding="utf-8")
             if self._start():
                 return
-            self._stop(_AGAIN)
+            self._end(_AGAIN)
         raise EnforcementUnavailableError(f"postgres does not start: {self._said()}")
 
     def _start(self) -> bool:
         """Start it, and wait until it answers; say whether it does."""
         user, group = self._ids
         (self.folder / "log").unlink(missing_ok=True)  # of the try before
-        self._server = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEP, "sh", str(self._programs), str(self.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.folder,
-            env=self._variables(),
-            user=user,
-            group=group,
-            extra_groups=[],
-            start_new_session=True,  # an interrupt of the test's is not its own
-        )
+        self._server = keep(
+            _KEEP, str(self._programs), str(self.folder), variables=self._variables(),
+            cwd=self.folder, user=user, group=group, extra_groups=[],
+        )  # fmt: skip
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
             said = self._said()
@@ -241,12 +201,12 @@ class Postgres:
             time.sleep(_PAUSE)
         return False
 
-    def _stop(self, last: bytes = b"end\n") -> None:
-        if self._server is not None:
-            # A line, or the end of its input, is its end. Not that end alone: children
-            # that this process has forked since hold the pipe, too.
-            self._server.communicate(last, timeout=_SECONDS)
-            self._server = None
+    def _stop(self) -> None:
+        self._end(b"end\n")
+
+    def _end(self, last: bytes) -> None:
+        server, self._server = self._server, None
+        end(server, last)
 
     def _said(self) -> str:
         log = self.folder / "log"
@@ -300,13 +260,6 @@ def _ids() -> tuple[int, int]:
             advice="apt-get install postgresql",
         ) from error
     return user.pw_uid, user.pw_gid
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _quoted(name: str) -> str:

@@ -18,17 +18,16 @@ root. Times in it are seconds.
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from stead.errors import EnforcementUnavailableError
-from stead.testing.tickets import PATH, TicketDomain, make_folder
+from stead.testing.private_server import PATH, answers, end, free_port, keep
+from stead.testing.tickets import TicketDomain
 
 _PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 _SECONDS: Final = 30.0
@@ -37,7 +36,6 @@ _PAUSE: Final = 0.005
 _TRIES: Final = 5
 _NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new principal
 
-# The shell's standard input is a pipe of this process's: at its end the KDC ends too.
 _KEEP: Final = 'krb5kdc -n -r "$1" & kdc=$!; read -r _; kill $kdc; wait $kdc'
 
 _KDC: Final = """\
@@ -71,6 +69,8 @@ class Realm(TicketDomain):
         folder: everything of it; others may pass it and read `krb5.conf`, no more.
     """
 
+    _prefix = "stead-realm-"
+
     def __init__(self, name: str = "STEAD.TEST") -> None:
         """Describe it; nothing is made before `with`.
 
@@ -79,45 +79,6 @@ class Realm(TicketDomain):
         """
         super().__init__(name)
         self._kdc: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Make and start it.
-
-        Raises:
-            EnforcementUnavailableError: a program is missing, or the KDC fails.
-        """
-        missing = [name for name in _PROGRAMS if not shutil.which(name, path=PATH)]
-        if missing:
-            raise EnforcementUnavailableError(
-                f"a realm needs `{missing[0]}`, which is not there",
-                advice="apt-get install krb5-kdc krb5-admin-server krb5-user",
-            )
-        self.folder = make_folder("stead-realm-")
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the KDC and remove everything; again does nothing."""
-        if self._kdc is not None:
-            # A line, or the end of its input, is its end. Not the end alone: children
-            # that this process has forked since hold it, too.
-            self._kdc.communicate(b"\n")
-            self._kdc = None
-        if self.folder != Path():
-            shutil.rmtree(self.folder)
-            self.folder = Path()
 
     def add_principal(self, name: str, password: str, *, options: str = "") -> None:
         """Add somebody who logs on with a password.
@@ -153,16 +114,25 @@ class Realm(TicketDomain):
         return self.folder / "kdc"
 
     def _make(self) -> None:
+        _require_programs()
         self.folder.chmod(0o711)
         self._secrets.mkdir(mode=0o700)
         self._write(0)
         self._create()
         for _ in range(_TRIES):
-            port = _free_port()
+            port = free_port()
             self._write(port)
             if self._start(port):
                 return
         raise EnforcementUnavailableError(f"the KDC of {self.name} does not start")
+
+    def _stop(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        """End the KDC."""
+        kdc, self._kdc = self._kdc, None
+        end(kdc)
 
     def _database(self) -> str:
         """Return where its principals are kept, as `kdc.conf` says it."""
@@ -185,24 +155,17 @@ class Realm(TicketDomain):
 
     def _start(self, port: int) -> bool:
         """Start the KDC, and wait until it answers; say whether it does."""
-        self._kdc = kdc = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEP, "kdc", self.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=self._variables(),
-        )
+        self._kdc = keep(_KEEP, self.name, variables=self._variables())
         log, deadline = self._secrets / "kdc.log", time.monotonic() + _SECONDS_TO_START
         while time.monotonic() < deadline:
             # Its own word: somebody else may have taken the port meanwhile.
             said = log.read_text(encoding="utf-8") if log.exists() else ""
-            if "commencing operation" in said and _answers(port):
+            if "commencing operation" in said and answers(port):
                 return True
             if "Failed" in said or "Cannot" in said:
                 break
             time.sleep(_PAUSE)
-        kdc.communicate()
-        self._kdc = None
+        self._end()
         log.unlink(missing_ok=True)
         return False
 
@@ -229,19 +192,10 @@ class Realm(TicketDomain):
         return {"PATH": PATH, "KRB5_KDC_PROFILE": profile, **self.environment()}
 
 
-def _free_port() -> int:
-    """Return a port of the loopback that is free for TCP and UDP."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as other:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            try:
-                other.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _require_programs() -> None:
+    missing = [name for name in _PROGRAMS if not shutil.which(name, path=PATH)]
+    if missing:
+        raise EnforcementUnavailableError(
+            f"a realm needs `{missing[0]}`, which is not there",
+            advice="apt-get install krb5-kdc krb5-admin-server krb5-user",
+        )

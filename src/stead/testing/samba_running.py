@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stead.errors import EnforcementUnavailableError
+from stead.testing.private_server import answers, end, keep
 
 PROGRAM: Final = Path(__file__).with_name("samba_program.py")
 PYTHON: Final = "/usr/bin/python3"
@@ -73,14 +74,8 @@ class Controller:
             variables: its environment.
         """
         self._folder = folder
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _OUTER, "sh", _INNER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**variables, "STEAD_DOMAIN": str(folder)},  # `ps e` tells whose it is
-            start_new_session=True,  # an interrupt of the test's is not its own
-        )
+        marked = {**variables, "STEAD_DOMAIN": str(folder)}  # `ps e` tells whose it is
+        self._process = keep(_OUTER, _INNER, str(folder), variables=marked)
 
     def start(self, address: str) -> None:
         """Start it, and wait until it answers.
@@ -97,7 +92,7 @@ class Controller:
         while time.monotonic() < deadline:
             if ended.exists():
                 break
-            if asked.exists() and all(_answers(address, port) for port in _PORTS):
+            if asked.exists() and all(answers(port, address) for port in _PORTS):
                 return
             time.sleep(_PAUSE)
         raise EnforcementUnavailableError(
@@ -113,9 +108,7 @@ class Controller:
 
     def close(self) -> None:
         """End it and all that it started, and remove its folder."""
-        # Lines, or the end of its input, are its end. Not that end alone: children that
-        # this process has forked since hold the pipe, too.
-        self._process.communicate(_END, timeout=_SECONDS_TO_END)
+        end(self._process, _END)
 
 
 class Administration:
@@ -202,11 +195,6 @@ def _is_free(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _answers(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
 
 
 def kept_in(cache: Path | None) -> Path | None:

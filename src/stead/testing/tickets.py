@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
 from stead.errors import LogonFailureError
+from stead.testing.private_server import PATH, PrivateServer
 
-PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _KINIT: Final = "kinit"
 _SECONDS: Final = 30.0
-_LONGEST: Final = 50
-_SHORT: Final = "/tmp"  # noqa: S108 - the folder in it is made by nobody else
 
 _CLIENT: Final = """\
 [libdefaults]
@@ -44,21 +41,7 @@ _CLIENT: Final = """\
 """
 
 
-def make_folder(prefix: str) -> Path:
-    """Make a folder for temporary files, in which local sockets may be.
-
-    Their names are short (unix(7), 108 bytes): where `TMPDIR` is a long way down it is
-    not used.
-    """
-    folder = tempfile.gettempdir()
-    return Path(
-        tempfile.mkdtemp(
-            prefix=prefix, dir=folder if len(folder) < _LONGEST else _SHORT
-        )
-    )
-
-
-class TicketDomain:
+class TicketDomain(PrivateServer):
     """A domain that gives tickets, as its clients and services see it.
 
     Attributes:
@@ -67,9 +50,9 @@ class TicketDomain:
     """
 
     def __init__(self, name: str) -> None:
-        """Describe it; nothing is made yet."""
+        """Describe it; nothing is made before `with`."""
+        super().__init__()
         self.name: Final = name
-        self.folder = Path()
 
     @property
     def configuration(self) -> Path:

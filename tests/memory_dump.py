@@ -1,0 +1,76 @@
+"""What a dump of a process would hold, searched by a program of a test's own.
+
+    lines = said_by(PROGRAM, password)
+
+The program reads a password of the test's from its standard input, masked, so that
+what it searches for is not itself in what it searches:
+
+    from tests.memory_dump import dumped, read_masked, typed
+    masked = read_masked()
+    server.accounts.set_password("alice", typed(masked))
+    print(dumped(masked))
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from stead.model.secret import Secret
+
+MASK = bytes(byte ^ 0x55 for byte in range(256))
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def said_by(program: str, password: bytes, *words: str) -> list[str]:
+    """Run a program that searches its memory for a password; return what it prints."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    path = os.pathsep.join(filter(None, [str(_ROOT), kept.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        input=password.translate(MASK),
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**kept, "PYTHONPATH": path},
+    )
+    assert b"" == done.stderr
+    return done.stdout.decode().splitlines()
+
+
+# --- in the program -------------------------------------------------------------------
+
+
+def read_masked() -> bytes:
+    """Return the password, masked, as the test sends it."""
+    return sys.stdin.buffer.read()
+
+
+def typed(masked: bytes) -> Secret:
+    """Return a secret as somebody types it, byte by byte."""
+    secret = Secret(bytes(len(masked)))
+    for at, byte in enumerate(masked):
+        secret._content[at] = byte ^ 0x55
+    return secret
+
+
+def dumped(masked: bytes) -> int:
+    """Return how often a core dump would hold it: what is readable, and not `dd`."""
+    found, text = 0, Path("/proc/self/smaps").read_text("utf-8")
+    ranges = re.findall(
+        r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\n]*)", text, re.MULTILINE | re.DOTALL
+    )
+    with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+        for first, after, flags in ranges:
+            begin, end = int(first, 16), int(after, 16)
+            if "dd" in flags.split():
+                continue
+            try:
+                memory.seek(begin)
+                found += memory.read(end - begin).translate(MASK).count(masked)
+            except (OSError, ValueError):
+                continue
+    return found
