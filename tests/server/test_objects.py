@@ -36,7 +36,8 @@ from stead.model.security_descriptor import SecurityDescriptor
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.securable_object import ObjectKind
-from stead.server.objects import ACCOUNTS, AUDIT_POLICY, TRAIL, ObjectDirectory
+from stead.server.objects import ObjectDirectory
+from stead.server.own_objects import ACCOUNTS, AUDIT_POLICY, TRAIL
 
 NO_WRITE_UP = 1
 LOW = MandatoryLabelAce(well_known.LOW_LEVEL, NO_WRITE_UP)

@@ -22,7 +22,7 @@ from stead.ledger.segments import SegmentPolicy
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.privilege import Privilege
-from stead.server.objects import AuditTrail
+from stead.server.own_objects import AuditTrail
 from stead.server.trail_archive import RetentionPolicy, TrailArchive
 
 ALL_OF_IT = RetentionPolicy()

@@ -16,7 +16,7 @@ from stead.model.audit_record import AuditEvent
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 
 @dataclass(frozen=True, slots=True)

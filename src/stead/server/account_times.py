@@ -11,7 +11,7 @@ from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_hours import LogonHours
 from stead.server.account_desk import AccountDesk, account_named
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _NANOSECONDS: Final = 1_000

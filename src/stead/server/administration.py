@@ -28,7 +28,7 @@ from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.account_times import AccountTimes
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 from stead.server.passwords import PasswordDesk
 from stead.server.principal_changes import (
     PrincipalChanges,

@@ -32,7 +32,8 @@ from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import ObjectKind, SecurableObject
-from stead.server.objects import AuditSettings, Entries, ObjectDirectory
+from stead.server.object_entries import Entries, audit_entries
+from stead.server.own_objects import AuditSettings
 
 _log: Final = logging.getLogger("stead.server")
 
@@ -82,7 +83,6 @@ class AuditDesk:
         store: where the policy lives.
         rules: what the guard goes by; told of each change.
         names: resolves accounts.
-        objects: resolves entries.
         securable: the object whose descriptor says who may.
         subject: on whose behalf.
     """
@@ -91,7 +91,6 @@ class AuditDesk:
     store: AuditPolicyStore
     rules: StoredRules
     names: NameTable
-    objects: ObjectDirectory
     securable: SecurableObject
     subject: Subject
 
@@ -178,7 +177,7 @@ class AuditDesk:
             InvalidRequestError: an entry is no audit entry.
             UnknownAccountError: an entry names nobody.
         """
-        aces = self.objects.resolve_audit(entries, kind)
+        aces = audit_entries(entries, kind, self.names)
         self._require_security(kind)
         before, after = self.rules.read().global_sacls.get(kind.name), None
         if aces:

@@ -49,14 +49,9 @@ from stead.server.failure_quota import FailureQuota
 from stead.server.ground import Ground, lay_ground
 from stead.server.hops import Hops
 from stead.server.house import House
-from stead.server.objects import (
-    ACCOUNTS,
-    AUDIT_POLICY,
-    TRAIL,
-    ObjectDirectory,
-    built_in,
-)
+from stead.server.objects import ObjectDirectory, built_in
 from stead.server.operations import Operations
+from stead.server.own_objects import ACCOUNTS, AUDIT_POLICY, TRAIL
 from stead.server.plain_executor import PlainExecutor
 from stead.server.reception import Reception
 from stead.server.service_thread import ServiceThread, carried
@@ -244,7 +239,6 @@ def _audit_desk(ground: Ground, objects: ObjectDirectory) -> AuditDesk:
         ground.policies,
         ground.rules,
         ground.names,
-        objects,
         objects.find(AUDIT_POLICY),
         ground.subject,
     )

@@ -35,7 +35,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 _READ_ACCOUNTS: Final = int(AccountDatabase.READ)
 

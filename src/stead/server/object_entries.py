@@ -1,18 +1,22 @@
-"""What entries and kinds are made of: pure steps of `stead.server.objects`."""
+"""What entries and kinds are made of: steps of `stead.server.objects`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from stead.authority.names import NameTable
 from stead.authority.ports import StoredObject
-from stead.errors import InvalidNameError
+from stead.errors import InvalidNameError, InvalidRequestError
 from stead.model.access_mask import GenericMapping, mapping_of
-from stead.model.ace import Ace, MandatoryLabelAce
-from stead.model.acl import Acl, NoAcl
+from stead.model.ace import AUDIT_KINDS, Ace, MandatoryLabelAce, Place
+from stead.model.acl import ABSENT_SACL, Acl, NoAcl
+from stead.model.explicit_access import ExplicitAccess
 from stead.monitor.securable_object import ObjectKind
 
 MAXIMUM_OBJECT_NAME: Final = 256
+Entries = Iterable[Ace | ExplicitAccess]
 
 
 def require_object_name(name: str) -> str:
@@ -44,6 +48,41 @@ def mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
     if own == mapping_of(kind.rights):
         return None
     return own.read, own.write, own.execute, own.all
+
+
+def resolved(entries: Entries, names: NameTable) -> tuple[Acl, Acl | NoAcl]:
+    """Return the DACL and the SACL that these entries make, names resolved.
+
+    Raises:
+        UnknownAccountError: an entry names nobody.
+    """
+    aces = [
+        entry if isinstance(entry, Ace) else entry.resolve(names.find(entry.trustee))
+        for entry in entries
+    ]
+    system = tuple(ace for ace in aces if ace.place is Place.SACL)
+    dacl = Acl(tuple(ace for ace in aces if ace.place is not Place.SACL))
+    return dacl, Acl(system) if system else ABSENT_SACL
+
+
+def audit_entries(
+    entries: Entries, kind: ObjectKind, names: NameTable
+) -> tuple[Ace, ...]:
+    """Return the audit entries that are meant, for a kind of object.
+
+    Raises:
+        InvalidRequestError: one of them is something else.
+        UnknownAccountError: one names nobody.
+    """
+    dacl, sacl = resolved(entries, names)
+    mapped = mapped_to(sacl, kind)
+    audits = mapped.aces if isinstance(mapped, Acl) else ()
+    if len(dacl.aces) or not all(type(ace) in AUDIT_KINDS for ace in audits):
+        raise InvalidRequestError(
+            "what is recorded is said by audit entries alone",
+            advice="write `audit(whom, rights, success=..., failure=...)`",
+        )
+    return audits
 
 
 def halves(sacl: Acl | NoAcl) -> tuple[tuple[Ace, ...], tuple[Ace, ...]]:

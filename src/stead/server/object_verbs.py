@@ -15,7 +15,7 @@ from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.server.client_context import ClientContext
 from stead.server.explaining import Explanation
 from stead.server.house import House, HouseVerbs
-from stead.server.objects import Entries
+from stead.server.object_entries import Entries
 from stead.server.questions import Questions
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import Final
 
 from stead.authority.names import NameTable
 from stead.authority.ports import ObjectStore, StoredObject
@@ -21,12 +20,10 @@ from stead.errors import (
 from stead.model import well_known
 from stead.model.access_mask import (
     AccessMask,
-    Rights,
 )
-from stead.model.ace import AUDIT_KINDS, Ace, Place
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.audit_record import AuditEvent
-from stead.model.explicit_access import ExplicitAccess, allow, audit
+from stead.model.explicit_access import allow, audit
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
@@ -37,42 +34,17 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.server.object_entries import (
+    Entries,
+    audit_entries,
     halves,
     is_of,
     mapped_to,
     mapping_of_its_own,
     require_object_name,
+    resolved,
     stored_kind,
 )
-
-Entries = Iterable[Ace | ExplicitAccess]
-
-
-class AccountDatabase(Rights):
-    """Rights to the store's accounts, groups, rights and live sessions."""
-
-    READ = 0x1
-    WRITE = 0x2
-
-
-class AuditTrail(Rights):
-    """Rights to the audit trail."""
-
-    READ = 0x1
-    CLEAR = 0x2
-
-
-class AuditSettings(Rights):
-    """Rights to the audit policy (Win32: AUDIT_QUERY_..., AUDIT_SET_SYSTEM_POLICY)."""
-
-    READ = 0x1
-    WRITE = 0x2
-
-
-ACCOUNTS: Final = "stead:accounts"
-TRAIL: Final = "stead:trail"
-AUDIT_POLICY: Final = "stead:audit policy"
-_BUILT_IN: Final = "stead:"
+from stead.server.own_objects import OWN, OWN_OBJECTS
 
 
 class ObjectDirectory:
@@ -93,22 +65,6 @@ class ObjectDirectory:
         self._monotonic = monotonic
         self._leases: dict[str, int] = {}
         self._known: dict[str, SecurableObject] = {}
-
-    def resolve(self, entries: Entries) -> tuple[Acl, Acl | NoAcl]:
-        """Return the DACL and the SACL that these entries make, names resolved.
-
-        Raises:
-            UnknownAccountError: an entry names nobody.
-        """
-        aces = [
-            entry
-            if isinstance(entry, Ace)
-            else entry.resolve(self._names.find(entry.trustee))
-            for entry in entries
-        ]
-        system = tuple(ace for ace in aces if ace.place is Place.SACL)
-        dacl = Acl(tuple(ace for ace in aces if ace.place is not Place.SACL))
-        return dacl, Acl(system) if system else ABSENT_SACL
 
     def protect(
         self,
@@ -180,7 +136,7 @@ class ObjectDirectory:
         dacl: Acl | NoAcl = ABSENT_DACL
         sacl: Acl | NoAcl = ABSENT_SACL
         if entries is not None:
-            dacl, sacl = self.resolve(entries)
+            dacl, sacl = resolved(entries, self._names)
         made = new_object_descriptor(token, dacl=dacl, mapping=kind.mapping)
         # Owner and SACL given by the server's own code need no privilege of the
         # client's: the composition root may name whom it likes.
@@ -264,7 +220,7 @@ class ObjectDirectory:
         # Read before anything is judged: whoever changes the descriptor after this, in
         # this process or another, makes the version stale.
         version = securable.version
-        dacl, sacl = self.resolve(entries)
+        dacl, sacl = resolved(entries, self._names)
         labels, audits = halves(mapped_to(sacl, securable.kind))
         guard.require(
             subject,
@@ -307,30 +263,13 @@ class ObjectDirectory:
             StaleVersionError: somebody changed the descriptor meanwhile.
         """
         version = securable.version
-        audits = self.resolve_audit(entries, securable.kind)
+        audits = audit_entries(entries, securable.kind, self._names)
         guard.require(subject, securable, rights_to_set(sacl=True))
         before = securable.descriptor
         aces = (*halves(before.sacl)[0], *audits)
         after = replace(before, sacl=Acl(aces) if aces else ABSENT_SACL)
         events = [AuditEvent.OBJECT_SACL_CHANGED]
         self._replace(guard, subject, securable, events, after=after, version=version)
-
-    def resolve_audit(self, entries: Entries, kind: ObjectKind) -> tuple[Ace, ...]:
-        """Return the audit entries that are meant, for a kind of object.
-
-        Raises:
-            InvalidRequestError: one of them is something else.
-            UnknownAccountError: one names nobody.
-        """
-        dacl, sacl = self.resolve(entries)
-        mapped = mapped_to(sacl, kind)
-        audits = mapped.aces if isinstance(mapped, Acl) else ()
-        if len(dacl.aces) or not all(type(ace) in AUDIT_KINDS for ace in audits):
-            raise InvalidRequestError(
-                "what is recorded is said by audit entries alone",
-                advice="write `audit(whom, rights, success=..., failure=...)`",
-            )
-        return audits
 
     def _replace(
         self,
@@ -370,7 +309,7 @@ class ObjectDirectory:
             StaleVersionError: somebody changed the descriptor meanwhile.
         """
         version = securable.version
-        if securable.name.startswith(_BUILT_IN):
+        if securable.name.startswith(OWN):
             raise InvalidRequestError(f"`{securable.name}` guards the server itself")
         detail = {}
         if handle is None:
@@ -391,12 +330,7 @@ class ObjectDirectory:
 def built_in(directory: ObjectDirectory, guard: Guard) -> None:
     """Make the objects that guard the server's own accounts, trail and policy."""
     everything = int(AccessMask.GENERIC_ALL)
-    kinds: tuple[tuple[str, type[Rights]], ...] = (
-        (ACCOUNTS, AccountDatabase),
-        (TRAIL, AuditTrail),
-        (AUDIT_POLICY, AuditSettings),
-    )
-    for name, rights in kinds:
+    for name, rights in OWN_OBJECTS.items():
         directory.protect(
             guard,
             name,

@@ -23,7 +23,7 @@ from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.monitor import context
 from stead.server.account_desk import AccountDesk, account_named
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 
 @dataclass(frozen=True, slots=True)

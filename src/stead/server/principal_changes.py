@@ -14,7 +14,7 @@ from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.sid import Sid
 from stead.model.well_known import NAMES
 from stead.server.account_desk import AccountDesk, account_named
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 _LONGEST_ALIAS: Final = 2000  # a record's text, and a key of PostgreSQL's, hold more
 

@@ -42,7 +42,8 @@ from stead.server.answers import (
     ReachedObject,
 )
 from stead.server.explaining import Explainer, Explanation
-from stead.server.objects import ACCOUNTS, AccountDatabase, ObjectDirectory
+from stead.server.objects import ObjectDirectory
+from stead.server.own_objects import ACCOUNTS, AccountDatabase
 
 _STANDARD: Final = int(STANDARD_RIGHTS_ALL | AccessMask.ACCESS_SYSTEM_SECURITY)
 

@@ -17,7 +17,7 @@ from stead.model.logon_record import LogonRecord
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 from stead.server.account_desk import AccountDesk, account_named
-from stead.server.objects import AccountDatabase
+from stead.server.own_objects import AccountDatabase
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
-from stead.server.objects import AuditTrail
+from stead.server.own_objects import AuditTrail
 from stead.server.sinks import export_origin
 from stead.server.trail_examination import examine_store
 

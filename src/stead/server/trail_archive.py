@@ -26,7 +26,7 @@ from stead.ledger.tree import CompactRange
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
-from stead.server.objects import AuditTrail
+from stead.server.own_objects import AuditTrail
 from stead.server.trail import Trail
 
 _NANOSECONDS: Final = 1_000_000_000

@@ -57,7 +57,7 @@ from stead.server.dde.objects import (
 from stead.server.dde.ports import DdeConversation, Topic, about
 from stead.server.dde.services import DdeService
 from stead.server.dde.topics import DdeTopic
-from stead.server.objects import Entries
+from stead.server.object_entries import Entries
 
 if TYPE_CHECKING:
     from stead.server.protected_server import ProtectedServer

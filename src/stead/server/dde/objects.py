@@ -32,7 +32,7 @@ from stead.model.ace import Ace
 from stead.model.explicit_access import ExplicitAccess, allow
 from stead.model.sid import Sid
 from stead.monitor.securable_object import SecurableObject
-from stead.server.objects import Entries
+from stead.server.object_entries import Entries
 
 DESK: Final = "dde"
 LONGEST_TOPIC: Final = 64

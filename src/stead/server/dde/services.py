@@ -22,7 +22,7 @@ from stead.server.dde.ports import Topic
 from stead.server.dde.sources import Source
 from stead.server.dde.system import SYSTEM_KEY, SystemTopic
 from stead.server.dde.topics import DdeTopic, may_do
-from stead.server.objects import Entries
+from stead.server.object_entries import Entries
 
 if TYPE_CHECKING:
     from stead.server.protected_server import ProtectedServer

@@ -32,7 +32,7 @@ from stead.server.dde.objects import (
 from stead.server.dde.ports import DdeConversation
 from stead.server.dde.sources import Source, split
 from stead.server.dispatch import Dispatcher
-from stead.server.objects import Entries
+from stead.server.object_entries import Entries
 from stead.server.operations import require_plain
 
 if TYPE_CHECKING:
