@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -17,9 +16,10 @@ from sqlalchemy import (
     update,
 )
 
-from stead.adapters.store import principals
+from stead.adapters.store import aliases, principals
 from stead.adapters.store.database import Database
 from stead.adapters.store.generation import count_change, read_generation
+from stead.adapters.store.luids import Luids
 from stead.adapters.store.naming import (
     is_id,
     is_text,
@@ -30,19 +30,16 @@ from stead.adapters.store.naming import (
 from stead.adapters.store.principals import require_free
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
-    ALIAS,
     MEMBERSHIP,
     PRINCIPAL,
     STORE,
 )
 from stead.adapters.store.session_ends import end_sessions_of
 from stead.authority.ports import Account, Alias, Group
-from stead.errors import AccountExistsError, UnknownAccountError
+from stead.errors import UnknownAccountError
 from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
 from stead.model.sid import Sid
-
-_LUID_BLOCK: Final = 1000
 
 # Built once: building a statement costs more than SQLite takes to answer it.
 _ACCOUNTS: Final = (
@@ -51,14 +48,6 @@ _ACCOUNTS: Final = (
 _ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(PRINCIPAL.c.name_key == bindparam("key"))
 _ACCOUNT_BY_SID: Final = _ACCOUNTS.where(PRINCIPAL.c.sid == bindparam("key"))
 _ACCOUNT_BY_UID: Final = _ACCOUNTS.where(PRINCIPAL.c.uid == bindparam("key"))
-_ACCOUNT_BY_ALIAS: Final = _ACCOUNTS.join(ALIAS, ALIAS.c.sid == PRINCIPAL.c.sid).where(
-    ALIAS.c.issuer == bindparam("issuer"), ALIAS.c.name == bindparam("name")
-)
-_ALIASES_OF: Final = (
-    select(ALIAS.c.issuer, ALIAS.c.name)
-    .where(ALIAS.c.sid == bindparam("key"))
-    .order_by("issuer", "name")
-)
 _GROUPS: Final = (
     select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(True)).order_by("name_key")
 )
@@ -84,8 +73,7 @@ class SqlAccountStore:
     def __init__(self, database: Database) -> None:
         """Read what never changes about the store."""
         self._database = database
-        self._lock = Lock()
-        self._luids = range(0)
+        self._luids = Luids(database)
         with database.reading() as connection:
             row = connection.execute(select(STORE.c.domain, STORE.c.founder)).one()
         self._domain: Sid = row.domain
@@ -104,18 +92,8 @@ class SqlAccountStore:
         return read_generation(self._database)
 
     def allocate_luid(self) -> Luid:
-        """Return a number that this store never gave out before and never will.
-
-        A whole block is taken from the database at a time. What a process had not
-        given out of its block when it ended, nobody ever gets.
-        """
-        # A forked child would give out its parent's block a second time.
-        self._database.require_own_process()
-        with self._lock:
-            if not self._luids:
-                self._luids = self._take_luids()
-            luid, self._luids = self._luids[0], self._luids[1:]
-        return Luid(luid)
+        """Return a number that this store never gave out before and never will."""
+        return self._luids.allocate()
 
     def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
         """Add an account under a new RID; raises `AccountExistsError`."""
@@ -229,18 +207,17 @@ class SqlAccountStore:
 
     def account_by_alias(self, issuer: str, name: str) -> Account | None:
         """Return the account that is known to an issuer by this name, exactly."""
-        if not (is_text(issuer) and is_text(name)):
+        alias = Alias(issuer, name)
+        if not aliases.is_writable(alias):
             return None
-        given = {"issuer": issuer, "name": name}
         with self._database.reading() as connection:
-            row = connection.execute(_ACCOUNT_BY_ALIAS, given).first()
+            row = aliases.called(connection, alias)
         return None if row is None else _account(row)
 
     def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
         """Return what issuers call an account, in order."""
         with self._database.reading() as connection:
-            rows = connection.execute(_ALIASES_OF, {"key": sid})
-            return tuple(Alias(row.issuer, row.name) for row in rows)
+            return aliases.of(connection, sid)
 
     def add_alias(self, sid: Sid, alias: Alias) -> bool:
         """Let an account be known by an issuer's name; False if it is already.
@@ -249,38 +226,15 @@ class SqlAccountStore:
             AccountExistsError: another account is known by it.
             UnknownAccountError: there is no such account.
         """
-        require_text(alias.issuer)
-        require_text(alias.name)
-        given = {"issuer": alias.issuer, "name": alias.name}
         with self._database.writing() as connection:
-            if connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first() is None:
-                raise UnknownAccountError(f"there is no account `{sid}`")
-            held = connection.execute(_ACCOUNT_BY_ALIAS, given).first()
-            if held is not None and held.sid == sid:
-                return False
-            if held is not None:
-                raise AccountExistsError(
-                    f"`{alias.name[:120]}` of `{alias.issuer[:120]}` is taken",
-                    advice=f"`{held.name}` has it: `stead account alias --remove`",
-                )
-            connection.execute(insert(ALIAS).values(sid=sid, **given))
-            count_change(connection)
-        return True
+            return aliases.add(connection, sid, alias)
 
     def remove_alias(self, sid: Sid, alias: Alias) -> bool:
         """Take an alias of an account; False if it has none such."""
-        if not (is_text(alias.issuer) and is_text(alias.name)):
+        if not aliases.is_writable(alias):
             return False
         with self._database.writing() as connection:
-            gone = connection.execute(
-                delete(ALIAS).where(
-                    ALIAS.c.sid == sid,
-                    ALIAS.c.issuer == alias.issuer,
-                    ALIAS.c.name == alias.name,
-                )
-            )
-            count_change(connection)
-            return gone.rowcount == 1
+            return aliases.remove(connection, sid, alias)
 
     def accounts(self) -> tuple[Account, ...]:
         """Return all accounts, by name."""
@@ -384,12 +338,6 @@ class SqlAccountStore:
         with self._database.reading() as connection:
             row = connection.execute(query, {"key": key}).first()
         return None if row is None else _group(row)
-
-    def _take_luids(self) -> range:
-        with self._database.writing() as connection:
-            first = connection.execute(select(STORE.c.next_luid)).scalar_one()
-            connection.execute(update(STORE).values(next_luid=first + _LUID_BLOCK))
-        return range(first, first + _LUID_BLOCK)
 
 
 def _next_sid(connection: Connection) -> Sid:

@@ -71,14 +71,8 @@ def set_account_times(
     password_lasts: bool,
 ) -> None:
     """Say when an account may log on, and whether its password may grow old."""
-    values = {"expires_at": expires_at, "logon_hours": logon_hours}
-    _change(
-        connection,
-        sid,
-        is_account=True,
-        password_lasts=password_lasts,
-        **values,
-    )
+    times = {"expires_at": expires_at, "logon_hours": logon_hours}
+    _change(connection, sid, is_account=True, password_lasts=password_lasts, **times)
     end_sessions_of(connection, sid)
 
 
