@@ -25,7 +25,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
-from stead.server.administration import right_named
+from stead.server.holdings import right_named
 
 CHANGES = {
     "add": lambda desk: desk.add("carol"),

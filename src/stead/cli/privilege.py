@@ -10,7 +10,7 @@ from stead.cli.changing import Change, Member, changes
 from stead.cli.opening import opened
 from stead.cli.output import JsonFlag, errors_are_lines, show
 from stead.model.privilege import LogonRight, Privilege
-from stead.server.administration import right_named
+from stead.server.holdings import right_named
 
 privilege = typer.Typer(help="Privileges and account rights.", no_args_is_help=True)
 

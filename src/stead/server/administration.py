@@ -17,7 +17,6 @@ from stead.authority.ports import Account, AccountStore, Alias, Group
 from stead.authority.sessions import Sessions
 from stead.errors import (
     AccountExistsError,
-    InvalidNameError,
 )
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import LogonRight, Privilege
@@ -28,15 +27,15 @@ from stead.monitor.ports import Subject
 from stead.monitor.securable_object import SecurableObject
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.account_times import AccountTimes
+from stead.server.holdings import Holdings
 from stead.server.own_objects import AccountDatabase
 from stead.server.passwords import PasswordDesk
 from stead.server.principal_changes import (
     PrincipalChanges,
     group_named,
     require_id,
+    require_ids,
 )
-
-_RIGHTS = frozenset(p.value for p in Privilege) | {r.value for r in LogonRight}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +88,7 @@ class Administration:
             AccessDeniedError: the subject may not.
         """
         kept = require_name(name)
-        require_id(uid)
-        require_id(gid)
-        if uid is None and gid is not None:
-            raise InvalidNameError("a gid without a uid says nothing")
-        if gid is not None and gid != uid:
-            require_mappable(gid)
+        require_ids(uid, gid)
         try:
             found = self.store.account_by_name(kept)
             if found is None or not exist_ok:
@@ -297,32 +291,14 @@ class Administration:
             InvalidNameError: a group cannot be in itself.
             AccessDeniedError: the subject may not.
         """
-        self._require(AccountDatabase.WRITE)
-        into, sid = self._group(group), self.names.find(member)
-        if into.sid == sid:
-            raise InvalidNameError(f"group `{into.name}` cannot be its own member")
-        if sid in self.store.members(into.sid):
-            return False
-        member_name = self.names(sid)
-        with self._changing(
-            AuditEvent.GROUP_MEMBER_ADDED, into.name, member=member_name
-        ):
-            return self.store.add_member(into.sid, sid)
+        return self._holdings.add_member(group, member)
 
     def remove_member(self, group: str, member: Sid | str) -> bool:
         """Take somebody out of a group; False if they were not in it.
 
         Sessions whose tokens hold it end.
         """
-        self._require(AccountDatabase.WRITE)
-        out_of, sid = self._group(group), self.names.find(member)
-        if sid not in self.store.members(out_of.sid):
-            return False
-        member_name = self.names(sid)
-        with self._changing(
-            AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, member=member_name
-        ):
-            return self.store.remove_member(out_of.sid, sid)
+        return self._holdings.remove_member(group, member)
 
     def rename_group(self, name: str, new: str) -> Group:
         """Give a group another name, unless it is every store's; as `rename`."""
@@ -361,30 +337,14 @@ class Administration:
 
         It counts from the holder's next session.
         """
-        self._require(AccountDatabase.WRITE)
-        sid = self.names.find(holder)
-        if self._holds(sid, right):
-            return False
-        event = AuditEvent.RIGHT_ASSIGNED
-        if isinstance(right, LogonRight):
-            event = AuditEvent.LOGON_RIGHT_GRANTED
-        with self._changing(event, self.names(sid), right=right.value):
-            return self.store.add_right(sid, right.value)
+        return self._holdings.grant(holder, right)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
         """Take a privilege or account right; False if it was not held.
 
         Sessions whose tokens hold it, or that it let log on, end.
         """
-        self._require(AccountDatabase.WRITE)
-        sid = self.names.find(holder)
-        if not self._holds(sid, right):
-            return False
-        event = AuditEvent.RIGHT_REMOVED
-        if isinstance(right, LogonRight):
-            event = AuditEvent.LOGON_RIGHT_REMOVED
-        with self._changing(event, self.names(sid), right=right.value):
-            return self.store.remove_right(sid, right.value)
+        return self._holdings.revoke(holder, right)
 
     def rights(self) -> tuple[tuple[Sid, str], ...]:
         """Return every (holder, right) that was given."""
@@ -402,6 +362,10 @@ class Administration:
         return PrincipalChanges(self._desk, self.store)
 
     @property
+    def _holdings(self) -> Holdings:
+        return Holdings(self._desk, self.store, self.names)
+
+    @property
     def _desk(self) -> AccountDesk:
         return AccountDesk(self.guard, self.sessions, self.database, self.subject)
 
@@ -413,29 +377,11 @@ class Administration:
     ) -> AbstractContextManager[None]:
         return self._desk.changing(event, name, **detail)
 
-    def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
-        return (sid, right.value) in self.store.rights((sid,))
-
     def _account(self, name: str) -> Account:
         return account_named(self.store, name)
 
     def _group(self, name: str) -> Group:
         return group_named(self.store, name)
-
-
-def right_named(text: str) -> Privilege | LogonRight:
-    """Return the privilege or account right of a Win32 name.
-
-    Raises:
-        InvalidNameError: there is none of that name.
-    """
-    if text not in _RIGHTS:
-        raise InvalidNameError(
-            f"`{text[:80]}` is no privilege or account right",
-            advice="`stead privilege list --all` shows their names",
-        )
-    by_name: dict[str, Privilege | LogonRight] = {p.value: p for p in Privilege}
-    return by_name.get(text) or LogonRight(text)
 
 
 def _require_same(name: str, what: str, wanted: int | None, kept: int | None) -> None:

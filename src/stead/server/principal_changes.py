@@ -47,12 +47,7 @@ class PrincipalChanges:
 
     def map_account(self, name: str, uid: int | None, gid: int | None) -> Account:
         """Say what the kernel knows an account by; its sessions end."""
-        require_id(uid)
-        require_id(gid)
-        if uid is None and gid is not None:
-            raise InvalidNameError("a gid without a uid says nothing")
-        if gid is not None and gid != uid:
-            require_mappable(gid)
+        require_ids(uid, gid)
         self.desk.require(AccountDatabase.WRITE)
         account, group = account_named(self.store, name), uid if gid is None else gid
         changed = {
@@ -146,6 +141,16 @@ def require_id(number: int | None) -> None:
     """Return if this can be a uid or gid; raises `InvalidNameError`."""
     if number is not None and not 0 <= number <= MAXIMUM_ID:
         raise InvalidNameError(f"`{number}` is not a uid or gid")
+
+
+def require_ids(uid: int | None, gid: int | None) -> None:
+    """Return if an account can be known by these; raises `InvalidNameError`."""
+    require_id(uid)
+    require_id(gid)
+    if uid is None and gid is not None:
+        raise InvalidNameError("a gid without a uid says nothing")
+    if gid is not None and gid != uid:
+        require_mappable(gid)
 
 
 def _require_alias(alias: Alias) -> None:
