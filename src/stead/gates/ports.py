@@ -8,10 +8,11 @@ nothing, and knows neither accounts nor tokens.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from stead.authority.packages import Authenticated
 from stead.errors import (
     AccessDeniedError,
     LogonFailureError,
@@ -80,6 +81,23 @@ class Admit(Protocol[EvidenceT_contra]):
         Raises:
             LogonFailureError: the client is not admitted.
         """
+        ...
+
+
+class AdmitShown(Protocol):
+    """Opens a session by what is shown: `ProtectedServer.admit_shown`."""
+
+    def __call__(
+        self,
+        show: Callable[[], Authenticated],
+        /,
+        *,
+        package: str,
+        gate: str,
+        peer: str,
+        wait: Callable[[float], None] | None = ...,
+    ) -> Any:
+        """Return the session; its `client` is the request's."""
         ...
 
 

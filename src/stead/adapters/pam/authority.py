@@ -28,7 +28,6 @@ import threading
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from stead.adapters.pam.conversation import LONGEST_SECRET
@@ -163,12 +162,7 @@ class PamAuthority:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _require_sound(self) -> None:

@@ -14,7 +14,6 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from stead.errors import RequestTimeoutError, ServerUnavailableError, SteadError
@@ -191,12 +190,7 @@ class AsyncDdeClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
     async def _greet(self, correlation: str | None) -> None:
@@ -279,12 +273,7 @@ class AsyncClientConversation:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
     async def _transact(self, kind: type[Asking], **fields: Any) -> Message:
@@ -343,12 +332,7 @@ class AsyncAdvised:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
 

@@ -18,7 +18,6 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from stead.errors import RequestTimeoutError, SteadError
@@ -136,12 +135,7 @@ class DdeClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _greet(self, correlation: str | None) -> None:
@@ -224,12 +218,7 @@ class ClientConversation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _transact(self, kind: type[Asking], **fields: Any) -> Message:
@@ -278,12 +267,7 @@ class Advised:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from stead.authority.packages import Authenticated
 from stead.errors import EvidenceRefusedError, InvalidRequestError
 from stead.gates.grpc.calls import GrpcCall
-from stead.gates.ports import ClientLike
+from stead.gates.ports import AdmitShown, ClientLike
 from stead.monitor.tracing import arriving
 
 _SCHEME: Final = "bearer"
@@ -29,23 +29,6 @@ class CertificateVerifier(Protocol):
 
     def verify(self, leaf: bytes, others: Sequence[bytes], /) -> Authenticated:
         """Return whose it is; raises `SteadError` if it is not believed."""
-        ...
-
-
-class AdmitShown(Protocol):
-    """Opens a session by what is shown: `ProtectedServer.admit_shown`."""
-
-    def __call__(
-        self,
-        show: Callable[[], Authenticated],
-        /,
-        *,
-        package: str,
-        gate: str,
-        peer: str,
-        wait: Callable[[float], None] | None = ...,
-    ) -> Any:
-        """Return the session; its `client` is handed to the handler."""
         ...
 
 

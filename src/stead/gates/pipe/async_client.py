@@ -10,7 +10,6 @@ import asyncio
 import os
 import socket
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Final, Self
 
 from stead.errors import (
@@ -19,6 +18,7 @@ from stead.errors import (
     ServerUnavailableError,
     SteadError,
 )
+from stead.gates.pipe.admitted import Admitted
 from stead.gates.pipe.calling import (
     ServerUid,
     attempt,
@@ -39,10 +39,7 @@ from stead.gates.pipe.messages import (
     Request,
     Response,
     Result,
-    Welcome,
-    level_of,
     plain,
-    quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
 from stead.gates.pipe.reaching import (
@@ -60,7 +57,7 @@ from stead.model.token import ImpersonationLevel
 _RETRY_SECONDS: Final = 0.01
 
 
-class AsyncPipeClient:
+class AsyncPipeClient(Admitted):
     """A client for one event loop.
 
     Attributes:
@@ -79,7 +76,7 @@ class AsyncPipeClient:
         self._places = asyncio.Semaphore(limits.in_flight)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._last_id = 0
-        self._welcome: Welcome | None = None
+        super().__init__()
         self._reading: asyncio.Task[None] | None = None
         self._end: SteadError | None = None
 
@@ -154,26 +151,6 @@ class AsyncPipeClient:
             raise RequestTimeoutError("the server did not answer in time") from error
         return client
 
-    @property
-    def server(self) -> str:
-        """The server's name, as it gives it."""
-        return self._admitted.server
-
-    @property
-    def account(self) -> str:
-        """The account that the server admitted the client as."""
-        return self._admitted.account
-
-    @property
-    def level(self) -> ImpersonationLevel:
-        """The level that the server granted; never above the one stated."""
-        return level_of(self._admitted)
-
-    @property
-    def quality_of_service(self) -> QualityOfService:
-        """What the server was given; never more than was stated."""
-        return quality_of(self._admitted)
-
     async def call(self, operation: str, /, **arguments: Any) -> Any:
         """Ask for one operation and wait for its value.
 
@@ -200,19 +177,8 @@ class AsyncPipeClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.close()
-
-    @property
-    def _admitted(self) -> Welcome:
-        if self._welcome is None:
-            raise ServerClosedError("the server has not admitted this client")
-        return self._welcome
 
     async def _greet(self, message: Hello, shown: ClientExchange | None = None) -> None:
         answer = await self._first_answer(message)

@@ -16,7 +16,6 @@ import struct
 import threading
 import time
 from collections import deque
-from types import TracebackType
 from typing import Any, Final, Self
 
 from stead.errors import (
@@ -24,6 +23,7 @@ from stead.errors import (
     ServerClosedError,
     ServerUnavailableError,
 )
+from stead.gates.pipe.admitted import Admitted
 from stead.gates.pipe.calling import (
     ServerUid,
     attempt,
@@ -40,10 +40,7 @@ from stead.gates.pipe.messages import (
     Message,
     Request,
     Response,
-    Welcome,
-    level_of,
     plain,
-    quality_of,
 )
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
 from stead.gates.pipe.reaching import (
@@ -62,7 +59,7 @@ _READ_SIZE: Final = 1 << 16
 _TIMEVAL: Final = struct.Struct("@ll")
 
 
-class PipeClient:
+class PipeClient(Admitted):
     """A blocking client. Threads may share it; one call runs at a time.
 
     Attributes:
@@ -78,7 +75,7 @@ class PipeClient:
         self._received: deque[Message] = deque()
         self._lock = threading.Lock()
         self._last_id = 0
-        self._welcome: Welcome | None = None
+        super().__init__()
 
     @classmethod
     def connect(  # noqa: PLR0913 - keywords, each about another side of connecting
@@ -168,26 +165,6 @@ class PipeClient:
                 exchange.close()
         return client
 
-    @property
-    def server(self) -> str:
-        """The server's name, as it gives it."""
-        return self._admitted.server
-
-    @property
-    def account(self) -> str:
-        """The account that the server admitted the client as."""
-        return self._admitted.account
-
-    @property
-    def level(self) -> ImpersonationLevel:
-        """The level that the server granted; never above the one stated."""
-        return level_of(self._admitted)
-
-    @property
-    def quality_of_service(self) -> QualityOfService:
-        """What the server was given; never more than was stated."""
-        return quality_of(self._admitted)
-
     def call(self, operation: str, /, **arguments: Any) -> Any:
         """Ask for one operation and wait for its value.
 
@@ -229,19 +206,8 @@ class PipeClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
-
-    @property
-    def _admitted(self) -> Welcome:
-        if self._welcome is None:
-            raise ServerClosedError("the server has not admitted this client")
-        return self._welcome
 
     def _greet(self, message: Message, shown: ClientExchange | None = None) -> None:
         answer = self._exchange(self._protocol.send(message))

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import thread_time
-from types import TracebackType
 from typing import Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -56,12 +55,7 @@ class Claim:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.release()
 
     def release(self) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from stead.authority.packages import Authenticated
 from stead.errors import (
@@ -16,7 +16,7 @@ from stead.errors import (
     EvidenceRefusedError,
     SteadError,
 )
-from stead.gates.ports import ClientLike
+from stead.gates.ports import AdmitShown, ClientLike
 from stead.gates.proxy.headers import (
     CHAIN_NAME,
     WELL_KNOWN,
@@ -47,23 +47,6 @@ class CertificateDesk(Protocol):
 
     def identify(self, chain: Sequence[bytes], /) -> Authenticated:
         """Return whose it is, as a handshake here has verified it."""
-        ...
-
-
-class AdmitShown(Protocol):
-    """Opens a session by what is shown: `ProtectedServer.admit_shown`."""
-
-    def __call__(
-        self,
-        show: Callable[[], Authenticated],
-        /,
-        *,
-        package: str,
-        gate: str,
-        peer: str,
-        wait: Callable[[float], None] | None = ...,
-    ) -> Any:
-        """Return the session; its `client` is the request's."""
         ...
 
 

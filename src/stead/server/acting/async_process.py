@@ -8,7 +8,6 @@ import os
 import signal
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
 from contextlib import ExitStack, suppress
-from types import TracebackType
 from typing import IO, Final, Self, TypeAlias
 
 from stead.errors import InvalidRequestError
@@ -130,12 +129,7 @@ class AsyncClientProcess:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Close the pipes and wait."""
         if self.stdin is not None:
             self.stdin.close()

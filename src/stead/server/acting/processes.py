@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import IO, Final, Self
 
 from stead.errors import InvalidRequestError, ProcessTimeoutError
@@ -216,12 +215,7 @@ class ClientProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Close the pipes and wait, as `subprocess.Popen` does.
 
         In a process that was forked from the server there is nothing to wait for: the
