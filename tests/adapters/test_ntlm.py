@@ -8,7 +8,7 @@ import pytest
 import spnego
 from gssapi.raw import ChannelBindings
 from spnego.channel_bindings import GssChannelBindings
-from tests.adapters.kerberos.stage import KERBEROS, SPNEGO, Stage
+from tests.adapters.kerberos.stage import KERBEROS, SPNEGO, staged
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.negotiate import NegotiatePackage
@@ -20,7 +20,6 @@ from stead.errors import (
     UnsafeConfigurationError,
 )
 from stead.model.token import ImpersonationLevel
-from stead.testing.realm import Realm
 
 BOUND = ChannelBinding("tls-server-end-point", b"the certificate's hash")
 NTLM = spnego.NegotiateOptions.use_ntlm
@@ -236,10 +235,8 @@ def test_the_accounts_are_this_servers_alone(users, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stage():
-    with Realm() as realm, pytest.MonkeyPatch.context() as patch:
-        for name, value in realm.environment().items():
-            patch.setenv(name, value)
-        yield Stage(realm)
+    with staged() as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import socket
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.gates.raw_client import RawClient
 
 from stead.gates.pipe.async_client import AsyncPipeClient
-from stead.gates.pipe.frames import FrameReader, write_frame
+from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
-from stead.gates.pipe.messages import SERVER_MESSAGES, Goodbye, Result, Welcome
+from stead.gates.pipe.messages import Goodbye, Result, Welcome
 
 HELLO = write_frame(b'{"type":"hello","version":1}', 4096)
 NO_ROOM = Goodbye(reason="the server has no room for idle clients")
@@ -32,37 +32,8 @@ def acting_as(uid):
         os.seteuid(0)
 
 
-class Raw:
-    """A connection that reads only when it is told to."""
-
-    def __init__(self, gate):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(0.0)
-        self.socket.connect(str(gate.path))
-        self._frames = FrameReader()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    async def send(self, data):
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-
-    async def hear(self):
-        """Return the next message, or None at the end."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(20):
-            while (body := self._frames.take(1 << 20)) is None:
-                try:
-                    data = await loop.sock_recv(self.socket, 1 << 16)
-                except ConnectionResetError:
-                    return None
-                if not data:
-                    return None
-                self._frames.feed(data)
-        return SERVER_MESSAGES.decode(body)
+class Raw(RawClient):
+    """One of a crowd."""
 
     async def greet(self):
         """Say Hello and return what is answered."""

@@ -24,7 +24,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from gssapi.raw import ChannelBindings, accept_sec_context
 from gssapi.raw.misc import GSSError
-from tests.adapters.kerberos.stage import DELEGATE, KERBEROS, MUTUAL, SPNEGO, Stage
+from tests.adapters.kerberos.stage import (
+    DELEGATE,
+    KERBEROS,
+    MUTUAL,
+    SPNEGO,
+    staged,
+)
 
 from stead.adapters.end_point import server_end_point
 from stead.adapters.kerberos.acceptor import KerberosPackage
@@ -39,7 +45,6 @@ from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
-from stead.testing.realm import Realm
 
 NTLM = b"NTLMSSP\0\1\0\0\0\x97\x82\x08\xe2" + bytes(24)
 QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
@@ -47,10 +52,8 @@ QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
 
 @pytest.fixture(scope="module")
 def stage():
-    with Realm() as realm, pytest.MonkeyPatch.context() as patch:
-        for name, value in realm.environment().items():
-            patch.setenv(name, value)
-        yield Stage(realm)
+    with staged() as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.gates.raw_client import RawClient
 
 from stead.errors import (
     AccountDisabledError,
@@ -18,52 +19,20 @@ from stead.errors import (
 )
 from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.client import PipeClient
-from stead.gates.pipe.frames import FrameReader, write_frame
-from stead.gates.pipe.messages import SERVER_MESSAGES
+from stead.gates.pipe.frames import write_frame
 from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import ImpersonationLevel
 
 HELLO = write_frame(b'{"type":"hello","version":1}', 4096)
 
 
-class Rude:
+class Rude(RawClient):
     """A raw client that follows no rules."""
-
-    def __init__(self, gate):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(0.0)
-        self.socket.connect(str(gate.path))
-        self._frames = FrameReader()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    async def send(self, data):
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-
-    async def hear(self):
-        """Return the next message, or None at the end."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(20):
-            while (body := self._frames.take(1 << 24)) is None:
-                try:
-                    data = await loop.sock_recv(self.socket, 1 << 16)
-                except ConnectionResetError:
-                    return None
-                if not data:
-                    return None
-                self._frames.feed(data)
-        return SERVER_MESSAGES.decode(body)
 
     async def last_word(self):
         """Return the reason of the goodbye that ends it."""
-        reason = None
-        while (message := await self.hear()) is not None:
-            reason = message.reason
-        return reason
+        heard = await self.hear_all()
+        return heard[-1].reason if heard else None
 
 
 def request(number, operation="echo", arguments="{}"):

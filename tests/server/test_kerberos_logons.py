@@ -1,7 +1,7 @@
 """A server whose clients are a realm's: tickets, passwords, and names alone."""
 
 import pytest
-from tests.adapters.kerberos.stage import DELEGATE, SPNEGO, Stage
+from tests.adapters.kerberos.stage import DELEGATE, SPNEGO, staged
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.kerberos.password import KerberosPasswords
@@ -20,7 +20,6 @@ from stead.model.well_known import (
     AUTHORITY_ASSERTED_IDENTITY,
     SERVICE_ASSERTED_IDENTITY,
 )
-from stead.testing.realm import Realm
 
 REALM = "STEAD.TEST"
 QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
@@ -28,10 +27,8 @@ QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
 
 @pytest.fixture(scope="module")
 def stage():
-    with Realm(REALM) as realm, pytest.MonkeyPatch.context() as patch:
-        for name, value in realm.environment().items():
-            patch.setenv(name, value)
-        yield Stage(realm)
+    with staged(REALM) as made:
+        yield made
 
 
 @pytest.fixture

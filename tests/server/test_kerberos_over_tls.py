@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import gssapi
 import pytest
 from cryptography import x509
-from tests.adapters.kerberos.stage import Stage
+from tests.adapters.kerberos.stage import staged
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.authority.issuers import Issuer
@@ -28,7 +28,6 @@ from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.token import ImpersonationLevel
 from stead.testing.certificates import SERVER, Authority
-from stead.testing.realm import Realm
 
 REALM = "STEAD.TEST"
 QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
@@ -36,10 +35,8 @@ QUICK = LockoutPolicy(first_delay=0.001, longest_delay=0.01)
 
 @pytest.fixture(scope="module")
 def stage():
-    with Realm(REALM) as realm, pytest.MonkeyPatch.context() as patch:
-        for name, value in realm.environment().items():
-            patch.setenv(name, value)
-        yield Stage(realm)
+    with staged(REALM) as made:
+        yield made
 
 
 @pytest.fixture

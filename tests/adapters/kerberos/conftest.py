@@ -1,9 +1,7 @@
 """A realm for the tests of one file."""
 
 import pytest
-from tests.adapters.kerberos.stage import Stage
-
-from stead.testing.realm import Realm
+from tests.adapters.kerberos.stage import staged
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +17,9 @@ def monkeypatch_module():
 
 
 @pytest.fixture(scope="module")
-def stage(monkeypatch_module):
-    with Realm() as realm:
-        monkeypatch_module(realm.environment())
-        yield Stage(realm)
+def stage():
+    with staged() as made:
+        yield made
 
 
 @pytest.fixture

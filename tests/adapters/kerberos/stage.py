@@ -1,12 +1,15 @@
 """A realm with two clients and two services, and what they say to one another."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import gssapi
+import pytest
 from gssapi.raw import acquire_cred_with_password
 
 from stead.adapters.kerberos.proof import TrustedRealm
 from stead.adapters.kerberos.service import KerberosService
+from stead.testing.realm import Realm
 
 KERBEROS = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -86,3 +89,12 @@ class Stage:
             ),
         )
         return str(gssapi.Name(accepted.initiator_name))
+
+
+@contextmanager
+def staged(name="STEAD.TEST"):
+    """Make a realm with its clients and services, which this process finds."""
+    with Realm(name) as realm, pytest.MonkeyPatch.context() as patch:
+        for variable, value in realm.environment().items():
+            patch.setenv(variable, value)
+        yield Stage(realm)

@@ -1,10 +1,10 @@
 """A small DDE host behind a real gate, and a client that follows no rules."""
 
 import asyncio
-import socket
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from tests.gates.raw_client import RawClient
 
 from stead.errors import (
     AccessDeniedError,
@@ -17,7 +17,7 @@ from stead.gates.dde.limits import DdeLimits
 from stead.gates.dde.messages import SERVER_MESSAGES, write_message
 from stead.gates.dde.ports import DdeData
 from stead.gates.dde.server import DdeGate
-from stead.gates.pipe.frames import FrameReader, write_frame
+from stead.gates.pipe.frames import write_frame
 from stead.gates.pipe.limits import PipeLimits
 from stead.model.quality_of_service import QualityOfService, Tracking
 
@@ -143,50 +143,19 @@ class Host:
                 await asyncio.sleep(0.001)
 
 
-class Rude:
-    """A raw client that follows no rules."""
+class Rude(RawClient):
+    """A raw client of DDE that follows no rules."""
 
-    def __init__(self, gate):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(0.0)
-        self.socket.connect(str(gate.path))
-        self._frames = FrameReader()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
+    messages = SERVER_MESSAGES
 
     async def send(self, *messages):
         data = b"".join(
             message
             if isinstance(message, bytes)
-            else write_frame(write_message(message), 1 << 24)
+            else write_frame(write_message(message), self.largest)
             for message in messages
         )
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-
-    async def hear(self):
-        """Return the next message, or None at the end."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(60):
-            while (body := self._frames.take(1 << 24)) is None:
-                try:
-                    data = await loop.sock_recv(self.socket, 1 << 16)
-                except ConnectionResetError:
-                    return None
-                if not data:
-                    return None
-                self._frames.feed(data)
-        return SERVER_MESSAGES.decode(body)
-
-    async def hear_all(self):
-        """Return all messages to the end."""
-        messages = []
-        while (message := await self.hear()) is not None:
-            messages.append(message)
-        return messages
+        await super().send(data)
 
 
 @pytest.fixture
