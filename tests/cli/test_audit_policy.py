@@ -67,3 +67,16 @@ def test_sacls_of_an_object_and_of_a_kind_are_set(stead, auditor):
     assert "none" in stead("audit", "global-sacl", "show", "plan").out
     ran = stead("audit", "sacl", "set", "plan", "D:(A;;CC;;;WD)")
     assert "only a SACL" in ran.err
+
+
+def test_what_would_be_set_is_said_to_whoever_may_and_nothing_is_set(stead, auditor):
+    for verb in ("sacl", "global-sacl"):
+        args = ("audit", verb, "set", "plan", "S:(AU;SAFA;CC;;;WD)", "--dry-run")
+        assert stead(*args).out.startswith("would: 1 audit entries for ")
+    assert "Doc  none\n" == stead("audit", "global-sacl", "show", "plan").out
+    assert [] == stead("audit", "list", "--event", "object_sacl_changed").lines
+    stead("privilege", "revoke", "Administrators", "SeSecurityPrivilege")
+    assert [1, 1] == [
+        stead("audit", verb, "set", "plan", "", "--dry-run").status
+        for verb in ("sacl", "global-sacl")
+    ]

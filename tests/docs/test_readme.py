@@ -180,6 +180,13 @@ def test_every_library_of_an_extra_has_its_reason_written_down():
     assert [] == project["project"]["dependencies"]
 
 
+def test_every_document_is_in_the_readme_s_table():
+    table = (ROOT / "README.md").read_text("utf-8").split("## The documents")[1]
+    pages = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+    assert pages
+    assert [] == [page for page in pages if f"| [{page}](docs/{page}) |" not in table]
+
+
 def test_every_decision_record_has_a_status_a_context_and_consequences():
     records = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
     headings = {"## Context", "## Decision", "## Consequences"}

@@ -20,6 +20,7 @@ from stead.cli.output import (
 )
 from stead.codec.sddl import spelled
 from stead.errors import InvalidRequestError
+from stead.model.access_mask import AccessMask
 from stead.model.acl import ABSENT_DACL, Acl, NoAcl
 from stead.model.audit_policy import (
     AccountAuditing,
@@ -149,26 +150,38 @@ def set_global_sacl(
     entries: Entries,
     store: StoreOption,
     *,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Replace the audit entries for every object of the kind that an object is of."""
     with errors_are_lines(), opened(store) as (server, me):
         kind, aces = server.find_object(name).kind, _aces(entries)
-        server.audit_policy_for(me).set_global_sacl(kind, aces)
+        desk = server.audit_policy_for(me)
+        desk.global_sacl(kind)  # takes what changing it takes
+        if not dry_run:
+            desk.set_global_sacl(kind, aces)
     done = f"{len(aces)} audit entries for every {kind.name}"
-    say({"done": done}, as_json=as_json)
+    say({"would" if dry_run else "done": done}, as_json=as_json)
 
 
 @sacl.command("set")
 def set_sacl(
-    name: Object, entries: Entries, store: StoreOption, *, as_json: JsonFlag = False
+    name: Object,
+    entries: Entries,
+    store: StoreOption,
+    *,
+    dry_run: DryRunFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Replace the audit entries of one object; it takes SeSecurityPrivilege."""
     with errors_are_lines(), opened(store) as (server, me):
-        aces = _aces(entries)
-        server.set_audit(me, server.find_object(name), aces)
+        aces, securable = _aces(entries), server.find_object(name)
+        if dry_run:
+            server.require(me, securable, AccessMask.ACCESS_SYSTEM_SECURITY)
+        else:
+            server.set_audit(me, securable, aces)
     done = f"{len(aces)} audit entries for {name}"
-    say({"done": done}, as_json=as_json)
+    say({"would" if dry_run else "done": done}, as_json=as_json)
 
 
 def _subcategory(text: str) -> Subcategory:
