@@ -191,7 +191,7 @@ def _append(path: Path, *, is_indexed: bool) -> float:
         Ledger(
             store.ledger,
             genesis=store.accounts.domain().to_bytes(),
-            lost=lambda _: body,
+            note=lambda *_: body,
         ) as ledger,
         ExitStack() as keeping,
     ):

@@ -16,8 +16,15 @@ class Unflushed(sqlite3.Connection):
 
     fails = False
 
+    def cursor(self, *_):
+        return super().cursor(UnflushedCursor)
+
+
+class UnflushedCursor(sqlite3.Cursor):
+    """What runs the statements."""
+
     def execute(self, statement, *values):
-        if self.fails and statement == "COMMIT":
+        if self.connection.fails and statement == "COMMIT":
             super().execute("ROLLBACK")
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
@@ -38,8 +45,9 @@ def disk(place):
 
 
 def fill(database):
-    with database.appending() as driver:
-        driver.execute("UPDATE store SET next_rid = next_rid + 1")
+    database.append(
+        lambda driver: driver.execute("UPDATE store SET next_rid = next_rid + 1")
+    )
 
 
 def test_after_a_flush_that_failed_nothing_is_written_till_it_is_opened_anew(
@@ -64,8 +72,9 @@ def test_after_a_flush_that_failed_nothing_is_written_till_it_is_opened_anew(
 
 def test_a_store_flushes_what_it_finds_when_it_is_opened(place):
     first = Store.open(place)
-    with first._databases[1].appending() as driver:
-        driver.execute("UPDATE store SET next_rid = 4242")
+    first._databases[1].append(
+        lambda driver: driver.execute("UPDATE store SET next_rid = 4242")
+    )
     Store.open(place).close()
     # The main file alone, without the log beside it.
     alone = place.with_name("copy.db")

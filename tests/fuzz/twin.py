@@ -23,9 +23,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import twin_blocks
+import twin_records
 
 _ROOT = Path(__file__).parents[2] / "src"
-_NAMES = ("stead.decision._fast", "stead.monitor._frames", "stead.privileged._switch")
+_NAMES = (
+    "stead.decision._fast",
+    "stead.ledger._canonical",
+    "stead.monitor._frames",
+    "stead.privileged._switch",
+)
 _SANITIZERS = "-fsanitize=address,undefined"
 
 
@@ -80,6 +86,7 @@ def run(seconds: float, seed: int) -> int:
             twin_blocks.misuse(source)
             twin_blocks.garbage(source)
             twin_blocks.compare_reading(source)
+            twin_records.compare(source)
             count += 1
         twin_blocks.switch(source)
     return count

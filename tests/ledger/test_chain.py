@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -56,7 +55,7 @@ def test_a_changed_body_is_named(index, body):
     if body == TRAIL[index].body:
         return
     changed = list(TRAIL)
-    changed[index] = replace(changed[index], body=body)
+    changed[index] = changed[index]._replace(body=body)
     assert index + 1 == _corrupt(changed).sequence
 
 
@@ -65,7 +64,7 @@ def test_a_changed_digest_is_named(index, digest):
     if digest == TRAIL[index].digest:
         return
     changed = list(TRAIL)
-    changed[index] = replace(changed[index], digest=digest)
+    changed[index] = changed[index]._replace(digest=digest)
     assert index + 1 == _corrupt(changed).sequence
 
 
@@ -83,7 +82,7 @@ def test_a_missing_record_is_named(index):
 
 
 def test_a_missing_record_is_named_though_the_rest_is_renumbered():
-    renumbered = [replace(entry, sequence=entry.sequence - 1) for entry in TRAIL[2:]]
+    renumbered = [entry._replace(sequence=entry.sequence - 1) for entry in TRAIL[2:]]
     assert 2 == _corrupt([TRAIL[0], *renumbered]).sequence
 
 
@@ -94,7 +93,7 @@ def test_swapped_records_are_named():
 
 def test_records_that_swapped_their_numbers_are_named():
     second, third = TRAIL[1], TRAIL[2]
-    swapped = [replace(third, sequence=2), replace(second, sequence=3)]
+    swapped = [third._replace(sequence=2), second._replace(sequence=3)]
     assert 2 == _corrupt([TRAIL[0], *swapped, *TRAIL[3:]]).sequence
 
 
@@ -106,7 +105,7 @@ def test_a_doubled_record_is_named():
 
 def test_an_inserted_record_is_named():
     inserted = seal(TRAIL[1], [b"inserted"], GENESIS)[0]
-    later = [replace(entry, sequence=entry.sequence + 1) for entry in TRAIL[2:]]
+    later = [entry._replace(sequence=entry.sequence + 1) for entry in TRAIL[2:]]
     assert 4 == _corrupt([*TRAIL[:2], inserted, *later]).sequence
 
 

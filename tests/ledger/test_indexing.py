@@ -274,3 +274,61 @@ def test_a_memory_index_ends_with_its_store():
     index = SqlTrailIndex(None)
     assert Reached() == index.reached()
     index.close()
+
+
+class Overtaken:
+    """An index to which somebody else does something whenever this one would add."""
+
+    def __init__(self, index, act):
+        self._index = index
+        self._act = act
+        self.sizes = []
+
+    def __getattr__(self, name):
+        return getattr(self._index, name)
+
+    def add(self, since, upto, uses, blocks):
+        self._act()
+        self.sizes.append(upto.sequence - since.sequence)
+        return self._index.add(since, upto, uses, blocks)
+
+
+def test_what_another_has_added_meanwhile_is_not_added_again(
+    store, index, fill, record
+):
+    fill([record(operation=str(n), object_name=f"{n % 7}") for n in range(300)])
+
+    def overtake():
+        if index.reached().sequence < 100:
+            catch_up(store, index, limit=60)
+
+    overtaken = Overtaken(index, overtake)
+    assert 300 == catch_up(store, overtaken).sequence
+    assert [300, 240, 180] == overtaken.sizes  # each time as much less as is there
+    found = check_index(store, index)
+    assert (300, 0, 0) == (found.entries, found.hidden_count, found.invented)
+    [event] = index.uses(5, b"", None, 9)
+    assert (1, 300, 300) == (event.first, event.last, event.count)
+
+
+def test_an_index_that_another_empties_meanwhile_is_begun_anew(
+    store, index, fill, record
+):
+    fill([record()] * 300)
+    catch_up(store, index, limit=100)
+    clear = [index.clear]
+    overtaken = Overtaken(index, lambda: clear and clear.pop()())
+    assert 300 == catch_up(store, overtaken).sequence
+    found = check_index(store, index)
+    assert (300, 0, 0) == (found.entries, found.hidden_count, found.invented)
+
+
+def test_so_many_terms_at_once_are_held_and_no_more(
+    store, index, fill, record, monkeypatch
+):
+    monkeypatch.setattr(indexing, "_MOST_TERMS", 100)
+    fill([record(object_name=str(n)) for n in range(300)])
+    counting = Overtaken(index, lambda: None)
+    assert 300 == catch_up(store, counting).sequence
+    assert 3 < len(counting.sizes) <= 4
+    assert () == check_index(store, index).hidden

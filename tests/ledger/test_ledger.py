@@ -129,6 +129,78 @@ def test_asyncio_waits_for_a_submitted_record(open_ledger, record):
     assert 1 == asyncio.run(submit())
 
 
+class CountingLoop(asyncio.SelectorEventLoop):
+    """An event loop that counts how often another thread wakes it."""
+
+    wakes = 0
+
+    def call_soon_threadsafe(self, *args, **named):
+        self.wakes += 1
+        return super().call_soon_threadsafe(*args, **named)
+
+
+def test_tasks_learn_their_numbers_by_one_wake_up_of_their_loop(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+
+    async def ask():
+        store.gate.clear()
+        first = ledger.recording(record())
+        assert store.entered.acquire(timeout=60)
+        rest = [ledger.recording(record()) for _ in range(100)]
+        store.gate.set()
+        return [await first, *[await one for one in rest]]
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        numbers = runner.run(ask())
+        wakes = runner.get_loop().wakes
+    assert list(range(1, 102)) == numbers
+    # A loop that is quicker than the writer is woken anew; never for each of them.
+    assert 0 < wakes < 50
+
+
+def test_a_task_is_told_that_its_record_was_not_written(open_ledger, store, record):
+    ledger = open_ledger()
+    store.failure = OSError("full")
+
+    async def ask():
+        with pytest.raises(LedgerUnavailableError, match="nothing is done"):
+            await ledger.recording(record())
+        with pytest.raises(InvalidRecordError):
+            ledger.recording(record(time=None))
+
+    asyncio.run(ask())
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        ledger.recording(record())
+
+
+def test_a_record_is_written_though_its_task_or_its_loop_went_away(
+    open_ledger, store, record
+):
+    ledger = open_ledger()
+
+    async def leave():
+        store.gate.clear()
+        gone = ledger.recording(record())
+        assert store.entered.acquire(timeout=60)
+        failing = ledger.recording(record(time=2))
+        gone.cancel()
+        return failing
+
+    asyncio.run(leave())
+    store.gate.set()
+    assert 3 == ledger.record(record())
+
+    async def ask():
+        gone = ledger.recording(record())
+        gone.cancel()
+        return await ledger.recording(record())
+
+    assert [5, 7] == [asyncio.run(ask()), asyncio.run(ask())]
+    assert 1 == len(ledger._mailboxes)  # those of closed loops are forgotten
+
+
 def test_a_task_that_gives_up_waiting_does_not_undo_the_record(
     open_ledger, store, record
 ):

@@ -276,7 +276,7 @@ def test_records_that_were_retired_before_they_were_sent_are_told(grow, sinks, p
 
 def test_an_entry_that_is_no_record_is_sent_as_that(grow, sinks, pumping):
     grow(3)
-    sinks.store.kept[1] = replace(sinks.store.kept[1], body=b"{}")
+    sinks.store.kept[1] = sinks.store.kept[1]._replace(body=b"{}")
     sink = FarEnd()
     pumping(sink)
     eventually(lambda: len(sink.arrived) == 3)

@@ -25,6 +25,10 @@ class Shelf:
     def fail(self):
         raise LookupError("nothing here")
 
+    def read_some(self, times):
+        yield from range(times)
+        raise LookupError("nothing more")
+
 
 @pytest.fixture
 def service():
@@ -142,3 +146,30 @@ def test_a_server_does_its_bookkeeping_inside_a_judged_block(
     files = list((world / "store").iterdir())
     assert {0} == {path.stat().st_uid for path in files}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in files}
+
+
+def test_what_is_read_on_demand_takes_few_errands(service, tmp_path):
+    errands = []
+
+    class Counting:
+        def run(self, act):
+            errands.append(act)
+            return service.run(act)
+
+    shelf = carried(Shelf(), Counting())
+    (tmp_path / "a").write_text("kept")
+    read = shelf.read(tmp_path / "a", 5000)
+    assert "kept" == next(read)[0]
+    assert 2 == len(errands)  # the call itself, and one answer: no more than was asked
+    assert 4999 == len(list(read))
+    assert 25 > len(errands)
+
+
+def test_answers_before_an_error_come_before_it(shelf):
+    found = []
+    with pytest.raises(LookupError, match="nothing more"):
+        found.extend(shelf.read_some(100))
+    read = shelf.read_some(100)
+    assert list(range(100)) == [next(read) for _ in range(100)]
+    with pytest.raises(LookupError, match="nothing more"):
+        next(read)

@@ -7,6 +7,9 @@ more than bytes to verify it.
 Text that UTF-8 cannot hold (file names with stray bytes reach Python as lone
 surrogates) is written as ``{"wtf8": "<hex>"}``: every body stays valid JSON for any
 reader, and no name that a client makes up can be confused with another.
+
+The twin in C (`_canonical.c`), where it was built, writes records whose fields are just
+what they are meant to be; what it does not write, and all reading, is done here.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from operator import index
+from types import ModuleType
 from typing import Any, Final
 
 from stead.errors import InvalidRecordError, SteadError
@@ -58,8 +63,8 @@ _MISFITS: Final = (
 )
 
 
-def write_record(record: AuditRecord) -> bytes:
-    """Return the one form of a record.
+def pure_write_record(record: AuditRecord) -> bytes:
+    """Return the one form of a record, by Python alone.
 
     Raises:
         InvalidRecordError: a field holds what it may not, or the whole is too large.
@@ -73,6 +78,31 @@ def write_record(record: AuditRecord) -> bytes:
             f"the record has {len(body)} bytes, more than {MAXIMUM_BODY}"
         )
     return body
+
+
+def load(name: str = "stead.ledger._canonical") -> ModuleType | None:
+    """Return the twin, or None if it was not built."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+TWIN: Final = load()
+
+if TWIN is not None:
+    TWIN.connect(
+        AuditRecord, Principal, Sid, AuditEvent, Outcome.SUCCESS, Outcome.FAILURE
+    )
+_write_plain: Final[Callable[[AuditRecord], bytes | None]] = getattr(
+    TWIN, "write_plain", lambda _: None
+)
+
+
+def write_record(record: AuditRecord) -> bytes:
+    """Return the one form of a record; raises as `pure_write_record` does."""
+    body = _write_plain(record)
+    return pure_write_record(record) if body is None else body
 
 
 def read_record(body: bytes) -> AuditRecord:
@@ -113,7 +143,7 @@ def _fields(record: AuditRecord, text: _Write) -> dict[str, Any]:
     for name in _TEXTS:
         fields[name] = text(getattr(record, name))
     for name in _NUMBERS:
-        fields[name] = index(getattr(record, name))
+        fields[name] = int(index(getattr(record, name)))
     for name in _LISTS:
         fields[name] = [text(part) for part in getattr(record, name)]
     return {name: value for name, value in fields.items() if value}
@@ -140,23 +170,30 @@ def _marked(value: str) -> str | dict[str, str]:
 
 
 def _record(fields: dict[str, Any]) -> AuditRecord:
-    unknown = fields.keys() - _KEYS
-    if unknown:
+    if not fields.keys() <= _KEYS:
+        unknown = fields.keys() - _KEYS
         raise InvalidRecordError(f"field `{min(unknown)}` is not known")
-    client = fields.get("client")
-    plain: dict[str, Any] = {
-        **{name: _read_text(fields.get(name, "")) for name in _TEXTS},
-        **{name: _read_number(fields.get(name, 0)) for name in _NUMBERS},
-        **{name: tuple(map(_read_text, fields.get(name, ()))) for name in _LISTS},
-    }
+    get = fields.get
+    client = get("client")
     return AuditRecord(
         event=AuditEvent(_read_number(fields["event"])),
         outcome=Outcome(fields["outcome"]),
+        time=_read_number(get("time", 0)),
         server=_read_principal(fields["server"]),
         client=None if client is None else _read_principal(client),
-        chain=tuple(_read_principal(part) for part in fields.get("chain", ())),
-        detail={_read_text(k): _read_text(v) for k, v in fields.get("detail", ())},
-        **plain,
+        chain=tuple(map(_read_principal, get("chain", ()))),
+        gate=_read_text(get("gate", "")),
+        peer=_read_text(get("peer", "")),
+        correlation=_read_text(get("correlation", "")),
+        operation=_read_text(get("operation", "")),
+        object_type=_read_text(get("object_type", "")),
+        object_name=_read_text(get("object_name", "")),
+        desired=_read_number(get("desired", 0)),
+        granted=_read_number(get("granted", 0)),
+        privileges=tuple(map(_read_text, get("privileges", ()))),
+        reasons=tuple(map(_read_text, get("reasons", ()))),
+        status=_read_number(get("status", 0)),
+        detail={_read_text(k): _read_text(v) for k, v in get("detail", ())},
     )
 
 
@@ -172,14 +209,14 @@ def _principal_of(sid: str, name: str, logon_id: int) -> Principal:
 
 
 def _read_text(value: object) -> str:
+    if type(value) is str:
+        return value
     if isinstance(value, dict) and value.keys() == {_WTF8}:
         return bytes.fromhex(value[_WTF8]).decode("utf-8", "surrogatepass")
-    if not isinstance(value, str):
-        raise TypeError(f"`{value!r}` is not text")
-    return value
+    raise TypeError(f"`{value!r}` is not text")
 
 
 def _read_number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int:
         raise TypeError(f"`{value!r}` is not a number")
     return value

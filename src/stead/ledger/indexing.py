@@ -15,9 +15,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextvars import Context
+from operator import attrgetter
 from typing import Final
 
 from stead.errors import LedgerCorruptError, SteadError
@@ -34,9 +36,18 @@ from stead.ledger.query import read_entry
 from stead.ledger.terms import BOUNDING, UNREADABLE, Term, terms_of
 
 PAGE: Final = 1024
-"""Entries that go into the index in one transaction."""
+"""Entries that go into the index in one transaction, in the background."""
+
+BULK: Final = 65_536
+"""The same where all of a trail is taken in, so that what lies together goes together.
+
+Most terms of a long trail are traces, as random as they come: each lies on a page of
+its own, which is written once for a transaction. The larger that is, the more of them
+share a page.
+"""
 
 _log: Final = logging.getLogger("stead.ledger")
+_MOST_TERMS: Final = 131_072  # held at once; a term has up to half a kilobyte
 _IDLE_SECONDS: Final = 1.0
 _SLICE: Final = 8
 _GROWING: Final = 64  # new records since the last look at which the trail is busy
@@ -67,18 +78,35 @@ def catch_up(
     reached = trusted(store, index)
     left = limit
     while left is None or left > 0:
-        size = PAGE if left is None else min(left, PAGE)
+        size = BULK if left is None else min(left, PAGE)
         batch = _Batch()
         for entry in store.entries(reached.sequence, size):
             batch.add(entry)
             pace()
+            if batch.is_full():
+                break
         if batch.upto == Reached():
             break
-        is_added = index.add(reached, batch.upto, batch.uses(), batch.blocks())
-        # Not added: another process does the same work; go on from where it is.
-        reached = batch.upto if is_added else trusted(store, index)
+        reached = _add(store, index, reached, batch)
         left = None if left is None else left - size
     return reached
+
+
+def _add(
+    store: LedgerStore, index: TrailIndex, reached: Reached, batch: _Batch
+) -> Reached:
+    """Add what follows `reached`, and return how far the index goes then.
+
+    Others do the same work (a server's keeper, who asks): what they have added of it
+    meanwhile is left out, and nothing is done twice.
+    """
+    since = reached
+    while reached.sequence <= since.sequence < batch.upto.sequence:
+        uses, blocks = batch.uses(since.sequence), batch.blocks(since.sequence)
+        if index.add(since, batch.upto, uses, blocks):
+            return batch.upto
+        since = trusted(store, index)
+    return since
 
 
 def trusted(store: LedgerStore, index: TrailIndex) -> Reached:
@@ -201,23 +229,38 @@ class _Batch:
             self._numbers[term].append(entry.sequence)
         self.upto = Reached(entry.sequence, entry.digest)
 
-    def uses(self) -> list[TermUse]:
-        """Return each term's first and last entry, and its count."""
+    def is_full(self) -> bool:
+        """Tell whether no more should be held in memory."""
+        return len(self._numbers) >= _MOST_TERMS
+
+    def uses(self, after: int) -> list[TermUse]:
+        """Return each term's first and last entry above a number, and their count.
+
+        They come in the order in which they are kept: a database's pages are visited
+        one after another.
+        """
         return [
             TermUse(term.kind, term.value, numbers[0], numbers[-1], len(numbers))
-            for term, numbers in self._numbers.items()
+            for term, numbers in sorted(self._above(after))
         ]
 
-    def blocks(self) -> list[Block]:
-        """Return which entries have which term, stretch by stretch."""
+    def blocks(self, after: int) -> list[Block]:
+        """Return which entries above a number have which term, in order as `uses`."""
         found = []
-        for term, numbers in self._numbers.items():
+        for term, numbers in self._above(after):
             if term.kind in BOUNDING:
                 continue
             number = term.id
             for chunk, part in by_chunk(numbers):
                 found.append(Block(number, chunk, write_places(part)))
-        return found
+        return sorted(found, key=attrgetter("term", "chunk"))
+
+    def _above(self, after: int) -> Iterator[tuple[Term, list[int]]]:
+        for term, numbers in self._numbers.items():
+            if numbers[0] > after:
+                yield term, numbers
+            elif numbers[-1] > after:
+                yield term, numbers[bisect_right(numbers, after) :]
 
 
 def by_chunk(numbers: list[int]) -> Iterator[tuple[int, list[int]]]:

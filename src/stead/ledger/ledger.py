@@ -1,10 +1,11 @@
 """The ledger as the rest of Stead sees it: hand it a record, and it is durable.
 
-Three ways in, and which one is right follows from who may act before the record is on
+The ways in, and which one is right follows from who may act before the record is on
 the disk:
 
 - ``record`` waits. What the record announces happens only after it returned.
-- ``submit`` gives a future, for ``asyncio.wrap_future``; the same promise.
+- ``recording`` gives a future of the running event loop, to be awaited, and ``submit``
+  one for any thread; the same promise.
 - ``queue`` never waits and never raises: for ends (leaving, closing), which nobody may
   be kept from, and which finalizers and signal handlers report too.
 
@@ -16,6 +17,7 @@ Example::
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Container
 from concurrent.futures import Future
@@ -25,7 +27,7 @@ from typing import Final, Self
 from stead.errors import LedgerUnavailableError
 from stead.ledger.canonical import write_record
 from stead.ledger.ports import LedgerStore, NoRoom, Room
-from stead.ledger.waiting import Slot, Waiter
+from stead.ledger.waiting import Mailbox, Slot, TaskSlot, Waiter
 from stead.ledger.writer import Awaited, Counted, Note, Queued, Writer, ended
 from stead.model.audit_record import AuditEvent, AuditRecord
 
@@ -70,6 +72,7 @@ class Ledger:
         self._pid = os.getpid()
         self._backlog = backlog
         self._is_closed = False
+        self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
         self._writer = Writer(
             store,
             genesis=genesis,
@@ -115,6 +118,31 @@ class Ledger:
         future.set_running_or_notify_cancel()
         self._put(record, future, is_reserved=is_reserved)
         return future
+
+    def recording(
+        self, record: AuditRecord, *, is_reserved: bool = False
+    ) -> asyncio.Future[int]:
+        """Hand a record over, on an event loop, and return its future of the number.
+
+        One wake-up of the loop brings the numbers of all that one flush made durable.
+        The record is written even if the task that awaits it is cancelled.
+
+        Raises:
+            LedgerUnavailableError, InvalidRecordError: as `submit`.
+            RuntimeError: no event loop runs here.
+        """
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailboxes.get(loop) or self._new_mailbox(loop)
+        slot: TaskSlot[int] = TaskSlot(mailbox, loop.create_future())
+        self._put(record, slot, is_reserved=is_reserved)
+        return slot.future
+
+    def _new_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        """Make a loop's mailbox, and forget those of loops that were closed."""
+        for other in list(self._mailboxes):
+            if other.is_closed():
+                self._mailboxes.pop(other, None)
+        return self._mailboxes.setdefault(loop, Mailbox(loop))
 
     def _put(
         self, record: AuditRecord, waiter: Waiter[int], *, is_reserved: bool

@@ -16,15 +16,17 @@ class Losses:
         self._tallies: dict[object, Tally] = {event: Tally() for event in AuditEvent}
         self._strange = Tally()
         self._reported: Counter[str] = Counter()
+        self._is_owing = False
 
     def __bool__(self) -> bool:
-        """Tell whether something is not reported yet; costs little."""
-        return self._all.total() > self._reported.total()
+        """Tell whether something may not be reported yet; costs next to nothing."""
+        return self._is_owing
 
     def add(self, event: object) -> None:
         """Count one more of an event, or of what is none."""
         self._tallies.get(event, self._strange).add()
         self._all.add()
+        self._is_owing = True  # last: see `report`
 
     def total(self) -> int:
         """Return how many were lost, reported or not."""
@@ -32,11 +34,15 @@ class Losses:
 
     def unreported(self) -> Counter[str]:
         """Return what was lost since the last `report`, by the event's name."""
-        return self._totals() - self._reported if self else Counter()
+        return self._totals() - self._reported
 
     def report(self, counts: Counter[str]) -> None:
         """Note that the trail now says so."""
         self._reported += counts
+        self._is_owing = False
+        # Whoever adds now either has counted already or says so after this.
+        if self._all.total() > self._reported.total():
+            self._is_owing = True
 
     def _totals(self) -> Counter[str]:
         totals = Counter({"not a record": self._strange.total()})

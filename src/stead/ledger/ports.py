@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stead.ledger.segments import Seal
 from stead.ledger.tree import CompactRange
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One numbered and chained record, as it is kept.
+
+    A tuple, because they are made by the hundred thousand, and are a database's rows.
 
     Attributes:
         sequence: its number: 1, 2, 3 and so on without a gap.

@@ -183,13 +183,24 @@ def sessions(record: AuditRecord) -> frozenset[int]:
     A server takes part in everything: its own session is meant only by what it does
     for nobody.
     """
-    own = record.server.logon_id
-    found = {int(link.logon_id) for link in record.chain if link.logon_id != own}
-    found.add(int(own if record.client is None else record.client.logon_id))
+    within = record.detail.get(WITHIN, "")
+    return sessions_of(record.server, record.client, record.chain, within)
+
+
+def sessions_of(
+    server: Principal,
+    client: Principal | None,
+    chain: tuple[Principal, ...],
+    within: str,
+) -> frozenset[int]:
+    """Return what `sessions` does, of a record's parts."""
+    own = server.logon_id
+    found = {int(link.logon_id) for link in chain if link.logon_id != own}
+    found.add(int(own if client is None else client.logon_id))
     with suppress(
         ValueError, SteadError
     ):  # not every record is of something that was begun
-        found.add(int(Luid(int(record.detail.get(WITHIN, ""), 0))))
+        found.add(int(Luid(int(within, 0))))
     return frozenset(found) - {int(NO_LUID)}
 
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple, Self
 
-from stead.ledger.query import Query, sessions
-from stead.model.audit_record import AuditRecord, Principal
+from stead.ledger.query import WITHIN, Query, sessions_of
+from stead.model.audit_record import AuditRecord, Outcome, Principal
 
 LONGEST_VALUE: Final = 512
 """Bytes of a text by which it is found; what is longer is tested when it is read."""
@@ -111,30 +111,49 @@ Clause = tuple[Span, ...]
 
 def terms_of(record: AuditRecord) -> set[Term]:
     """Return what a record is found by."""
+    within = record.detail.get(WITHIN, "")
     found = {
-        Term(_EVENT, _number(int(record.event))),
-        Term(_OUTCOME, record.outcome.value.encode()),
         Term(_HOUR_KIND, _hour(record.time)),
-        *_party(record.server, record.client, record.chain),
-        *(Term(_SESSION_KIND, _session(one)) for one in sessions(record)),
+        *_act(int(record.event), record.outcome),
+        *_party(record.server, record.client, record.chain, within),
     }
     for kind, text in (
         (_OBJECT, record.object_name),
-        (_CORRELATION, record.correlation),
         (_GATE, record.gate),
         (_PEER, record.peer),
     ):
         if text:
-            found.add(Term(kind, _bytes(text)[:LONGEST_VALUE]))
+            found.add(_known_text(kind, text))
+    if record.correlation:  # of each request another
+        found.add(_text(_CORRELATION, record.correlation))
     return found
+
+
+def _text(kind: int, text: str) -> Term:
+    return Term(kind, _bytes(text)[:LONGEST_VALUE])
+
+
+# The same few come again and again.
+_known_text: Final = lru_cache(maxsize=4096)(_text)
+
+
+@lru_cache(maxsize=1024)
+def _act(event: int, outcome: Outcome) -> tuple[Term, Term]:
+    """Return the terms of what happened, and of how it came out."""
+    return Term(_EVENT, _number(event)), Term(_OUTCOME, outcome.value.encode())
 
 
 @lru_cache(maxsize=4096)
 def _party(
-    server: Principal, client: Principal | None, chain: tuple[Principal, ...]
+    server: Principal,
+    client: Principal | None,
+    chain: tuple[Principal, ...],
+    within: str,
 ) -> frozenset[Term]:
-    """Return the terms of everybody in a record; the same few come again and again."""
+    """Return the terms of everybody in a record, and of their sessions."""
     found = {*_people(_SERVER, server)}
+    for session in sessions_of(server, client, chain, within):
+        found.add(Term(_SESSION_KIND, _session(session)))
     if client is not None:
         found.update(_people(_CLIENT, client))
     for link in chain:

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, NamedTuple
 
 from stead.errors import (
     InvalidRecordError,
@@ -48,8 +48,7 @@ Note = Callable[[AuditEvent, dict[str, str]], AuditRecord]
 """Makes a record of the trail's own, given what it says. Who owns the clock does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(NamedTuple):
     """A record somebody waits for, in its canonical form.
 
     Attributes:
@@ -98,9 +97,9 @@ _Item = Awaited | Queued | Counted | Stop
 class _Batch:
     """What one transaction shall hold: bodies, and who waits for which of them."""
 
-    bodies: list[bytes] = field(default_factory=list)
-    ends: list[bytes] = field(default_factory=list)
-    waiting: list[tuple[int, Awaited]] = field(default_factory=list)
+    bodies: list[bytes]
+    ends: list[bytes]
+    waiting: list[tuple[int, Awaited]]
 
     def tell(self, first: int) -> None:
         """Tell everybody the number of theirs; `first` is the first body's."""
@@ -161,7 +160,7 @@ class Writer:
 
     def is_current_thread(self) -> bool:
         """Tell whether the caller is the writer's own thread."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._thread.ident
 
     def refuse(self, item: Awaited, error: LedgerUnavailableError) -> bool:
         """Tell one waiter that its record is not written, and whether it must not act.
@@ -185,8 +184,8 @@ class Writer:
     def _run(self) -> None:
         try:
             while not (self._is_stopping and self._inbox.empty()):
-                self._write(self._take())
-            self._write([Queued(record) for record in self._flood.rest()])
+                self._write(self._sort(self._take()))
+            self._write(self._sort([Queued(record) for record in self._flood.rest()]))
         except BaseException as error:
             # Not one of the store's failures: those are answered in `_write`.
             self._failure = error
@@ -195,37 +194,43 @@ class Writer:
             self.has_ended = True
             self._refuse_rest()
 
-    def _take(self) -> list[Awaited | Queued]:
+    def _take(self) -> list[_Item]:
         """Wait for the next item and take all that has gathered behind it."""
-        is_owing = self._kept or self._refused or self.losses or self._flood
+        inbox = self._inbox
+        is_owing = self.is_in_trouble() or self._flood
         timeout = _RETRY_SECONDS if is_owing else None
-        items: list[Awaited | Queued] = []
-        now: int | None = None
-        taken = 1
         try:
-            item: _Item = self._inbox.get(block=not self._is_stopping, timeout=timeout)
-            while True:
-                if isinstance(item, Stop):
-                    self._is_stopping = True
-                elif isinstance(item, Counted):
-                    self._flood.add(item.kind, item.record)
-                    now = item.record.time
-                else:
-                    items.append(item)
-                    now = item.time
-                # What is counted counts too: a flood must not keep the others waiting.
-                if taken >= _BATCH:
-                    break
-                item = self._inbox.get_nowait()
-                taken += 1
+            first = inbox.get(block=not self._is_stopping, timeout=timeout)
         except Empty:
-            pass
-        if self._flood:
-            items += [Queued(record) for record in self._flood.due(now)]
-        return items
+            return []
+        # What is counted counts too: a flood must not keep the others waiting. Nobody
+        # else takes: as many as are there now can be had.
+        more = min(inbox.qsize(), _BATCH - 1)
+        return [first, *[inbox.get_nowait() for _ in range(more)]]
 
-    def _write(self, items: list[Awaited | Queued]) -> None:
-        batch = self._gather(items)
+    def _sort(self, items: Sequence[_Item]) -> _Batch:
+        """Put each item where it belongs: into the batch, to be counted, or an end."""
+        batch = _Batch([], [], [])
+        newest: Awaited | Queued | AuditRecord | None = None
+        for item in items:
+            if isinstance(item, Awaited):
+                batch.waiting.append((len(batch.bodies), item))
+                batch.bodies.append(item.body)
+                newest = item
+            elif isinstance(item, Queued):
+                self._add_end(batch, item.record)
+                newest = item
+            elif isinstance(item, Counted):
+                self._flood.add(item.kind, item.record)
+                newest = item.record
+            else:
+                self._is_stopping = True
+        if self._flood:
+            for record in self._flood.due(None if newest is None else newest.time):
+                self._add_end(batch, record)
+        return batch
+
+    def _write(self, batch: _Batch) -> None:
         try:
             self._require_room()
             first = self._append(batch.bodies)
@@ -241,17 +246,6 @@ class Writer:
         else:
             batch.tell(first)
 
-    def _gather(self, items: list[Awaited | Queued]) -> _Batch:
-        batch = _Batch()
-        for item in items:
-            if isinstance(item, Awaited):
-                batch.waiting.append((len(batch.bodies), item))
-                batch.bodies.append(item.body)
-            elif body := self._body(item):
-                batch.ends.append(body)
-                batch.bodies.append(body)
-        return batch
-
     def _require_room(self) -> None:
         if not self._room.is_whole() and not self._room.refill():
             raise LedgerFullError(
@@ -265,6 +259,8 @@ class Writer:
         Returns:
             The sequence number of the first of `bodies`.
         """
+        if not self.is_in_trouble():
+            return self._seal(bodies) if bodies else 0
         lost, refused = self.losses.unreported(), self._refused
         before = [*self._kept, *self._notes(lost, refused)]
         if not before and not bodies:
@@ -328,12 +324,15 @@ class Writer:
             if self.refuse(item, _unavailable(error)):
                 self._refused[event] += 1
 
-    def _body(self, item: Queued) -> bytes:
+    def _add_end(self, batch: _Batch, record: AuditRecord) -> None:
+        """Add a record that nobody waits for, in its canonical form."""
         try:
-            return write_record(item.record)
+            body = write_record(record)
         except InvalidRecordError:
-            self.losses.add(getattr(item.record, "event", None))
-            return b""
+            self.losses.add(getattr(record, "event", None))
+        else:
+            batch.ends.append(body)
+            batch.bodies.append(body)
 
     def _keep(self, ends: list[bytes]) -> None:
         room = max(0, self._most_kept - len(self._kept))

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -25,6 +27,7 @@ from stead.privileged.hardened_thread import is_hardened
 
 _T = TypeVar("_T")
 _LOOK_AGAIN: Final = 0.5  # seconds
+_MOST_AT_ONCE: Final = 512  # answers that are read on demand
 
 
 class ServiceThread:
@@ -97,12 +100,26 @@ class _Carried(Generic[_T]):
         return carried
 
     def _each(self, answers: Iterator[Any]) -> Iterator[Any]:
-        nothing = object()
+        """Read ahead, the further the longer it goes on: each errand takes its time."""
+        count = 1
         while True:
-            answer = self._thread.run(lambda: next(answers, nothing))
-            if answer is nothing:
+            part, error = self._thread.run(partial(_take, answers, count))
+            yield from part
+            if error is not None:
+                raise error
+            if len(part) < count:
                 return
-            yield answer
+            count = min(2 * count, _MOST_AT_ONCE)
+
+
+def _take(answers: Iterator[_T], count: int) -> tuple[list[_T], BaseException | None]:
+    """Return the next answers, and the error that came after them, if one did."""
+    part: list[_T] = []
+    try:
+        part.extend(islice(answers, count))
+    except BaseException as error:  # noqa: BLE001 - it belongs to who reads
+        return part, error
+    return part, None
 
 
 def carried(target: _T, thread: ServiceThread) -> _T:

@@ -22,7 +22,7 @@ from stead.ledger.history import (
     who_touched,
 )
 from stead.ledger.index_check import IndexCheck, check_index
-from stead.ledger.indexing import PAGE, catch_up
+from stead.ledger.indexing import catch_up
 from stead.ledger.judging_again import ACCESSES, JudgedAgain, PastJudge
 from stead.ledger.ports import EvidenceStore, LedgerStore, TrailIndex
 from stead.ledger.proof_text import InclusionProof
@@ -201,10 +201,7 @@ class Trail:
         """
         self._require("reindex")
         self.index.clear()
-        reached = catch_up(self.store, self.index, limit=PAGE)
-        while (last := self.store.last()) and reached.sequence < last.sequence:
-            reached = catch_up(self.store, self.index, limit=PAGE)
-        return reached.sequence
+        return catch_up(self.store, self.index).sequence
 
     def check_index(self) -> IndexCheck:
         """Compare the index with the trail; raises as `reindex` does."""

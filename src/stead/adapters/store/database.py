@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import ClauseElement, Connection, create_engine
 from sqlalchemy.dialects import sqlite
@@ -75,6 +75,9 @@ _UNFLUSHED: Final = frozenset({
 })  # fmt: skip
 
 
+_T = TypeVar("_T")
+
+
 class Database:
     """A connection, its lock, and transactions that map every failure.
 
@@ -89,6 +92,7 @@ class Database:
         self._lock = RLock()
         self._is_closed = False
         self._is_doubtful = False
+        self._cursor: sqlite3.Cursor | None = None
         # One connection for good: `StaticPool` hands the same one to everybody.
         self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
         with _mapped():
@@ -110,27 +114,37 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
-    @contextmanager
-    def appending(self) -> Iterator[sqlite3.Connection]:
+    def append(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
         """Run a transaction as `writing` does, in the driver's own words.
 
         For the one path on which every request waits: there, what SQLAlchemy does
-        around each statement takes longer than SQLite itself. Text of statements comes
-        from `plain_text`.
+        around each statement takes longer than SQLite itself, and so do a cursor for
+        each statement and a generator for each `with`. Text of statements comes from
+        `plain_text`.
+
+        Args:
+            work: what is done in it, with a cursor that it does not keep.
+
+        Returns:
+            what `work` returned.
         """
         self.require_own_process()
-        with self._lock, self._doubting(), _mapped_driver():
+        with self._lock:
             self._require_sound()
-            driver = self._driver()
-            driver.execute("BEGIN IMMEDIATE")
+            driver = self._cursor or self._driver().cursor()
+            self._cursor = None  # till all went well
             try:
-                yield driver
+                driver.execute("BEGIN IMMEDIATE")
+                done = work(driver)
                 driver.execute("COMMIT")
             except BaseException:
-                # SQLite has undone it by itself where the disk was full or failed.
-                if driver.in_transaction:
-                    driver.execute("ROLLBACK")
-                raise
+                with self._doubting(), _mapped_driver():
+                    # SQLite has undone it by itself where the disk was full or failed.
+                    if driver.connection.in_transaction:
+                        driver.execute("ROLLBACK")
+                    raise
+            self._cursor = driver
+            return done
 
     def flush_anew(self) -> None:
         """Put into the main file, and flush, what lies in the write-ahead log.
@@ -172,6 +186,7 @@ class Database:
         """Close the connection. In a forked child: forget it, it is the parent's."""
         with self._lock:
             self._is_closed = True
+            self._cursor = None
             if os.getpid() == self._pid:
                 self._connection.close()
                 self._engine.dispose()

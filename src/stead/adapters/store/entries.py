@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -25,6 +26,7 @@ from stead.errors import (
     InvalidRequestError,
     LedgerFullError,
     LedgerUnavailableError,
+    SteadError,
     StoreFullError,
     StoreUnavailableError,
 )
@@ -65,8 +67,7 @@ _PICKED: Final = _ENTRY.where(
 ).order_by(ENTRY.c.sequence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """How the trail stands, as long as nobody else has written to the database.
 
     Attributes:
@@ -97,19 +98,12 @@ class SqlLedgerStore:
         Raises:
             LedgerUnavailableError: nothing was kept.
         """
-        with mapped(), self._database.appending() as driver:
-            known, self._known = self._known, None
-            version = driver.execute(_VERSION).fetchone()
-            if known is None or known.version != version:
-                row = driver.execute(_LAST_TEXT).fetchone()
-                known = _Known(version, None if row is None else Entry(*row))
-            added = build(known.last)
-            if added:
-                rows = [(new.sequence, new.body, new.digest) for new in added]
-                driver.executemany(_ADD_TEXT, rows)
-                edge = advance_tree(driver.execute, known.last, added, known.edge)
-                known = _Known(version, added[-1], edge)
-        self._known = known
+        known, self._known = self._known, None
+        try:
+            self._known = self._database.append(partial(_append, build, known))
+        except SteadError:
+            with mapped():
+                raise
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order, without loading all.
@@ -156,6 +150,24 @@ class SqlLedgerStore:
     def _rows(self, statement: Executable, values: dict[str, Any]) -> list[Entry]:
         with mapped(), self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(statement, values)]
+
+
+def _append(
+    build: Callable[[Entry | None], Sequence[Entry]],
+    known: _Known | None,
+    driver: sqlite3.Cursor,
+) -> _Known:
+    """Do what `SqlLedgerStore.append` does, in a transaction; return what is known."""
+    version = driver.execute(_VERSION).fetchone()
+    if known is None or known.version != version:
+        row = driver.execute(_LAST_TEXT).fetchone()
+        known = _Known(version, None if row is None else Entry(*row))
+    added = build(known.last)
+    if not added:
+        return known
+    driver.executemany(_ADD_TEXT, added)
+    edge = advance_tree(driver.execute, known.last, added, known.edge)
+    return _Known(version, added[-1], edge)
 
 
 @contextmanager

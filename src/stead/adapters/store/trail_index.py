@@ -48,6 +48,7 @@ SUFFIX: Final = "-trail-index"
 """What its file's name has after the store's."""
 
 _FORMAT: Final = 1
+_CACHE_KIB: Final = 65_536  # at most; taken as pages are touched
 _HIGHEST: Final = b"\xff" * 1024  # above every value, which is shorter
 _IN_ONE_STATEMENT: Final = 500
 _PRIMARY_CODE: Final = 0xFF
@@ -321,6 +322,9 @@ def _connect_index(path: Path) -> sqlite3.Connection:
     connection = connect_file(path)
     # A crash may take the last pages: they are made again from the trail.
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Of a long trail each transaction touches thousands of pages; those that do not fit
+    # would be written, and read again, several times in one.
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
 
 

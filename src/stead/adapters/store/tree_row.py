@@ -55,7 +55,7 @@ def advance_tree(
         )
     if edge.size < end:
         edge = edge.extend(_missed(execute, edge.size, end))
-    edge = edge.extend(leaf_hash(entry.body) for entry in added)
+    edge = edge.extend([leaf_hash(entry.body) for entry in added])
     execute(_SET, (edge.to_bytes(),))
     return edge
 
