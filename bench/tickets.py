@@ -1,8 +1,17 @@
 """Tickets of Active Directory: from the bytes of a PAC to a token.
 
 The PAC is one that Samba's domain controller wrote (tests/vectors/pac); the store is on
-disk, as a server's is, and says that nobody there is the client. impacket, where it is
-installed, reads the same PAC, and makes no token of it.
+disk, as a server's is. Three cases:
+
+- shown again: the same bytes, as HTTP clients send them with each request;
+- new PAC of a known client: another ticket of somebody who came before;
+- client never seen: nobody with this SID came before. After a change of the store,
+  everybody is such a client.
+
+The client is no account of the store; then it is one with a uid, about which this host
+is asked each time.
+
+impacket, where it is installed, reads the same PAC, and makes no token of it.
 """
 
 from __future__ import annotations
@@ -10,18 +19,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pwd
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bench import Bench
 
+from stead.adapters.host import host_identity
 from stead.adapters.store import Store
 from stead.authority.asserted import identify_asserted
 from stead.authority.issuers import Issuer, Issuers
 from stead.authority.packages import Authenticated
+from stead.authority.ports import Alias
 from stead.authority.ticket_clients import asserted_by, is_verified_by_service
 from stead.authority.tokens import client_token
 from stead.codec.pac import read_pac
@@ -54,15 +68,35 @@ def measure(bench: Bench, folder: Path) -> None:
         issuer = Issuer(_REALM, domains=(domain,))
         issuers = Issuers([issuer], store.accounts.domain())
         token = partial(_token, store, issuers)
-        bench.compare("PAC shown again, to token", partial(token, binary))
-        acts: dict[str, tuple[Act, Act]] = {"Stead": (bytes, token)}
-        bench.compare_new(
-            "new PAC of a known client, to token", partial(_others, binary), acts
-        )
-        bench.compare(
-            "PAC of a client not seen before, to token",
-            partial(_forgetting, token, issuers, binary),
-        )
+        known = {
+            "PAC shown again": partial(_again, binary),
+            "new PAC of a known client": partial(_others, binary),
+        }
+        never = {"PAC of a client never seen": partial(_strangers, binary)}
+        _measure(bench, token, known | never, binary)
+        uid = _add_account(store, read_pac(binary).user_sid)
+        host = {"asking this host": (bytes, lambda _binary: host_identity(uid))}
+        _measure(bench, token, known, binary, " with uid", host)
+
+
+def _measure(
+    bench: Bench,
+    token: Act,
+    cases: dict[str, Callable[[], list[bytes]]],
+    binary: bytes,
+    whose: str = "",
+    beside: Mapping[str, tuple[Act, Act]] = MappingProxyType({}),
+) -> None:
+    for _ in range(3):  # what is seen twice is kept
+        token(binary)
+    for what, make in cases.items():
+        acts: dict[str, tuple[Act, Act]] = {"Stead": (bytes, token), **beside}
+        bench.compare_new(what + whose, make, acts)
+
+
+def _again(binary: bytes) -> list[bytes]:
+    """Return the same PAC, as bytes that were read from a ticket each time."""
+    return [bytes(bytearray(binary)) for _ in range(_NEW_AT_ONCE)]
 
 
 def _others(binary: bytes) -> list[bytes]:
@@ -70,11 +104,21 @@ def _others(binary: bytes) -> list[bytes]:
     return [binary[:-_SIGNATURE] + os.urandom(_SIGNATURE) for _ in range(_NEW_AT_ONCE)]
 
 
-def _forgetting(token: Act, issuers: Issuers, binary: bytes) -> AccessToken:
-    """Do it as if nobody had come before."""
-    issuers.remembered.at(-1)
-    made: AccessToken = token(_others(binary)[0])
-    return made
+def _strangers(binary: bytes) -> list[bytes]:
+    """Return PACs of clients with SIDs of their own."""
+    own = read_pac(binary).user_sid.rid.to_bytes(4, "little")
+    rids = (secrets.randbelow(1 << 30) + 10_000 for _ in range(_NEW_AT_ONCE))
+    return [binary.replace(own, rid.to_bytes(4, "little")) for rid in rids]
+
+
+def _add_account(store: Store, sid: Sid) -> int:
+    """Let the client be an account of the store, and a user of this host."""
+    user = pwd.getpwuid(1)
+    account = store.accounts.add_account("alice", user.pw_uid, user.pw_gid)
+    store.accounts.add_alias(account.sid, Alias(_REALM, str(sid)))
+    staff = store.accounts.add_group("staff", None)
+    store.accounts.add_member(staff.sid, account.sid)
+    return user.pw_uid
 
 
 def _token(store: Store, issuers: Issuers, binary: bytes) -> AccessToken:
@@ -86,9 +130,7 @@ def _token(store: Store, issuers: Issuers, binary: bytes) -> AccessToken:
         sids=asserted_by(pac),
         is_verified_by_service=is_verified_by_service(pac),
     )
-    identity = identify_asserted(
-        store.accounts, client, issuers, host=lambda _uid: None
-    )
+    identity = identify_asserted(store.accounts, client, issuers, host=host_identity)
     return client_token(
         identity,
         level=ImpersonationLevel.IMPERSONATION,

@@ -86,7 +86,8 @@ def test_every_store_has_its_builtin_groups_and_its_founder(accounts):
     } == names
     founder = unix_user(accounts.founder())
     assert (founder,) == accounts.members(ADMINISTRATORS)
-    assert [ADMINISTRATORS] == [group.sid for group in accounts.groups_of(founder)]
+    found = [(who, group.sid) for who, group in accounts.memberships_of([founder])]
+    assert [(founder, ADMINISTRATORS)] == found
 
 
 @pytest.mark.parametrize("taken", ["alice", "ALICE", "\uff41lice", "staff", "users"])
@@ -186,7 +187,8 @@ def test_members_come_and_go(accounts):
     assert accounts.add_member(USERS, alice.sid)
     assert accounts.add_member(staff.sid, unix_user(70_001))
     assert {alice.sid, unix_user(70_001)} == set(accounts.members(staff.sid))
-    assert (staff, accounts.group_by_sid(USERS)) == accounts.groups_of(alice.sid)
+    both = [staff, accounts.group_by_sid(USERS)]
+    assert both == [group for _, group in accounts.memberships_of([alice.sid])]
     assert accounts.remove_member(staff.sid, alice.sid)
     assert not accounts.remove_member(staff.sid, alice.sid)
     assert (unix_user(70_001),) == accounts.members(staff.sid)
@@ -229,6 +231,27 @@ def test_rights_come_and_go(accounts):
     assert not accounts.remove_right(other, "SeNetworkLogonRight")
     assert not accounts.remove_right(other, "\udc80")
     assert set(both[:1]) == set(accounts.all_rights()) - set(begun)
+
+
+def test_groups_of_very_many_members_are_found(accounts):
+    members = [NOBODY.with_rid(rid) for rid in range(1, 301)]
+    last, first = accounts.add_group("last", None), accounts.add_group("first", 70_003)
+    for group, member in ((last, members[0]), (first, members[0]), (last, members[-1])):
+        accounts.add_member(group.sid, member)
+    assert [
+        (members[0], first), (members[0], last), (members[-1], last),
+    ] == list(accounts.memberships_of(members))  # fmt: skip
+    assert [] == list(accounts.memberships_of([]))
+
+
+def test_ids_of_the_wrong_kind_of_principal_are_not_changed(accounts):
+    staff, alice = accounts.add_group("staff", None), accounts.add_account("a", 7, 7)
+    with pytest.raises(UnknownAccountError):
+        accounts.set_account_ids(staff.sid, 70_001, 70_001)
+    with pytest.raises(UnknownAccountError):
+        accounts.set_group_gid(alice.sid, 70_001)
+    assert (staff,) == tuple(g for g in accounts.groups() if g.name == "staff")
+    assert alice == accounts.account_by_name("a")
 
 
 def test_rights_of_very_many_holders_are_found(accounts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
 import pytest
 
@@ -84,3 +85,37 @@ def test_a_store_flushes_what_it_finds_when_it_is_opened(place):
         connection.execute("PRAGMA journal_mode = DELETE")
         assert [(4242,)] == connection.execute("SELECT next_rid FROM store").fetchall()
     connection.close()
+
+
+def how_it_waits(database):
+    """Return SQLite's own word on whether commits wait for the disk: 2 is FULL."""
+    return database.append(
+        lambda driver: driver.execute("PRAGMA synchronous").fetchone()[0]
+    )
+
+
+def test_what_is_noted_is_seen_at_once_and_the_next_change_waits_again(place):
+    Store.open(place).close()
+    database, other = (Database(lambda: connect_file(place)) for _ in range(2))
+
+    def change(driver):
+        assert 1 == driver.execute("PRAGMA synchronous").fetchone()[0]
+        driver.execute("UPDATE store SET next_rid = 4242")
+
+    def change_and_fail(driver):
+        driver.execute("UPDATE store SET next_rid = 1")
+        raise ZeroDivisionError
+
+    database.note(change)
+    assert [(4242,)] == other.rows("SELECT next_rid FROM store")
+    assert 2 == how_it_waits(database)
+    with suppress(ZeroDivisionError):
+        database.note(change_and_fail)
+    assert [(4242,)] == other.rows("SELECT next_rid FROM store")
+    assert 2 == how_it_waits(database)
+    for each in (database, other):
+        each.close()
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        database.note(change)
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        other.rows("SELECT 1")

@@ -78,7 +78,8 @@ def test_what_an_old_store_held_is_kept_and_passwords_can_be_added(old):
     with Store.open(old) as store:
         alice = store.accounts.account_by_name("alice")
         assert (ALICE, 70001) == (alice.sid, alice.uid)
-        assert "Administrators" in [g.name for g in store.accounts.groups_of(ALICE)]
+        groups = [group.name for _, group in store.accounts.memberships_of([ALICE])]
+        assert "Administrators" in groups
         assert store.accounts.allocate_luid() >= 66000
         store.credentials.set_password(ALICE, "verifier", changed_at=1)
         assert {} == store.credentials.failures()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from stead.authority.asserted import identify_asserted
@@ -14,6 +16,7 @@ from stead.authority.tokens import client_token
 from stead.errors import (
     AccountDisabledError,
     AccountExistsError,
+    DirectoryUnavailableError,
     EvidenceRefusedError,
     InvalidRequestError,
     TooManyGroupsError,
@@ -389,6 +392,31 @@ def test_what_a_host_says_of_a_uid_is_asked_each_time(store, identified):
         asked.append(uid)
         return PosixIdentity(uid, uid, (uid + len(asked),))
 
-    groups = [identified(sids=sids(), host=host).posix.groups for _ in range(3)]
-    assert 3 == len(asked)
-    assert 3 == len(set(groups))
+    groups = [identified(sids=sids(), host=host).posix.groups for _ in range(5)]
+    assert [70001] * 5 == asked
+    assert [(70001 + n,) for n in range(1, 6)] == groups
+
+
+def test_an_account_that_a_host_says_the_same_of_is_looked_up_once(store, identified):
+    account = store.add_account("al", 70001, 70001)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    host = partial(PosixIdentity, gid=70001, groups=(70005,))
+    first, second, third = (identified(sids=sids(), host=host) for _ in range(3))
+    assert first == second
+    assert second is third
+    assert (70005,) == third.posix.groups
+    gone = identified(sids=sids(), host=lambda _uid: None)
+    assert () == gone.posix.groups
+
+
+def test_a_host_that_does_not_answer_lets_in_nobody_whom_it_knew(store, identified):
+    account = store.add_account("al", 70001, 70001)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    for _ in range(3):
+        identified(sids=sids(), host=partial(PosixIdentity, gid=70001, groups=()))
+
+    def silent(_uid):
+        raise DirectoryUnavailableError("the directory is down")
+
+    with pytest.raises(DirectoryUnavailableError):
+        identified(sids=sids(), host=silent)

@@ -193,7 +193,7 @@ def test_each_failure_is_answered_later_and_at_whole_steps(make_logon, clock):
     logon = make_logon(policy=policy)
     told = []
     for took in (0.0, 0.1, 0.3, 0.6):
-        inner = logon._verifier
+        inner = logon._passwords.verifier
 
         class Slow:
             """Takes a while, as hand-moved clocks tell it."""
@@ -203,11 +203,11 @@ def test_each_failure_is_answered_later_and_at_whole_steps(make_logon, clock):
                     clock.pass_seconds(took)
                 return getattr(inner, name)
 
-        logon._verifier = Slow()
+        logon._passwords.verifier = Slow()
         told.append(
             took + logon.attempt("nobody", Secret("x"), LogonType.NETWORK).delay
         )
-        logon._verifier = inner
+        logon._passwords.verifier = inner
     # 0.5, 1, 2 and 2 seconds late, counted from a whole number of half seconds.
     assert pytest.approx([0.5, 1.5, 2.5, 3.0]) == told
 

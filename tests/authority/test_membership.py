@@ -19,8 +19,8 @@ class ManyGroups:
             Group(DOMAIN.with_rid(2000 + n), f"group {n}") for n in range(count)
         )
 
-    def groups_of(self, member):
-        return self.groups if member == ALICE else ()
+    def memberships_of(self, members):
+        return [(ALICE, group) for group in self.groups if ALICE in members]
 
 
 @pytest.fixture

@@ -283,8 +283,10 @@ def test_an_ending_that_falls_into_another_call_waits_for_that_calls_lock(
     session, sessions, ended
 ):
     """As when a finalizer ends a session while its thread is inside this object."""
-    sessions.on_end(session.token.logon_id, lambda: ended.append(sessions._lock.depth))
-    with sessions._lock.held():
+    sessions.on_end(
+        session.token.logon_id, lambda: ended.append(sessions._table._lock.depth)
+    )
+    with sessions._table._lock.held():
         sessions.end(session.token.logon_id)
         assert [] == ended
     assert [0] == ended

@@ -33,10 +33,6 @@ def test_no_hyper_aligns_nothing():
     assert 4 == reader.position
 
 
-def test_a_filetime_has_its_low_half_first():
-    assert 0x2_0000_0001 == NdrReader(struct.pack("<II", 1, 2)).filetime()
-
-
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_number_that_does_not_fit_is_refused(size):
     reader = NdrReader(bytes(size - 1))

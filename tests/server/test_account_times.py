@@ -74,10 +74,10 @@ def logon(server, verifier, policy):
     given = server._house.admission.logon
     return Logon(
         given._store,
-        given._credentials,
+        given._passwords.credentials,
         verifier=verifier,
         host=given._host,
-        lockout=Lockout(given._credentials, PATIENT, given.lockout.clock),
+        lockout=Lockout(given._passwords.credentials, PATIENT, given.lockout.clock),
         policy=policy,
         monotonic=given._monotonic,
     )

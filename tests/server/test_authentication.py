@@ -37,6 +37,7 @@ from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel, TokenType
 from stead.server.admission import Arrival
 from stead.server.authentication import LONGEST_BLOB, MOST_STEPS
+from stead.server.password_door import PasswordDoor
 
 REALM, KEY = "KEYS.TEST", b"alice's key"
 QUICK = LockoutPolicy(threshold=3, first_delay=0.001, longest_delay=0.01)
@@ -547,7 +548,7 @@ def test_a_store_that_fails_behind_a_directory_keeps_no_credentials(
     def fails(*_arguments):
         raise StoreUnavailableError("the store is gone")
 
-    monkeypatch.setattr(type(server.accounts.logon.lockout), "clear", fails)
+    monkeypatch.setattr(type(server.accounts.logon.lockout), "succeed", fails)
     with pytest.raises(LogonFailureError):
         server.log_on("alice@KEYS.TEST", "tiger")
     assert [1] == [held.closed for held in directory.held]
@@ -577,7 +578,8 @@ def test_what_fails_behind_the_door_leaves_no_session_and_no_credentials(
     if where == "make_client":
         door = replace(door, make_client=fails)
     else:
-        monkeypatch.setattr(type(door), where, fails)
+        owner = PasswordDoor if where == "_vouched" else type(door)
+        monkeypatch.setattr(owner, where, fails)
     before = len(door.sessions.records())
     with pytest.raises((kind, LogonFailureError)):
         door.log_on(

@@ -56,7 +56,7 @@ def door(server, slept):
     admission = server._house.admission
     thread = ServiceThread("password")
     cheap = PasswordHasher(time_cost=1, memory_cost=16, parallelism=2)
-    credentials = admission.logon._credentials
+    credentials = admission.logon._passwords.credentials
     logon = Logon(
         admission.store,
         credentials,
@@ -350,7 +350,7 @@ def test_a_logon_that_cannot_be_recorded_does_not_live(server, log_on, live):
 
 @pytest.mark.bypasses_the_law
 def test_a_store_that_cannot_be_asked_lets_nobody_in(server, door, log_on, record_of):
-    door.logon._credentials.set_password(
+    door.logon._passwords.credentials.set_password(
         server.accounts.store.account_by_name("alice").sid, "damaged", changed_at=1
     )
     with pytest.raises(LogonFailureError) as refused:

@@ -47,7 +47,7 @@ def door(server):
     """The server's door, with a verifier that costs little."""
     given = server._house.admission
     cheap = PasswordHasher(time_cost=1, memory_cost=16, parallelism=2)
-    credentials = given.logon._credentials
+    credentials = given.logon._passwords.credentials
     logon = Logon(
         given.store,
         credentials,

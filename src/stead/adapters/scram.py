@@ -30,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from stead.authority.credential_ports import CredentialStore, ScramDecoys
 from stead.authority.logon import Logon
 from stead.authority.names import name_key
 from stead.authority.packages import (
@@ -38,7 +39,7 @@ from stead.authority.packages import (
     Counted,
     Step,
 )
-from stead.authority.ports import Account, CredentialStore, ScramDecoys
+from stead.authority.ports import Account
 from stead.codec import scram
 from stead.errors import (
     EvidenceRefusedError,

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stead.authority.ports import Account, CredentialStore, Password
+from stead.authority.credential_ports import CredentialStore
+from stead.authority.ports import Account, Password
 from stead.errors import (
     AccountExpiredError,
     InvalidRequestError,

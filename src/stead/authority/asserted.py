@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from stead.authority.asserted_identity import AssertedIdentity, account_of_alias
 from stead.authority.identity import (
-    AssertedIdentity,
     HostIdentity,
     Identity,
-    account_of_alias,
     identify_alias,
     vouched_by_host,
 )
@@ -27,6 +26,7 @@ from stead.authority.membership import MAXIMUM_GROUPS
 from stead.authority.names import reads_as_sid
 from stead.authority.packages import AssertedSids, Authenticated
 from stead.authority.ports import AccountStore
+from stead.authority.remembered import KnownClient
 from stead.errors import EvidenceRefusedError, TooManyGroupsError
 from stead.model import well_known
 from stead.model.logon_record import LogonType
@@ -36,6 +36,7 @@ _LONGEST_NAME: Final = 1024
 _THEIRS_TO_SAY: Final = (
     ENABLED_GROUP | GroupAttributes.USE_FOR_DENY_ONLY | GroupAttributes.RESOURCE
 )
+_NOT_THEIRS: Final = ~int(_THEIRS_TO_SAY)
 
 
 def identify_asserted(
@@ -70,21 +71,25 @@ def identify_asserted(
     known = issuers.remembered.at(generation)
     key = (issuer.name, client.name, client.is_verified_by_service, logon_type)
     found = known.get(key)
-    if found is not None and found[0] == client.sids:
-        return found[1]
-    said = _asserted(issuer, client)
-    account = account_of_alias(store, said)
+    if found is not None and found.sids == client.sids:
+        said, account = found.said, found.identity.account
+    else:
+        found, said = None, _asserted(issuer, client)
+        account = account_of_alias(store, said)
+    # What the host says has no generation: it is asked each time.
+    vouched = None if account is None else vouched_by_host(account, host)
+    if found is not None and found.identity.vouched == vouched:
+        return found.identity
     identity = identify_alias(
         store,
         said,
         account=account,
         name=f"{client.name}@{issuer.name}" if account is None else account.name,
-        vouched=None if account is None else vouched_by_host(account, host),
+        vouched=vouched,
         logon_type=logon_type,
         generation=generation,
     )
-    if identity.vouched is None:  # or the host says something of it, at times another
-        known.offer(key, (client.sids, identity))
+    known.offer(key, KnownClient(client.sids, said, identity))
     return identity
 
 
@@ -142,6 +147,13 @@ def _spoken_for(
     return tuple(group for group in groups if issuer.speaks_for(group.sid))
 
 
+def _as_theirs(group: TokenGroup) -> TokenGroup:
+    """Return a group without what is not the issuer's to say of it."""
+    if not int(group.attributes) & _NOT_THEIRS:
+        return group
+    return TokenGroup(group.sid, group.attributes & _THEIRS_TO_SAY)
+
+
 def _groups(client: Authenticated, sids: AssertedSids | None) -> tuple[TokenGroup, ...]:
     """Return the groups that come along, as far as how they are held is theirs to say.
 
@@ -153,10 +165,7 @@ def _groups(client: Authenticated, sids: AssertedSids | None) -> tuple[TokenGrou
         else well_known.AUTHORITY_ASSERTED_IDENTITY
     )
     said = () if sids is None else sids.groups
-    kept = {
-        group.sid: TokenGroup(group.sid, group.attributes & _THEIRS_TO_SAY)
-        for group in said
-    }
+    kept = {group.sid: _as_theirs(group) for group in said}
     if len(kept) > MAXIMUM_GROUPS:
         raise TooManyGroupsError(
             f"`{client.name[:120]}` is in more than {MAXIMUM_GROUPS} groups of a domain"

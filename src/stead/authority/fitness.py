@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from stead.authority import tokens
 from stead.authority.identity import Identity, identify_again, require_logon_right
@@ -20,6 +22,21 @@ from stead.errors import (
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
+
+_T = TypeVar("_T")
+
+
+class Asking(Protocol):
+    """Asks something of the store, for not too long."""
+
+    def __call__(self, act: Callable[[], _T], /) -> _T:
+        """Return what `act` returns; raises `StoreUnavailableError` in time."""
+        ...
+
+
+def asked_here(act: Callable[[], _T], /) -> _T:
+    """Ask on this thread, for as long as it takes."""
+    return act()
 
 
 @dataclass(frozen=True, slots=True)

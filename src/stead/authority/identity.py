@@ -2,102 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Final
 
 from stead.authority.account_policy import out_of_time
+from stead.authority.asserted_identity import (
+    AssertedIdentity,
+    account_of_alias,
+    asserted_sids,
+)
+from stead.authority.logon_rules import logon_rule
 from stead.authority.membership import Membership, memberships
 from stead.authority.ports import Account, AccountStore
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
-    InvalidRequestError,
     LogonTypeNotGrantedError,
     UnknownAccountError,
 )
 from stead.model import well_known
-from stead.model.claim import Claim
 from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
-from stead.model.privilege import LogonRight
 from stead.model.sid import Sid
 from stead.model.system_ids import owner_of
-from stead.model.token import TokenGroup
-
-
-@dataclass(frozen=True, slots=True)
-class LogonRule:
-    """What one type of logon is about.
-
-    Attributes:
-        sid: what every token of the type holds.
-        right: what an account needs to log on this way.
-        denial: what keeps it from doing so, whatever else it holds.
-        keeps_credentials: whether the session keeps what the client showed, so that it
-            reaches other machines as the client.
-    """
-
-    sid: Sid
-    right: LogonRight
-    denial: LogonRight
-    keeps_credentials: bool = True
-
-
-LOGON_RULES: Final[Mapping[LogonType, LogonRule]] = MappingProxyType({
-    LogonType.INTERACTIVE: LogonRule(
-        well_known.INTERACTIVE, LogonRight.INTERACTIVE, LogonRight.DENY_INTERACTIVE
-    ),
-    LogonType.NETWORK: LogonRule(
-        well_known.NETWORK,
-        LogonRight.NETWORK,
-        LogonRight.DENY_NETWORK,
-        keeps_credentials=False,
-    ),
-    LogonType.NETWORK_CLEARTEXT: LogonRule(
-        well_known.NETWORK, LogonRight.NETWORK, LogonRight.DENY_NETWORK
-    ),
-    LogonType.BATCH: LogonRule(
-        well_known.BATCH, LogonRight.BATCH, LogonRight.DENY_BATCH
-    ),
-    LogonType.SERVICE: LogonRule(
-        well_known.SERVICE, LogonRight.SERVICE, LogonRight.DENY_SERVICE
-    ),
-})  # fmt: skip
-"""The types of logon that are offered."""
 
 HostIdentity = Callable[[int], PosixIdentity | None]
 """What this host knows of a uid; None if nothing; raises if it cannot be asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssertedIdentity:
-    """What counts of what an issuer says of a client (`stead.authority.asserted`).
-
-    Attributes:
-        issuer: who says so.
-        aliases: what an account of the store may know the client by.
-        account_name: the account that the client is, where the issuer names accounts.
-        ignores_case: whether that name may differ in case.
-        user: the client's own SID, or None.
-        groups: what the client is in.
-        primary_group: one of them, or None.
-        user_claims: attributes of the client.
-        device_groups: groups of the machine that it came from.
-        device_claims: attributes of that machine.
-    """
-
-    issuer: str
-    aliases: tuple[str, ...]
-    account_name: str | None
-    ignores_case: bool
-    user: Sid | None
-    groups: tuple[TokenGroup, ...]
-    primary_group: Sid | None = None
-    user_claims: tuple[Claim, ...] = ()
-    device_groups: tuple[TokenGroup, ...] = ()
-    device_claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,33 +130,6 @@ def vouched_by_host(account: Account, host: HostIdentity) -> PosixIdentity | Non
         require_mappable(account.gid)
         return PosixIdentity(account.uid, account.gid)
     return known
-
-
-def account_of_alias(store: AccountStore, said: AssertedIdentity) -> Account | None:
-    """Return the account that a client is, whom an issuer brought; None if none is."""
-    for alias in said.aliases:
-        found = store.account_by_alias(said.issuer, alias)
-        if found is not None:
-            return found
-    if said.account_name is None:
-        return None
-    found = store.account_by_name(said.account_name)
-    if found is None or not _are_one(found.name, said):
-        return None
-    return found
-
-
-def _are_one(name: str, said: AssertedIdentity) -> bool:
-    """Tell whether an account's name is what the issuer calls its client.
-
-    What looks alike to us may be two people to the issuer: the store also takes wide
-    letters, ligatures and a long s for others. Names that differ in case alone agree
-    in both cases.
-    """
-    theirs = said.account_name
-    if theirs is None or not said.ignores_case:
-        return name == theirs
-    return (name.lower(), name.upper()) == (theirs.lower(), theirs.upper())
 
 
 def identify_alias(
@@ -346,25 +249,6 @@ def require_logon_right(identity: Identity) -> None:
         )
 
 
-def logon_rule(logon_type: LogonType) -> LogonRule:
-    """Return what a type of logon is about.
-
-    Raises:
-        InvalidRequestError: it is not offered.
-    """
-    # A bare number equals its member, and has none of its words.
-    is_type = isinstance(logon_type, LogonType)
-    rule = LOGON_RULES.get(logon_type) if is_type else None
-    if rule is None:
-        offered = ", ".join(kind.name.lower() for kind in LOGON_RULES)
-        raise InvalidRequestError(
-            f"logon type `{str(logon_type)[:80]}` is not offered",
-            advice=f"offered are {offered}; for new credentials, "
-            "`client.with_new_credentials`",
-        )
-    return rule
-
-
 def _identity(
     store: AccountStore,
     *,
@@ -405,27 +289,6 @@ def _identity(
         rights=rights,
         asserted=asserted,
     )
-
-
-def asserted_groups(said: AssertedIdentity | None, user: Sid) -> tuple[TokenGroup, ...]:
-    """Return the groups of a token that an issuer brings, its client's SID among them.
-
-    Args:
-        said: what the issuer says; None if there is no issuer.
-        user: who the token is of.
-    """
-    if said is None:
-        return ()
-    own = () if said.user in (None, user) else (TokenGroup(said.user),)
-    return own + said.groups
-
-
-def asserted_sids(said: AssertedIdentity | None, user: Sid) -> tuple[Sid, ...]:
-    """Return what rights and memberships hang on, of what an issuer brings.
-
-    What matches deny entries alone gives nothing.
-    """
-    return tuple(g.sid for g in asserted_groups(said, user) if g.is_enabled)
 
 
 def _expand(

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from stead.authority.ports import CredentialStore, LogonFailures
+from stead.authority.credential_ports import CredentialStore
+from stead.authority.ports import LogonFailures
 
 _SECOND: Final = 1_000_000_000
 _MOST_DOUBLINGS: Final = 62
@@ -76,6 +77,10 @@ class Lockout:
 
         The attempt that reaches the threshold locks the name and goes on itself:
         success will unlock it.
+
+        Every process sees it now. It is durable before anybody hears what came of the
+        attempt: `fail` and the record of a logon wait for the disk, and this does not,
+        so that the disk is at work while the password is (docs/adr/0099).
         """
         now, made = self.clock(), Reservation(0, is_locked=False)
 
@@ -91,7 +96,7 @@ class Lockout:
             first_at = now if kept is None else kept.first_at
             return LogonFailures(count, first_at, now, self._lock(count, now))
 
-        self.store.change_failures(key, change)
+        self.store.change_failures(key, change, is_awaited=False)
         return made
 
     def fail(self, key: str, reservation: Reservation) -> bool:
@@ -124,8 +129,15 @@ class Lockout:
         self.store.change_failures(key, change)
 
     def clear(self, key: str) -> None:
-        """Forget a name's failures: it was logged on, or is unlocked."""
+        """Forget a name's failures: it is unlocked."""
         self.store.change_failures(key, lambda _found: None)
+
+    def succeed(self, key: str) -> None:
+        """Forget a name's failures: it is logged on.
+
+        Without power, they are back: that lets in nobody.
+        """
+        self.store.change_failures(key, lambda _found: None, is_awaited=False)
 
     def locked(self) -> frozenset[str]:
         """Return the keys of the names that are locked now."""

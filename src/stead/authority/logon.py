@@ -15,84 +15,47 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from stead.authority.account_policy import (
-    MUST_CHANGE,
     AccountPolicy,
     out_of_time,
     outdated_password,
+)
+from stead.authority.credential_ports import (
+    CredentialStore,
+    PasswordVerifier,
+    ScramVerifiers,
 )
 from stead.authority.identity import (
     HostIdentity,
     Identity,
     identify_account,
     identify_nobody,
-    logon_rule,
     require_logon_right,
 )
+from stead.authority.kept_passwords import KeptPasswords
 from stead.authority.lockout import Lockout, Reservation
-from stead.authority.names import name_key, require_name
-from stead.authority.ports import (
-    Account,
-    AccountStore,
-    CredentialStore,
-    Password,
-    PasswordVerifier,
-    ScramVerifiers,
+from stead.authority.logon_attempt import (
+    Answer,
+    LogonAttempt,
+    admitted,
+    locked_out,
+    refusal,
 )
+from stead.authority.logon_rules import logon_rule
+from stead.authority.names import name_key, require_name
+from stead.authority.ports import Account, AccountStore, Password
 from stead.errors import (
-    AccountDisabledError,
-    AccountLockedOutError,
     DirectoryUnavailableError,
     InvalidNameError,
-    PasswordMismatchError,
     SteadError,
-    UnknownAccountError,
 )
 from stead.model import well_known
 from stead.model.logon_record import LogonType
-from stead.model.scram_verifier import ScramVerifier
 from stead.model.secret import Secret
-from stead.model.sid import Sid
 
 _T = TypeVar("_T")
 _LINES: Final = 64
 _LONGEST_SPELLING: Final = 256
 _NOBODYS_NAME: Final = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LogonAttempt(Generic[_T]):
-    """What came of an attempt to log on.
-
-    Attributes:
-        outcome: what it gives, or why it failed, for the trail.
-        locks: whether this failure is what locked the name.
-        delay: seconds to wait before anybody hears of the failure.
-    """
-
-    outcome: _T | SteadError
-    locks: bool = False
-    delay: float = 0.0
-
-    @property
-    def error(self) -> SteadError | None:
-        """Why it failed; None if it did not."""
-        return self.outcome if isinstance(self.outcome, SteadError) else None
-
-    def require(self) -> _T:
-        """Return what it gives; raises `error` if it failed."""
-        if isinstance(self.outcome, SteadError):
-            raise self.outcome
-        return self.outcome
-
-    def discard(self) -> None:
-        """Close what it gives: nobody gets it."""
-        close = getattr(self.outcome, "close", None)
-        if close is not None:
-            close()
-
-
-_Answer = bool | SteadError
-"""Whether a password is right, or why that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +80,8 @@ class Logon:
         monotonic: nanoseconds that never step.
         renewing: is told, before, that an account's verifier is made again.
         scram: returns what makes what is kept of passwords for SCRAM; None for nothing.
+
+    What is kept of passwords it sets, removes and lists as `KeptPasswords` does.
     """
 
     def __init__(  # noqa: PLR0913 - what it asks, each by name
@@ -132,13 +97,17 @@ class Logon:
         renewing: Callable[[Account], object] = lambda _account: None,
         scram: Callable[[], ScramVerifiers | None] = lambda: None,
     ) -> None:
-        self._renewing = renewing
-        self._scram = scram
         self.lockout: Final = lockout
         self.policy: Final = policy or AccountPolicy()
+        passwords = KeptPasswords(
+            credentials, verifier, self.policy, lockout.clock, renewing, scram
+        )
+        self._passwords = passwords
+        self.set_password: Final = passwords.set
+        self.require_change: Final = passwords.require_change
+        self.remove_password: Final = passwords.remove
+        self.with_password: Final = passwords.owners
         self._store = store
-        self._credentials = credentials
-        self._verifier = verifier
         self._host = host
         self._monotonic = monotonic
         self._lines = _locks()
@@ -190,7 +159,7 @@ class Logon:
         """
         logon_rule(logon_type)
 
-        def verify(account: Account | None, _kept: Password | None) -> _Answer:
+        def verify(account: Account | None, _kept: Password | None) -> Answer:
             try:
                 return is_proof(account)
             except SteadError as error:
@@ -233,7 +202,7 @@ class Logon:
                 outcome = error.with_traceback(None)
             if reservation.is_locked:
                 LogonAttempt(outcome).discard()
-                outcome = _locked_out()
+                outcome = locked_out()
             if isinstance(outcome, DirectoryUnavailableError):
                 self.lockout.forgive(key)
                 return LogonAttempt(outcome, delay=self._delay(began, reservation))
@@ -242,7 +211,7 @@ class Logon:
                 return LogonAttempt(outcome, locks, self._delay(began, reservation))
             succeeded = LogonAttempt(outcome)
             try:
-                self.lockout.clear(key)
+                self.lockout.succeed(key)
             except BaseException:
                 succeeded.discard()
                 raise
@@ -258,45 +227,6 @@ class Logon:
             name, secret, lambda account: account or nobody, is_change=True
         )
 
-    def set_password(
-        self, sid: Sid, secret: Secret, *, must_change: bool = False
-    ) -> None:
-        """Keep a new password of an account; the policy may end its sessions with it.
-
-        Args:
-            sid: whose.
-            secret: the password.
-            must_change: whether its owner must change it before it counts.
-
-        Raises:
-            InvalidRequestError: it is empty or too long.
-            UnknownAccountError: there is no such account.
-        """
-        verifier, scram = self._make(secret), self._make_scram(secret, self._scram())
-        self._credentials.set_password(
-            sid,
-            verifier,
-            changed_at=MUST_CHANGE if must_change else self.lockout.clock(),
-            scram=scram,
-            ends_sessions=self.policy.password_ends_sessions,
-        )
-
-    def require_change(self, sid: Sid) -> bool:
-        """Have an account's password changed before it counts.
-
-        Returns:
-            whether there is one, that need not be changed already.
-        """
-        return self._credentials.require_change(sid)
-
-    def remove_password(self, sid: Sid) -> bool:
-        """Forget an account's password; False if it had none."""
-        return self._credentials.remove_password(sid)
-
-    def with_password(self) -> frozenset[Sid]:
-        """Return the accounts that have a password."""
-        return self._credentials.accounts_with_password()
-
     def _attempt(
         self,
         name: str,
@@ -308,19 +238,19 @@ class Logon:
         secret.require_unused()  # else the caller's mistake, and nobody's failure
         began, asked = self._monotonic(), _as_kept(name)
 
-        def verify(_account: Account | None, kept: Password | None) -> _Answer:
-            return self._verify(kept, secret)
+        def verify(_account: Account | None, kept: Password | None) -> Answer:
+            return self._passwords.verify(kept, secret)
 
         counted = self._count(asked, began, verify, admit, is_change=is_change)
-        if counted.attempt.error is None:
-            self._renew(counted.account, counted.kept, secret)
+        if counted.account is not None and counted.kept is not None:
+            self._passwords.renew(counted.account, counted.kept, secret)
         return counted.attempt
 
     def _count(
         self,
         asked: str,
         began: int,
-        verify: Callable[[Account | None, Password | None], _Answer],
+        verify: Callable[[Account | None, Password | None], Answer],
         admit: Callable[[Account | None], _T],
         *,
         is_change: bool = False,
@@ -330,19 +260,19 @@ class Logon:
         with self._lines[hash(key) % _LINES]:
             reservation = self.lockout.reserve(key)
             account = self._store.account_by_name(asked)
-            kept = self._credentials.password_of(
+            kept = self._passwords.of(
                 well_known.NULL_SID if account is None else account.sid
             )
             answer = verify(account, kept)
-            error = _refusal(account, reservation, answer) or self._untimely(
+            error = refusal(account, reservation, answer) or self._untimely(
                 account, None if is_change else kept
             )
-            outcome = _admit(account, error, admit)
+            outcome = admitted(account, error, admit)
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
                 late = self._delay(began, reservation)
                 return _Counted(LogonAttempt(outcome, locks, late))
-            self.lockout.clear(key)
+            self.lockout.succeed(key)
         return _Counted(LogonAttempt(outcome), account, kept)
 
     def _untimely(
@@ -357,30 +287,6 @@ class Logon:
             error = outdated_password(account, kept, self.policy, now)
         return error
 
-    def _verify(self, kept: Password | None, secret: Secret) -> bool | SteadError:
-        """Tell whether the password is right; once, whether there is one or not."""
-        stored = self._verifier.decoy() if kept is None else kept.verifier
-        try:
-            is_right = self._compare(stored, secret)
-        except SteadError as error:
-            # Without the frames that held the secret.
-            return error.with_traceback(None)
-        return is_right and kept is not None
-
-    def _compare(self, stored: str, secret: Secret) -> bool:
-        with secret.revealed() as content:
-            return self._verifier.matches(stored, content)
-
-    def _make(self, secret: Secret) -> str:
-        with secret.revealed() as content:
-            try:
-                return self._verifier.make(content)
-            except SteadError as error:
-                refusal = error.with_traceback(None)
-            finally:
-                del content
-        raise refusal
-
     def _delay(self, began: int, reservation: Reservation) -> float:
         """Return how late the answer is: a whole number of first delays, and then some.
 
@@ -393,37 +299,6 @@ class Logon:
         took = (self._monotonic() - began) / 1_000_000_000
         steps = math.ceil(took / policy.first_delay)
         return late + steps * policy.first_delay - took
-
-    def _renew(
-        self, account: Account | None, kept: Password | None, secret: Secret
-    ) -> None:
-        if account is None or kept is None:
-            return
-        is_old = self._verifier.is_outdated(kept.verifier)
-        scram = self._better_scram(account, secret)
-        if is_old or scram is not None:
-            better = self._make(secret) if is_old else kept.verifier
-            self._renewing(account)
-            self._credentials.renew_verifier(
-                account.sid, kept.verifier, better, scram=scram
-            )
-
-    def _better_scram(self, account: Account, secret: Secret) -> ScramVerifier | None:
-        makes = self._scram()
-        if makes is None:
-            return None
-        known = self._credentials.scram_of(account.sid)
-        if known is not None and not makes.is_outdated(known):
-            return None
-        return self._make_scram(secret, makes)
-
-    def _make_scram(
-        self, secret: Secret, makes: ScramVerifiers | None
-    ) -> ScramVerifier | None:
-        if makes is None:
-            return None
-        with secret.revealed() as content:
-            return makes.make(content)
 
 
 def _locks() -> tuple[threading.Lock, ...]:
@@ -438,47 +313,3 @@ def _as_kept(name: str) -> str:
         return require_name(name)
     except InvalidNameError:
         return _NOBODYS_NAME
-
-
-def _admit(
-    account: Account | None,
-    error: SteadError | None,
-    admit: Callable[[Account | None], _T],
-) -> _T | SteadError:
-    """Take step 5: ask about the account, or as much about nobody."""
-    if error is not None:
-        admit(None)
-        return error
-    try:
-        return admit(account)
-    except SteadError as refused:
-        return refused
-
-
-def _refusal(
-    account: Account | None,
-    reservation: Reservation,
-    answer: bool | SteadError,  # noqa: FBT001 - what the verifier said, as it said it
-) -> SteadError | None:
-    """Return the first reason not to admit, or None."""
-    if reservation.is_locked:
-        return _locked_out()
-    if account is None:
-        return UnknownAccountError("no account has this name")
-    if isinstance(answer, SteadError):
-        return answer
-    if not answer:
-        return PasswordMismatchError(f"the password is not that of `{account.name}`")
-    if account.is_disabled:
-        return AccountDisabledError(
-            f"account `{account.name}` is disabled",
-            advice=f"`stead account enable {account.name}`",
-        )
-    return None
-
-
-def _locked_out() -> AccountLockedOutError:
-    return AccountLockedOutError(
-        "too many logons of this name failed",
-        advice="wait, or `stead account unlock`",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,16 +37,17 @@ def memberships(store: AccountStore, starts: tuple[Sid, ...]) -> tuple[Membershi
         TooManyGroupsError: there are more than a token may hold.
     """
     found: dict[Sid, Membership] = {}
-    edge: deque[tuple[Sid, ...]] = deque((start,) for start in starts)
-    while edge:
-        path = edge.popleft()
-        for group in store.groups_of(path[-1]):
+    edge: dict[Sid, tuple[Sid, ...]] = {start: (start,) for start in starts}
+    while edge:  # all that are one step further, at once
+        beyond: dict[Sid, tuple[Sid, ...]] = {}
+        for member, group in store.memberships_of(tuple(edge)):
             if group.sid in found or group.sid in starts:
                 continue
             if len(found) == MAXIMUM_GROUPS:
                 raise TooManyGroupsError(
                     f"`{starts[0]}` is in more than {MAXIMUM_GROUPS} groups"
                 )
-            found[group.sid] = Membership(group, (*path, group.sid))
-            edge.append(found[group.sid].path)
+            path = beyond[group.sid] = (*edge[member], group.sid)
+            found[group.sid] = Membership(group, path)
+        edge = beyond
     return tuple(found.values())

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from stead.authority.identity import AssertedIdentity, account_of_alias
+from stead.authority.asserted_identity import AssertedIdentity, account_of_alias
 from stead.authority.issuers import Issuer
 from stead.authority.name_sources import NameKind, NameSources, SourceAnswer, SourceName
 from stead.authority.names import (

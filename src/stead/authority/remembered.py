@@ -2,26 +2,45 @@
 
 A client that shows its ticket with each request is looked up once: what an issuer says
 of it and what the store makes of that are the same until the store changes, which its
-generation tells (`AccountStore.generation`). Only who is no account with a uid is
-remembered: what the host knows of a uid, no generation tells.
+generation tells (`AccountStore.generation`). What the host knows of a uid, no
+generation tells: whoever takes an identity from here asks the host again
+(docs/adr/0098).
 
     known = remembered.at(store.generation())
-    sids, identity = known.get(key) or (None, None)
+    found = known.get(key)              # a `KnownClient`, or None
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Final
 
+from stead.authority.asserted_identity import AssertedIdentity
 from stead.authority.identity import Identity
 from stead.authority.packages import AssertedSids
 from stead.codec.keeping import Kept
 
-Known = Kept[Hashable, tuple[AssertedSids | None, Identity]]
-"""What an issuer said of a client, and who that is; by how the client comes."""
-
 _MOST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClient:
+    """A client that came before.
+
+    Attributes:
+        sids: what its issuer said of it.
+        said: what counted of that.
+        identity: who it was.
+    """
+
+    sids: AssertedSids | None
+    said: AssertedIdentity
+    identity: Identity
+
+
+Known = Kept[Hashable, KnownClient]
+"""Clients, by what they are called and how they come."""
 
 
 class Remembered:

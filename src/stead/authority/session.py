@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,12 +65,22 @@ class Session:
     holders: set[object] = field(default_factory=set, repr=False)
     endings: list[Ending] = field(default_factory=list, repr=False)
 
+    def outwards(self, *, to_credentials: bool = False) -> Iterator[Session]:
+        """Yield it, and what it lies within, outwards.
+
+        Args:
+            to_credentials: no further than the one whose credentials it shows.
+        """
+        session: Session | None = self
+        while session is not None:
+            yield session
+            is_last = to_credentials and session.lends_out
+            session = None if is_last else session.outer
+
     @property
     def identified_at(self) -> int:
         """The store's generation before its client was identified."""
-        session = self
-        while session.outer is not None:
-            session = session.outer
+        *_, session = self.outwards()
         return 0 if session.identity is None else session.identity.generation
 
     def is_over(self, now: int, monotonic: int) -> bool:
@@ -97,4 +107,13 @@ def expired(token: AccessToken) -> LogonSessionEndedError:
         f"what `{token.user}` was authenticated by has expired, or the account may "
         "be logged on no more at this time",
         advice="have the client log on again",
+    )
+
+
+def unfit(name: str) -> LogonSessionEndedError:
+    """Return what says that a session's account is not what it was."""
+    return LogonSessionEndedError(
+        f"account `{name}` was changed or disabled, or its session ended by somebody, "
+        "which ended its sessions",
+        advice="log the client on again",
     )

@@ -10,21 +10,21 @@ is refused before anything else is looked at.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final
 
 from stead.authority import tokens
 from stead.authority.account_policy import AccountPolicy, end_of_time
-from stead.authority.ceiling import is_within
-from stead.authority.ending_lock import EndingLock
-from stead.authority.fitness import Fitness, LeasesOfStore
+from stead.authority.fitness import Asking, Fitness, LeasesOfStore, asked_here
 from stead.authority.identity import Identity
+from stead.authority.live_sessions import LiveSessions, SessionWatcher
 from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.authority.roster import Leases, ListedSession
-from stead.authority.session import LEASE, Ending, Session, ended, expired
+from stead.authority.session import LEASE, Session, expired, unfit
 from stead.decision.limiting import is_over as grant_is_over
 from stead.decision.limiting import limit_token
 from stead.decision.token_ops import effective_part
@@ -33,37 +33,7 @@ from stead.model.limits import TokenLimits
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import Privilege
-from stead.model.sid import Sid
-from stead.model.token import (
-    AccessToken,
-    ImpersonationLevel,
-)
-
-_T = TypeVar("_T")
-
-
-class Asking(Protocol):
-    """Asks something of the store, for not too long."""
-
-    def __call__(self, act: Callable[[], _T], /) -> _T:
-        """Return what `act` returns; raises `StoreUnavailableError` in time."""
-        ...
-
-
-def _asked_here(act: Callable[[], _T], /) -> _T:
-    return act()
-
-
-class SessionWatcher(Protocol):
-    """Hears of sessions, and waits for nothing: a finalizer may be what ends one."""
-
-    def opened(self, session: ListedSession, /) -> None:
-        """Hear that a session opened."""
-        ...
-
-    def ended(self, logon_id: Luid, /) -> None:
-        """Hear that a session ended."""
-        ...
+from stead.model.token import AccessToken, ImpersonationLevel
 
 
 class Sessions:
@@ -77,6 +47,8 @@ class Sessions:
         leases: which sessions others ended; None where no other process could.
         ask: asks the store whether a lease may be renewed, and for not too long.
         watcher: hears of each.
+
+    How one is retained, released, listed and ended is `LiveSessions`'.
     """
 
     def __init__(
@@ -87,7 +59,7 @@ class Sessions:
         monotonic: Callable[[], int],
         policy: AccountPolicy | None = None,
         leases: Leases | None = None,
-        ask: Asking = _asked_here,
+        ask: Asking = asked_here,
         watcher: SessionWatcher | None = None,
     ) -> None:
         self._store = store
@@ -97,9 +69,19 @@ class Sessions:
         self._watcher = watcher
         self._clock = clock
         self._monotonic = monotonic
-        self._live: dict[Luid, Session] = {}
         self._epoch = 0
-        self._lock = EndingLock()
+        self._expiring = threading.Lock()
+        table = self._table = LiveSessions(watcher)
+        self._live: Final = table.by_id
+        self.retain: Final = table.retain
+        self.release: Final = table.release
+        self.on_end: Final = table.on_end
+        self.end: Final = table.end
+        self.end_all_of: Final = table.end_all_of
+        self.end_every: Final = table.end_every
+        self.outermost: Final = table.outermost
+        self.record_of: Final = table.record_of
+        self.records: Final = table.records
 
     def open(
         self,
@@ -264,8 +246,7 @@ class Sessions:
         """Keep a session of the server's, which is nobody else's to see or end."""
         session = self._begun(record, token, None)
         session.is_own = True
-        with self._lock.held():
-            self._live[record.logon_id] = session
+        self._table.add(session)
         return session
 
     def _begun(
@@ -287,8 +268,7 @@ class Sessions:
         """Have a session live; what it has is wiped when it ends, whatever ends it."""
         identity, logon_id = session.identity, session.record.logon_id
         session.endings += [held.close for held in session.credentials]
-        with self._lock.held():
-            self._live[logon_id] = session
+        self._table.add(session)
         try:
             if self._watcher is not None:
                 listed = ListedSession(session.record, session.identified_at)
@@ -311,9 +291,7 @@ class Sessions:
                 session began with.
             StoreUnavailableError: the store cannot say whether it is fit.
         """
-        session = self._live.get(token.logon_id)
-        if session is None or not is_within(token, session.token):
-            raise ended(token)
+        session = self._table.find(token)
         if token.limits is not None or session.over is not None:
             self._require_time_left(token, session)
         if session.outer is not None:
@@ -321,13 +299,6 @@ class Sessions:
         if self._monotonic() >= session.lease_ends or session.epoch != self._epoch:
             self._renew(session)
         return session
-
-    def outermost(self, logon_id: Luid) -> Luid:
-        """Return the session within which a grant's lies; itself, if within none."""
-        session = self._live.get(logon_id)
-        while session is not None and session.outer is not None:
-            session = session.outer
-        return logon_id if session is None else session.record.logon_id
 
     def is_up_to_date(self, token: AccessToken) -> bool:
         """Tell whether a new logon would give the client what its session has.
@@ -370,17 +341,11 @@ class Sessions:
         Raises:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
         """
-        session: Session | None = self.of(token)
-        ends: list[int] = []
-        while session is not None:
-            ends += [] if session.ends_at is None else [session.ends_at]
-            session = session.outer
-        return min(ends, default=None)
+        ends = (session.ends_at for session in self.of(token).outwards())
+        return min((end for end in ends if end is not None), default=None)
 
     def _of_credentials(self, token: AccessToken) -> Session:
-        session = self.of(token)
-        while session.outer is not None and not session.lends_out:
-            session = session.outer
+        *_, session = self.of(token).outwards(to_credentials=True)
         return session
 
     def _require_time_left(self, token: AccessToken, session: Session) -> None:
@@ -397,8 +362,6 @@ class Sessions:
         """Return if the token's session lives; raises as `of` does."""
         self.of(token)
 
-    # --- who holds it -----------------------------------------------------------------
-
     def hold(self, token: AccessToken, by: object = None) -> None:
         """Keep the token's session alive until `release`.
 
@@ -410,127 +373,16 @@ class Sessions:
         Raises:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
         """
-        session = self.of(token)
-
-        def add() -> None:
-            if self._live.get(token.logon_id) is not session:
-                raise ended(token)
-            _add_hold(session, by)
-
-        self._lock.run(add)
-
-    def retain(self, token: AccessToken, by: object) -> None:
-        """Hold a session as it is known here: nothing is asked of the store.
-
-        Raises:
-            LogonSessionEndedError: it has ended, or never made such a token.
-        """
-
-        def add() -> None:
-            session = self._live.get(token.logon_id)
-            if session is None or not is_within(token, session.token):
-                raise ended(token)
-            _add_hold(session, by)
-
-        self._lock.run(add)
-
-    def release(self, logon_id: Luid, by: object = None) -> bool:
-        """Give up one hold; return whether that ended the session.
-
-        Giving up a hold by name again does nothing.
-        """
-
-        def drop() -> bool:
-            session = self._live.get(logon_id)
-            if session is None:
-                return False
-            if by is None:
-                session.holds -= 1
-            else:
-                session.holders.discard(by)
-            return session.holds <= 0 and not session.holders and self._take(session)
-
-        return self._lock.run(drop)
-
-    def on_end(self, logon_id: Luid, ending: Ending) -> Callable[[], None]:
-        """Call `ending` when the session ends; now, if it has ended.
-
-        It is called once, under no lock of this object, and what it raises is logged.
-        A finalizer may be what ends a session, on whatever thread it runs: an ending
-        waits for nothing, and takes no lock that this thread might hold already.
-
-        Returns:
-            what takes it back, for whatever has ended by itself.
-        """
-        with self._lock.held():
-            session = self._live.get(logon_id)
-            if session is None:
-                self._lock.due.append(ending)
-                return _nothing
-            session.endings.append(ending)
-
-        def forget() -> None:
-            with self._lock.held():
-                if ending in session.endings:
-                    session.endings.remove(ending)
-
-        return forget
-
-    def end(self, logon_id: Luid) -> bool:
-        """End a session at once, whoever holds it; False if it had ended."""
-        with self._lock.held():
-            session = self._live.get(logon_id)
-            return session is not None and self._take(session)
-
-    def end_all_of(self, user: Sid) -> tuple[LogonRecord, ...]:
-        """End every session of a user, at once in this process; return them."""
-        with self._lock.held():
-            ended = [s for s in self._live.values() if s.record.user == user]
-            for session in ended:
-                self._take(session)
-        return tuple(session.record for session in ended)
-
-    def end_every(self) -> None:
-        """End every session but the server's own."""
-        with self._lock.held():
-            for session in [s for s in self._live.values() if not s.is_own]:
-                self._take(session)
+        self._table.hold(self.of(token), token, by)
 
     def end_overdue(self) -> None:
         """End the sessions that have had their time, whether or not they are used."""
-        now, monotonic = self._clock(), self._monotonic()
-        with self._lock.held():
-            for session in list(self._live.values()):
-                if session.record.logon_id in self._live and session.is_over(
-                    now, monotonic
-                ):
-                    self._take(session)
+        self._table.end_overdue(self._clock(), self._monotonic())
 
     def expire(self) -> None:
         """End every lease: what was just changed in the store counts at once."""
-        with self._lock.held():
+        with self._expiring:
             self._epoch += 1
-
-    def record_of(self, logon_id: Luid) -> LogonRecord | None:
-        """Return what is known of a session of a client's, if it lives here."""
-        session = self._live.get(logon_id)
-        return None if session is None or session.is_own else session.record
-
-    def records(self) -> tuple[LogonRecord, ...]:
-        """Return what is known of every live session, oldest first."""
-        with self._lock.held():
-            return tuple(session.record for session in self._live.values())
-
-    def _take(self, session: Session) -> bool:
-        """End a session, with the lock held."""
-        del self._live[session.record.logon_id]
-        if self._watcher is not None:
-            self._watcher.ended(session.record.logon_id)
-        self._lock.due += session.endings
-        session.endings.clear()
-        return True
-
-    # --- whether it is fit ------------------------------------------------------------
 
     def _renew(self, session: Session) -> None:
         # Read before the store is: a change from here on expires this lease too.
@@ -542,21 +394,6 @@ class Sessions:
             raise
         if generation is None:
             self.end(session.record.logon_id)
-            raise LogonSessionEndedError(
-                f"account `{session.record.name}` was changed or disabled, or its "
-                "session ended by somebody, which ended its sessions",
-                advice="log the client on again",
-            )
+            raise unfit(session.record.name)
         session.generation, session.epoch = generation, epoch
         session.lease_ends = begins + LEASE
-
-
-def _add_hold(session: Session, by: object) -> None:
-    if by is None:
-        session.holds += 1
-    else:
-        session.holders.add(by)
-
-
-def _nothing() -> None:
-    """Take back what was called already."""

@@ -14,16 +14,10 @@ True
 
 from __future__ import annotations
 
-from typing import Final
-
 from stead.authority.packages import AssertedSids
-from stead.codec.keeping import Kept
 from stead.errors import EvidenceRefusedError, InvalidPacError
 from stead.model import well_known
 from stead.model.pac import Pac
-
-# A ticket that is shown again is the same value (`stead.codec.pac`), and says the same.
-_known: Final[Kept[int, tuple[Pac, AssertedSids]]] = Kept(1024)
 
 
 def asserted_by(pac: Pac) -> AssertedSids:
@@ -35,15 +29,6 @@ def asserted_by(pac: Pac) -> AssertedSids:
     Raises:
         EvidenceRefusedError: it says that the client is what no ticket may say.
     """
-    known = _known.get(id(pac))
-    if known is not None and known[0] is pac:
-        return known[1]
-    said = _asserted_by(pac)
-    _known.offer(id(pac), (pac, said))
-    return said
-
-
-def _asserted_by(pac: Pac) -> AssertedSids:
     try:
         parts = pac.token_parts()
     except InvalidPacError as error:

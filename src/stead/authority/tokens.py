@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from stead.authority.identity import LOGON_RULES, Identity, asserted_groups
+from stead.authority.asserted_identity import asserted_groups
+from stead.authority.identity import Identity
+from stead.authority.logon_rules import LOGON_RULES
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
 from stead.model.ace import AccessAllowedAce
-from stead.model.acl import Acl
+from stead.model.acl import ACL_REVISION, Acl, checked_acl
 from stead.model.logon_record import LogonType
 from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import (
@@ -58,6 +60,26 @@ _FROM_THE_NETWORK: Final = frozenset({
 })  # fmt: skip
 """Nobody sits at the other end who could enable privileges: all are, from the start."""
 
+# What every token is made of, made once: each request of a client may ask for one.
+_ENABLED: Final = {p.value: TokenPrivilege(p) for p in Privilege}
+_HELD: Final = {
+    p.value: TokenPrivilege(
+        p,
+        ENABLED_PRIVILEGE if p in _ENABLED_EVERYWHERE else PrivilegeAttributes.NONE,
+    )
+    for p in Privilege
+}
+_EVERYBODY_HOLDS: Final = tuple(p.value for p in EVERYBODY_HOLDS)
+_EVERYONE: Final = TokenGroup(well_known.EVERYONE)
+_AUTHENTICATED_USERS: Final = TokenGroup(well_known.AUTHENTICATED_USERS)
+_USERS: Final = TokenGroup(well_known.USERS)
+_WAYS: Final = {way: TokenGroup(rule.sid) for way, rule in LOGON_RULES.items()}
+_SESSION: Final = ENABLED_GROUP | GroupAttributes.LOGON_ID
+_OWNING: Final = ENABLED_GROUP | GroupAttributes.OWNER
+_EVERYTHING: Final = int(AccessMask.GENERIC_ALL)
+_SYSTEM_MAY: Final = AccessAllowedAce(well_known.LOCAL_SYSTEM, _EVERYTHING)
+_SOURCE: Final = TokenSource("Stead")
+
 
 def client_token(
     identity: Identity,
@@ -82,21 +104,22 @@ def client_token(
         return anonymous_token(logon_id=logon_id, token_id=token_id)
     is_network = identity.logon_type in _FROM_THE_NETWORK
     groups = _session_groups(identity.logon_type, logon_id)
-    groups += [TokenGroup(well_known.USERS)] if identity.account is not None else []
+    groups += [_USERS] if identity.account is not None else []
     groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
     groups += [_store_group(m.group.sid) for m in identity.memberships]
     said = identity.asserted
     groups += asserted_groups(said, identity.user)
-    is_admin = any(group.sid == well_known.ADMINISTRATORS for group in groups)
+    by_sid = {group.sid: group for group in groups}
+    is_admin = well_known.ADMINISTRATORS in by_sid
     return AccessToken(
         user=identity.user,
-        groups=_once(groups),
+        groups=tuple(by_sid.values()),
         privileges=_privileges(identity.rights, all_enabled=is_network),
         type=_type_of(identity.logon_type),
         level=level,
         logon_id=logon_id,
         token_id=token_id,
-        source=TokenSource("Stead"),
+        source=_SOURCE,
         origin=origin,
         primary_group=_primary_group(identity),
         default_dacl=default_dacl(identity.user),
@@ -120,7 +143,7 @@ def anonymous_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:
         level=ImpersonationLevel.ANONYMOUS,
         logon_id=logon_id,
         token_id=token_id,
-        source=TokenSource("Stead"),
+        source=_SOURCE,
         integrity=well_known.UNTRUSTED_LEVEL,
     )
 
@@ -136,7 +159,7 @@ def nobodys_token(*, logon_id: Luid, token_id: Luid) -> AccessToken:
         level=ImpersonationLevel.IMPERSONATION,
         logon_id=logon_id,
         token_id=token_id,
-        source=TokenSource("Stead"),
+        source=_SOURCE,
         integrity=well_known.UNTRUSTED_LEVEL,
     )
 
@@ -157,7 +180,7 @@ def server_token(
         type=TokenType.PRIMARY,
         logon_id=logon_id,
         token_id=token_id,
-        source=TokenSource("Stead"),
+        source=_SOURCE,
         default_dacl=default_dacl(user),
         integrity=well_known.SYSTEM_LEVEL,
         mandatory_policy=MandatoryPolicy.NO_WRITE_UP | MandatoryPolicy.NEW_PROCESS_MIN,
@@ -180,32 +203,22 @@ def service_sid(name: str) -> Sid:
 
 def default_dacl(user: Sid) -> Acl:
     """Return the DACL of what somebody makes where nothing else says: theirs alone."""
-    everything = int(AccessMask.GENERIC_ALL)
-    return Acl(
-        (
-            AccessAllowedAce(user, everything),
-            AccessAllowedAce(well_known.LOCAL_SYSTEM, everything),
-        )
-    )
+    return checked_acl((AccessAllowedAce(user, _EVERYTHING), _SYSTEM_MAY), ACL_REVISION)
 
 
 def _session_groups(logon_type: LogonType, logon_id: Luid) -> list[TokenGroup]:
     logon = well_known.logon_sid(logon_id.high, logon_id.low)
     return [
-        TokenGroup(well_known.EVERYONE),
-        TokenGroup(LOGON_RULES[logon_type].sid),
-        TokenGroup(well_known.AUTHENTICATED_USERS),
-        TokenGroup(logon, ENABLED_GROUP | GroupAttributes.LOGON_ID),
+        _EVERYONE,
+        _WAYS[logon_type],
+        _AUTHENTICATED_USERS,
+        TokenGroup(logon, _SESSION),
     ]
 
 
 def _store_group(sid: Sid) -> TokenGroup:
-    owner = GroupAttributes.OWNER if sid == well_known.ADMINISTRATORS else 0
-    return TokenGroup(sid, ENABLED_GROUP | owner)
-
-
-def _once(groups: list[TokenGroup]) -> tuple[TokenGroup, ...]:
-    return tuple({group.sid: group for group in groups}.values())
+    owns = sid == well_known.ADMINISTRATORS
+    return TokenGroup(sid, _OWNING if owns else ENABLED_GROUP)
 
 
 def _primary_group(identity: Identity) -> Sid:
@@ -219,13 +232,6 @@ def _primary_group(identity: Identity) -> Sid:
 def _privileges(
     rights: frozenset[str], *, all_enabled: bool
 ) -> tuple[TokenPrivilege, ...]:
-    held = [p for p in Privilege if p.value in rights or p in EVERYBODY_HOLDS]
-    return tuple(
-        TokenPrivilege(
-            p,
-            ENABLED_PRIVILEGE
-            if all_enabled or p in _ENABLED_EVERYWHERE
-            else PrivilegeAttributes.NONE,
-        )
-        for p in held
-    )
+    made = _ENABLED if all_enabled else _HELD
+    held = rights.union(_EVERYBODY_HOLDS)
+    return tuple([made[name] for name in made if name in held])

@@ -16,7 +16,8 @@ so work and memory are linear in the input. Nothing recurses.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from codecs import utf_16_le_decode
+from typing import Any, Final, NamedTuple
 
 from stead.errors import InvalidPacError
 from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid
@@ -27,8 +28,13 @@ _HEADERS_SIZE: Final = _COMMON_HEADER.size + _PRIVATE_HEADER.size
 _VERSION: Final = 1
 _LITTLE_ENDIAN: Final = 0x10
 _ALIGNMENT: Final = 8
+_STRUCTURE_ALIGNMENT: Final = 4
 _SUB_AUTHORITY_SIZE: Final = 4
 _WIDE: Final = 2
+_LONG: Final = struct.Struct("<I")
+_PAIR: Final = struct.Struct("<II")
+_UNICODE: Final = struct.Struct("<HHI")
+_VARYING: Final = struct.Struct("<III")
 
 
 class UnicodeHeader(NamedTuple):
@@ -97,16 +103,27 @@ class NdrReader:
 
     def u16(self) -> int:
         """Read an unsigned 16-bit number; enumerations are such numbers."""
-        return self._number(2)
+        self._align(2)
+        return int.from_bytes(self.take(2), "little")
 
     def u32(self) -> int:
         """Read an unsigned 32-bit number."""
-        return self._number(4)
+        number: int = self.fixed(_LONG)[0]
+        return number
 
-    def filetime(self) -> int:
-        """Read a FILETIME ([MS-DTYP] 2.3.3): two 32-bit halves, the low one first."""
-        low = self.u32()
-        return low | self.u32() << 32
+    def fixed(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """Read what has one layout whatever it says: no part of it needs padding.
+
+        Args:
+            layout: little-endian, beginning with 32 bits or with a string's lengths;
+                none of its numbers has more than 32.
+        """
+        start = self.position + -self.position % _STRUCTURE_ALIGNMENT
+        end = start + layout.size
+        if end > len(self._binary):
+            raise self._too_short(end - self.position)
+        self.position = end
+        return layout.unpack_from(self._binary, start)
 
     def hypers(self, count: int, *, signed: bool) -> tuple[int, ...]:
         """Read 64-bit numbers that stand in a row."""
@@ -118,13 +135,12 @@ class NdrReader:
 
     def take(self, size: int) -> bytes:
         """Read bytes as they stand."""
-        if size > self.remaining:
-            raise InvalidPacError(
-                f"{size} bytes do not fit the {self.remaining} that are left"
-            )
         start = self.position
-        self.position += size
-        return self._binary[start : self.position]
+        end = start + size
+        if end > len(self._binary):
+            raise self._too_short(size)
+        self.position = end
+        return self._binary[start:end]
 
     # --- pointers, arrays and strings -----------------------------------------------
 
@@ -134,7 +150,8 @@ class NdrReader:
 
     def array_header(self) -> ArrayHeader:
         """Read the fixed part of an array: its length, and the pointer to it."""
-        return ArrayHeader(self.u32(), self.pointer())
+        length, pointer = self.fixed(_PAIR)
+        return ArrayHeader(length, pointer != 0)
 
     def array(self, header: ArrayHeader, *, size: int) -> range:
         """Read the count that begins a deferred conformant array.
@@ -163,17 +180,25 @@ class NdrReader:
             raise InvalidPacError(f"{length} elements do not fit what is left")
         return range(length)
 
+    def elements(
+        self, header: ArrayHeader, layout: struct.Struct
+    ) -> list[tuple[Any, ...]]:
+        """Read a deferred conformant array of elements that have one layout.
+
+        Args:
+            header: what the structure says about the array.
+            layout: as of `fixed`; a multiple of 32 bits.
+        """
+        count = len(self.array(header, size=layout.size))
+        return list(layout.iter_unpack(self.take(layout.size * count)))
+
     def octets(self, header: ArrayHeader) -> bytes:
         """Read a deferred conformant array of bytes."""
         return self.take(len(self.array(header, size=1)))
 
     def unicode_header(self) -> UnicodeHeader:
         """Read the fixed part of an RPC_UNICODE_STRING."""
-        length, maximum = self.u16(), self.u16()
-        header = UnicodeHeader(length, maximum, self.pointer())
-        if length % _WIDE or length > maximum or (length and not header.is_present):
-            raise InvalidPacError("the lengths of a unicode string contradict it")
-        return header
+        return unicode_header(*self.fixed(_UNICODE))
 
     def unicode_text(self, header: UnicodeHeader) -> str:
         """Read the deferred characters of an RPC_UNICODE_STRING."""
@@ -182,7 +207,7 @@ class NdrReader:
         maximum, actual = self._varying_counts()
         if (maximum, actual) != (header.maximum // _WIDE, header.length // _WIDE):
             raise InvalidPacError("the counts of a unicode string contradict it")
-        return decode_text(self.take(header.length))
+        return decode_text(self.take(header.length)) if header.length else ""
 
     def terminated_text(self) -> str:
         """Read a deferred string that ends with its one NUL."""
@@ -201,17 +226,29 @@ class NdrReader:
         return Sid(self.take(8 + _SUB_AUTHORITY_SIZE * count))
 
     def _varying_counts(self) -> tuple[int, int]:
-        maximum, offset, actual = self.u32(), self.u32(), self.u32()
+        maximum, offset, actual = self.fixed(_VARYING)
         if offset or actual > maximum:
             raise InvalidPacError("the counts of a string contradict one another")
         return maximum, actual
 
-    def _number(self, size: int) -> int:
-        self._align(size)
-        return int.from_bytes(self.take(size), "little")
-
     def _align(self, size: int) -> None:
         self.take(-self.position % size)
+
+    def _too_short(self, size: int) -> InvalidPacError:
+        return InvalidPacError(
+            f"{size} bytes do not fit the {self.remaining} that are left"
+        )
+
+
+def unicode_header(length: int, maximum: int, pointer: int) -> UnicodeHeader:
+    """Make the fixed part of an RPC_UNICODE_STRING of its three numbers.
+
+    Raises:
+        InvalidPacError: they contradict one another.
+    """
+    if length % _WIDE or length > maximum or (length and not pointer):
+        raise InvalidPacError("the lengths of a unicode string contradict it")
+    return UnicodeHeader(length, maximum, pointer != 0)
 
 
 def decode_text(binary: bytes) -> str:
@@ -223,7 +260,7 @@ def decode_text(binary: bytes) -> str:
         InvalidPacError: half a character, or a NUL.
     """
     try:
-        text = binary.decode("utf-16-le")
+        text, _ = utf_16_le_decode(binary, "strict", True)  # noqa: FBT003 - positional
     except UnicodeDecodeError as error:
         raise InvalidPacError("a string is not utf-16") from error
     if "\0" in text:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from stead.codec.claims_set import read_claims
 from stead.codec.keeping import Kept
@@ -50,28 +49,21 @@ _UPN_EXTENSION: Final = struct.Struct("<HHHH")
 _UPN_IS_CONSTRUCTED: Final = 0x1
 _UPN_IS_EXTENDED: Final = 0x2
 _SIGNATURE: Final = struct.Struct("<i")
-_RODC_SIZE: Final = 2
+_RODC_SIZES: Final = frozenset({0, 2})
 _CHECKSUM_SIZES: Final = {-138: 16, 15: 12, 16: 12}
-_SIGNATURES: Final = frozenset(
-    {
+_SIGNATURES: Final[dict[int, PacBufferType]] = {
+    kind: kind
+    for kind in (
         PacBufferType.SERVER_CHECKSUM,
         PacBufferType.KDC_CHECKSUM,
         PacBufferType.TICKET_CHECKSUM,
         PacBufferType.EXTENDED_KDC_CHECKSUM,
-    }
-)
+    )
+}
 _KNOWN: Final = frozenset(PacBufferType)
 _KEPT_SIZE: Final = 4096
 _KEPT_PACS: Final = 1024
 _known_pacs: Final[Kept[bytes, Pac]] = Kept(_KEPT_PACS)
-
-
-class _Entry(NamedTuple):
-    """A buffer's place, as PAC_INFO_BUFFER gives it."""
-
-    type: int
-    start: int
-    end: int
 
 
 def read_pac(binary: bytes) -> Pac:
@@ -101,17 +93,20 @@ def read_pac(binary: bytes) -> Pac:
 
 def _buffers(binary: bytes) -> list[PacBuffer]:
     entries = _entries(binary)
-    spans = sorted((e.start, e.end) for e in entries if e.start != e.end)
-    for (_, end), (start, _) in pairwise(spans):
-        if start < end:
+    filled = [(start, end) for _, start, end in entries if start != end]
+    reached = 0
+    for start, end in sorted(filled):
+        if start < reached:
             raise InvalidPacError(f"the buffer at `{start}` begins inside another one")
-    known = [entry.type for entry in entries if entry.type in _KNOWN]
+        reached = end
+    known = [kind for kind, _, _ in entries if kind in _KNOWN]
     if len(known) != len(set(known)):
         raise InvalidPacError("a buffer of a known type stands twice")
-    return [PacBuffer(e.type, binary[e.start : e.end]) for e in entries]
+    return [PacBuffer(kind, binary[start:end]) for kind, start, end in entries]
 
 
-def _entries(binary: bytes) -> list[_Entry]:
+def _entries(binary: bytes) -> list[tuple[int, int, int]]:
+    """Return type, start and end of each buffer, as the table gives them."""
     if len(binary) < _HEADER.size:
         raise InvalidPacError("no pac header fits the bytes")
     count, version = _HEADER.unpack_from(binary)
@@ -120,13 +115,13 @@ def _entries(binary: bytes) -> list[_Entry]:
     first = _HEADER.size + _ENTRY.size * count
     if first > len(binary):
         raise InvalidPacError(f"{count} buffers are announced and do not fit")
-    table = _ENTRY.iter_unpack(binary[_HEADER.size : first])
-    entries = [_Entry(kind, start, start + size) for kind, size, start in table]
-    for entry in entries:
-        if entry.start % _ALIGNMENT or not first <= entry.start <= len(binary):
-            raise InvalidPacError(f"no buffer can begin at `{entry.start}`")
-        if entry.end > len(binary):
-            raise InvalidPacError(f"the buffer at `{entry.start}` does not fit")
+    entries = []
+    for kind, size, start in _ENTRY.iter_unpack(binary[_HEADER.size : first]):
+        if start % _ALIGNMENT or not first <= start <= len(binary):
+            raise InvalidPacError(f"no buffer can begin at `{start}`")
+        if start + size > len(binary):
+            raise InvalidPacError(f"the buffer at `{start}` does not fit")
+        entries.append((kind, start, start + size))
     return entries
 
 
@@ -205,11 +200,11 @@ def _signature(buffer: PacBuffer) -> PacSignature:
     rest = buffer.data[_SIGNATURE.size :]
     # A checksum of a type that the specification does not list has no known size.
     size = _CHECKSUM_SIZES.get(checksum_type, len(rest))
-    if len(rest) not in {size, size + _RODC_SIZE}:
-        raise InvalidPacError(f"a checksum cannot have {len(rest)} bytes")
     tail = rest[size:]
+    if len(rest) < size or len(tail) not in _RODC_SIZES:
+        raise InvalidPacError(f"a checksum cannot have {len(rest)} bytes")
     return PacSignature(
-        kind=PacBufferType(buffer.type),
+        kind=_SIGNATURES[buffer.type],
         checksum_type=checksum_type,
         checksum=rest[:size],
         rodc_identifier=int.from_bytes(tail, "little") if tail else None,

@@ -6,19 +6,30 @@ its pointers point at, in the order of the pointers.
 
 from __future__ import annotations
 
+import struct
 from typing import Final, NamedTuple
 
-from stead.codec.ndr import ArrayHeader, NdrReader, UnicodeHeader
+from stead.codec.ndr import ArrayHeader, NdrReader, UnicodeHeader, unicode_header
 from stead.errors import InvalidPacError
 from stead.model.pac import DelegationInfo, DeviceInfo, LogonInfo, UserFlags
 from stead.model.pac_sids import ticket_group
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 
-_GROUP_SIZE: Final = 8
+_GROUP: Final = struct.Struct("<4sI")
+_RID_SIZE: Final = 4
+_NOTHING: Final = bytes(4)  # a pointer to it
 _DOMAIN_GROUPS_SIZE: Final = 12
 _UNICODE_SIZE: Final = 8
-_SESSION_KEY_SIZE: Final = 16
+_LOGON: Final = struct.Struct(
+    "<6Q"  # when: pairs of 32 bits, so that they are aligned as those are
+    "HHI HHI HHI HHI HHI HHI"  # account, full, script, profile, home, drive
+    "4x 2I 2I I"  # LogonCount and BadPasswordCount; the RIDs; groups; UserFlags
+    "16x HHI HHI I"  # UserSessionKey; LogonServer, LogonDomainName, LogonDomainId
+    "8x I 28x"  # Reserved1; UserAccountControl; SubAuthStatus to Reserved3
+    "2I I 2I"  # ExtraSids; ResourceGroupDomainSid; resource groups
+)
+"""The fixed part of KERB_VALIDATION_INFO, read at once: it is most of a PAC."""
 
 
 class _Account(NamedTuple):
@@ -27,26 +38,15 @@ class _Account(NamedTuple):
     rid: int
     primary_rid: int
     domain: Sid | None
-    group_rids: list[tuple[int, int]]
+    group_rids: list[tuple[bytes, int]]
     extra_groups: list[TokenGroup]
-
-
-class _NameHeads(NamedTuple):
-    """The fixed parts of the six strings that begin the logon structure."""
-
-    account: UnicodeHeader
-    full: UnicodeHeader
-    script: UnicodeHeader
-    profile: UnicodeHeader
-    home: UnicodeHeader
-    drive: UnicodeHeader
 
 
 class _LogonHead(NamedTuple):
     """The fixed part of KERB_VALIDATION_INFO, as far as anything follows of it."""
 
-    times: list[int]
-    names: _NameHeads
+    times: tuple[int, ...]
+    names: list[UnicodeHeader]
     rid: int
     primary_rid: int
     groups: ArrayHeader
@@ -83,13 +83,14 @@ def read_logon_info(binary: bytes) -> LogonInfo:
     resource_rids = _rids(reader, head.resource_groups)
     reader.finish()
     account = _Account(head.rid, head.primary_rid, domain, group_rids, extra)
-    user_sid, groups = _identify(account)
+    primary = _primary_group(account)
+    user_sid, groups = _identify(account, primary)
     return LogonInfo(
         user_sid=user_sid,
         groups=groups,
         resource_groups=tuple(_domain_groups(resource_domain, resource_rids)),
         domain_sid=domain,
-        primary_group=_primary_group(account),
+        primary_group=primary,
         account_name=names[0],
         full_name=names[1],
         domain_name=domain_name,
@@ -103,34 +104,25 @@ def read_logon_info(binary: bytes) -> LogonInfo:
 
 
 def _logon_head(reader: NdrReader) -> _LogonHead:
-    times = [reader.filetime() for _ in range(6)]
-    names = _NameHeads(*(reader.unicode_header() for _ in range(6)))
-    reader.take(4)  # LogonCount and BadPasswordCount
-    rid, primary_rid = reader.u32(), reader.u32()
-    groups = reader.array_header()
-    user_flags = UserFlags(reader.u32())
-    reader.take(_SESSION_KEY_SIZE)
-    logon_server, domain_name = reader.unicode_header(), reader.unicode_header()
-    has_domain = reader.pointer()
-    reader.take(8)  # Reserved1
-    account_control = reader.u32()
-    reader.take(28)  # SubAuthStatus to Reserved3: about interactive logons
-    extra_sids = reader.array_header()
-    has_resource_domain = reader.pointer()
+    said = reader.fixed(_LOGON)
+    names = [unicode_header(*said[at : at + 3]) for at in range(6, 24, 3)]
+    rid, primary_rid, group_count, groups, user_flags = said[24:29]
+    server, domain_name = unicode_header(*said[29:32]), unicode_header(*said[32:35])
+    domain, account_control, extra_count, extra, resource_domain = said[35:40]
     return _LogonHead(
-        times=times,
+        times=said[:3],
         names=names,
         rid=rid,
         primary_rid=primary_rid,
-        groups=groups,
-        user_flags=user_flags,
-        logon_server=logon_server,
+        groups=ArrayHeader(group_count, groups != 0),
+        user_flags=UserFlags(user_flags),
+        logon_server=server,
         domain_name=domain_name,
-        has_domain=has_domain,
+        has_domain=domain != 0,
         account_control=account_control,
-        extra_sids=extra_sids,
-        has_resource_domain=has_resource_domain,
-        resource_groups=reader.array_header(),
+        extra_sids=ArrayHeader(extra_count, extra != 0),
+        has_resource_domain=resource_domain != 0,
+        resource_groups=ArrayHeader(said[40], said[41] != 0),
     )
 
 
@@ -161,7 +153,8 @@ def read_device_info(binary: bytes) -> DeviceInfo:
     extra = _sids_and_attributes(reader, extra_sids)
     elsewhere = _groups_by_domain(reader, domains)
     reader.finish()
-    device_sid, own = _identify(_Account(rid, primary_rid, domain, group_rids, extra))
+    account = _Account(rid, primary_rid, domain, group_rids, extra)
+    device_sid, own = _identify(account, _primary_group(account))
     return DeviceInfo(device_sid, (*own, *elsewhere))
 
 
@@ -208,39 +201,40 @@ def _open(binary: bytes) -> NdrReader:
     return reader
 
 
-def _rids(reader: NdrReader, header: ArrayHeader) -> list[tuple[int, int]]:
+def _rids(reader: NdrReader, header: ArrayHeader) -> list[tuple[bytes, int]]:
     """Read deferred GROUP_MEMBERSHIPs ([MS-PAC] 2.2.2): RIDs with attributes."""
-    elements = reader.array(header, size=_GROUP_SIZE)
-    return [(reader.u32(), reader.u32()) for _ in elements]
+    return reader.elements(header, _GROUP)
 
 
 def _sids_and_attributes(reader: NdrReader, header: ArrayHeader) -> list[TokenGroup]:
     """Read deferred KERB_SID_AND_ATTRIBUTES ([MS-PAC] 2.2.1)."""
-    elements = reader.array(header, size=_GROUP_SIZE)
-    heads = [(reader.pointer(), reader.u32()) for _ in elements]
     groups: list[TokenGroup] = []
-    for is_there, attributes in heads:
-        if not is_there:
+    for pointer, attributes in reader.elements(header, _GROUP):
+        if pointer == _NOTHING:
             raise InvalidPacError("an extra sid is announced and none follows")
         groups.append(ticket_group(reader.sid(), attributes))
     return groups
 
 
-def _domain_groups(domain: Sid | None, rids: list[tuple[int, int]]) -> list[TokenGroup]:
-    if domain is None:
-        if rids:
-            raise InvalidPacError("groups are there and their domain is not")
+def _domain_groups(
+    domain: Sid | None, rids: list[tuple[bytes, int]]
+) -> list[TokenGroup]:
+    if not rids:
         return []
-    return [ticket_group(domain.with_rid(rid), bits) for rid, bits in rids]
+    if domain is None:
+        raise InvalidPacError("groups are there and their domain is not")
+    begins = domain.with_rid(0)[:-_RID_SIZE]
+    return [ticket_group(Sid(begins + rid), bits) for rid, bits in rids]
 
 
-def _identify(account: _Account) -> tuple[Sid, tuple[TokenGroup, ...]]:
-    """Return an account's SID and its groups.
+def _identify(
+    account: _Account, primary: Sid | None
+) -> tuple[Sid, tuple[TokenGroup, ...]]:
+    """Return an account's SID and its groups, the primary one among them.
 
     An account with RID 0 is of no domain, and the first extra SID is its own.
     """
     groups = _domain_groups(account.domain, account.group_rids)
-    primary = _primary_group(account)
     if primary is not None and all(group.sid != primary for group in groups):
         groups.insert(0, TokenGroup(primary))
     if account.rid:

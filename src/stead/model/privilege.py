@@ -90,6 +90,11 @@ ENABLED_PRIVILEGE: Final = (
     PrivilegeAttributes.ENABLED | PrivilegeAttributes.ENABLED_BY_DEFAULT
 )
 
+# Asked of each privilege of each token: the flags' own `&` makes another flag.
+_and: Final = int.__and__
+_ENABLED: Final = int(PrivilegeAttributes.ENABLED)
+_REMOVED: Final = int(PrivilegeAttributes.REMOVED)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenPrivilege:
@@ -101,10 +106,7 @@ class TokenPrivilege:
     @property
     def is_enabled(self) -> bool:
         """Whether it may be used now."""
-        return (
-            bool(self.attributes & PrivilegeAttributes.ENABLED)
-            and not self.attributes & PrivilegeAttributes.REMOVED
-        )
+        return _and(self.attributes, _ENABLED | _REMOVED) == _ENABLED
 
 
 SENSITIVE: Final = frozenset({

@@ -23,6 +23,9 @@ _HEADER_SIZE: Final = 8
 _LARGEST_DECIMAL_AUTHORITY: Final = 0xFFFF_FFFF
 _LARGEST_AUTHORITY: Final = 0xFFFF_FFFF_FFFF
 _LARGEST_SUB_AUTHORITY: Final = 0xFFFF_FFFF
+_COUNTS: Final = range(MAXIMUM_SUB_AUTHORITIES + 1)
+_PARTS: Final = tuple(struct.Struct(f"<{count}I") for count in _COUNTS)
+_SHOWN: Final = tuple("S-1-%s" + count * "-%d" for count in _COUNTS)
 
 _TEXT: Final = re.compile(
     r"S-1-(0x[0-9a-f]{1,12}|\d{1,15})((?:-(?:0x[0-9a-f]{1,8}|\d{1,10})){1,15})",
@@ -114,7 +117,7 @@ class Sid(bytes):
     @property
     def sub_authorities(self) -> tuple[int, ...]:
         """The sub-authorities, first to last."""
-        return struct.unpack(f"<{self[1]}I", self[_HEADER_SIZE:])
+        return _PARTS[self[1]].unpack_from(self, _HEADER_SIZE)
 
     @property
     def rid(self) -> int:
@@ -122,16 +125,21 @@ class Sid(bytes):
         return self.sub_authorities[-1]
 
     def with_rid(self, rid: int) -> Sid:
-        """Return this SID (a domain) with one more sub-authority."""
-        return Sid.from_parts(self.authority, (*self.sub_authorities, rid))
+        """Return this SID (a domain) with one more sub-authority.
+
+        Raises:
+            InvalidSidError: there are fifteen, or the new one does not fit 32 bits.
+        """
+        if not 0 <= rid <= _LARGEST_SUB_AUTHORITY:
+            raise InvalidSidError(f"sub-authority `{rid}` does not fit 32 bits")
+        if self[1] == MAXIMUM_SUB_AUTHORITIES:
+            raise InvalidSidError("a sid has one to fifteen sub-authorities")
+        head = bytes((_REVISION, self[1] + 1))
+        return Sid(head + self[2:] + rid.to_bytes(4, "little"))
 
     def is_within(self, domain: Sid) -> bool:
         """Tell whether this SID is `domain` followed by exactly one RID."""
-        return (
-            len(self) == len(domain) + 4
-            and self[2:_HEADER_SIZE] == domain[2:_HEADER_SIZE]
-            and self[_HEADER_SIZE:-4] == domain[_HEADER_SIZE:]
-        )
+        return self[2:-4] == domain[2:]  # but for the count, all before the last part
 
     def to_bytes(self) -> bytes:
         """Return the binary form as plain bytes."""
@@ -140,11 +148,9 @@ class Sid(bytes):
     def __str__(self) -> str:
         authority = self.authority
         shown = (
-            str(authority)
-            if authority <= _LARGEST_DECIMAL_AUTHORITY
-            else f"{authority:#x}"
+            authority if authority <= _LARGEST_DECIMAL_AUTHORITY else f"{authority:#x}"
         )
-        return "-".join(("S-1", shown, *map(str, self.sub_authorities)))
+        return _SHOWN[self[1]] % (shown, *self.sub_authorities)
 
     def __repr__(self) -> str:
         return f"Sid({str(self)!r})"

@@ -213,7 +213,8 @@ class AccessToken:
 
     def __post_init__(self) -> None:
         for name in _TUPLES:
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if type(given := getattr(self, name)) is not tuple:
+                object.__setattr__(self, name, tuple(given))
         _require_kinds(self)
         if self.limits is not None:
             object.__setattr__(self, "privileges", _left(self.privileges, self.limits))
@@ -272,8 +273,13 @@ def _sids(token: AccessToken) -> tuple[frozenset[Sid], frozenset[Sid]]:
     A SID that is listed twice, enabled and deny-only, is deny-only: deny-only is
     irreversible, so no second mention may undo it.
     """
-    deny_only = {group.sid for group in token.groups if group.is_deny_only}
-    allow = {group.sid for group in token.groups if group.is_enabled}
+    allow, deny_only = set(), set()
+    for group in token.groups:
+        bits = _and(group.attributes, _ENABLED | _DENY_ONLY)
+        if bits == _ENABLED:
+            allow.add(group.sid)
+        elif bits:
+            deny_only.add(group.sid)
     if token.user_is_deny_only:
         deny_only.add(token.user)
     else:

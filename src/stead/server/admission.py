@@ -9,7 +9,6 @@ SeTcbPrivilege in its process token.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,15 +18,12 @@ from typing import Protocol
 from stead.authority.account_policy import PasswordAges
 from stead.authority.identity import (
     HostIdentity,
-    Identity,
     identify_account,
     identify_peer,
-    logon_rule,
     require_may_log_on,
 )
-from stead.authority.logon import Logon, LogonAttempt
+from stead.authority.logon import Logon
 from stead.authority.newcomer import Newcomer
-from stead.authority.password_credentials import PasswordCredentials
 from stead.authority.ports import AccountStore
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
@@ -35,63 +31,39 @@ from stead.codec.token_text import token_detail
 from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
-    EnforcementUnavailableError,
     LogonFailureError,
-    LoopThreadError,
     PrivilegeNotHeldError,
     SteadError,
 )
 from stead.gates.ports import Ticket
-from stead.model import trace_context, well_known
+from stead.model import well_known
 from stead.model.audit_record import AuditEvent, Principal
-from stead.model.logon_record import LOGON_FAILURE, LogonType, sub_status
+from stead.model.logon_record import LogonType
 from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import SENSITIVE, Privilege
 from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.secret import Secret
-from stead.model.token import AccessToken, ImpersonationLevel
-from stead.monitor import context
+from stead.model.token import ImpersonationLevel
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
-from stead.monitor.recorder import Parts
-from stead.monitor.tracing import incoming_trace
+from stead.server.arrival import Arrival, new_correlation, quality_at
 from stead.server.authorities import Elsewhere
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
-from stead.server.failure_quota import FailureQuota, origin_of
+from stead.server.failure_quota import FailureQuota
 from stead.server.logon_session import LogonSession
+from stead.server.password_door import PasswordDoor
+from stead.server.refusals import Refusals
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a client came.
-
-    Attributes:
-        gate: `pipe`, `http`, `local`.
-        peer: what the gate knows of the other end.
-        correlation: what ties its records together.
-        package: what authenticated it.
-        authenticated_by: who vouches for it.
-        within: the session of the client that handed its password in, if one did.
-        wait: waits for the seconds by which a failure's answer is late; as the server
-            does if None.
-    """
-
-    gate: str
-    peer: str
-    correlation: str
-    package: str
-    authenticated_by: str
-    within: Luid = NO_LUID
-    wait: Callable[[float], None] | None = None
+__all__ = ["Admission", "Arrival", "MakeClient", "new_correlation"]
 
 
 class MakeClient(Protocol):
     """Makes what a client is handed about as."""
 
     def __call__(
-        self, subject: Subject, /, *, end: Callable[[], None]
+        self, subject: Subject, /, *, end: Callable[[], object]
     ) -> ClientContext:
         """Return the client; `end` gives up its hold on its session."""
         ...
@@ -155,10 +127,10 @@ class Admission:
             newcomer = Newcomer(identity=identity)
             session, client = self._admit(newcomer, quality, arrival)
         except SteadError as error:
-            detail = _failure_detail(error, LogonType.NETWORK, arrival)
-            number = self._refused(principal, arrival, error, detail)
             failure = LogonFailureError()
-            failure.record = number
+            failure.record = self.refusals.record(
+                principal, arrival, error, LogonType.NETWORK
+            )
             raise failure from error
         self._bind(session, ticket)
         return client
@@ -194,15 +166,13 @@ class Admission:
             UnknownAccountError, AccountDisabledError, LogonTypeNotGrantedError: as they
                 say; a client hears the same of each.
         """
-        principal = Principal(well_known.NULL_SID, name[:80])
         try:
             self.require_tcb()
             identity = identify_account(self.store, name, host=self.host)
             newcomer = Newcomer(identity=identity)
-            session, client = self._admit(newcomer, _at(level), arrival)
+            session, client = self._admit(newcomer, quality_at(level), arrival)
         except SteadError as error:
-            detail = _failure_detail(error, LogonType.NETWORK, arrival)
-            self._refused(principal, arrival, error, detail)
+            self.refusals.record_named(name, arrival, error, LogonType.NETWORK)
             raise
         if self.tickets is not None and via is not None:
             number = session.record.logon_id
@@ -218,177 +188,27 @@ class Admission:
         arrival: Arrival,
         via: ClientContext | None = None,
     ) -> LogonSession:
-        """Log an account on with its password; the secret is wiped on every path.
+        """Log an account on with its password; as `PasswordDoor.log_on`."""
+        return PasswordDoor(self).log_on(
+            name, secret, logon_type, arrival=arrival, via=via
+        )
 
-        1. The server's process token must hold SeTcbPrivilege, the type be offered.
-        2. If a client has it done, that is recorded as the client's.
-        3. Password, account and account right are looked at, with equal work for every
-           cause of failure (`stead.authority.logon`).
-        4. A failure is durable in the trail before it is answered, and answered late.
-        5. The session opens, and the record of that is durable.
+    @property
+    def refusals(self) -> Refusals:
+        """What writes down who was not let in."""
+        return Refusals(self.guard, self.quota)
 
-        Args:
-            name: the account.
-            secret: its password.
-            logon_type: interactive, network, network cleartext, batch or service.
-            arrival: how it came.
-            via: the client that hands the password in, if there is one.
+    def require_may_log_on_now(self, newcomer: Newcomer) -> None:
+        """Return if somebody may log on as they come, at this time.
 
         Raises:
-            LogonFailureError: whatever the cause in steps 3 to 5; the trail has it.
-            PrivilegeNotHeldError: the server may log nobody on.
-            InvalidRequestError: the type of logon is not offered.
-            EnforcementUnavailableError: this server can compare no passwords.
-            LoopThreadError: an event loop runs on this thread, and this waits.
-            SecretUsedError: the secret was wiped before.
-            LogonSessionEndedError: the session of `via` has ended.
-            LedgerUnavailableError: it could not be recorded.
+            SteadError: why not, for the trail.
         """
-        with secret:
-            secret.require_unused()
-            principal = Principal(well_known.NULL_SID, name[:80])
-            logon = self._require_may_log_on(principal, logon_type, arrival)
-            if via is not None:
-                self._record_explicit(via, name, logon_type)
-                arrival = replace(arrival, within=via.subject.principal.logon_id)
-            attempt = self._attempt(logon, name, secret, logon_type)
-            try:
-                ticket = self._vouched(attempt, secret, arrival)
-            except BaseException:
-                attempt.discard()
-                raise
-        return self._answer(attempt, principal, logon_type, arrival, ticket)
-
-    def _attempt(
-        self, logon: Logon, name: str, secret: Secret, logon_type: LogonType
-    ) -> LogonAttempt[Newcomer]:
-        """Ask whoever knows the name's password: the store, or somebody elsewhere."""
-        ask = self.elsewhere.knows(name, secret, logon_type)
-        try:
-            if ask is not None:
-                fit = partial(self._fit, ask)
-                return logon.attempt_elsewhere(self.elsewhere.counted_as(name), fit)
-            found = logon.attempt(name, secret, logon_type)
-            if found.error is not None:
-                return LogonAttempt(found.error, found.locks, found.delay)
-            return LogonAttempt(_with_password(found.require(), secret))
-        except SteadError as error:
-            return LogonAttempt(error)
-
-    def _fit(self, ask: Callable[[], Newcomer]) -> Newcomer:
-        """Return who somebody elsewhere says that it is, if it may log on.
-
-        Whoever may not is a failure like one with a wrong password: as late, and
-        counted.
-        """
-        newcomer = ask()
-        try:
-            self._require_may_log_on_now(newcomer)
-        except BaseException:
-            newcomer.close()
-            raise
-        return newcomer
-
-    def _require_may_log_on_now(self, newcomer: Newcomer) -> None:
         now, account = self.guard.clock(), newcomer.identity.account
         require_may_log_on(newcomer.identity, now)
         newcomer.require_time_left(now)
         if newcomer.has_shown_password and account is not None:
             self.ages.require(account)
-
-    def _vouched(
-        self, attempt: LogonAttempt[Newcomer], secret: Secret, arrival: Arrival
-    ) -> Ticket | None:
-        """Show a password that was right here to the broker, if that is wanted."""
-        if self.tickets is None or not self.shows_passwords or attempt.error:
-            return None
-        newcomer = attempt.require()
-        identity = newcomer.identity
-        if identity.posix is None:
-            return None
-        whose = _nobody(Principal(identity.user, identity.name), arrival)
-        try:
-            self.guard.own.asking_broker(whose, "log_on", identity.name)
-            return self.tickets.vouch(identity.posix, secret)
-        except BaseException:
-            newcomer.close()
-            raise
-
-    def _require_may_log_on(
-        self, principal: Principal, logon_type: LogonType, arrival: Arrival
-    ) -> Logon:
-        if context.is_loop_thread():
-            raise LoopThreadError(
-                "`log_on` waits, and an event loop runs on this thread",
-                advice="call it from a thread: `await asyncio.to_thread(server.log_on, "
-                "name, secret)`",
-            )
-        try:
-            self.require_tcb()
-        except PrivilegeNotHeldError as error:
-            detail = _failure_detail(error, logon_type, arrival)
-            self._refused(principal, arrival, error, detail)
-            raise
-        logon_rule(logon_type)
-        if self.logon is None:
-            raise EnforcementUnavailableError(
-                "no library that compares passwords is installed",
-                advice="`pip install 'stead[password]'`",
-            )
-        return self.logon
-
-    def _record_explicit(
-        self, via: ClientContext, name: str, logon_type: LogonType
-    ) -> None:
-        """Record durably that a client uses somebody's password (Windows event 4648).
-
-        Raises:
-            LogonSessionEndedError: the client's session has ended.
-            LedgerUnavailableError: it could not be recorded.
-        """
-        self.guard.liveness.require_live(via.token)
-        self.guard.recorder.record(
-            AuditEvent.EXPLICIT_CREDENTIALS,
-            via.subject,
-            object_type="Account",
-            object_name=name[:80],
-            detail={"logon type": logon_type.name.lower()},
-        )
-
-    def _answer(
-        self,
-        attempt: LogonAttempt[Newcomer],
-        principal: Principal,
-        logon_type: LogonType,
-        arrival: Arrival,
-        ticket: Ticket | None,
-    ) -> LogonSession:
-        """Take steps 4 and 5 of `log_on`."""
-        error = attempt.error
-        if error is None:
-            try:
-                return self.open_session(
-                    attempt.require(),
-                    _at(ImpersonationLevel.IMPERSONATION),
-                    arrival,
-                    origin=self.guard.process_token.logon_id,
-                    ticket=ticket,
-                )
-            except SteadError as refusal:
-                error = refusal.with_traceback(None)
-                if ticket is not None:
-                    ticket.close()
-        failure = LogonFailureError()
-        try:
-            failure.record = self._refused(
-                principal, arrival, error, _failure_detail(error, logon_type, arrival)
-            )
-            if attempt.locks:
-                self.record_lock(principal.name, arrival)
-        finally:
-            self.sleep(attempt.delay)
-        # Outside every handler: what is raised here leads to no cause.
-        raise failure
 
     def open_session(
         self,
@@ -435,16 +255,6 @@ class Admission:
             self.guard.announce_end(AuditEvent.LOGOFF_ASKED, client.subject)
         self.sessions.end(client.token.logon_id)
 
-    def record_lock(self, name: str, arrival: Arrival) -> None:
-        """Record that a name is locked by now (Windows event 4740)."""
-        principal = Principal(well_known.NULL_SID, name[:80])
-        self.guard.recorder.record(
-            AuditEvent.ACCOUNT_LOCKED_OUT,
-            _nobody(principal, arrival),
-            object_type="Account",
-            object_name=principal.name,
-        )
-
     def require_tcb(self) -> None:
         """Return if the server may say who clients are.
 
@@ -485,7 +295,7 @@ class Admission:
                 logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
             )
             self._record_special(subject)
-            end = partial(_let_go, self.sessions, logon_id)
+            end = partial(self.sessions.release, logon_id)
             return session, self.make_client(subject, end=end)
         except BaseException:
             self.sessions.end(logon_id)
@@ -501,7 +311,7 @@ class Admission:
         """Open a session, of which nobody knows yet; or wipe what the newcomer gave."""
         identity = newcomer.identity
         try:
-            self._require_may_log_on_now(newcomer)
+            self.require_may_log_on_now(newcomer)
             granted = granted_level(
                 min(quality.level, newcomer.level),
                 self.guard.process_token,
@@ -537,42 +347,6 @@ class Admission:
                 AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
             )
 
-    def refused(
-        self, name: str, arrival: Arrival, error: SteadError, logon_type: LogonType
-    ) -> int | None:
-        """Record who was not let in, whom nobody knows by a SID yet.
-
-        Returns:
-            the record's number, if it has one of its own.
-        """
-        principal = Principal(well_known.NULL_SID, name[:80])
-        detail = _failure_detail(error, logon_type, arrival)
-        return self._refused(principal, arrival, error, detail)
-
-    def _refused(
-        self,
-        principal: Principal,
-        arrival: Arrival,
-        error: SteadError,
-        detail: dict[str, str] | None = None,
-    ) -> int | None:
-        """Record who was not let in; return the number, if it has one of its own."""
-        recorder, subject = self.guard.recorder, _nobody(principal, arrival)
-        origin = origin_of(arrival.gate, arrival.peer)
-        told = Parts(error=error, detail=detail or {})
-        if self.quota.takes(origin):
-            return recorder.record(AuditEvent.LOGON_FAILED, subject, **told)
-        recorder.count(AuditEvent.LOGON_FAILED, subject, origin, **told)
-        return None
-
-
-def _with_password(identity: Identity, secret: Secret) -> Newcomer:
-    """Return an account that was logged on, with what its session keeps of it."""
-    if not logon_rule(identity.logon_type).keeps_credentials:
-        return Newcomer(identity=identity)
-    kept = PasswordCredentials(identity.name, secret)
-    return Newcomer(identity=identity, credentials=(kept,))
-
 
 def _keeps_credentials(
     newcomer: Newcomer, granted: ImpersonationLevel, origin: Luid
@@ -586,26 +360,6 @@ def _keeps_credentials(
     if granted < ImpersonationLevel.IMPERSONATION:
         return False
     return origin != NO_LUID or granted >= newcomer.level
-
-
-def _let_go(sessions: Sessions, logon_id: Luid) -> None:
-    sessions.release(logon_id)
-
-
-def _nobody(principal: Principal, arrival: Arrival) -> Subject:
-    """Return the subject of records about somebody who is not admitted."""
-    return Subject(
-        AccessToken(principal.sid, level=ImpersonationLevel.ANONYMOUS),
-        principal,
-        gate=arrival.gate,
-        peer=arrival.peer,
-        correlation=arrival.correlation,
-        authenticated_by=arrival.authenticated_by,
-    )
-
-
-def _at(level: ImpersonationLevel) -> QualityOfService:
-    return QualityOfService(level, effective_only=False)
 
 
 def _subject(
@@ -643,24 +397,3 @@ def _logon_detail(
         "level": level.name.lower(),
         "uid": "" if session.posix is None else str(session.posix.uid),
     }
-
-
-def _failure_detail(
-    error: SteadError, logon_type: LogonType, arrival: Arrival
-) -> dict[str, str]:
-    return {
-        "logon type": logon_type.name.lower(),
-        "package": arrival.package,
-        "status": f"0x{LOGON_FAILURE:08X}",
-        "sub status": f"0x{sub_status(error):08X}",
-    }
-
-
-def new_correlation(given: str | None = None) -> str:
-    """Return what ties one client's records together (`stead.model.trace_context`).
-
-    Args:
-        given: what the client calls what it does; a request's own `traceparent` is
-            taken where a gate has read one (`stead.monitor.tracing`).
-    """
-    return trace_context.new_correlation(given or incoming_trace(), secrets.token_bytes)

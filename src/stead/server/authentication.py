@@ -207,11 +207,11 @@ class Authentication:
         Raises:
             LedgerUnavailableError: it could not be recorded.
         """
-        failure = LogonFailureError()
+        failure, refusals = LogonFailureError(), self._admission.refusals
         try:
-            failure.record = self._admission.refused(name, arrival, error, logon_type)
+            failure.record = refusals.record_named(name, arrival, error, logon_type)
             if counted.locks:
-                self._admission.record_lock(name, arrival)
+                refusals.record_lock(name, arrival)
         finally:
             wait = arrival.wait or self._admission.sleep
             wait(max(self._left(began), counted.delay))

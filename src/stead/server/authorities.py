@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from stead.authority.identity import HostIdentity, logon_rule
+from stead.authority.identity import HostIdentity
 from stead.authority.issuers import Issuers
+from stead.authority.logon_rules import logon_rule
 from stead.authority.names import split_name
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import PasswordAuthority

@@ -61,7 +61,7 @@ class ClientContext(NetworkVerbs):
         guard: Guard,
         *,
         acting: Acting,
-        end: Callable[[], None] | None,
+        end: Callable[[], object] | None,
     ) -> None:
         self.subject: Final = subject
         self._guard = guard

@@ -15,12 +15,13 @@ from typing import Final
 from stead.adapters.host import HostNameSource, host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.audit_ports import AuditPolicyStore
+from stead.authority.credential_ports import CredentialStore
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.name_lookup import NameLookup
 from stead.authority.name_sources import NameSources
 from stead.authority.names import NameTable
-from stead.authority.ports import Account, AccountStore, CredentialStore
+from stead.authority.ports import Account, AccountStore
 from stead.authority.roster import SessionEnds, SessionRoster
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from typing import Protocol, runtime_checkable
 
 from stead.adapters.scram import Scram
+from stead.authority.credential_ports import CredentialStore, ScramVerifiers
 from stead.authority.logon import Logon
 from stead.authority.packages import AuthenticationPackage
-from stead.authority.ports import CredentialStore, ScramVerifiers
 from stead.errors import EnforcementUnavailableError, InvalidRequestError
 
 

@@ -180,8 +180,13 @@ class Worker:
                 return child
 
     def _make_ready(self) -> None:
-        """Have children wait, whom nobody has to wait for."""
-        while len(self._spares) < _SPARES:
+        """Have children wait, whom nobody has to wait for.
+
+        One is enough while somebody waits for an answer: to fork takes the processor
+        that PAM may need.
+        """
+        wanted = 1 if self._attempts else _SPARES
+        while len(self._spares) < wanted:
             self._spares.append(self._fork())
 
     def _fork(self) -> _Child:
@@ -205,7 +210,8 @@ class Worker:
             names, ready, as_of = None, None, _seen(self._service)
             with suppress(SteadError):
                 names = open_host_names()
-                _ids("root", names)  # what is touched now is quick then
+                # What is touched now is quick then: each page is copied once.
+                json.loads(json.dumps({"name": "root", "ids": _ids("root", names)}))
             with suppress(SteadError):  # whoever asks hears why
                 ready = PamReady(self._service.name, str(self._service.parent))
             request = answer.recv(LONGEST_REQUEST)
@@ -226,9 +232,9 @@ class Worker:
 
     def _answer(self, attempt: _Attempt, word: bytes) -> None:
         del self._attempts[attempt.child.answer.fileno()]
-        self._kill(attempt.child)
         with suppress(OSError):  # the server has given this lane up
             attempt.lane.send(attempt.mark + word)
+        self._kill(attempt.child)
 
     def _kill(self, child: _Child) -> None:
         child.answer.close()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
-    bindparam,
     delete,
     insert,
     select,
     update,
 )
 
-from stead.adapters.store import aliases, principals
+from stead.adapters.store import aliases, look_ups, principals
 from stead.adapters.store.database import Database
-from stead.adapters.store.generation import count_change, read_generation
+from stead.adapters.store.generation import count_change
 from stead.adapters.store.luids import Luids
 from stead.adapters.store.naming import (
     is_id,
@@ -41,31 +40,6 @@ from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
-# Built once: building a statement costs more than SQLite takes to answer it.
-_ACCOUNTS: Final = (
-    select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(False)).order_by("name_key")
-)
-_ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(PRINCIPAL.c.name_key == bindparam("key"))
-_ACCOUNT_BY_SID: Final = _ACCOUNTS.where(PRINCIPAL.c.sid == bindparam("key"))
-_ACCOUNT_BY_UID: Final = _ACCOUNTS.where(PRINCIPAL.c.uid == bindparam("key"))
-_GROUPS: Final = (
-    select(PRINCIPAL).where(PRINCIPAL.c.is_group.is_(True)).order_by("name_key")
-)
-_GROUP_BY_NAME: Final = _GROUPS.where(PRINCIPAL.c.name_key == bindparam("key"))
-_GROUP_BY_SID: Final = _GROUPS.where(PRINCIPAL.c.sid == bindparam("key"))
-_GROUPS_OF: Final = _GROUPS.join(
-    MEMBERSHIP, MEMBERSHIP.c.group_sid == PRINCIPAL.c.sid
-).where(MEMBERSHIP.c.member_sid == bindparam("key"))
-_MEMBERS: Final = (
-    select(MEMBERSHIP.c.member_sid)
-    .where(MEMBERSHIP.c.group_sid == bindparam("key"))
-    .order_by("member_sid")
-)
-_RIGHTS: Final = select(ACCOUNT_RIGHT).order_by("holder", "name")
-_RIGHTS_OF: Final = _RIGHTS.where(
-    ACCOUNT_RIGHT.c.holder.in_(bindparam("keys", expanding=True))
-)
-
 
 class SqlAccountStore:
     """The `AccountStore` of a database."""
@@ -73,6 +47,7 @@ class SqlAccountStore:
     def __init__(self, database: Database) -> None:
         """Read what never changes about the store."""
         self._database = database
+        self._ask: Final = database.rows
         self._luids = Luids(database)
         with database.reading() as connection:
             row = connection.execute(select(STORE.c.domain, STORE.c.founder)).one()
@@ -89,7 +64,8 @@ class SqlAccountStore:
 
     def generation(self) -> int:
         """Return a number that grows with every change of what a logon depends on."""
-        return read_generation(self._database)
+        number: int = self._ask(look_ups.GENERATION, ())[0][0]
+        return number
 
     def allocate_luid(self) -> Luid:
         """Return a number that this store never gave out before and never will."""
@@ -133,10 +109,7 @@ class SqlAccountStore:
             count_change(connection)
             if is_disabled:
                 end_sessions_of(connection, sid)
-            row = connection.execute(_ACCOUNT_BY_SID, {"key": sid}).first()
-        if row is None:
-            raise UnknownAccountError(f"there is no account `{sid}`")
-        return _account(row)
+            return self._require_account(sid)
 
     def set_account_times(
         self,
@@ -156,7 +129,7 @@ class SqlAccountStore:
                 logon_hours=hours,
                 password_lasts=password_lasts,
             )
-            return _account(connection.execute(_ACCOUNT_BY_SID, {"key": sid}).one())
+            return self._require_account(sid)
 
     def rename(self, sid: Sid, name: str) -> None:
         """Give an account or group another name.
@@ -174,14 +147,14 @@ class SqlAccountStore:
         require_id(gid)
         with self._database.writing() as connection:
             principals.set_account_ids(connection, sid, uid, gid)
-            return _account(connection.execute(_ACCOUNT_BY_SID, {"key": sid}).one())
+            return self._require_account(sid)
 
     def set_group_gid(self, sid: Sid, gid: int | None) -> Group:
         """Say what gid the members of a group have; raises as `rename`."""
         require_id(gid)
         with self._database.writing() as connection:
             principals.set_group_gid(connection, sid, gid)
-            return _group(connection.execute(_GROUP_BY_SID, {"key": sid}).one())
+            return self._require_group(sid)
 
     def remove_principal(self, sid: Sid) -> None:
         """Forget an account or group: memberships, rights and password as well.
@@ -195,29 +168,26 @@ class SqlAccountStore:
         """Return the account of this name."""
         if not is_text(name):
             return None
-        return self._find_account(_ACCOUNT_BY_NAME, name_key(name))
+        return self._account(look_ups.ACCOUNT_BY_NAME, name_key(name))
 
     def account_by_sid(self, sid: Sid) -> Account | None:
         """Return the account with this SID."""
-        return self._find_account(_ACCOUNT_BY_SID, sid)
+        return self._account(look_ups.ACCOUNT_BY_SID, str(sid))
 
     def account_by_uid(self, uid: int) -> Account | None:
         """Return the account that maps to this uid."""
-        return self._find_account(_ACCOUNT_BY_UID, uid) if is_id(uid) else None
+        return self._account(look_ups.ACCOUNT_BY_UID, uid) if is_id(uid) else None
 
     def account_by_alias(self, issuer: str, name: str) -> Account | None:
         """Return the account that is known to an issuer by this name, exactly."""
         alias = Alias(issuer, name)
         if not aliases.is_writable(alias):
             return None
-        with self._database.reading() as connection:
-            row = aliases.called(connection, alias)
-        return None if row is None else _account(row)
+        return self._account(look_ups.ACCOUNT_BY_ALIAS, issuer, name)
 
     def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
         """Return what issuers call an account, in order."""
-        with self._database.reading() as connection:
-            return aliases.of(connection, sid)
+        return tuple(look_ups.aliases_of(self._ask, sid))
 
     def add_alias(self, sid: Sid, alias: Alias) -> bool:
         """Let an account be known by an issuer's name; False if it is already.
@@ -238,23 +208,21 @@ class SqlAccountStore:
 
     def accounts(self) -> tuple[Account, ...]:
         """Return all accounts, by name."""
-        with self._database.reading() as connection:
-            return tuple(map(_account, connection.execute(_ACCOUNTS)))
+        return tuple(map(look_ups.account_of, self._ask(look_ups.ACCOUNTS, ())))
 
     def group_by_name(self, name: str) -> Group | None:
         """Return the group of this name."""
         if not is_text(name):
             return None
-        return self._find_group(_GROUP_BY_NAME, name_key(name))
+        return self._group(look_ups.GROUP_BY_NAME, name_key(name))
 
     def group_by_sid(self, sid: Sid) -> Group | None:
         """Return the group with this SID."""
-        return self._find_group(_GROUP_BY_SID, sid)
+        return self._group(look_ups.GROUP_BY_SID, str(sid))
 
     def groups(self) -> tuple[Group, ...]:
         """Return all groups, by name."""
-        with self._database.reading() as connection:
-            return tuple(map(_group, connection.execute(_GROUPS)))
+        return tuple(map(look_ups.group_of, self._ask(look_ups.GROUPS, ())))
 
     def add_member(self, group: Sid, member: Sid) -> bool:
         """Make `member` a direct member; False if it was one already.
@@ -263,8 +231,7 @@ class SqlAccountStore:
             UnknownAccountError: there is no such group.
         """
         with self._database.writing() as connection:
-            if connection.execute(_GROUP_BY_SID, {"key": group}).first() is None:
-                raise UnknownAccountError(f"there is no group `{group}`")
+            self._require_group(group)
             if connection.execute(_membership(group, member)).first() is not None:
                 return False
             connection.execute(
@@ -286,14 +253,11 @@ class SqlAccountStore:
 
     def members(self, group: Sid) -> tuple[Sid, ...]:
         """Return the direct members of a group."""
-        with self._database.reading() as connection:
-            return tuple(connection.execute(_MEMBERS, {"key": group}).scalars())
+        return tuple(look_ups.members_of(self._ask, group))
 
-    def groups_of(self, member: Sid) -> tuple[Group, ...]:
-        """Return the groups that `member` is directly in."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_GROUPS_OF, {"key": member})
-            return tuple(map(_group, rows))
+    def memberships_of(self, members: Sequence[Sid]) -> tuple[tuple[Sid, Group], ...]:
+        """Return each of these members with a group that it is directly in."""
+        return tuple(look_ups.memberships_of(self._ask, members))
 
     def add_right(self, holder: Sid, right: str) -> bool:
         """Give an account right or privilege; False if it was held already."""
@@ -319,25 +283,34 @@ class SqlAccountStore:
 
     def rights(self, holders: tuple[Sid, ...]) -> tuple[tuple[Sid, str], ...]:
         """Return (holder, right) of all these holders."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_RIGHTS_OF, {"keys": holders})
-            return tuple((row.holder, row.name) for row in rows)
+        return tuple(look_ups.rights_of(self._ask, holders))
 
     def all_rights(self) -> tuple[tuple[Sid, str], ...]:
         """Return every (holder, right) of the store."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_RIGHTS)
-            return tuple((row.holder, row.name) for row in rows)
+        return tuple(
+            (Sid.from_string(holder), name)
+            for holder, name in self._ask(look_ups.RIGHTS, ())
+        )
 
-    def _find_account(self, query: Select[Any], key: Sid | str | int) -> Account | None:
-        with self._database.reading() as connection:
-            row = connection.execute(query, {"key": key}).first()
-        return None if row is None else _account(row)
+    def _account(self, query: str, *key: str | int) -> Account | None:
+        found = self._ask(query, key)
+        return look_ups.account_of(found[0]) if found else None
 
-    def _find_group(self, query: Select[Any], key: Sid | str) -> Group | None:
-        with self._database.reading() as connection:
-            row = connection.execute(query, {"key": key}).first()
-        return None if row is None else _group(row)
+    def _group(self, query: str, key: str) -> Group | None:
+        found = self._ask(query, (key,))
+        return look_ups.group_of(found[0]) if found else None
+
+    def _require_account(self, sid: Sid) -> Account:
+        found = self.account_by_sid(sid)
+        if found is None:
+            raise UnknownAccountError(f"there is no account `{sid}`")
+        return found
+
+    def _require_group(self, sid: Sid) -> Group:
+        found = self.group_by_sid(sid)
+        if found is None:
+            raise UnknownAccountError(f"there is no group `{sid}`")
+        return found
 
 
 def _next_sid(connection: Connection) -> Sid:
@@ -364,22 +337,3 @@ def _membership(group: Sid, member: Sid) -> Select[Any]:
 
 def _held(holder: Sid, right: str) -> tuple[ColumnElement[bool], ...]:
     return ACCOUNT_RIGHT.c.holder == holder, ACCOUNT_RIGHT.c.name == right
-
-
-def _account(row: Row[Any]) -> Account:
-    hours = row.logon_hours
-    return Account(
-        row.sid,
-        row.name,
-        row.uid,
-        row.primary_gid,
-        row.is_disabled,
-        row.version,
-        row.expires_at,
-        None if hours is None else LogonHours.from_bytes(hours),
-        row.password_lasts,
-    )
-
-
-def _group(row: Row[Any]) -> Group:
-    return Group(row.sid, row.name, row.group_gid)

@@ -21,22 +21,6 @@ _ACCOUNT: Final = _ACCOUNTS.where(PRINCIPAL.c.sid == bindparam("key"))
 _CALLED: Final = _ACCOUNTS.join(ALIAS, ALIAS.c.sid == PRINCIPAL.c.sid).where(
     ALIAS.c.issuer == bindparam("issuer"), ALIAS.c.name == bindparam("name")
 )
-_ALIASES_OF: Final = (
-    select(ALIAS.c.issuer, ALIAS.c.name)
-    .where(ALIAS.c.sid == bindparam("key"))
-    .order_by("issuer", "name")
-)
-
-
-def called(connection: Connection, alias: Alias) -> Row[Any] | None:
-    """Return the row of the account that an issuer calls so."""
-    return connection.execute(_CALLED, _words(alias)).first()
-
-
-def of(connection: Connection, sid: Sid) -> tuple[Alias, ...]:
-    """Return what issuers call an account, in order."""
-    rows = connection.execute(_ALIASES_OF, {"key": sid})
-    return tuple(Alias(row.issuer, row.name) for row in rows)
 
 
 def add(connection: Connection, sid: Sid, alias: Alias) -> bool:
@@ -50,7 +34,7 @@ def add(connection: Connection, sid: Sid, alias: Alias) -> bool:
     require_text(alias.name)
     if connection.execute(_ACCOUNT, {"key": sid}).first() is None:
         raise UnknownAccountError(f"there is no account `{sid}`")
-    held = called(connection, alias)
+    held = _called(connection, alias)
     if held is not None and held.sid == sid:
         return False
     if held is not None:
@@ -79,6 +63,10 @@ def remove(connection: Connection, sid: Sid, alias: Alias) -> bool:
 def is_writable(alias: Alias) -> bool:
     """Tell whether the store could hold it: what it could not, nobody is called."""
     return is_text(alias.issuer) and is_text(alias.name)
+
+
+def _called(connection: Connection, alias: Alias) -> Row[Any] | None:
+    return connection.execute(_CALLED, _words(alias)).first()
 
 
 def _words(alias: Alias) -> dict[str, str]:

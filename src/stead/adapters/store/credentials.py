@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import sqlite3
+from dataclasses import astuple
+from typing import Final
 
 from sqlalchemy import (
-    Connection,
-    Row,
     bindparam,
     delete,
     func,
@@ -15,35 +15,51 @@ from sqlalchemy import (
     update,
 )
 
-from stead.adapters.store.database import Database
+from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.generation import count_change
 from stead.adapters.store.naming import require_text
 from stead.adapters.store.schema import LOGON_FAILURE, PASSWORD, PRINCIPAL
 from stead.adapters.store.scram import keep_scram, read_decoys, read_scram
 from stead.adapters.store.session_ends import end_sessions_of
-from stead.authority.ports import (
+from stead.authority.credential_ports import (
     MAXIMUM_FAILURES,
     FailureChange,
-    LogonFailures,
-    Password,
     ScramDecoys,
 )
+from stead.authority.ports import LogonFailures, Password
 from stead.errors import UnknownAccountError
 from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
 # Built once: building a statement costs more than SQLite takes to answer it.
-_PASSWORD: Final = select(PASSWORD).where(PASSWORD.c.sid == bindparam("key"))
+_PASSWORD: Final = plain_text(
+    select(PASSWORD.c.verifier, PASSWORD.c.changed_at).where(
+        PASSWORD.c.sid == bindparam("key")
+    )
+)
 _ACCOUNT: Final = select(PRINCIPAL.c.sid).where(
     PRINCIPAL.c.sid == bindparam("key"), PRINCIPAL.c.is_group.is_(False)
 )
-_FAILURES: Final = select(LOGON_FAILURE)
-_FAILURES_OF: Final = _FAILURES.where(LOGON_FAILURE.c.name_key == bindparam("key"))
-_FORGET: Final = delete(LOGON_FAILURE).where(
-    LOGON_FAILURE.c.name_key == bindparam("key")
+_FAILURES: Final = plain_text(select(LOGON_FAILURE))
+_FAILURES_OF: Final = plain_text(
+    select(*(each for each in LOGON_FAILURE.c if each.name != "name_key")).where(
+        LOGON_FAILURE.c.name_key == bindparam("key")
+    )
 )
-_NUMBER: Final = select(func.count()).select_from(LOGON_FAILURE)
-_OLDEST: Final = select(LOGON_FAILURE.c.name_key).order_by("locked_until", "last_at")
+_FORGET: Final = plain_text(
+    delete(LOGON_FAILURE).where(LOGON_FAILURE.c.name_key == bindparam("key"))
+)
+_KEEP: Final = plain_text(insert(LOGON_FAILURE))
+_NUMBER: Final = plain_text(select(func.count()).select_from(LOGON_FAILURE))
+_FORGET_OLDEST: Final = plain_text(
+    delete(LOGON_FAILURE).where(
+        LOGON_FAILURE.c.name_key.in_(
+            select(LOGON_FAILURE.c.name_key)
+            .order_by(LOGON_FAILURE.c.locked_until, LOGON_FAILURE.c.last_at)
+            .limit(bindparam("over"))
+        )
+    )
+)
 
 
 class SqlCredentialStore:
@@ -60,9 +76,8 @@ class SqlCredentialStore:
 
     def password_of(self, sid: Sid) -> Password | None:
         """Return what is kept of an account's password; None if it has none."""
-        with self._database.reading() as connection:
-            row = connection.execute(_PASSWORD, {"key": sid}).first()
-        return None if row is None else Password(row.verifier, row.changed_at)
+        found = self._database.rows(_PASSWORD, (str(sid),))
+        return Password(*found[0]) if found else None
 
     def accounts_with_password(self) -> frozenset[Sid]:
         """Return who has a password."""
@@ -155,7 +170,9 @@ class SqlCredentialStore:
                 count_change(connection)
             return gone.rowcount == 1
 
-    def change_failures(self, key: str, change: FailureChange) -> None:
+    def change_failures(
+        self, key: str, change: FailureChange, *, is_awaited: bool = True
+    ) -> None:
         """Replace what is known of one name's failures, atomically.
 
         At most so many names are kept as this store was told: the one that failed
@@ -164,48 +181,28 @@ class SqlCredentialStore:
         Args:
             key: what spellings of the name have in common, whoever has it.
             change: is given what is kept and returns what is to be kept.
+            is_awaited: whether to wait for the disk.
         """
         require_text(key)
-        with self._database.writing() as connection:
-            row = connection.execute(_FAILURES_OF, {"key": key}).first()
-            kept = change(None if row is None else _failures(row))
-            connection.execute(_FORGET, {"key": key})
+
+        def replace(driver: sqlite3.Cursor) -> None:
+            found = driver.execute(_FAILURES_OF, (key,)).fetchone()
+            kept = change(None if found is None else LogonFailures(*found))
+            if found is not None:
+                driver.execute(_FORGET, (key,))
             if kept is not None:
-                self._make_room(connection)
-                _keep(connection, key, kept)
+                self._make_room(driver)
+                driver.execute(_KEEP, (key, *astuple(kept)))
+
+        (self._database.append if is_awaited else self._database.note)(replace)
 
     def failures(self) -> dict[str, LogonFailures]:
         """Return what is kept, by name key."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_FAILURES)
-            return {row.name_key: _failures(row) for row in rows}
+        rows = self._database.rows(_FAILURES)
+        return {key: LogonFailures(*found) for key, *found in rows}
 
-    def _make_room(self, connection: Connection) -> None:
-        over = connection.execute(_NUMBER).scalar_one() + 1 - self._maximum
+    def _make_room(self, driver: sqlite3.Cursor) -> None:
+        (number,) = driver.execute(_NUMBER).fetchone()
+        over = number + 1 - self._maximum
         if over > 0:
-            gone = connection.execute(_OLDEST.limit(over)).scalars().all()
-            connection.execute(
-                delete(LOGON_FAILURE).where(LOGON_FAILURE.c.name_key.in_(gone))
-            )
-
-
-def _keep(connection: Connection, key: str, kept: LogonFailures) -> None:
-    connection.execute(
-        insert(LOGON_FAILURE).values(
-            name_key=key,
-            count=kept.count,
-            first_at=kept.first_at,
-            last_at=kept.last_at,
-            locked_until=kept.locked_until,
-        )
-    )
-
-
-def _failures(row: Row[Any]) -> LogonFailures:
-    values = row._mapping  # noqa: SLF001 - its documented name; a tuple has a `count`
-    return LogonFailures(
-        values["count"],
-        values["first_at"],
-        values["last_at"],
-        values["locked_until"],
-    )
+            driver.execute(_FORGET_OLDEST, (over, 0))  # with OFFSET, for SQLite

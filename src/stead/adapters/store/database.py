@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import ClauseElement, Connection, create_engine
 from sqlalchemy.dialects import sqlite
@@ -145,6 +145,37 @@ class Database:
                     raise
             self._cursor = driver
             return done
+
+    def note(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
+        """Run a transaction as `append` does, which does not wait for the disk.
+
+        Everybody sees it at once. It is durable when something is flushed after it,
+        over whatever connection: SQLite flushes its whole log. Power that fails before
+        that undoes it, with all that came after it.
+        """
+        with self._lock:
+            self._set_synchronous("NORMAL")
+            try:
+                return self.append(work)
+            finally:
+                self._set_synchronous("FULL")
+
+    def _set_synchronous(self, how: str) -> None:
+        with _mapped_driver():
+            self._driver().execute(f"PRAGMA synchronous = {how}")
+
+    def rows(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what one query finds, which sees one state of the database.
+
+        In the driver's own words, as `append`: for what every logon asks.
+
+        Args:
+            text: of the query, from `plain_text`.
+            values: of its parameters, in the order in which it names them.
+        """
+        self.require_own_process()
+        with self._lock, self._doubting(), _mapped_driver():
+            return self._driver().execute(text, values).fetchall()
 
     def flush_anew(self) -> None:
         """Put into the main file, and flush, what lies in the write-ahead log.

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from stead.adapters.store.schema import SCRAM, SCRAM_KEY
-from stead.authority.ports import ScramDecoys
+from stead.authority.credential_ports import ScramDecoys
 from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
