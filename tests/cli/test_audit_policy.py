@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from typer.main import get_command
+
+from stead.cli.main import app
 
 
 @pytest.fixture
@@ -80,3 +83,30 @@ def test_what_would_be_set_is_said_to_whoever_may_and_nothing_is_set(stead, audi
         stead("audit", verb, "set", "plan", "", "--dry-run").status
         for verb in ("sacl", "global-sacl")
     ]
+
+
+MADE_ELSEWHERE = {"dde poke", "dde execute"}  # by another server, as it likes
+OWN = {"account change-password"}  # with the old one
+BUILT_ANEW = {"audit reindex", "witness key"}  # which change nothing that counts
+
+
+def test_administrators_can_try_every_change_first():
+    changing = {"set", "add", "delete", "end", "archive", "key", "reindex", "poke"}
+    changing |= {"grant", "revoke", "rename", "map", "alias", "password", "execute"}
+    changing |= {"disable", "enable", "unlock", "expires", "hours", "may-lose"}
+    without = [
+        " ".join(path)
+        for path, verb in verbs(get_command(app))
+        if (path[-1] in changing or "-" in path[-1]) and "dry_run" not in verb
+    ]
+    asking = {"who-can", "what-can", "audit who-touched", "audit would-refuse"}
+    asking |= {"audit check-proof", "audit check-archive"}
+    assert MADE_ELSEWHERE | OWN | BUILT_ANEW | asking == set(without)
+
+
+def verbs(command, path=()):
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from verbs(inner, (*path, name))
+    else:
+        yield path, {parameter.name for parameter in command.params}

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
 
 import pytest
+import trio
 
 from stead.errors import (
     AccessDeniedError,
+    LoopThreadError,
     NoThreadTokenError,
     RevertOrderError,
     SteadError,
@@ -238,6 +240,31 @@ def test_a_fresh_context_in_a_block_opens_nothing_as_the_server(alice, tmp_path)
     (tmp_path / "secret").write_text("the server's")
     with alice.impersonate(), pytest.raises(AccessDeniedError):
         Context().run((tmp_path / "secret").read_text)
+
+
+def test_on_trios_thread_nobody_becomes_anybody_whom_its_tasks_would_be_too(
+    server, alice
+):
+    ambient, seen = ContextVar("ambient", default=None), []
+
+    async def child():
+        seen.append(ambient.get())
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            naive = ambient.set(alice)  # an identity that is a context's, and no more
+            nursery.start_soon(child)
+            ambient.reset(naive)
+        for enter in (alice.impersonate, server.as_server, server.impersonate_self):
+            with pytest.raises(LoopThreadError) as refused, enter():
+                pass
+            assert "trio.to_thread" in refused.value.advice
+        with pytest.raises(LoopThreadError):
+            await alice.carry(child)()
+        return await trio.to_thread.run_sync(alice.carry(effective_token))
+
+    assert alice.token is trio.run(main)
+    assert [alice] == seen
 
 
 def test_nobody_needs_greenlets():

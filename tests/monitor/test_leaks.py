@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
 
+import anyio.to_thread
 import pytest
 
 from stead import carry
 from stead.errors import RevertOrderError, SteadError
+from stead.monitor import context
 from stead.monitor.context import effective_token
 from stead.monitor.impersonation import set_thread_token
 from stead.monitor.leaks import MOST_PLACES, Leak, LeakWatch
@@ -53,6 +55,32 @@ def test_an_identity_that_an_item_of_a_pool_leaves_for_the_next(alice, pool, onl
     assert "`alice` entered at" in only()
     assert "an item of a thread pool ended" in only()
     del held
+
+
+@planted
+@pytest.mark.parametrize(
+    ("library", "verb"), [(asyncio, "to_thread"), (anyio.to_thread, "run_sync")]
+)
+def test_one_that_an_item_leaves_in_a_copy_of_its_context(
+    alice, identity_leaks, library, verb
+):
+    held, naive, found = [], [], []
+
+    def item():
+        held.append(plant(alice))
+
+    async def main():
+        await getattr(library, verb)(item)
+        # On the item's thread, which the naive look asks, the copy is gone already.
+        loop = asyncio.get_running_loop()
+        naive.append(await loop.run_in_executor(None, context.raw_frame))
+        found.extend(identity_leaks())
+
+    asyncio.run(main())
+    assert [None] == naive
+    assert ["was in force when an item of a thread pool ended"] == [
+        leak.moment for leak in found
+    ]
 
 
 @planted

@@ -10,6 +10,8 @@ import codecs
 import contextvars
 import ctypes
 import io
+import multiprocessing.popen_forkserver
+import multiprocessing.popen_spawn_posix
 import os
 import pty
 import signal
@@ -56,6 +58,14 @@ def send(address):
         made.sendto(b"", address)
 
 
+def multiprocess(how):
+    context = multiprocessing.get_context(how)
+    child = context.Process(target=int)
+    child.start()
+    child.join()
+    assert 0 == child.exitcode
+
+
 FILES = {
     "open": lambda path: path.read_text(),
     "os.open": lambda path: os.open(path, os.O_RDONLY),
@@ -92,6 +102,8 @@ PROCESSES = {
     "killpg": lambda path: os.killpg(os.getpgrp(), 0),
     "pty": lambda path: pty.spawn(ARGV),
     "signal": lambda path: signal.pthread_kill(threading.get_ident(), 0),
+    "multiprocessing": lambda path: multiprocess("spawn"),
+    "multiprocessing's server": lambda path: multiprocess("forkserver"),
 }
 SOCKETS = {
     "connect": lambda path: connect(socket.AF_INET, ("127.0.0.1", 9)),
@@ -129,6 +141,31 @@ def test_a_raw_act_inside_a_block_is_refused(alice, path, act):
     with alice.impersonate(), pytest.raises(AccessDeniedError, match="is refused"):
         act(path)
     assert "notes" == path.read_text()
+
+
+def test_outside_a_block_multiprocessing_starts_what_it_always_did(alice):
+    naive = subprocess.run(  # which Python's own audit events do not tell
+        [sys.executable, "-c", _UNTOLD], capture_output=True, text=True, check=True
+    )
+    assert "started\n" == naive.stdout
+    with alice.impersonate():
+        pass
+    multiprocess("spawn")
+    with alice.impersonate(), pytest.raises(AccessDeniedError, match="client"):
+        multiprocess("spawn")
+
+
+_UNTOLD = """
+import multiprocessing.popen_spawn_posix, sys
+def refuse(event, arguments):
+    if event in {"os.fork", "os.posix_spawn", "subprocess.Popen", "os.exec"}:
+        raise PermissionError(event)
+sys.addaudithook(refuse)
+child = multiprocessing.get_context("spawn").Process(target=int)
+child.start()
+child.join()
+print("started")
+"""
 
 
 def test_the_naive_variant_opens_what_the_block_refuses(alice, path):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import replace
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from stead.authority.sessions import Sessions
 from stead.decision.token_ops import duplicate_token
 from stead.errors import (
+    AccessDeniedError,
     EnforcementUnavailableError,
     ImpersonationRefusedError,
     KernelRefusedError,
@@ -20,6 +21,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
 from stead.monitor.context import effective_token
 from stead.monitor.impersonation import impersonate, set_thread_token
+from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged.probe import KernelSupport
 from stead.server.client_context import ClientContext
 from stead.server.enforcement import Enforcement, ThreadEnforcer, choose
@@ -295,3 +297,114 @@ def test_an_empty_context_in_a_block_is_not_the_server_to_the_kernel(
             Context().run(secret.read_text)
 
     on_kernel(work)
+
+
+# --- contexts that take turns on one thread, as greenlets do ----------------------
+
+
+class Turns:
+    """Generators that take turns on one thread, each in a context of its own."""
+
+    def __init__(self, *works):
+        self.turns = [(Context(), work()) for work in works]
+
+    def take(self, number):
+        made, work = self.turns[number]
+        return made.run(next, work)
+
+
+def naive_turns(first, second):
+    """Return whom a first turn's code runs as, where the kernel alone is switched."""
+    one, other = KernelBlock(first), KernelBlock(second)
+    one.enter()
+    other.enter()  # the second turn
+    resumed = os.geteuid()  # the first one goes on
+    other.leave()
+    one.leave()
+    return resumed
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+@pytest.mark.parametrize("second", ["bob", "the server", "a handler"])
+def test_whoever_takes_turns_on_a_thread_makes_nobody_else_of_the_others(
+    kernel_server, client_of, on_kernel, secret, second
+):
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+    kernel_server.operation("ask")(lambda client: (client.name, os.geteuid()))
+    whom = PosixIdentity(70002, 70002) if second == "bob" else None
+    as_alice = PosixIdentity(70001, 70001)
+    assert 70001 != on_kernel(lambda: naive_turns(as_alice, whom))
+    seen = []
+
+    def one():
+        with alice.impersonate():
+            yield os.geteuid()
+            yield os.geteuid(), secret.read_text()
+
+    def other():
+        if second == "a handler":
+            yield kernel_server.call(bob, "ask")
+        with bob.impersonate() if second == "bob" else kernel_server.as_server():
+            yield os.geteuid()
+
+    def work():
+        naive = Turns(one, other)
+        seen.append(naive.take(0))
+        with pytest.raises(RevertOrderError, match="in another context"):
+            naive.take(1)
+        seen.append(naive.take(0))
+        with pytest.raises(StopIteration):
+            naive.take(0)
+        seen.append(os.geteuid())
+
+    on_kernel(work)
+    assert [70001, (70001, "alice's"), 0] == seen
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_a_copy_of_a_blocks_context_that_goes_further_opens_nothing_for_the_block(
+    kernel_server, client_of, on_kernel, secret
+):
+    """Some libraries' greenlets begin with a copy: that is inside of the block."""
+    alice, bob = client_of(kernel_server, "alice"), client_of(kernel_server, "bob")
+    secret.chmod(0o604)  # bob may read it, and alice does not ask as him
+
+    def other():
+        with bob.impersonate():
+            yield secret.read_text()
+
+    def work():
+        with alice.impersonate():
+            copied, turn = copy_context(), other()
+            assert "alice's" == copied.run(next, turn)
+            with pytest.raises(AccessDeniedError, match="such as a greenlet's"):
+                secret.read_text()
+            with pytest.raises(StopIteration):
+                copied.run(next, turn)
+            assert "alice's" == secret.read_text()
+
+    on_kernel(work)
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_what_an_item_leaves_open_keeps_no_other_item_from_its_client(
+    kernel_server, client_of, on_kernel, secret
+):
+    alice = client_of(kernel_server, "alice")
+    kept = []
+
+    def leave_open():
+        kept.append(alice.impersonate())
+        copy_context().run(kept[-1].__enter__)
+
+    def read():
+        with alice.impersonate():
+            return secret.read_text()
+
+    for _ in range(4):  # there are two threads
+        with pytest.raises(RevertOrderError):
+            on_kernel(leave_open)
+        assert "alice's" == on_kernel(read)

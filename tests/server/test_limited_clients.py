@@ -16,6 +16,7 @@ from stead.errors import (
     AccessDeniedError,
     EnforcementUnavailableError,
     HandleClosedError,
+    ImpersonationRefusedError,
     InvalidRequestError,
     LedgerUnavailableError,
     LogonSessionEndedError,
@@ -24,7 +25,14 @@ from stead.errors import (
 from stead.model.access_mask import AccessMask, FileRights, Rights
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
-from stead.model.limits import ANY_NAME, FileRoot, Host
+from stead.model.limits import (
+    ANY_NAME,
+    FILES,
+    FileRoot,
+    Host,
+    KindRights,
+    TokenLimits,
+)
 from stead.model.privilege import Privilege
 from stead.monitor.impersonation import impersonate
 from stead.server.grants import OperationName, prefix
@@ -136,6 +144,21 @@ def test_what_cannot_be_meant_is_refused(alice, said, words):
         alice.limited(**{"expires": SOON} | said)
 
 
+def test_a_root_that_would_keep_something_back_is_refused(alice):
+    """Rights of roots add up: the narrower one would be a promise that nobody keeps."""
+    notes, keys = Path("/srv/notes"), FileRoot("/srv/notes/keys", FileRights.READ_DATA)
+    every = [KindRights(FILES, int(FileRights.ALL_ACCESS))]
+    naive = TokenLimits(1, rights=every, files=(FileRoot(str(notes)), keys))
+    assert naive.rights_at("/srv/notes/keys/id") & FileRights.WRITE_DATA
+    for targets in ([notes, keys], [keys, notes], [Path(keys.path), keys]):
+        with pytest.raises(InvalidRequestError, match="cannot leave less"):
+            alice.limited(expires=SOON, rights=[FileRights.ALL_ACCESS], targets=targets)
+    for rights in (FileRights.READ_DATA, Mail.READ):  # of which neither leaves more
+        alice.limited(expires=SOON, rights=[rights], targets=[notes, keys]).revoke()
+    wider = [FileRoot(str(notes), FileRights.READ_DATA), Path(keys.path)]
+    alice.limited(expires=SOON, rights=[FileRights.ALL_ACCESS], targets=wider).revoke()
+
+
 def test_an_empty_prefix_is_no_way_to_say_everything():
     with pytest.raises(InvalidRequestError, match="every object"):
         prefix("")
@@ -189,6 +212,15 @@ def test_a_limited_client_is_limited_further_and_never_less(
     limited.revoke()
     with pytest.raises(LogonSessionEndedError):
         server.check(again, plan, rights.READ)
+
+
+def test_it_brings_in_nobody_without_limits(server, limited, alice, trail):
+    naive = server.client_for("alice", authenticated_by="test")
+    assert naive.token.limits is None
+    with pytest.raises(ImpersonationRefusedError, match="brings nobody in"):
+        server.client_for("alice", authenticated_by="test", via=limited)
+    assert "brings nobody in" in trail(AuditEvent.LOGON_FAILED)[-1].reasons[-1]
+    assert server.client_for("alice", authenticated_by="test", via=alice)
 
 
 def test_its_copies_have_its_limits(server, limited, plan, pay, rights):

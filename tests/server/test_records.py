@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 import stead
 from stead.errors import (
+    AccessDeniedError,
+    InvalidRecordError,
     LedgerUnavailableError,
     LogonFailureError,
     PrivilegeNotHeldError,
@@ -14,10 +19,14 @@ from stead.errors import (
 from stead.gates.http import SteadMiddleware
 from stead.gates.ports import public_refusal
 from stead.gates.wsgi import WsgiMiddleware
+from stead.ledger.canonical import write_record
+from stead.model.access_mask import Rights
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
+from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.trace_context import TraceContext
+from stead.monitor.recorder import LONGEST_TEXT
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 GIVEN = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -193,3 +202,63 @@ def test_a_restricted_token_s_record_counts_its_sids(
     with pytest.raises(stead.AccessDeniedError):
         server._house.guard.open(subject, plan, rights.READ)
     assert "1" == trail(AuditEvent.HANDLE_REQUESTED)[-1].detail["restricted sids"]
+
+
+# --- long ones --------------------------------------------------------------------
+
+
+class Page(Rights):
+    ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN, EIGHT, NINE, TEN, ELEVEN, TWELVE = (
+        1 << bit for bit in range(12)
+    )
+
+
+def entries_of(text):
+    sddl = f'D:(A;;RCWD;;;WD)(XD;;0xfff;;;WD;(@User.team != "{text}"))'
+    return list(SecurityDescriptor.from_sddl(sddl).dacl)
+
+
+@pytest.mark.parametrize("letter", ["a", "\U0001f600"])
+def test_an_owner_keeps_no_refusal_out_of_the_trail(
+    server, alice, bob, guard, record_of, letter
+):
+    page = server.protect("page", Page, entries_of(letter * 2_000), owner="alice")
+    with pytest.raises(AccessDeniedError) as refused:
+        server.require(bob, page, Page(0xFFF))
+    record = record_of(refused.value.record)
+    assert 12 <= len(record.reasons)
+    assert all(
+        text.startswith(right.name)
+        for text, right in zip(record.reasons, Page, strict=False)
+    )
+    whole = guard.reasons(refused.value.decision, page)
+    naive = replace(record, reasons=tuple(text[:LONGEST_TEXT] for text in whole))
+    if letter != "a":
+        with pytest.raises(InvalidRecordError):
+            write_record(naive)
+
+
+@pytest.mark.parametrize("letter", ["\U0001f600", "\x02"])
+def test_no_owner_makes_a_descriptor_that_nobody_can_change(
+    server, alice, administrator, trail, letter
+):
+    page = server.protect("page", Page, entries_of("a"), owner="alice")
+    for count in (1_000, 10_000, 10_400):
+        server.set_entries(alice, page, entries_of(letter * count))
+    server.set_entries(administrator, page, entries_of("a" * 20_000))
+    last = trail(AuditEvent.PERMISSIONS_CHANGED)[-1]
+    assert administrator.sid == last.client.sid
+    assert 64 == len(last.detail["old sha256"])
+    assert 20_000 < sum(len(t) for n, t in last.detail.items() if n.startswith("new"))
+
+
+def test_what_is_lent_is_in_the_trail_to_its_last_name(server, alice, trail):
+    names = [f"drafts of the year 2026, number {n:04}" for n in range(200)]
+    lent = alice.limited(
+        expires=timedelta(minutes=5), rights=[Page.ONE], targets=[*names, "pay"]
+    )
+    lent.revoke()
+    naive = lent.limits.in_words()["objects"][:LONGEST_TEXT]
+    (made,) = trail(AuditEvent.GRANT_MADE)
+    told = [made.detail[n] for n in made.detail if n.partition(" ")[0] == "objects"]
+    assert (False, True) == tuple(t.endswith(", pay") for t in (naive, "".join(told)))

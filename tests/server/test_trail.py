@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from stead.errors import AccessDeniedError
+from stead.errors import AccessDeniedError, LedgerCorruptError
+from stead.ledger.chain import seal
 from stead.ledger.query import Query
 from stead.model.access_mask import AccessMask
 from stead.model.audit_record import AuditEvent, Outcome
@@ -126,6 +127,24 @@ def test_following_yields_what_becomes_durable(server, administrator, alice, pla
     got = list(found)
     assert 2 == len(got)
     assert all(number > began for number, _ in got)
+
+
+@pytest.mark.parametrize("verb", ["find", "follow"])
+def test_an_entry_that_is_no_record_is_never_passed_over(open_server, world, verb):
+    trail = open_server(store=world / "notes.db").trail
+    newer = b'{"event":4624,"format":2}'
+    trail.store.append(lambda last: seal(last, [newer], trail.genesis))
+    assert trail.verify().count
+    naive = trail.page(Query())  # whoever takes what was found, and looks no further
+    assert AuditEvent.TRAIL_READ in {record.event for _, record in naive.found}
+
+    [number] = naive.unreadable
+    waits = {"wait": lambda: pytest.fail("it went on")} if verb == "follow" else {}
+    with pytest.raises(LedgerCorruptError, match=f"record {number} cannot") as told:
+        list(getattr(trail, verb)(Query(after=1), **waits))
+    assert f"--after {number} " in told.value.advice.replace("`", " ")
+    behind = list(trail.find(Query(after=number)))
+    assert AuditEvent.TRAIL_READ in {record.event for _, record in behind}
 
 
 def test_following_ends_when_the_right_to_read_does(server, administrator, trail):

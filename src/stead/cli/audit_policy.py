@@ -157,8 +157,9 @@ def set_global_sacl(
     with errors_are_lines(), opened(store) as (server, me):
         kind, aces = server.find_object(name).kind, _aces(entries)
         desk = server.audit_policy_for(me)
-        desk.global_sacl(kind)  # takes what changing it takes
-        if not dry_run:
+        if dry_run:
+            desk.require_may_set_global_sacl(kind)
+        else:
             desk.set_global_sacl(kind, aces)
     done = f"{len(aces)} audit entries for every {kind.name}"
     say({"would" if dry_run else "done": done}, as_json=as_json)

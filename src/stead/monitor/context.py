@@ -16,6 +16,7 @@ This module and the bounded intern tables are the only mutable module state of S
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
@@ -88,13 +89,16 @@ class Frame(Fields):
     def is_judged_here(self) -> bool:
         """Tell whether the kernel judges this thread as the frame's identity.
 
-        In every task of the thread: the kernel knows threads alone.
+        In every task of the thread: the kernel knows threads alone, and goes by what
+        was entered last.
         """
         return (
             self.is_kernel
             and not self.is_closed
             and self.place is _here.clients
             and self.process == process()
+            and bool(_here.kernels)
+            and _here.kernels[-1] is self
         )
 
 
@@ -118,10 +122,16 @@ class FrameWatch(Protocol):
 
 
 class _Here(threading.local):
-    """The clients' blocks that are open on this thread, whatever its context."""
+    """What is open on this thread, whatever its context.
+
+    Attributes:
+        clients: the clients' blocks.
+        kernels: the blocks that made the kernel follow, and whatever is inside them.
+    """
 
     def __init__(self) -> None:
         self.clients = Place(threading.current_thread())
+        self.kernels: list[Frame] = []
 
 
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
@@ -160,8 +170,20 @@ def running_task() -> asyncio.Task[object] | None:
 
 
 def is_loop_thread() -> bool:
-    """Tell whether an event loop runs on this thread right now."""
-    return asyncio._get_running_loop() is not None  # noqa: SLF001 - as above
+    """Tell whether an event loop runs on this thread right now, asyncio's or trio's."""
+    return asyncio._get_running_loop() is not None or in_trio()  # noqa: SLF001 - as above
+
+
+def in_trio() -> bool:
+    """Tell whether this is code of trio's, whose tasks nobody here knows apart."""
+    trio = sys.modules.get("trio.lowlevel")
+    if trio is None:
+        return False
+    try:
+        trio.current_trio_token()
+    except RuntimeError:
+        return False
+    return True
 
 
 def raw_frame() -> Frame | None:
@@ -178,6 +200,8 @@ def enter_frame(frame: Frame) -> None:
     """Make `frame` the innermost one of this context."""
     if frame.kind is FrameKind.CLIENT or not frame.may_act:
         _here.clients.append(frame)
+    if frame.is_kernel or _here.kernels:
+        _here.kernels.append(frame)
     _current.set(frame)
     for watch in _watches:
         watch.entered(frame)
@@ -191,6 +215,8 @@ def leave_frame(frame: Frame) -> bool:
     """
     if frame in _here.clients:
         _here.clients.remove(frame)
+    if frame in _here.kernels:
+        _here.kernels.remove(frame)
     is_innermost = _without_let_go(frame) is frame
     if is_innermost:
         _current.set(still_around(frame.outer))
@@ -403,6 +429,29 @@ def _open_here() -> Frame | None:
     ):
         clients.pop()
     return clients[-1] if clients else None
+
+
+def hidden_frame() -> Frame | None:
+    """Return the block that the kernel goes by on this thread, if nobody here knows it.
+
+    It was entered in another context, such as a greenlet's. What runs here is not
+    inside of it, whatever the kernel says.
+    """
+    if not _here.kernels:
+        return None
+    innermost, frame = _here.kernels[-1], _current.get()
+    while frame is not None and frame is not innermost:
+        frame = frame.outer
+    return innermost if frame is None and innermost.process == process() else None
+
+
+def end_work() -> None:
+    """Forget what an item of a hardened thread left open: the thread is proved anew."""
+    left = (*_here.clients, *_here.kernels)
+    for frame in left:
+        frame.is_closed = True
+    _here.clients.clear()
+    _here.kernels.clear()
 
 
 def client_frame() -> Frame | None:

@@ -69,11 +69,21 @@ class Block(Door):
             LogonSessionEndedError: the client's session has ended.
             LedgerUnavailableError: it could not be written down.
             ImpersonationRefusedError: the kernel cannot become this client.
+            RevertOrderError: the kernel judges this thread by a block that was entered
+                in another context, such as a greenlet's.
         """
         if self._frame is not None:
             raise RevertOrderError(f"the block entered at {self._frame.where} is used")
         if self._kind is _CLIENT:
             self._require_may_enter()
+        elif self._kind is not _HANDLER and context.in_trio():
+            raise LoopThreadError(
+                "trio runs on this thread, and whoever its tasks start would be the "
+                "server too",
+                advice="do it on a thread: `await trio.to_thread.run_sync(work)`",
+            )
+        if self._guard is not None and self._kind is not _HANDLER:
+            require_none_hidden()  # a handler's context is another one on purpose
         tripwire.install()
         frame = self._new_frame()
         try:
@@ -167,7 +177,8 @@ class Block(Door):
             raise LoopThreadError(
                 "an event loop runs on this thread, so it cannot impersonate",
                 advice="run the block on a thread: "
-                "`await loop.run_in_executor(server.executor(), work)`",
+                "`await loop.run_in_executor(server.executor(), work)`, or "
+                "`await trio.to_thread.run_sync(work)`",
             )
         if self._subject is None:
             raise NoThreadTokenError("there is nobody to impersonate")
@@ -263,6 +274,24 @@ def require_level(subject: Subject, guard: Guard | None) -> None:
         guard.require_level(subject, _NEEDED, act=act)
     elif subject.token.level < _NEEDED:
         raise BadImpersonationLevelError(subject.token.level, _NEEDED, act=act)
+
+
+def require_none_hidden() -> None:
+    """Return if this context holds the block by which the kernel judges the thread.
+
+    A greenlet that became somebody here would make the code of another one that very
+    somebody, when the thread goes on with it.
+
+    Raises:
+        RevertOrderError: it does not.
+    """
+    hidden = context.hidden_frame()
+    if hidden is not None:
+        raise RevertOrderError(
+            f"the block entered at {hidden.where} is open on this thread in another "
+            "context, such as a greenlet's: the kernel knows threads alone",
+            advice="leave a block before anything else runs on its thread",
+        )
 
 
 def _is_kernels_no(

@@ -7,8 +7,9 @@ once for each place that entered it, and names that place. A carried function th
 ran is none, nor is a copy of an identity in a task that lives longer: it is nobody's.
 
 Nothing is watched until a `LeakWatch` is begun, and no more than a list is looked at
-then. A watch wraps `ThreadPoolExecutor.submit` while it lasts, since the threads of a
-pool keep what one item leaves for the next.
+then. A watch wraps `ThreadPoolExecutor.submit` while it lasts, and
+`anyio.to_thread.run_sync` if that was imported, since the threads of a pool keep what
+one item leaves for the next.
 
     with LeakWatch(print):
         ...
@@ -17,14 +18,15 @@ pool keep what one item leaves for the next.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 from weakref import WeakSet, ref
 
 from stead.monitor import context
@@ -36,6 +38,8 @@ from stead.monitor.ports import Subject
 _T = TypeVar("_T")
 
 _FORGOTTEN: Final = "was dropped, and nobody can leave it any more"
+
+_ITEM: Final = "was in force when an item of a thread pool ended"
 
 MOST_PLACES: Final = 1_000
 """Of how many places leaks are told; a program that has more has one fault."""
@@ -87,13 +91,20 @@ class LeakWatch:
         self._places: set[str] = set()
         self._tasks: WeakSet[asyncio.Task[object]] = WeakSet()
         self._turns: Counter[int | None] = Counter()
-        self._submit: Callable[..., Future[Any]] | None = None
+        self._wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
 
     def __enter__(self) -> Self:
-        self._submit = ThreadPoolExecutor.submit
-        ThreadPoolExecutor.submit = _watching(self, self._submit)  # type: ignore[method-assign]  # its public verb, wrapped
+        self._wrap(ThreadPoolExecutor, "submit", _submitting)
+        pool = sys.modules.get("anyio.to_thread")  # of FastAPI's plain endpoints
+        if pool is not None:
+            self._wrap(pool, "run_sync", _running)
         context.add_watch(self)
         return self
+
+    def _wrap(self, owner: object, verb: str, wrapper: _Wrapper) -> None:
+        before = getattr(owner, verb)
+        self._wrapped.append((owner, verb, before))
+        setattr(owner, verb, wrapper(self, before))
 
     def __exit__(
         self,
@@ -102,8 +113,9 @@ class LeakWatch:
         traceback: TracebackType | None,
     ) -> None:
         context.remove_watch(self)
-        if self._submit is not None:
-            ThreadPoolExecutor.submit = self._submit  # type: ignore[method-assign]  # as it was
+        for owner, verb, before in self._wrapped:
+            setattr(owner, verb, before)
+        self._wrapped.clear()
         self._open.clear()
 
     # --- what the context tells ------------------------------------------------------
@@ -152,6 +164,17 @@ class LeakWatch:
             if frame.is_mine():
                 self._found(id(frame), moment)
             frame = context.live_outer(frame.outer)
+
+    def left_open(self, before: tuple[Frame, ...], moment: str) -> None:
+        """Look at the blocks of this thread, in whatever context, where something ends.
+
+        Args:
+            before: those that were open when it began.
+            moment: what ends, as the rest of a sentence.
+        """
+        for frame in tuple(context.here()):
+            if frame.is_mine() and not any(frame is one for one in before):
+                self._found(id(frame), moment)
 
     # --- looking ----------------------------------------------------------------------
 
@@ -218,23 +241,35 @@ def tell_end(begun: Frame | None, moment: str) -> None:
         watch.ended(begun, moment)
 
 
-def _watching(
-    watch: LeakWatch, submit: Callable[..., Future[Any]]
-) -> Callable[..., Future[Any]]:
+_Wrapper: TypeAlias = Callable[[LeakWatch, Callable[..., Any]], Callable[..., Any]]
+
+
+def _submitting(watch: LeakWatch, submit: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(submit)
     def watched(
         self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Future[Any]:
+    ) -> Any:
         return submit(self, partial(_item, watch, fn), *args, **kwargs)
 
     return watched
 
 
+def _running(watch: LeakWatch, run_sync: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(run_sync)
+    async def watched(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await run_sync(partial(_item, watch, func), *args, **kwargs)
+
+    return watched
+
+
 def _item(watch: LeakWatch, act: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-    begun = context.raw_frame()
+    begun, open_before = context.raw_frame(), tuple(context.here())
     try:
         return act(*args, **kwargs)
     finally:
-        watch.ended(begun, "was in force when an item of a thread pool ended")
+        watch.ended(begun, _ITEM)
+        # What it entered in a copy of its context, as `asyncio.to_thread` has it.
+        watch.left_open(open_before, _ITEM)
 
 
 def _is_ours(frame: Frame) -> bool:

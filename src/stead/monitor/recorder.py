@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
+from json.encoder import encode_basestring
 from typing import Final, TypedDict, Unpack
 
 from stead.errors import LedgerUnavailableError, SteadError, StoreSilentError
@@ -20,8 +21,11 @@ from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
 
-_WHOLE: Final = frozenset({"old", "new", "descriptor"})
+_WHOLE: Final = frozenset({
+    "old", "new", "descriptor", "rights", "objects", "operations", "files", "hosts",
+})  # fmt: skip
 _LONGEST_WHOLE: Final = 24_576  # bytes: a record holds two, and the rest
+_WIDEST: Final = 8  # bytes of one character: of four in UTF-8, where one is no UTF-8
 
 LONGEST_TEXT: Final = 2048
 """Characters of one text in a record; a path holds 4095 bytes, a flood much more."""
@@ -226,9 +230,7 @@ class Recorder:
             desired=parts.get("desired", 0),
             granted=parts.get("granted", 0),
             privileges=parts.get("privileges", ()),
-            reasons=tuple(
-                map(_cut, reasons if error is None else (*reasons, str(error)))
-            ),
+            reasons=_fitting(reasons if error is None else (*reasons, str(error))),
             status=0 if error is None else error.status,
             detail=_detail(subject, parts.get("detail", {})),
         )
@@ -301,8 +303,10 @@ def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
     said: dict[str, str] = {}
+    long = [n for n, text in detail.items() if n in _WHOLE and len(text) > LONGEST_TEXT]
+    most = 2 * _LONGEST_WHOLE // max(2, len(long))
     for name, text in detail.items():
-        said |= _in_parts(name, text) if name in _WHOLE else {name: _cut(text)}
+        said |= _in_parts(name, text, most) if name in long else {name: _cut(text)}
     if subject is not None and subject.token.limits is not None:
         # Beside whose it is: under which grant, and what that is for.
         said["grant"] = str(subject.token.limits)
@@ -311,24 +315,49 @@ def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
     return said
 
 
-def _in_parts(name: str, text: str) -> dict[str, str]:
-    """Write all of a descriptor: who changes one must not bury in it what it does.
+def _in_parts(name: str, text: str, most: int) -> dict[str, str]:
+    """Write all of a descriptor, or of what is lent: nobody buries in it what it does.
 
-    What is longer than one text goes on as `name 2`, `name 3`; what no record can hold
-    is named by its digest.
+    What is longer than one text goes on as `name 2`, `name 3`; what takes more than so
+    many bytes is named by its digest.
     """
-    raw = text.encode("utf-8", "surrogatepass")
-    if len(raw) > _LONGEST_WHOLE:
+    if _size(text) > most:
+        raw = text.encode("utf-8", "surrogatepass")
         return {name: _cut(text), f"{name} sha256": sha256(raw).hexdigest()}
     parts = [text[at : at + LONGEST_TEXT] for at in range(0, len(text), LONGEST_TEXT)]
     return {
         name if number == 1 else f"{name} {number}": part
-        for number, part in enumerate(parts or [""], 1)
+        for number, part in enumerate(parts, 1)
     }
 
 
-def _cut(text: str) -> str:
+def _fitting(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """Cut reasons so that all of them fit into a record, whatever letters they hold.
+
+    An entry's own text is in them, and its owner must not keep from the trail who was
+    refused by it: one reason for each right, each as long as a text may be, in letters
+    of four bytes, is more than a record holds.
+    """
+    most = LONGEST_TEXT
+    cut = tuple(_cut(text) for text in reasons)
+    if sum(map(len, cut)) * _WIDEST <= _LONGEST_WHOLE:
+        return cut
+    while most and sum(map(_size, cut)) > _LONGEST_WHOLE:
+        most //= 2
+        cut = tuple(_cut(text, most) for text in reasons)
+    return cut
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a text takes in a record."""
+    try:
+        return len(encode_basestring(text).encode())
+    except UnicodeEncodeError:
+        return 2 * len(text.encode("utf-8", "surrogatepass"))
+
+
+def _cut(text: str, most: int = LONGEST_TEXT) -> str:
     """Bound what one text may cost the trail, and say so where it is cut."""
-    if len(text) <= LONGEST_TEXT:
+    if len(text) <= most:
         return text
-    return f"{text[:LONGEST_TEXT]}... ({len(text)} characters)"
+    return f"{text[:most]}... ({len(text)} characters)"

@@ -1,11 +1,12 @@
 """What stops code that acts as the server by mistake, in a block or in a handler.
 
-Two parts, put up when the first block is entered and never taken down (Python has no
+Three parts, put up when the first block is entered and never taken down (Python has no
 way to): an audit hook ([PEP 578]) that refuses raw opens, processes and sockets which
-the kernel would judge as the *server*, and a finder that refuses first imports in a
-client's block. A handler is nobody until it says who, so the same raw acts are refused
-there outside any block; only its imports pass. A tripwire, not a wall: it does not see
-`os.stat`, `os.mkfifo`, nor what C code does by itself.
+the kernel would judge as the *server*; an event for the one way of the standard library
+to start a process that raises none, by which `multiprocessing` does; and a finder that
+refuses first imports in a client's block. A handler is nobody until it says who, so the
+same raw acts are refused there outside any block; only its imports pass. A tripwire and
+no wall: it does not see `os.stat`, `os.mkfifo`, nor what C code does by itself.
 
 A refusal names what to use instead, and only what this server has.
 """
@@ -15,10 +16,12 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from stead.errors import AccessDeniedError, LateImportError
 from stead.monitor import context
@@ -34,8 +37,10 @@ _FILES: Final = frozenset({
 })  # fmt: skip
 _STARTS: Final = frozenset({
     "subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn",
-    "os.spawn", "os.system", "pty.spawn",
+    "os.spawn", "os.system", "pty.spawn", "_posixsubprocess.fork_exec",
 })  # fmt: skip
+_STARTER: Final = "_posixsubprocess"
+_FORK_EXEC: Final = f"{_STARTER}.fork_exec"
 _PROCESSES: Final = _STARTS | {"os.kill", "os.killpg", "signal.pthread_kill"}
 _SOCKETS: Final = frozenset({
     "socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg",
@@ -73,14 +78,38 @@ def install() -> None:
         return
     with _put_up:
         if not _is_up():
-            # The hook first: an interrupt between the two must not leave it out.
+            # The finder last: an interrupt before it must not leave the others out.
             sys.addaudithook(_on_event)
+            _have_starts_told()
             sys.meta_path.insert(0, ImportGuard())
 
 
 def _is_up() -> bool:
     # Others may have put finders of theirs before it.
     return any(type(finder) is ImportGuard for finder in sys.meta_path)
+
+
+def _have_starts_told() -> None:
+    """Have `_posixsubprocess.fork_exec` raise an event, as `subprocess.Popen` does.
+
+    `subprocess` has a reference of its own to it, and an event of its own.
+    """
+    try:
+        module = import_module(_STARTER)
+    except ImportError:
+        return  # another system's Python
+    start: Callable[..., int] = module.fork_exec
+    if getattr(start, "is_told", False):
+        return
+
+    @wraps(start)
+    def fork_exec(*arguments: Any) -> int:
+        program = next(iter(arguments[1]), b"") if len(arguments) > 1 else b""
+        sys.audit(_FORK_EXEC, program)
+        return start(*arguments)
+
+    vars(fork_exec)["is_told"] = True
+    vars(module)["fork_exec"] = fork_exec
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
@@ -132,6 +161,13 @@ def _refusal(frame: Frame, event: str) -> AccessDeniedError:
             advice="pass the client on explicitly and enter `client.impersonate()` "
             "where the work is done",
         )
+    if context.hidden_frame() is not None:
+        return AccessDeniedError(
+            f"`{event}` is refused: the block entered at {frame.where} is open on this "
+            "thread in another context, such as a greenlet's, and the kernel would "
+            "judge by it",
+            advice="leave a block before anything else runs on its thread",
+        )
     return AccessDeniedError(
         f"`{event}` is refused inside the impersonation block entered at "
         f"{frame.where}: the kernel would judge the server, not the client",
@@ -165,6 +201,8 @@ def _is_judged(frame: Frame, event: str, arguments: tuple[object, ...]) -> bool:
     """Tell whether the kernel judges this very act as the client."""
     if not frame.is_judged_here() or event in _PROCESSES:
         return False
+    if context.raw_frame() is None:
+        return False  # found on the thread alone: what runs here is not inside of it
     if event in _SOCKETS:
         # The network does not see uids; only local sockets are judged by them.
         peer = arguments[0] if arguments else None

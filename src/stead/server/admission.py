@@ -31,6 +31,7 @@ from stead.codec.token_text import token_detail
 from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
+    ImpersonationRefusedError,
     LogonFailureError,
     PrivilegeNotHeldError,
     SteadError,
@@ -163,11 +164,13 @@ class Admission:
 
         Raises:
             PrivilegeNotHeldError: the server may not vouch for anybody.
+            ImpersonationRefusedError: `via` is limited, and would be without limits.
             UnknownAccountError, AccountDisabledError, LogonTypeNotGrantedError: as they
                 say; a client hears the same of each.
         """
         try:
             self.require_tcb()
+            _require_unlimited(via)
             identity = identify_account(self.store, name, host=self.host)
             newcomer = Newcomer(identity=identity)
             session, client = self._admit(newcomer, quality_at(level), arrival)
@@ -360,6 +363,19 @@ def _keeps_credentials(
     if granted < ImpersonationLevel.IMPERSONATION:
         return False
     return origin != NO_LUID or granted >= newcomer.level
+
+
+def _require_unlimited(via: ClientContext | None) -> None:
+    """Return unless a client would come by a grant: what a broker knows is all of it.
+
+    Raises:
+        ImpersonationRefusedError: it would.
+    """
+    if via is not None and via.token.limits is not None:
+        raise ImpersonationRefusedError(
+            f"grant {via.token.limits} brings nobody in: it would be without limits",
+            advice="limit it further, `client.limited(...)`, or use it as it is",
+        )
 
 
 def _subject(

@@ -49,6 +49,7 @@ class ArrivalVerbs(HouseVerbs):
 
         Raises:
             PrivilegeNotHeldError: the server's token lacks SeTcbPrivilege.
+            ImpersonationRefusedError: `via` is a limited client.
             UnknownAccountError, AccountDisabledError, LogonTypeNotGrantedError: as they
                 say; a client hears the same of each.
             LedgerUnavailableError: it could not be recorded.

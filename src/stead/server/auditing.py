@@ -166,7 +166,7 @@ class AuditDesk:
         Raises:
             PrivilegeNotHeldError: the subject lacks SeSecurityPrivilege.
         """
-        self._require_security(kind)
+        self.require_may_set_global_sacl(kind)
         return self.rules.read().global_sacls.get(kind.name)
 
     def set_global_sacl(self, kind: ObjectKind, entries: Entries) -> None:
@@ -178,7 +178,7 @@ class AuditDesk:
             UnknownAccountError: an entry names nobody.
         """
         aces = audit_entries(entries, kind, self.names)
-        self._require_security(kind)
+        self.require_may_set_global_sacl(kind)
         before, after = self.rules.read().global_sacls.get(kind.name), None
         if aces:
             after = Acl(aces)
@@ -189,7 +189,8 @@ class AuditDesk:
     def _require(self, right: AuditSettings) -> None:
         self.guard.require(self.subject, self.securable, int(right))
 
-    def _require_security(self, kind: ObjectKind) -> None:
+    def require_may_set_global_sacl(self, kind: ObjectKind) -> None:
+        """Return if the subject may; raises `PrivilegeNotHeldError`."""
         self.guard.require_privilege(
             self.subject,
             (Privilege.SECURITY,),

@@ -113,7 +113,7 @@ class Tickets:
 
         Args:
             logon_id: the session.
-            via: the connected client's session, or a grant's within it.
+            via: the connected client's session, or one within it.
             posix: what the kernel calls the session's client.
         """
         ticket = self.of(self._sessions.outermost(via))

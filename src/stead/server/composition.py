@@ -333,6 +333,7 @@ def _executor(
 def _look_for_leaks() -> None:
     """Look at what an item leaves in force over the frame that made it nobody."""
     tell_end(None, "was in force when an item of `server.executor()` ended")
+    context.end_work()
 
 
 def _nobody(guard: Guard) -> Context:

@@ -25,7 +25,7 @@ from stead.monitor import context
 from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
-from stead.monitor.impersonation import Block
+from stead.monitor.impersonation import Block, require_none_hidden
 from stead.monitor.leaks import tell_end
 from stead.monitor.ports import AuditSink, Subject
 from stead.server.client_context import ClientContext
@@ -136,6 +136,7 @@ class Dispatcher:
         """
         ended = AuditEvent.OPERATION_ENDED
         try:
+            require_none_hidden()
             return Context().run(self._as_nobody, act)
         except SteadError as error:
             self._say(ended, client, name, error)

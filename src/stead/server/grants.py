@@ -17,7 +17,13 @@ from typing import Final, TypeAlias
 
 from stead.authority.sessions import Sessions
 from stead.errors import InvalidRequestError
-from stead.model.access_mask import AccessMask, FileRights, Rights, name_rights
+from stead.model.access_mask import (
+    FILE_MAPPING,
+    AccessMask,
+    FileRights,
+    Rights,
+    name_rights,
+)
 from stead.model.audit_record import AuditEvent
 from stead.model.limits import (
     EVERY_KIND,
@@ -98,7 +104,7 @@ def limits_of(
     found = _Targets()
     for target in targets:
         found.add(target)
-    return TokenLimits(
+    limits = TokenLimits(
         expires=_moment(now, expires),
         rights=_by_kind([rights] if isinstance(rights, int) else rights),
         objects=tuple(found.objects),
@@ -108,6 +114,8 @@ def limits_of(
         privileges=frozenset(map(Privilege, privileges)),
         purpose=purpose,
     )
+    _require_roots_meant(limits)
+    return limits
 
 
 @dataclass(slots=True, eq=False)
@@ -262,6 +270,24 @@ class _Targets:
                 raise InvalidRequestError(
                     "a target is an object or its name, a path, a host, or the name of "
                     "an operation"
+                )
+
+
+def _require_roots_meant(limits: TokenLimits) -> None:
+    """Refuse a root that says less than one above it: rights add up, as in Landlock.
+
+    Raises:
+        InvalidRequestError: whoever wrote it means to keep something back.
+    """
+    most = limits.rights_of(FILES, FILE_MAPPING)
+    for above in limits.files:
+        for beneath in limits.files:
+            more = above.rights & most & ~beneath.rights
+            if more and above.holds(beneath.path):
+                raise InvalidRequestError(
+                    f"file root `{beneath.path}` cannot leave less than "
+                    f"`{above.path}`, which holds it",
+                    advice="name what is meant beneath the larger root, and not that",
                 )
 
 

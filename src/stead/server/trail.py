@@ -342,10 +342,7 @@ class Trail:
             size = _AT_ONCE if left is None else min(left, _AT_ONCE)
             page = ask(self.store, self.index, replace(query, limit=size))
             yield from page.found
-            for sequence in page.unreadable:
-                raise LedgerCorruptError(
-                    f"record {sequence} cannot be read", sequence=sequence
-                )
+            _require_readable(page)
             if page.next is None:
                 return
             left = None if left is None else left - len(page.found)
@@ -359,6 +356,7 @@ class Trail:
             found = page.found if left is None else page.found[:left]
             yield from found
             left = None if left is None else left - len(found)
+            _require_readable(page)
             query = replace(query, after=page.through)
             if page.is_last and left != 0:
                 wait()
@@ -383,4 +381,20 @@ class Trail:
         self.guard.require(self.subject, self.securable, _READ)
         self.guard.recorder.note(
             AuditEvent.TRAIL_READ, self.subject, detail={"asked": what}
+        )
+
+
+def _require_readable(page: Page) -> None:
+    """Return if every entry of a page is a record; nobody knows what another one says.
+
+    Raises:
+        LedgerCorruptError: one is not.
+    """
+    for sequence in page.unreadable:
+        raise LedgerCorruptError(
+            f"record {sequence} cannot be read",
+            sequence=sequence,
+            advice="`stead audit verify` says whether the trail was changed; if it was "
+            f"not, a newer Stead wrote this record. `--after {sequence}` goes on "
+            "behind it",
         )
