@@ -17,7 +17,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,8 +131,13 @@ def _measure(bench: Bench, link: BrokerLink, gate: Path, note: Path) -> None:
         environment=lambda _: (),
         limits=WorkerLimits(),
     )
-    with _bare_opener() as opener, ProcessPoolExecutor(1) as bare:
-        _compare(bench, workers, bare, opener, note)
+    with (
+        _bare_opener() as opener,
+        ProcessPoolExecutor(1) as bare,
+        ThreadPoolExecutor(1) as handler,
+    ):
+        # As servers do it: handlers run on threads, and not on a program's main one.
+        handler.submit(_compare, bench, workers, bare, opener, note).result()
     workers.close()
     launcher.close()
     watch.close()

@@ -26,6 +26,7 @@ from stead.privileged.system_uids import DEFAULT_GUARD_UID
 _UID = 70_001
 _KEEP = 0xFFFF_FFFF
 _AT_ONCE = 200
+_IN_AN_OPERATION = 2_000
 
 
 def measure_kernel(bench: Bench, folder: Path) -> None:
@@ -37,6 +38,7 @@ def measure_kernel(bench: Bench, folder: Path) -> None:
     else:
         for groups in (0, 16, 64):
             _measure_switch(bench, groups, stays)
+        _measure_operations(bench, folder, stays)
     _measure_open(bench, folder)
 
 
@@ -71,18 +73,23 @@ def _measure_switch(bench: Bench, groups: int, stays: ctypes.PyDLL) -> None:
         )
 
 
-def _on(executor: Executor, act: Callable[[], object]) -> Callable[[], object]:
+def _on(
+    executor: Executor, act: Callable[[], object], times: int = _AT_ONCE
+) -> Callable[[], object]:
     """Return what does it often on another thread, so that handing over is small."""
 
     def many() -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(times):
             act()
 
     return lambda: executor.submit(many).result()
 
 
 def _from_c(
-    executor: Executor, stays: ctypes.PyDLL, gids: tuple[int, ...]
+    executor: Executor,
+    stays: ctypes.PyDLL,
+    gids: tuple[int, ...],
+    times: int = _AT_ONCE,
 ) -> Callable[[], object]:
     """Return what has C make the calls often, on a thread of an executor."""
     theirs = (ctypes.c_uint32 * max(1, len(gids)))(*gids)
@@ -92,7 +99,7 @@ def _from_c(
     def many() -> None:
         seal = current_hardened_thread().server.seal if is_hardened() else 0
         failed = stays.stays(
-            _AT_ONCE, ctypes.c_ulong(seal), ctypes.c_uint32(DEFAULT_GUARD_UID),
+            times, ctypes.c_ulong(seal), ctypes.c_uint32(DEFAULT_GUARD_UID),
             ctypes.c_uint32(_UID), len(gids), theirs, len(own), ours,
         )  # fmt: skip
         if failed:
@@ -121,25 +128,61 @@ def _raw_switch(gids: tuple[int, ...]) -> Callable[[], object]:
     return switch
 
 
+def _measure_operations(bench: Bench, folder: Path, stays: ctypes.PyDLL) -> None:
+    """Measure a client's blocks with all that a server asks and records of them."""
+    place = folder / "operations"
+    place.mkdir(mode=0o700)
+    with (
+        ProtectedServer("bench", place / "a.db", enforcement=Enforcement.KERNEL) as one,
+        ThreadPoolExecutor(1) as plain,
+    ):
+        one.accounts.add("alice", uid=_UID)
+        with one.client_for("alice", authenticated_by="bench") as client:
+            _measure_operation(bench, one, client, plain, stays)
+
+
 def _measure_operation(
-    bench: Bench, server: ProtectedServer, client: ClientContext
+    bench: Bench,
+    server: ProtectedServer,
+    client: ClientContext,
+    plain: Executor,
+    stays: ctypes.PyDLL,
 ) -> None:
-    """Measure a client's block with records: in its operation, and outside of one."""
+    """Measure a client's blocks at one line: in its operation, and outside of one."""
+    sink, executor = server._house.guard.sink, server.executor()  # noqa: SLF001 - as the dispatcher does
 
     def block() -> None:
         with client.impersonate():
             pass
 
-    def in_operation() -> None:
-        with covering(client.subject, server._house.guard.sink):  # noqa: SLF001 - as the dispatcher does
-            block()
+    def operation() -> None:
+        with covering(client.subject, sink):
+            for _ in range(_IN_AN_OPERATION):
+                block()
 
-    executor = server.executor()
+    def identity() -> None:
+        with KernelBlock(PosixIdentity(_UID, _UID)):
+            pass
+
+    many = _IN_AN_OPERATION
+    bench.compare_all(
+        "client's block in its operation (goal 3)",
+        _on(executor, operation, 1),
+        {
+            "system calls from C, bare": _from_c(plain, stays, (), many),
+            "the same on a hardened thread": _from_c(executor, stays, (), many),
+            "kernel block, verified": _on(executor, identity, many),
+        },
+        each=many,
+    )
     bench.compare(
-        "client's block in its operation",
-        _on(executor, in_operation),
-        to=("outside, waiting for its record", _on(executor, block)),
-        each=_AT_ONCE,
+        "client's block, token only, in its operation",
+        _on(plain, operation, 1),
+        to=("system calls from C, bare", _from_c(plain, stays, (), many)),
+        each=many,
+    )
+    bench.compare(
+        "client's block outside, waiting for its record", _on(executor, block), each=200
     )
 
 
@@ -155,7 +198,6 @@ def _measure_open(bench: Bench, folder: Path) -> None:
     ):
         one.accounts.add("alice", uid=_UID)
         client = one.client_for("alice", authenticated_by="bench")
-        _measure_operation(bench, one, client)
         bench.compare(
             "client.open, two durable records",
             lambda: client.open(note).close(),

@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import twin_blocks
+import twin_passes
 import twin_records
 
 _ROOT = Path(__file__).parents[2] / "src"
@@ -89,6 +90,7 @@ def run(seconds: float, seed: int) -> int:
             twin_records.compare(source)
             count += 1
         twin_blocks.switch(source)
+        twin_passes.walk_in_operations(source)
     return count
 
 

@@ -29,7 +29,7 @@ from stead.model.token import ImpersonationLevel
 from stead.monitor.context import effective_token
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
-from stead.monitor.ports import Entered
+from stead.monitor.ports import Given
 from stead.monitor.securable_object import SecurableObject
 
 
@@ -40,7 +40,7 @@ class Judged:
         self.leave = leave
 
     def enter(self, token):
-        return Entered(is_kernel=True, leave=self.leave)
+        return Given(is_kernel=True, leave=self.leave)
 
 
 @pytest.fixture

@@ -421,7 +421,7 @@ def test_a_token_that_was_raised_again_is_refused(open_server):
     made = replace(alice.subject, token=raised)
     believing = replace(guard, liveness=Believing(guard.liveness))
     with pytest.raises(PrivilegeNotHeldError):
-        believing.announce(FrameKind.CLIENT, made)
+        believing.blocks.announce(FrameKind.CLIENT, made)
 
 
 @dataclass

@@ -32,7 +32,7 @@ from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block, impersonate
-from stead.monitor.ports import Entered
+from stead.monitor.ports import Given
 
 # Exit code 9: a program that replaces the test's own process is no success.
 ARGV = [sys.executable, "-c", "raise SystemExit(9)"]
@@ -119,7 +119,7 @@ class JudgedHere:
     """An enforcer that says the kernel judges, as a hardened thread's does."""
 
     def enter(self, token):
-        return Entered(is_kernel=token is not None, leave=lambda: None)
+        return Given(is_kernel=token is not None, leave=lambda: None)
 
 
 @pytest.fixture

@@ -70,14 +70,14 @@ def test_the_context_can_be_made_by_the_caller_on_the_works_own_thread():
         context.run(SOMEBODY.set, "made")
         return context
 
-    with KernelExecutor(1, context_factory=make) as executor:
+    with KernelExecutor(1, context_factory=lambda: make) as executor:
         assert "made" == executor.submit(SOMEBODY.get).result()
         assert all(isinstance(maker, HardenedThread) for maker in makers)
 
 
 def test_a_context_that_cannot_be_made_fails_the_work_only():
     contexts = [contextvars.Context()]
-    with KernelExecutor(1, context_factory=contexts.pop) as executor:
+    with KernelExecutor(1, context_factory=lambda: contexts.pop) as executor:
         assert 0 == executor.submit(int).result()
         with pytest.raises(IndexError):
             executor.submit(int).result()

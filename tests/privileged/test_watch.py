@@ -1,6 +1,7 @@
 """One thread that notices, and callbacks that find nobody's identity."""
 
 import contextvars
+import os
 import queue
 import socket
 import threading
@@ -167,3 +168,34 @@ def test_a_copy_in_another_process_watches_nothing_and_leaves_the_parents_alone(
     watch._closed = False
     watch._pid -= 1
     watch.close()
+
+
+def test_a_paused_socket_is_told_of_again_when_it_is_resumed(watch, pair):
+    told = queue.SimpleQueue()
+    other, its_peer = socket.socketpair()
+    with other, its_peer:
+        watch.add(pair[0], lambda: told.put(pair[0].recv(10)))
+        watch.add(other, lambda: told.put(other.recv(10)))
+        watch.pause(pair[0])
+        pair[1].send(b"meanwhile")
+        its_peer.send(b"another")
+        assert b"another" == told.get(timeout=WAIT)
+        assert told.empty()
+        watch.resume(pair[0])
+        assert b"meanwhile" == told.get(timeout=WAIT)
+        watch.remove(other)
+        watch.remove(pair[0])
+        watch.pause(pair[0])  # what is not watched is left alone
+
+
+def test_a_forked_process_pauses_nothing(watch, pair):
+    told = queue.SimpleQueue()
+    watch.add(pair[0], lambda: told.put(pair[0].recv(10)))
+    pid = os.fork()
+    if not pid:
+        watch.pause(pair[0])
+        os._exit(0)
+    assert 0 == os.waitpid(pid, 0)[1]
+    pair[1].send(b"told")
+    assert b"told" == told.get(timeout=WAIT)
+    watch.remove(pair[0])

@@ -53,6 +53,10 @@ class Cover:
         """Record as what nothing covers: this sink is of no server's operation."""
         self.record(record)
 
+    def is_well(self) -> bool:
+        """Say that the trail can be written; nothing here is entered on a pass."""
+        return self._trail.is_well()
+
     def count(self, record: AuditRecord, kind: str) -> None:
         """Hand on what is told with others of its kind."""
         self._trail.count(record, kind)

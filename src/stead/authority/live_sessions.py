@@ -38,10 +38,12 @@ class LiveSessions:
 
     Attributes:
         by_id: those that live.
+        epoch: how often every lease was ended.
     """
 
     def __init__(self, watcher: SessionWatcher | None) -> None:
         self.by_id: Final[dict[Luid, Session]] = {}
+        self.epoch = 0
         self._watcher = watcher
         self._lock = EndingLock()
 
@@ -60,6 +62,31 @@ class LiveSessions:
         if session is None or not is_within(token, session.token):
             raise ended(token)
         return session
+
+    def renew(self, session: Session, generation: int, epoch: int, ends: int) -> None:
+        """Begin a session's lease anew, unless it or all leases ended meanwhile.
+
+        Args:
+            session: whose.
+            generation: the store's when its account was looked at.
+            epoch: this table's before that.
+            ends: monotonic nanoseconds.
+        """
+        with self._lock.held():
+            session.generation, session.epoch = generation, epoch
+            # What ended meanwhile is not undone: `Standing` looks at this alone.
+            if (
+                epoch == self.epoch
+                and self.by_id.get(session.record.logon_id) is session
+            ):
+                session.lease_ends = ends
+
+    def expire(self) -> None:
+        """End every lease."""
+        with self._lock.held():
+            self.epoch += 1
+            for session in self.by_id.values():
+                session.lease_ends = 0
 
     def hold(self, session: Session, token: AccessToken, by: object) -> None:
         """Hold a session that was found by this token; raises if it has ended since."""
@@ -179,6 +206,7 @@ class LiveSessions:
 
     def _take(self, session: Session) -> bool:
         """End a session, with the lock held."""
+        session.lease_ends = 0
         del self.by_id[session.record.logon_id]
         if self._watcher is not None:
             self._watcher.ended(session.record.logon_id)

@@ -10,7 +10,6 @@ is refused before anything else is looked at.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Final
 
 from stead.authority import tokens
 from stead.authority.account_policy import AccountPolicy, end_of_time
+from stead.authority.ceiling import is_within
 from stead.authority.fitness import Asking, Fitness, LeasesOfStore, asked_here
 from stead.authority.identity import Identity
 from stead.authority.live_sessions import LiveSessions, SessionWatcher
@@ -25,6 +25,7 @@ from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.authority.roster import Leases, ListedSession
 from stead.authority.session import LEASE, Session, expired, unfit
+from stead.authority.standing import Standing
 from stead.decision.limiting import is_over as grant_is_over
 from stead.decision.limiting import limit_token
 from stead.decision.token_ops import effective_part
@@ -69,8 +70,6 @@ class Sessions:
         self._watcher = watcher
         self._clock = clock
         self._monotonic = monotonic
-        self._epoch = 0
-        self._expiring = threading.Lock()
         table = self._table = LiveSessions(watcher)
         self._live: Final = table.by_id
         self.retain: Final = table.retain
@@ -260,7 +259,7 @@ class Sessions:
             identity=identity,
             generation=generation,
             lease_ends=self._monotonic() + LEASE,
-            epoch=self._epoch,
+            epoch=self._table.epoch,
             same_at=generation,
         )
 
@@ -296,7 +295,10 @@ class Sessions:
             self._require_time_left(token, session)
         if session.outer is not None:
             self.of(session.outer.token)
-        if self._monotonic() >= session.lease_ends or session.epoch != self._epoch:
+        if (
+            self._monotonic() >= session.lease_ends
+            or session.epoch != self._table.epoch
+        ):
             self._renew(session)
         return session
 
@@ -362,6 +364,20 @@ class Sessions:
         """Return if the token's session lives; raises as `of` does."""
         self.of(token)
 
+    def standing(self, token: AccessToken) -> Standing | None:
+        """Return what tells for how long a token's session is believed; asks nobody.
+
+        Returns:
+            None if `of` looks at more than the session's lease: it lies within another
+            one, or the token has limits. None too if it does not live.
+        """
+        session = self._live.get(token.logon_id)
+        if session is None or session.outer is not None or token.limits is not None:
+            return None
+        if not is_within(token, session.token):
+            return None
+        return Standing(session, self._clock, self._monotonic)
+
     def hold(self, token: AccessToken, by: object = None) -> None:
         """Keep the token's session alive until `release`.
 
@@ -381,12 +397,11 @@ class Sessions:
 
     def expire(self) -> None:
         """End every lease: what was just changed in the store counts at once."""
-        with self._expiring:
-            self._epoch += 1
+        self._table.expire()
 
     def _renew(self, session: Session) -> None:
         # Read before the store is: a change from here on expires this lease too.
-        epoch, begins = self._epoch, self._monotonic()
+        epoch, begins = self._table.epoch, self._monotonic()
         try:
             generation = self._ask(partial(self._fitness.renew, session))
         except LogonSessionEndedError:
@@ -395,5 +410,4 @@ class Sessions:
         if generation is None:
             self.end(session.record.logon_id)
             raise unfit(session.record.name)
-        session.generation, session.epoch = generation, epoch
-        session.lease_ends = begins + LEASE
+        self._table.renew(session, generation, epoch, begins + LEASE)

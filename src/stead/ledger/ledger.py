@@ -30,6 +30,7 @@ from stead.ledger.ports import LedgerStore, NoRoom, Room
 from stead.ledger.waiting import Mailbox, Slot, TaskSlot, Waiter
 from stead.ledger.writer import Awaited, Counted, Note, Queued, Writer, ended
 from stead.model.audit_record import AuditEvent, AuditRecord
+from stead.monitor.frames import process
 
 _BACKLOG: Final = 4096
 
@@ -158,6 +159,14 @@ class Ledger:
         refusal = self._too_many(bound)
         if self._writer.refuse(item, refusal):
             raise refusal
+
+    def is_well(self) -> bool:
+        """Tell whether `cover` would take a record now, as far as is known.
+
+        It costs little, and waits for nothing.
+        """
+        is_open = not self._is_closed and process() == self._pid
+        return is_open and self._writer.is_ready(self._backlog)
 
     def cover(self, record: AuditRecord) -> None:
         """Hand over a record that nobody waits for, if the trail is being written.

@@ -26,7 +26,7 @@ class Losses:
         """Count one more of an event, or of what is none."""
         self._tallies.get(event, self._strange).add()
         self._all.add()
-        self._is_owing = True  # last: see `report`
+        self._is_owing = True
 
     def total(self) -> int:
         """Return how many were lost, reported or not."""

@@ -151,6 +151,16 @@ class Writer:
         """Tell whether what came last could not be written, or not all of it."""
         return bool(self._kept or self._refused or self.losses)
 
+    def is_ready(self, most: int) -> bool:
+        """Tell whether less than `most` waits, and what came last was written."""
+        return not (
+            self._kept
+            or self._refused
+            or self.losses
+            or self.has_ended
+            or self._inbox.qsize() >= most
+        )
+
     def put(self, item: _Item) -> None:
         """Hand something over; never waits, and may be called from anywhere."""
         self._inbox.put(item)

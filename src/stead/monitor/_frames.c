@@ -30,9 +30,16 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *kind, *subject, *guard, *keep, *at, *frame, *grip, *entered, *hold;
+    PyObject *kind, *subject, *guard, *keep, *at, *frame, *grip, *entered, *pass, *hold;
     char is_announced, is_told;
 } Door;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *cover, *subject, *guard, *code, *at, *look, *hold;
+    int last;
+    char is_kernel;
+} Pass;
 
 typedef struct {
     PyObject_HEAD
@@ -40,19 +47,22 @@ typedef struct {
 } Grip;
 
 /* What Python connects, in this order, and the names that are asked for. */
-enum { FRAME, GET, SET, HERE, WATCHES, LOOP, FINDER, CLIENT, LEVEL, CONNECTED };
+enum {
+    FRAME, GET, SET, HERE, WATCHES, LOOP, FINDER, CLIENT, HANDLER, LEVEL, COVER, DISORDER,
+    CONNECTED
+};
 enum {
     TOKEN, ITS_LEVEL, CLIENTS, ENTERED, LEFT, ENTER, UNDO, LEAVE, FORGOTTEN, GLOBALS, NAME,
-    BACK, LAST, NAMES
+    BACK, LAST, PASSES, BY_PASS, NAMES
 };
 static const char *const spelled[NAMES] = {
     "token", "level", "clients", "entered", "left", "_enter", "_undo", "leave",
-    "_forgotten", "f_globals", "__name__", "f_back", "f_lasti",
+    "_forgotten", "f_globals", "__name__", "f_back", "f_lasti", "passes", "enter",
 };
 
 typedef struct {
     PyObject *of[CONNECTED], *name[NAMES];
-    PyTypeObject *fields, *door, *grip;
+    PyTypeObject *fields, *door, *pass, *grip;
 } State;
 
 static struct PyModuleDef module;
@@ -296,14 +306,15 @@ static PyObject *spot(PyObject *mine, PyObject *Py_UNUSED(nothing))
 
 /* --- entering ---------------------------------------------------------------------------- */
 
-/* Tell whether there is nothing to ask anybody: steps 1 and 2 of `Block.__enter__`. */
+/* Tell whether a client may be entered here: step 1 of `Block._enter`, and its level. */
 static int may_enter(State *my, Door *door)
 {
-    if (!is_none(door->frame) || door->kind != my->of[CLIENT] || !is_none(door->guard)
-        || is_none(door->subject) || is_none(door->at) || !is_tripwire_up(my))
+    if (!is_none(door->frame) || door->kind != my->of[CLIENT] || is_none(door->subject)
+        || is_none(door->at) || !is_tripwire_up(my))
         return 0;
     int found = no_loop_runs(my);
-    return found == 1 ? has_level(my, door->subject) : found;
+    /* In a server there is a pass or none: with it, this very subject's level sufficed. */
+    return found == 1 && is_none(door->guard) ? has_level(my, door->subject) : found;
 }
 
 /* Say of a new frame who enters it, and where. */
@@ -329,6 +340,9 @@ static Fields *new_frame(State *my, Door *door)
     if (!outer)
         return NULL;
     int is_plain = outer == Py_None || is_in_force(my, outer);
+    /* In a server there are passes for blocks inside nobody's alone. */
+    if (outer != Py_None && !is_none(door->guard))
+        is_plain = is_plain && ((Fields *)outer)->kind == my->of[HANDLER];
     PyTypeObject *type = (PyTypeObject *)my->of[FRAME];
     Fields *frame = is_plain ? (Fields *)PyType_GenericAlloc(type, 0) : NULL;
     if (!frame) {
@@ -338,7 +352,7 @@ static Fields *new_frame(State *my, Door *door)
     frame->outer = outer;
     frame->kind = Py_NewRef(door->kind);
     frame->subject = Py_NewRef(door->subject);
-    frame->guard = Py_NewRef(Py_None);
+    frame->guard = Py_NewRef(door->guard ? door->guard : Py_None);
     frame->task = Py_NewRef(Py_None);
     if (say_where(my, frame, door) == FAILED)
         Py_CLEAR(frame);
@@ -408,19 +422,80 @@ static void undo(State *my, Door *door, Fields *frame)
     Py_XDECREF(undone);
 }
 
+/* --- entering on a pass, inside a server (stead.monitor.passing) --------------------------- */
+
+/* Tell whether a pass is about a frame's client, thread and line, and this operation. */
+static int is_pass_of(State *my, PyObject *it, Fields *frame, PyObject *cover)
+{
+    Pass *pass = (Pass *)it;
+    return PyType_IsSubtype(Py_TYPE(it), my->pass) && pass->code == frame->code
+           && pass->last == frame->last && pass->subject == frame->subject
+           && pass->cover == cover && pass->guard == frame->guard && pass->at
+           && PyUnicode_Check(pass->at) && !PyUnicode_Compare(pass->at, frame->at);
+}
+
+/* Find the pass of a frame; NULL without an error if there is none. */
+static Pass *find_pass(State *my, Fields *frame)
+{
+    PyObject *passes = ask(my, frame->place, PASSES), *found = NULL;
+    PyObject *cover = passes ? PyObject_CallNoArgs(my->of[COVER]) : NULL;
+    if (cover && cover != Py_None && PyList_Check(passes))
+        for (Py_ssize_t i = 0; !found && i < PyList_Size(passes); i++) {
+            PyObject *pass = PyList_GetItem(passes, i);
+            found = is_pass_of(my, pass, frame, cover) ? Py_NewRef(pass) : NULL;
+        }
+    Py_XDECREF(passes);
+    Py_XDECREF(cover);
+    return (Pass *)found;
+}
+
+/* Take steps 2 to 4 of `Block._enter` on a pass: DONE, NOT_PLAIN or FAILED. */
+static int pass_in(State *my, Door *door, Fields *frame)
+{
+    Pass *pass = find_pass(my, frame);
+    /* Held before it is asked: the operation may end meanwhile. */
+    PyObject *hold = Py_XNewRef(pass ? pass->hold : NULL), *entered = NULL;
+    if (!is_none(hold))
+        entered = PyObject_CallMethodObjArgs((PyObject *)pass, my->name[BY_PASS], NULL);
+    if (is_none(entered)) {
+        Py_XDECREF((PyObject *)pass);
+        Py_XDECREF(hold);
+        Py_XDECREF(entered);
+        return PyErr_Occurred() ? FAILED : NOT_PLAIN;
+    }
+    /* The kernel has followed. From here on nothing fails before it can be undone. */
+    PyObject *old[] = {door->pass, door->entered, door->hold, frame->look};
+    door->pass = (PyObject *)pass;
+    door->entered = entered;
+    door->hold = hold;
+    frame->look = Py_XNewRef(pass->look);
+    frame->is_kernel = pass->is_kernel;
+    door->is_announced = 1;
+    for (int i = 0; i < 4; i++)
+        Py_XDECREF(old[i]);
+    return DONE;
+}
+
+/* Enter whole; NOT_PLAIN if nothing was changed, and Python's way is to be taken. */
+static int enter_plainly(State *my, Door *door)
+{
+    int outcome = may_enter(my, door);
+    Fields *frame = outcome == 1 ? new_frame(my, door) : NULL;
+    if (!frame)
+        return PyErr_Occurred() ? FAILED : NOT_PLAIN;
+    outcome = is_none(door->guard) ? DONE : pass_in(my, door, frame);
+    if (outcome == DONE && (outcome = put_in_force(my, door, frame)) == FAILED)
+        undo(my, door, frame);
+    Py_DECREF(frame);
+    return outcome;
+}
+
 static PyObject *door_enter(PyObject *it, PyObject *Py_UNUSED(nothing))
 {
     State *my = state();
-    Door *door = (Door *)it;
-    int outcome = my ? may_enter(my, door) : FAILED;
-    Fields *frame = outcome == 1 ? new_frame(my, door) : NULL;
-    if (!frame)
-        return PyErr_Occurred()
-                   ? NULL
-                   : PyObject_CallMethodObjArgs(it, my->name[ENTER], NULL);
-    if ((outcome = put_in_force(my, door, frame)) == FAILED)
-        undo(my, door, frame);
-    Py_DECREF(frame);
+    int outcome = my ? enter_plainly(my, (Door *)it) : FAILED;
+    if (outcome == NOT_PLAIN)
+        return PyObject_CallMethodObjArgs(it, my->name[ENTER], NULL);
     return outcome == FAILED ? NULL : Py_NewRef(it);
 }
 
@@ -446,10 +521,11 @@ static int is_innermost(State *my, Fields *frame)
     return no_loop_runs(my);
 }
 
-static int may_leave(State *my, Fields *frame)
+static int may_leave(State *my, Door *door)
 {
+    Fields *frame = (Fields *)door->frame;
     if (is_none((PyObject *)frame) || !is_in_force(my, (PyObject *)frame)
-        || !is_none(frame->guard) || frame->kind != my->of[CLIENT]
+        || (!is_none(frame->guard) && is_none(door->pass)) || frame->kind != my->of[CLIENT]
         || (!is_none(frame->outer) && !is_in_force(my, frame->outer)))
         return 0;
     return is_innermost(my, frame);
@@ -473,14 +549,50 @@ static int take_out_of_force(State *my, Door *door, Fields *frame)
     return tell(my, LEFT, frame);
 }
 
+/* Give the kernel's identity back: DONE, NOT_PLAIN if blocks are in disorder, or FAILED. */
+static int give_back(State *my, Door *door)
+{
+    PyObject *left = PyObject_CallMethodObjArgs(door->entered, my->name[LEAVE], NULL);
+    Py_XDECREF(left);
+    if (left)
+        return DONE;
+    if (!PyErr_ExceptionMatches(my->of[DISORDER]))
+        return FAILED;
+    PyErr_Clear(); /* Python asks again, and says what is out of order */
+    return NOT_PLAIN;
+}
+
+/* Tell the pass that its block was left, and let go of the session. */
+static int pass_out(State *my, Door *door)
+{
+    PyObject *told = PyObject_CallMethodObjArgs(door->pass, my->name[LEAVE], NULL);
+    Py_CLEAR(door->hold);
+    Py_XDECREF(told);
+    return told ? DONE : FAILED;
+}
+
+/* Leave what was entered on a pass. */
+static int leave_by_pass(State *my, Door *door, Fields *frame)
+{
+    int outcome = give_back(my, door);
+    if (outcome != DONE)
+        return outcome;
+    /* The kernel takes the thread for the server again: if anything fails from here on,
+     * what is left of the frame makes nobody anything. */
+    frame->is_closed = frame->is_left = 1;
+    outcome = take_out_of_force(my, door, frame);
+    return pass_out(my, door) == FAILED ? FAILED : outcome;
+}
+
 static int leave_plainly(State *my, Door *door)
 {
     Fields *frame = (Fields *)door->frame;
-    int outcome = may_leave(my, frame);
+    int outcome = may_leave(my, door);
     if (outcome != 1)
         return outcome;
     Py_INCREF((PyObject *)frame);
-    outcome = take_out_of_force(my, door, frame);
+    outcome = is_none(door->pass) ? take_out_of_force(my, door, frame)
+                                  : leave_by_pass(my, door, frame);
     Py_DECREF(frame);
     return outcome;
 }
@@ -549,7 +661,7 @@ static void door_finalize(PyObject *it)
 
 static PyMemberDef door_members[] = {
     PART(kind), PART(subject), PART(guard), PART(keep), PART(at), PART(frame), PART(grip),
-    PART(entered), PART(hold),
+    PART(entered), PART(pass), PART(hold),
     {"_is_announced", T_BOOL, offsetof(Door, is_announced), 0, NULL},
     {"_is_told", T_BOOL, offsetof(Door, is_told), 0, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -578,6 +690,55 @@ static PyType_Spec door_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, door_slots,
 };
 
+/* --- a pass, as far as C knows it ------------------------------------------------------------- */
+
+static int pass_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Pass *self = (Pass *)it;
+    for (PyObject **place = &self->cover; place <= &self->hold; place++)
+        Py_VISIT(*place);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int pass_clear(PyObject *it)
+{
+    Pass *self = (Pass *)it;
+    for (PyObject **place = &self->cover; place <= &self->hold; place++)
+        Py_CLEAR(*place);
+    return 0;
+}
+
+static void pass_dealloc(PyObject *it)
+{
+    let_go(it, NULL, pass_clear);
+}
+
+#define KNOWN(name) {#name, T_OBJECT, offsetof(Pass, name), 0, NULL}
+
+static PyMemberDef pass_members[] = {
+    KNOWN(cover), KNOWN(subject), KNOWN(guard), KNOWN(code), KNOWN(at), KNOWN(look),
+    KNOWN(hold),
+    {"last", T_INT, offsetof(Pass, last), 0, NULL},
+    {"is_kernel", T_BOOL, offsetof(Pass, is_kernel), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot pass_slots[] = {
+    {Py_tp_doc, "A pass, as far as the plain way through a block looks at it."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_traverse, pass_traverse},
+    {Py_tp_clear, pass_clear},
+    {Py_tp_dealloc, pass_dealloc},
+    {Py_tp_members, pass_members},
+    {0, NULL},
+};
+
+static PyType_Spec pass_spec = {
+    "stead.monitor._frames.PassFields", sizeof(Pass), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, pass_slots,
+};
+
 /* --- what a `with` statement holds ---------------------------------------------------------- */
 
 static PyObject *grip_call(PyObject *it, PyObject *args, PyObject *named)
@@ -589,7 +750,10 @@ static PyObject *grip_call(PyObject *it, PyObject *args, PyObject *named)
             PyErr_SetString(PyExc_RuntimeError, "the block is collected");
         return NULL;
     }
-    int outcome = leave_plainly(my, (Door *)door);
+    /* In a server, what a block ends with is looked at (`KernelRefusedError`). */
+    PyObject *error = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
+    int is_looked_at = !is_none(error) && !is_none(((Door *)door)->guard);
+    int outcome = is_looked_at ? NOT_PLAIN : leave_plainly(my, (Door *)door);
     if (outcome == DONE)
         return Py_NewRef(Py_None);
     PyObject *way = outcome == FAILED ? NULL : ask(my, door, LEAVE);
@@ -681,9 +845,10 @@ static PyObject *connect(PyObject *mine, PyObject *args)
 {
     State *my = PyModule_GetState(mine);
     PyObject *of[CONNECTED];
-    if (!PyArg_ParseTuple(args, "O!OOOO!OOOO", &PyType_Type, &of[FRAME], &of[GET], &of[SET],
-                          &of[HERE], &PyList_Type, &of[WATCHES], &of[LOOP], &of[FINDER],
-                          &of[CLIENT], &of[LEVEL]))
+    if (!PyArg_ParseTuple(args, "O!OOOO!OOOOOOO", &PyType_Type, &of[FRAME], &of[GET],
+                          &of[SET], &of[HERE], &PyList_Type, &of[WATCHES], &of[LOOP],
+                          &of[FINDER], &of[CLIENT], &of[HANDLER], &of[LEVEL], &of[COVER],
+                          &of[DISORDER]))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)of[FRAME], my->fields)) {
         PyErr_SetString(PyExc_TypeError, "a frame has other fields");
@@ -732,8 +897,9 @@ PyMODINIT_FUNC PyInit__frames(void)
     watch_for_forks();
     my->fields = add_type(mine, &fields_spec);
     my->door = add_type(mine, &door_spec);
+    my->pass = add_type(mine, &pass_spec);
     my->grip = add_type(mine, &grip_spec);
     PyTypeObject *the_exit = add_type(mine, &exit_spec);
     Py_XDECREF((PyObject *)the_exit);
-    return my->fields && my->door && my->grip && the_exit ? mine : NULL;
+    return my->fields && my->door && my->pass && my->grip && the_exit ? mine : NULL;
 }

@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from stead.errors import (
     NoProcessTokenError,
     NoThreadTokenError,
+    RevertOrderError,
     StrangerIdentityError,
 )
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.frames import Fields, FrameKind, Place, process, spot, where
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from stead.monitor.guard import Guard
@@ -141,19 +143,23 @@ _watches: Final[list[FrameWatch]] = []
 
 
 def connect(
-    twin: ModuleType, finder: type, kind: FrameKind, level: ImpersonationLevel
+    twin: ModuleType,
+    finder: type,
+    level: ImpersonationLevel,
+    cover: Callable[[], object],
 ) -> None:
     """Give the twin in C what it asks, in the order in which it takes it.
 
     Args:
         twin: the twin.
         finder: the kind of finder by which the tripwire is known to be up.
-        kind: what kind of frame it enters.
-        level: what a client has to allow for that.
+        level: what a client has to allow to be entered.
+        cover: returns the operation that this code is a part of.
     """
     twin.connect(
         Frame, _current.get, _current.set, _here, _watches,
-        asyncio._get_running_loop, finder, kind, level,  # noqa: SLF001 - as below
+        asyncio._get_running_loop, finder,  # noqa: SLF001 - as below
+        FrameKind.CLIENT, FrameKind.HANDLER, level, cover, RevertOrderError,
     )  # fmt: skip
 
 

@@ -8,18 +8,34 @@ announce: its own record is handed over before it is entered and not waited for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Final
+from contextvars import Context, ContextVar
+from typing import Final, Protocol
 
 from stead.monitor.ports import AuditSink, Subject
 
 
-class _Cover:
-    """One operation at work, whoever looks at it from a copied context."""
+class Closable(Protocol):
+    """What ends with an operation."""
 
-    __slots__ = ("correlation", "is_over", "principal", "sink", "through")
+    def close(self) -> None:
+        """End; raises nothing."""
+
+
+class Cover:
+    """One operation at work, whoever looks at it from a copied context.
+
+    Attributes:
+        principal: whose operation it is.
+        correlation: the request.
+        through: whom the identity came through.
+        sink: where it is on record.
+        is_over: whether it has ended; it covers nothing any more.
+        passes: what ends with it (`stead.monitor.passing`).
+    """
+
+    __slots__ = ("correlation", "is_over", "passes", "principal", "sink", "through")
 
     def __init__(self, subject: Subject, sink: AuditSink) -> None:
         self.principal: Final = subject.principal
@@ -27,22 +43,52 @@ class _Cover:
         self.through: Final = subject.through
         self.sink: Final = sink
         self.is_over = False
+        self.passes: Final[list[Closable]] = []
+
+    def end(self) -> None:
+        """Cover nothing any more, in copied contexts that outlive it either."""
+        self.is_over = True
+        for each in self.passes:
+            each.close()
 
 
-_cover: Final[ContextVar[_Cover | None]] = ContextVar("stead_cover", default=None)
+_cover: Final[ContextVar[Cover | None]] = ContextVar("stead_cover", default=None)
 
 
 @contextmanager
 def covering(subject: Subject, sink: AuditSink) -> Iterator[None]:
     """Say that this code is an operation of a client's, which is on durable record."""
-    cover = _Cover(subject, sink)
+    cover = Cover(subject, sink)
     before = _cover.set(cover)
     try:
         yield
     finally:
-        # For the copies of this context too, in tasks and threads that outlive it.
-        cover.is_over = True
+        cover.end()
         _cover.reset(before)
+
+
+found_cover: Final = _cover.get
+"""Returns the operation that this context is a part of, at work or not; or None."""
+
+
+def current_cover() -> Cover | None:
+    """Return the operation that this code is a part of, if it is at work."""
+    cover = _cover.get()
+    return None if cover is None or cover.is_over else cover
+
+
+def handed_on() -> Callable[[Context], None]:
+    """Return what makes a context a part of the operation that this code is one of.
+
+    For work that is handed to a server's own threads: what is done there for the client
+    is announced by the same record, as long as the operation is at work.
+    """
+    cover = current_cover()
+    return lambda made: None if cover is None else made.run(_take_part, cover)
+
+
+def _take_part(cover: Cover) -> None:
+    _cover.set(cover)
 
 
 def is_covered(subject: Subject, sink: AuditSink) -> bool:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from stead.monitor.context import Frame
+    from stead.monitor.covering import Cover
     from stead.monitor.guard import Guard
-    from stead.monitor.holding import Hold
+    from stead.monitor.holding import Hold, SharedHold
+    from stead.monitor.passing import Pass
     from stead.monitor.ports import Entered, Subject
 
 _OURS: Final = __name__.partition(".")[0] + "."
@@ -45,13 +47,15 @@ class Place(list["Frame"]):
 
     Attributes:
         thread: the thread.
+        passes: on which blocks are entered here again (`stead.monitor.passing`).
     """
 
-    __slots__ = ("thread",)
+    __slots__ = ("passes", "thread")
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__()
         self.thread = thread
+        self.passes: list[Pass] = []
 
 
 class Grip:
@@ -153,7 +157,7 @@ class PureDoor:
 
     __slots__ = (
         "_at", "_entered", "_frame", "_grip", "_guard", "_hold", "_is_announced",
-        "_is_told", "_keep", "_kind", "_subject",
+        "_is_told", "_keep", "_kind", "_pass", "_subject",
     )  # fmt: skip
 
     def __init__(
@@ -175,7 +179,8 @@ class PureDoor:
         self._grip: ref[Any] | None = None
         self._is_announced = False
         self._is_told = False
-        self._hold: Hold | None = None
+        self._hold: Hold | SharedHold | None = None
+        self._pass: Pass | None = None
 
     __exit__ = PureExit()
 
@@ -206,6 +211,36 @@ class PureDoor:
             return  # nor could it be made
         if matters:
             self._forgotten()
+
+
+class PurePassFields:
+    """What is looked at of a pass when a block is entered (`stead.monitor.passing`).
+
+    Attributes:
+        cover: the operation.
+        subject: the client.
+        guard: the server's guard.
+        at: file and line, if they were given.
+        code: else the code that enters its blocks.
+        last: and how far it is.
+        hold: keeps the session as long as the operation or a block is at work.
+        is_kernel: whether the kernel follows.
+        look: as of a frame.
+    """
+
+    __slots__ = (
+        "at", "code", "cover", "guard", "hold", "is_kernel", "last", "look", "subject",
+    )  # fmt: skip
+
+    cover: Cover
+    subject: Subject
+    guard: Guard
+    at: str
+    code: CodeType | None
+    last: int
+    hold: SharedHold | None
+    is_kernel: bool
+    look: Callable[[object], None] | None
 
 
 def pure_spot() -> tuple[CodeType, int]:
@@ -246,11 +281,13 @@ if TYPE_CHECKING:
     Door = PureDoor
     Exit = PureExit
     Fields = PureFields
+    PassFields = PurePassFields
     process = os.getpid
     spot = pure_spot
 else:
     Door = getattr(TWIN, "Door", PureDoor)
     Exit = getattr(TWIN, "Exit", PureExit)
     Fields = getattr(TWIN, "Fields", PureFields)
+    PassFields = getattr(TWIN, "PassFields", PurePassFields)
     process = getattr(TWIN, "process", os.getpid)
     spot = getattr(TWIN, "spot", pure_spot)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from stead.decision.access_check import access_check
 from stead.decision.audit_check import AuditDemand
@@ -27,17 +27,14 @@ from stead.model.impersonation_policy import AS_WINDOWS, Act, ImpersonationPolic
 from stead.model.limits import Circumstances
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel
-from stead.monitor import context
-from stead.monitor.context import Frame
+from stead.monitor.block_acts import BlockActs
 from stead.monitor.file_acts import FileActs
-from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.object_acts import ObjectActs, audited_rights, demanded
 from stead.monitor.ports import (
     AuditRules,
     AuditSink,
     Enforcer,
-    Entered,
     FixedRules,
     Names,
     SessionLiveness,
@@ -48,8 +45,6 @@ from stead.monitor.recorder import Recorder
 from stead.monitor.securable_object import Handle, SecurableObject
 from stead.monitor.server_acts import ServerActs
 from stead.monitor.who_may import WhoMay
-
-_EVERYBODY_HOLDS: Final = frozenset({Privilege.CHANGE_NOTIFY})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -312,45 +307,12 @@ class Guard:
             self.liveness.require_live,
         )
 
-    # --- identity (called by the blocks of `stead.monitor.impersonation`) -------------
+    # --- identity -------------------------------------------------------------------
 
-    def announce(
-        self, kind: FrameKind, subject: Subject | None, *, at: str = ""
-    ) -> None:
-        """Record that a block is about to be entered: durably, unless it is covered.
-
-        A client's block in an operation of the same client's is announced by the
-        durable record of that operation (`stead.monitor.covering`).
-
-        Args:
-            kind: what it makes of its thread.
-            subject: the client, for a client's.
-            at: file and line that the record names; the caller's, if not given.
-
-        Raises:
-            LogonSessionEndedError: the client's session has ended.
-            PrivilegeNotHeldError: the server may not impersonate.
-            LedgerUnavailableError: it cannot be recorded, so it is not entered.
-        """
-        if kind is FrameKind.HANDLER:
-            return
-        where = {"where": at or context.caller()}
-        if kind is FrameKind.SERVER or subject is None:
-            how = {} if subject is None else _how(subject.token)
-            self.recorder.record(AuditEvent.ACTED_AS_SERVER, None, detail=where | how)
-            return
-        try:
-            self.who_may.require_ready(subject, Act.IMPERSONATE)
-        except SteadError as error:
-            self.recorder.record(
-                AuditEvent.IMPERSONATION_REFUSED, subject, error=error, detail=where
-            )
-            raise
-        self.recorder.cover(
-            AuditEvent.IMPERSONATION_ENTERED,
-            subject,
-            detail=where | _how(subject.token),
-        )
+    @property
+    def blocks(self) -> BlockActs:
+        """What is asked and recorded when threads become somebody and go back."""
+        return BlockActs(self.recorder, self.who_may, self.enforcer)
 
     def require_level(
         self, subject: Subject, needed: ImpersonationLevel, *, act: str
@@ -368,33 +330,6 @@ class Guard:
         self.recorder.record(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
         raise error
 
-    def enter(self, subject: Subject | None) -> Entered:
-        """Make the kernel follow the subject, where it can; None is the server.
-
-        Raises:
-            ImpersonationRefusedError: the kernel cannot become this client; recorded.
-        """
-        token = None if subject is None else subject.token
-        try:
-            return self.enforcer.enter(token)
-        except SteadError as error:
-            self.recorder.record(AuditEvent.IMPERSONATION_REFUSED, subject, error=error)
-            raise
-
-    def announce_left(self, frame: Frame, disorder: SteadError | None) -> None:
-        """Record that a block was left, or leaked; nobody waits for it."""
-        if disorder is None and frame.kind is not FrameKind.CLIENT:
-            return
-        left, leaked = AuditEvent.IMPERSONATION_LEFT, AuditEvent.IDENTITY_LEAKED
-        # Blocks left late or elsewhere have nothing to do with who is in force there.
-        self.recorder.queue(
-            left if disorder is None else leaked,
-            frame.subject,
-            frame.outer,
-            error=disorder,
-            detail={"where": frame.where},
-        )
-
     def announce_end(self, event: AuditEvent, subject: Subject) -> None:
         """Record the end of what the subject held; nobody waits for it.
 
@@ -402,12 +337,3 @@ class Guard:
         subject's own.
         """
         self.recorder.queue(event, subject, None)
-
-
-def _how(token: AccessToken) -> dict[str, str]:
-    """Say with what a thread acts."""
-    enabled = sorted(
-        privilege.value for privilege in token.enabled_privileges - _EVERYBODY_HOLDS
-    )
-    shown = {"enabled": " ".join(enabled)} if enabled else {}
-    return {"level": token.level.name.lower()} | shown

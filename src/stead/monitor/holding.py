@@ -33,3 +33,19 @@ class Hold:
         """
         if self._process == context.this_process():
             self._liveness.release(self._token.logon_id, self._name)
+
+
+class SharedHold:
+    """One hold that several have; the last who lets go of this object gives it up."""
+
+    __slots__ = ("_hold",)
+
+    def __init__(self, hold: Hold) -> None:
+        """Share a hold that is taken; it belongs to this from here on."""
+        self._hold = hold
+
+    def release(self) -> None:
+        """Let the others have it: it is given up when nobody refers to it."""
+
+    def __del__(self) -> None:
+        self._hold.release()

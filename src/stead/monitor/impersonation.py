@@ -21,8 +21,10 @@ from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, tripwire
 from stead.monitor.context import Frame
+from stead.monitor.covering import found_cover
 from stead.monitor.frames import TWIN, Door, Exit, FrameKind, spot
 from stead.monitor.holding import Hold
+from stead.monitor.passing import keep_pass, pass_of
 from stead.monitor.ports import Subject
 
 if TYPE_CHECKING:
@@ -113,15 +115,30 @@ class Block(Door):
     def _become(self, frame: Frame) -> None:
         """Take steps 2 to 5; whatever stops it, `_undo` puts back."""
         guard = self._guard
-        if guard is not None:
+        if guard is not None and not self._is_passed(frame):
             self._take_hold(guard)
-            guard.announce(self._kind, self._subject, at=self._at)
+            is_covered = guard.blocks.announce(self._kind, self._subject, at=self._at)
             self._is_announced = True
             is_client = self._kind is _CLIENT
-            self._entered = guard.enter(self._subject if is_client else None)
-            frame.is_kernel, frame.look = self._entered.is_kernel, self._entered.look
+            entered = guard.blocks.enter(self._subject if is_client else None)
+            self._entered = entered
+            frame.is_kernel, frame.look = entered.is_kernel, entered.look
+            if is_covered:
+                keep_pass(frame, entered.again)
         self._frame = frame
         context.enter_frame(frame)
+
+    def _is_passed(self, frame: Frame) -> bool:
+        """Take steps 2 to 4 on what was found before, if there is such a thing."""
+        known = pass_of(frame) if self._kind is _CLIENT else None
+        held = None if known is None else known.hold
+        entered = None if known is None or held is None else known.enter()
+        if entered is None:
+            return False
+        self._entered = entered
+        self._pass, self._hold, self._is_announced = known, held, True
+        frame.is_kernel, frame.look = entered.is_kernel, entered.look
+        return True
 
     def _undo(self, frame: Frame) -> None:
         """Make the thread what it was, and let the block be tried again."""
@@ -133,9 +150,10 @@ class Block(Door):
             context.leave_frame(frame)
             frame.is_closed = True
             self._frame = None
-            if self._is_announced and self._guard is not None:
+            if self._is_announced:
                 self._is_announced = False
-                self._guard.announce_left(frame, None)
+                self._announce_left(frame, None)
+            self._pass = None
             self._release()
 
     def _take_hold(self, guard: Guard) -> None:
@@ -145,7 +163,9 @@ class Block(Door):
         try:
             self._hold.take()
         except SteadError:
-            guard.announce(self._kind, self._subject, at=self._at)  # refuses, recorded
+            guard.blocks.announce(
+                self._kind, self._subject, at=self._at
+            )  # refuses, recorded
             raise
 
     def _release(self) -> None:
@@ -158,19 +178,23 @@ class Block(Door):
         # was entered by hand and forgotten.
         frame = None if self._is_told else self._frame
         if frame is not None and self._kind is not _HANDLER:
-            if self._guard is not None:
-                self._guard.announce_left(frame, _forgotten(frame))
+            self._announce_left(frame, _forgotten(frame))
             for watch in context.watches():
                 watch.forgotten(frame)
         self._release()
 
     def _tell_end(self, frame: Frame, disorder: RevertOrderError | None) -> None:
         self._is_told = True
-        if self._guard is not None:
-            self._guard.announce_left(frame, disorder)
+        self._announce_left(frame, disorder)
         if disorder is not None:
             for watch in context.watches():
                 watch.strayed(frame, f"was not left in order: {disorder}")
+
+    def _announce_left(self, frame: Frame, disorder: RevertOrderError | None) -> None:
+        if self._pass is not None and disorder is None:
+            self._pass.leave()
+        elif self._guard is not None:
+            self._guard.blocks.announce_left(frame, disorder)
 
     def _require_may_enter(self) -> None:
         if context.is_loop_thread():
@@ -379,4 +403,4 @@ def revert_to_self() -> None:
 
 
 if TWIN is not None:
-    context.connect(TWIN, tripwire.ImportGuard, _CLIENT, _NEEDED)
+    context.connect(TWIN, tripwire.ImportGuard, _NEEDED, found_cover)

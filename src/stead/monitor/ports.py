@@ -37,6 +37,10 @@ class AuditSink(Protocol):
         """
         ...
 
+    def is_well(self) -> bool:
+        """Tell whether `cover` would take a record now, as far as is known."""
+        ...
+
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for; never blocks, never raises."""
 
@@ -72,20 +76,42 @@ class FixedRules:
     in_force = known
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """An identity that an `Enforcer` gave to this thread.
+class Entered(Protocol):
+    """An identity that an `Enforcer` gave to this thread."""
 
-    Attributes:
-        is_kernel: whether the kernel now judges this thread as that identity.
-        leave: gives it back; stops the process if the kernel does not.
-        look: raises if opening a path could keep this thread for ever; None where the
-            kernel does not judge.
-    """
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the kernel now judges this thread as that identity."""
+        ...
+
+    @property
+    def look(self) -> Callable[[object], None] | None:
+        """Raises if opening a path could keep this thread for ever.
+
+        None where the kernel does not judge.
+        """
+        ...
+
+    @property
+    def again(self) -> Callable[[], Entered] | None:
+        """Gives the same once more, on this thread while the session is believed.
+
+        None if everything has to be asked again.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Give it back; stop the process if the kernel does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An identity, by what gives it back; see `Entered`."""
 
     is_kernel: bool
     leave: Callable[[], None]
     look: Callable[[object], None] | None = None
+    again: Callable[[], Entered] | None = None
 
 
 class Enforcer(Protocol):
@@ -98,6 +124,14 @@ class Enforcer(Protocol):
             ImpersonationRefusedError: the kernel cannot be made to judge as this
                 token; the thread is what it was before.
         """
+        ...
+
+
+class Standing(Protocol):
+    """How long one session is believed, without asking anybody."""
+
+    def good_at(self) -> int:
+        """Return this moment, in nanoseconds that never step; 0 if it must be asked."""
         ...
 
 
@@ -122,6 +156,10 @@ class SessionLiveness(Protocol):
 
         Whether the session is still fit is asked when it is acted in.
         """
+
+    def standing(self, token: AccessToken) -> Standing | None:
+        """Return how the token's session stands; None if more has to be looked at."""
+        ...
 
     def release(self, logon_id: Luid, by: object = None) -> bool:
         """Give up a hold; return whether that ended the session. Waits for nothing.

@@ -142,25 +142,24 @@ class Recorder:
 
     def cover(
         self, event: AuditEvent, subject: Subject, **parts: Unpack[Parts]
-    ) -> None:
+    ) -> bool:
         """Record what the record of the client's operation announces already.
 
-        It is not waited for; outside of such an operation, as `record`.
+        It is not waited for.
 
-        Raises:
-            LedgerUnavailableError: it may not become durable; do nothing then.
+        Returns:
+            whether it is handed over. If not, there is no such operation, or the trail
+            is in trouble: `record` it then. That may be written all the same, with the
+            room that is kept for administrators, or be lost as the policy says.
         """
         frame = context.raw_frame()
-        if self._is_announced(subject, frame):
-            try:
-                self.sink.cover(self.compose(event, subject, frame, **parts))
-            except LedgerUnavailableError:
-                # What is in trouble now may be written all the same, with the room that
-                # is kept for administrators, or be lost as the policy says: waited for.
-                pass
-            else:
-                return
-        self.record(event, subject, **parts)
+        if not self._is_announced(subject, frame):
+            return False
+        try:
+            self.sink.cover(self.compose(event, subject, frame, **parts))
+        except LedgerUnavailableError:
+            return False
+        return True
 
     def _is_announced(self, subject: Subject, frame: Frame | None) -> bool:
         """Tell whether a durable record names this client, request and chain.

@@ -16,16 +16,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import coroutine
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from stead.errors import LoopThreadError, RevertOrderError
 from stead.monitor import context, tripwire
 from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
-from stead.monitor.holding import Hold
+from stead.monitor.holding import Hold, SharedHold
 from stead.monitor.impersonation import require_level
-from stead.monitor.ports import Subject
+from stead.monitor.passing import Pass, keep_pass, pass_of
+from stead.monitor.ports import Entered, Given, Subject
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -45,7 +46,8 @@ async def run_in_steps(
     """Run a coroutine as a client, in this very task.
 
     1. This is a task.
-    2. The client's session is held; its level suffices; the record is durable.
+    2. The client's session is held; its level suffices; the record is durable, or that
+       of the client's operation is.
     3. Each step of the coroutine runs in the client's frame.
     4. That it ended is recorded, however it ended.
 
@@ -80,30 +82,66 @@ async def run_in_steps(
         code=None,
         last=0,
     )
-    hold = None if guard is None else Hold(guard.liveness, subject.token)
-    try:
-        if hold is not None:
-            hold.retain()
-        await _announced(frame, aside)
-        return await _ended(frame, make)
-    finally:
-        frame.is_closed = True
-        if hold is not None:
-            hold.release()
-
-
-async def _announced(frame: Frame, aside: Aside) -> None:
-    """Have it recorded durably, and if this is cancelled, that it came to nothing."""
-    guard, subject = frame.guard, frame.subject
-    if subject is None:
-        return
     if guard is None:
         require_level(subject, None)
-        return
+        return await _ended(frame, make, None)
+    known, hold = _passed(frame, guard)
+    try:
+        if known is None and not _is_announced_here(frame, guard):
+            await _announced(frame, guard, aside)
+        return await _ended(frame, make, known)
+    finally:
+        frame.is_closed = True
+        hold.release()
+
+
+def _passed(frame: Frame, guard: Guard) -> tuple[Pass | None, Hold | SharedHold]:
+    """Return the pass on which a frame is entered, if any, and what holds its session.
+
+    Raises:
+        LogonSessionEndedError: the session has ended.
+    """
+    known = pass_of(frame)
+    held = None if known is None else known.hold
+    if known is not None and held is not None and known.enter() is not None:
+        return known, held
+    hold = Hold(guard.liveness, _client(frame).token)
+    hold.retain()
+    return None, hold
+
+
+def _is_announced_here(frame: Frame, guard: Guard) -> bool:
+    """Have it recorded on this very thread, if nothing of that waits for anybody."""
+    subject = _client(frame)
+    standing = guard.liveness.standing(subject.token)
+    if standing is None or not standing.good_at():
+        return False
+    is_covered = guard.blocks.announce_at_once(subject, at=frame.where)
+    if is_covered:
+        keep_pass(frame, _in_tokens_alone)
+    return is_covered
+
+
+def _client(frame: Frame) -> Subject:
+    """Return whose the frame is; here it is always a client's."""
+    return cast("Subject", frame.subject)
+
+
+def _in_tokens_alone() -> Entered:
+    """Enter a coroutine's identity: the kernel knows nothing of it."""
+    return _IN_TOKENS_ALONE
+
+
+_IN_TOKENS_ALONE: Final = Given(is_kernel=False, leave=lambda: None)
+
+
+async def _announced(frame: Frame, guard: Guard, aside: Aside) -> None:
+    """Have it recorded durably, and if this is cancelled, that it came to nothing."""
+    subject = _client(frame)
 
     def announce() -> None:
         require_level(subject, guard)
-        guard.announce(FrameKind.CLIENT, subject, at=frame.where)
+        guard.blocks.announce(FrameKind.CLIENT, subject, at=frame.where)
 
     waiting = asyncio.ensure_future(aside(announce))
     try:
@@ -115,10 +153,12 @@ async def _announced(frame: Frame, aside: Aside) -> None:
 
 def _never_ran(frame: Frame, done: asyncio.Future[None]) -> None:
     if not done.cancelled() and done.exception() is None and frame.guard is not None:
-        frame.guard.announce_left(frame, None)
+        frame.guard.blocks.announce_left(frame, None)
 
 
-async def _ended(frame: Frame, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+async def _ended(
+    frame: Frame, make: Callable[[], Coroutine[Any, Any, _T]], known: Pass | None
+) -> _T:
     """Run all steps, and have it told that they ended."""
     disorder: RevertOrderError | None = None
     steps = _Steps(frame)
@@ -130,8 +170,10 @@ async def _ended(frame: Frame, make: Callable[[], Coroutine[Any, Any, _T]]) -> _
             disorder = RevertOrderError(
                 f"what was carried at {frame.where} left a block open"
             )
-        if frame.guard is not None:
-            frame.guard.announce_left(frame, disorder)
+        if known is not None and disorder is None:
+            known.leave()
+        elif frame.guard is not None:
+            frame.guard.blocks.announce_left(frame, disorder)
     if disorder is not None:
         raise disorder
     return answer

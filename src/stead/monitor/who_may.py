@@ -56,6 +56,14 @@ class WhoMay:
                 1, 2 or 3 is not so.
         """
         self.require_live(subject.token)
+        self.require_allowed(subject, act)
+
+    def require_allowed(self, subject: Subject, act: Act) -> None:
+        """Take steps 2 and 3 of `require_ready`, of a session that is known to live.
+
+        Raises:
+            PrivilegeNotHeldError, ImpersonationRefusedError: 2 or 3 is not so.
+        """
         if not self._has_way(subject.token):
             raise PrivilegeNotHeldError((Privilege.IMPERSONATE,), advice=_NO_WAY)
         self.require_policy(subject, act)

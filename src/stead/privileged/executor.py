@@ -68,7 +68,7 @@ class KernelExecutor(Executor):
         *,
         guard: int = DEFAULT_GUARD_UID,
         name: str = "stead",
-        context_factory: Callable[[], Context] = Context,
+        context_factory: Callable[[], Callable[[], Context]] = lambda: Context,
         after: Callable[[], object] | None = None,
         grace: float = DEFAULT_GRACE,
     ) -> None:
@@ -78,8 +78,9 @@ class KernelExecutor(Executor):
             workers: how many.
             guard: the real uid and gid while impersonating; nobody may run as it.
             name: how the threads are called, with a number behind.
-            context_factory: makes the context of each item, on the item's thread; a
-                fresh and empty one by default.
+            context_factory: is called where an item is submitted, and returns what
+                makes its context on the item's thread; a fresh and empty one by
+                default.
             after: is called in that context when the item's call has ended, whatever
                 it left in force; it raises nothing.
             grace: for how many seconds leaving the ``with`` waits; see `close`.
@@ -138,6 +139,7 @@ class KernelExecutor(Executor):
                 this one was forked from.
         """
         future: Future[_T] = Future()
+        make_context = self._context_factory()
         with self._lock:
             if self._closed:
                 raise ServerClosedError("the executor is shut down")
@@ -145,7 +147,8 @@ class KernelExecutor(Executor):
                 raise ServerClosedError("the executor's threads are another process's")
             self._unfinished.add(future)
             future.add_done_callback(self._unfinished.discard)
-            self._queue.put(_Item(future, lambda: fn(*args, **kwargs)))
+            item = _Item(future, lambda: fn(*args, **kwargs), make_context)
+            self._queue.put(item)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the base class's signature
@@ -228,7 +231,7 @@ class KernelExecutor(Executor):
     def _work(self, thread: HardenedThread) -> None:
         while (item := self._queue.get()) is not None:
             self._busy.add(thread.name)
-            item.run(thread, self._context_factory, self._after)
+            item.run(thread, self._after)
             # A callback of the future ran on this thread too, after the proof.
             if not thread.settle():
                 _log.critical("a callback of a future left a block open: reverted")
@@ -242,17 +245,13 @@ class _Item:
 
     future: Future[Any]
     act: Callable[[], object]
+    make_context: Callable[[], Context]
 
-    def run(
-        self,
-        thread: HardenedThread,
-        make_context: Callable[[], Context],
-        after: Callable[[], object] | None,
-    ) -> None:
+    def run(self, thread: HardenedThread, after: Callable[[], object] | None) -> None:
         """Run the call, prove that the thread is the server, then tell the future."""
         if not self.future.set_running_or_notify_cancel():
             return
-        result, failure = self._outcome(make_context, after)
+        result, failure = self._outcome(after)
         if not thread.settle():
             disorder = RevertOrderError("the call left a block open or out of order")
             disorder.__cause__ = failure
@@ -266,12 +265,10 @@ class _Item:
             _log.warning("work that was abandoned has ended after all")
 
     def _outcome(
-        self,
-        make_context: Callable[[], Context],
-        after: Callable[[], object] | None,
+        self, after: Callable[[], object] | None
     ) -> tuple[object, BaseException | None]:
         try:
-            made = make_context()
+            made = self.make_context()
             try:
                 return made.run(self.act), None
             finally:

@@ -109,7 +109,16 @@ class HardenedThread(threading.Thread):
             raise RevertOrderError("blocks were left out of order in this work before")
         if headroom.COUNTS_APART:
             headroom.require(headroom.ROOM_TO_ENTER)
-        if not self._open_alone(block):
+        identity = block.identity
+        # With no other around it, the twin does it in one call.
+        if (
+            identity is None
+            or self._blocks
+            or self._is_switching
+            or not credentials.enter_alone(
+                identity, self._server or self.server, self._blocks, block
+            )
+        ):
             headroom.require(headroom.ROOM_TO_ENTER)
             self._switch(self._begin, block)
 
@@ -122,27 +131,19 @@ class HardenedThread(threading.Thread):
             RevertOrderError: the block is not open, and nothing is changed; or it is
                 not the innermost one, and the thread is nobody until `settle`.
         """
-        if block not in self._blocks:
+        blocks, identity = self._blocks, block.identity
+        if block not in blocks:
             raise RevertOrderError("the block is not open: it was left before")
-        if not self._close_alone(block):
+        is_alone = len(blocks) == 1 and not self._is_switching
+        if (
+            identity is None
+            or not is_alone
+            or not credentials.leave_alone(
+                identity, self._server or self.server, blocks
+            )
+        ):
             headroom.require(headroom.ROOM_TO_LEAVE)
             self._switch(self._end, block)
-
-    def _open_alone(self, block: KernelBlock) -> bool:
-        """Begin a block with no other around it, if the twin does it in one call."""
-        if self._blocks or self._is_switching or block.identity is None:
-            return False
-        return credentials.enter_alone(
-            block.identity, self._server or self.server, self._blocks, block
-        )
-
-    def _close_alone(self, block: KernelBlock) -> bool:
-        """End likewise; what is proved and what ends the process is the same."""
-        if len(self._blocks) != 1 or self._is_switching or block.identity is None:
-            return False
-        return credentials.leave_alone(
-            block.identity, self._server or self.server, self._blocks
-        )
 
     def settle(self) -> bool:
         """End every block that is still open; the thread is the server, proved.

@@ -80,6 +80,21 @@ class Watch:
             if self._callbacks.pop(sock.fileno(), None) is not None:
                 self._poll.unregister(sock)
 
+    def pause(self, sock: socket.socket) -> None:
+        """Call back for nothing but the peer's end, until `resume`."""
+        self._modify(sock, 0)
+
+    def resume(self, sock: socket.socket) -> None:
+        """Watch the socket as before; what came meanwhile is told now."""
+        self._modify(sock, select.EPOLLIN)
+
+    def _modify(self, sock: socket.socket, events: int) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if sock.fileno() in self._callbacks:
+                self._poll.modify(sock, events)
+
     def close(self) -> None:
         """End the thread and watch nothing; again does nothing.
 

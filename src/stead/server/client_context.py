@@ -42,6 +42,7 @@ from stead.server.second_hop import SecondHop
 if TYPE_CHECKING:
     from stead.server.logon_session import LogonSession
 
+_CLIENT: Final = FrameKind.CLIENT
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -99,7 +100,7 @@ class ClientContext(NetworkVerbs):
         `BadImpersonationLevelError` below level Impersonation, and whatever keeps the
         thread from becoming the client; then nothing in the block runs.
         """
-        return Block(FrameKind.CLIENT, self.subject, self._guard, keep=self)
+        return Block(_CLIENT, self.subject, self._guard, keep=self)
 
     def open(
         self,

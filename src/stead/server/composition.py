@@ -23,6 +23,7 @@ from stead.model.audit_record import AuditEvent, Principal
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
 from stead.monitor import context
+from stead.monitor.covering import handed_on
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
@@ -315,17 +316,15 @@ def _acting(
 def _executor(
     settings: Settings, guard: Guard, enforcement: Enforcement
 ) -> KernelExecutor | PlainExecutor:
-    make_context = partial(_nobody, guard)
+    begin = partial(_begin_item, guard)
     name = f"{settings.name}-kernel"
     if enforcement is not Enforcement.KERNEL or settings.broker is not None:
-        return PlainExecutor(
-            settings.kernel_threads, name=name, make_context=make_context
-        )
+        return PlainExecutor(settings.kernel_threads, name=name, context_factory=begin)
     return KernelExecutor(
         settings.kernel_threads,
         guard=settings.guard_uid,
         name=name,
-        context_factory=make_context,
+        context_factory=begin,
         after=_look_for_leaks,
     )
 
@@ -336,9 +335,18 @@ def _look_for_leaks() -> None:
     context.end_work()
 
 
-def _nobody(guard: Guard) -> Context:
-    """Return a context in which nobody is anybody until a block says who."""
+def _begin_item(guard: Guard) -> Callable[[], Context]:
+    """Return what makes a context in which nobody is anybody until a block says who.
+
+    It belongs to the operation that this is called in: what its handler has done on
+    other threads is under the same record.
+    """
+    return partial(_nobody, guard, handed_on())
+
+
+def _nobody(guard: Guard, take_part: Callable[[Context], None]) -> Context:
     made = Context()
+    take_part(made)
     made.run(Block(FrameKind.HANDLER, None, guard).__enter__)
     return made
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
 from stead.errors import EnforcementUnavailableError, ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
-from stead.monitor.ports import Entered
+from stead.monitor.ports import Entered, Given
 from stead.privileged.hardened_thread import (
     KernelBlock,
     current_hardened_thread,
@@ -68,7 +69,25 @@ class TokenEnforcer:
 
     def enter(self, token: AccessToken | None) -> Entered:  # noqa: ARG002 - as promised
         """Return an identity that only Stead knows."""
-        return Entered(is_kernel=False, leave=_nothing)
+        return _IN_TOKENS_ALONE
+
+
+class Stay(KernelBlock):
+    """A stay as a client whom the kernel was found able to follow."""
+
+    __slots__ = ()
+
+    is_kernel: Final = True
+
+    @staticmethod
+    def look(path: object) -> None:
+        """Refuse a FIFO, socket or device before code of a block opens it."""
+        if isinstance(path, str | bytes | os.PathLike):
+            look(path)
+
+    def again(self) -> Stay:
+        """Enter as the same client once more."""
+        return Stay(self.identity).enter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +115,18 @@ class ThreadEnforcer:
             LogonSessionEndedError: the session has ended.
         """
         if not is_hardened():
-            return Entered(is_kernel=False, leave=_nothing)
+            return _IN_TOKENS_ALONE
         if token is None and not current_hardened_thread().has_blocks:
-            return Entered(is_kernel=False, leave=_nothing)
+            return _IN_TOKENS_ALONE
         if token is not None and token.limits is not None:
             raise ImpersonationRefusedError(
                 f"the kernel knows nothing of grant {token.limits} on a thread",
                 advice="use `client.open`, `client.run` or `client.start`: there the "
                 "kernel confines it",
             )
-        block = KernelBlock(None if token is None else self.identity(token))
-        block.enter()
         if token is None:
-            return Entered(is_kernel=False, leave=block.leave)
-        return Entered(is_kernel=True, leave=block.leave, look=_look)
+            return Given(is_kernel=False, leave=KernelBlock(None).enter().leave)
+        return Stay(self.identity(token)).enter()
 
     def identity(self, token: AccessToken) -> PosixIdentity:
         """Return what the kernel calls the token's client.
@@ -154,11 +171,14 @@ def _require_expressible(token: AccessToken, session: Session) -> None:
         )
 
 
-def _look(path: object) -> None:
-    """Refuse a FIFO, socket or device before code of a block opens it."""
-    if isinstance(path, str | bytes | os.PathLike):
-        look(path)
-
-
 def _nothing() -> None:
     """Leave what changed nothing."""
+
+
+def _in_tokens_alone() -> Entered:
+    return _IN_TOKENS_ALONE
+
+
+_IN_TOKENS_ALONE: Final[Entered] = Given(
+    is_kernel=False, leave=_nothing, again=_in_tokens_alone
+)

@@ -20,10 +20,14 @@ class PlainExecutor(ThreadPoolExecutor):
     """A thread pool whose items each begin as nobody, in a context of their own."""
 
     def __init__(
-        self, workers: int, *, name: str, make_context: Callable[[], Context]
+        self,
+        workers: int,
+        *,
+        name: str,
+        context_factory: Callable[[], Callable[[], Context]],
     ) -> None:
         super().__init__(workers, thread_name_prefix=name)
-        self._make_context = make_context
+        self._context_factory = context_factory
 
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -33,7 +37,7 @@ class PlainExecutor(ThreadPoolExecutor):
         Its future holds RevertOrderError, whatever the call returned or raised, if the
         call left a block open, as it would where the kernel judges.
         """
-        made = self._make_context()
+        made = self._context_factory()()
         return super().submit(lambda: made.run(_settled, partial(fn, *args, **kwargs)))
 
 

@@ -54,6 +54,10 @@ class WitnessedSink:
         self._require_agreed()
         self._ledger.cover(record)
 
+    def is_well(self) -> bool:
+        """Tell whether `cover` would take a record now, as far as is known."""
+        return self._disagreed is None and self._ledger.is_well()
+
     def queue(self, record: AuditRecord) -> None:
         """Take a record nobody waits for."""
         self._ledger.queue(record)

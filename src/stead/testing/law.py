@@ -34,7 +34,8 @@ from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.monitor import context
 from stead.monitor.context import Frame
-from stead.monitor.frames import FrameKind
+from stead.monitor.frames import FrameKind, where
+from stead.monitor.passing import Pass
 from stead.monitor.ports import Subject
 from stead.privileged.brokered_launching import BrokeredLauncher
 from stead.privileged.launching import Launcher
@@ -144,6 +145,10 @@ class Law:
         # Counted: an operation may ask for another one of the same request.
         self._asked_for: Counter[tuple[object, ...]] = Counter()
         self._counting = threading.Lock()
+        # Of blocks that are entered on a pass: the record of the first, and how many
+        # no record has told of.
+        self._first: dict[tuple[object, ...], AuditRecord] = {}
+        self._untold: Counter[tuple[object, ...]] = Counter()
         self.seen: set[AuditEvent] = set()
         """The events recorded or queued by any ledger while it was in force."""
 
@@ -173,6 +178,7 @@ class Law:
         self._wrap(composition, "lay_ground", self._grounding)
         self._wrap(composition, "put_together", self._putting)
         self._wrap(context, "enter_frame", self._entering)
+        self._wrap(Pass, "enter", self._passing)
         processes = {_E.PROCESS_CREATED, _E.WORKER_STARTED}
         for launcher in (Launcher, BrokeredLauncher):
             self._wrap(
@@ -240,6 +246,7 @@ class Law:
         if record.event is _E.OPERATION_ENDED:
             with self._counting:
                 self._asked_for -= Counter([_asked(record)])
+            self._require_told(_request(record))
         actor = self._actor()
         actor.uncounted = 0  # told, or refused with the error that it cannot be told
         number = original(ledger, record, **how)
@@ -264,12 +271,50 @@ class Law:
         original(ledger, record)
         self.seen.add(record.event)
         self._actor().announced.append(_Announcement(record, 0))
+        with self._counting:
+            self._first[_spot(record)] = record
+
+    def _passing(self, original: Callable[[Pass], Any], known: Pass) -> Any:
+        """See that the first block of the kind is on record, and count this one."""
+        entered = original(known)
+        if entered is None:
+            return None
+        subject, at = known.subject, known.at or where(known.code, known.last)
+        spot = (known.guard.server, subject.principal, subject.correlation, at)
+        with self._counting:
+            self._untold[spot] += 1
+            first = self._first.get(spot)
+        if first is None:
+            self._breach(
+                "a thread becomes the client on a pass, and no record began it"
+            )
+        else:
+            self._actor().announced.append(_Announcement(first, 0))
+        return entered
+
+    def _require_told(self, request: tuple[object, ...]) -> None:
+        """See that every block of an operation is told of before it is said to end.
+
+        Unless one like it is at work: then these blocks may be that one's.
+        """
+        with self._counting:
+            if any(asked[:-1] == request for asked in +self._asked_for):
+                return
+            mine = [spot for spot in self._untold if spot[:-1] == request]
+            untold = sum(self._untold.pop(spot) for spot in mine)
+            for spot in [spot for spot in self._first if spot[:-1] == request]:
+                del self._first[spot]
+        if untold:
+            self._breach(f"{untold} blocks of an operation are told by no record")
 
     def _queueing(
         self, original: Callable[..., None], ledger: Ledger, record: AuditRecord
     ) -> None:
         if isinstance(record, AuditRecord):  # anything may be queued
             self.seen.add(record.event)
+            if record.event is _E.IMPERSONATION_ENTERED:
+                with self._counting:
+                    self._untold[_spot(record)] -= int(record.detail.get("count", 0))
         original(ledger, record)
 
     # --- acts -------------------------------------------------------------------------
@@ -372,6 +417,11 @@ def _announces_operation(record: AuditRecord) -> bool:
 
 def _asked(record: AuditRecord) -> tuple[object, ...]:
     return *_request(record), record.operation
+
+
+def _spot(record: AuditRecord) -> tuple[object, ...]:
+    """Return by whom, in which request and at which line a block was entered."""
+    return *_request(record), record.detail.get("where", "")
 
 
 def _request(record: AuditRecord) -> tuple[object, ...]:

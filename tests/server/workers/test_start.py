@@ -22,7 +22,7 @@ from stead.server.workers.answers import function_outcome, opened_file
 from stead.server.workers.channel import WorkerChannel
 from stead.server.workers.plain_data import write_plain
 from stead.server.workers.start import open_files, run_functions
-from stead.server.workers.wire import Kind
+from stead.server.workers.wire import Kind, to_open
 
 SECONDS = 60
 LARGEST = 1000
@@ -119,7 +119,7 @@ def test_files_are_opened_and_refused(begin, tmp_path):
     (tmp_path / "note").write_text("secret")
 
     def opened(number, path):
-        body = write_plain((os.fsencode(path), os.O_RDONLY, b""))
+        body = to_open(os.fsencode(path), os.O_RDONLY, b"")
         return opened_file(str(path), os.O_RDONLY, ask(number, body))
 
     with os.fdopen(opened(1, tmp_path / "note")) as file:

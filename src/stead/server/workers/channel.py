@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import threading
 from typing import Final
@@ -17,6 +18,11 @@ from stead.server.workers.answers import ReceivedDescriptor, Reply, nonsense
 from stead.server.workers.wire import ANSWER, ONE_DESCRIPTOR, REQUEST, Kind
 
 _CHUNK: Final = 262_144
+# A number: combining members of an enum takes a microsecond.
+_CUT: Final = int(socket.MSG_CTRUNC)
+# Of an answer that nothing is there of yet: most are small, and room for more would be
+# mapped and unmapped for each.
+_FIRST: Final = 65_536
 # What an error may need, however little a value may: a traceback of 65,536 characters.
 _LARGEST_ERROR: Final = 1 << 20
 # Well below what a socket that is empty takes at once.
@@ -53,6 +59,8 @@ class WorkerChannel:
         self._buffer = bytearray()
         self._descriptors: list[ReceivedDescriptor] = []
         self._lock = threading.Lock()
+        self._waiting = select.poll()
+        self._waiting.register(sock, select.POLLIN)
 
     @property
     def is_begun(self) -> bool:
@@ -99,7 +107,9 @@ class WorkerChannel:
         with self._lock:
             try:
                 data, rights, flags, _ = self.socket.recvmsg(
-                    _CHUNK, self._room, socket.MSG_CMSG_CLOEXEC
+                    _CHUNK if self._buffer else _FIRST,
+                    self._room,
+                    socket.MSG_CMSG_CLOEXEC,
                 )
             except BlockingIOError:
                 return None
@@ -110,6 +120,13 @@ class WorkerChannel:
             self.received += len(data)
             self._buffer += data
             return self._take()
+
+    def is_readable_soon(self, milliseconds: int) -> bool:
+        """Wait until something comes, for so long at most; tell whether it did.
+
+        By one thread at a time.
+        """
+        return bool(self._waiting.poll(milliseconds))
 
     def leftovers(self) -> list[ReceivedDescriptor]:
         """Return the descriptors that came and belong to no answer."""
@@ -126,7 +143,7 @@ class WorkerChannel:
             came.frombytes(carried[: len(carried) // came.itemsize * came.itemsize])
         is_expected = not self._buffer and not self._descriptors and len(came) == 1
         self._descriptors += map(ReceivedDescriptor, came)
-        if flags & socket.MSG_CTRUNC or (came and not is_expected):
+        if flags & _CUT or (came and not is_expected):
             raise nonsense("it sent a descriptor that nobody asked for")
 
     def _take(self) -> Reply | None:

@@ -59,6 +59,18 @@ class WorkerFuture(Future[_T]):
         super().__init__()
         self._cancelled = cancelled
         self._outcome: Outcome[_T] | None = None
+        self._attend: Callable[[], None] | None = None
+
+    def attended_by(self, attend: Callable[[], None]) -> None:
+        """Have whoever waits take the answer, if it comes soon, and wake nobody else.
+
+        Args:
+            attend: called on the waiting thread; it returns when the answer is there,
+                or soon.
+        """
+        self._attend = attend
+        if self.done():
+            self._attend = None  # it holds the call, which holds this
 
     def cancel(self) -> bool:
         """Cancel, unless the answer is there; return whether it is cancelled."""
@@ -69,6 +81,9 @@ class WorkerFuture(Future[_T]):
 
     def result(self, timeout: float | None = None) -> _T:
         """Return what came of it, or raise what was raised; see `Future.result`."""
+        attend, self._attend = self._attend, None
+        if attend is not None and timeout is None and not self.done():
+            attend()
         super().result(timeout)
         assert self._outcome is not None  # noqa: S101 - `deliver` set it; for types
         return self._outcome.get()
@@ -82,7 +97,8 @@ class WorkerFuture(Future[_T]):
         """Hand over the answer; return whether anybody still wants it."""
         if not self.set_running_or_notify_cancel():
             return False
-        self._cancelled = _nothing  # it holds the call, which holds this
+        # They hold the call, which holds this.
+        self._cancelled, self._attend = _nothing, None
         self._outcome = outcome
         self.set_result(None)  # type: ignore[arg-type]  # `result` returns the outcome's
         return True
@@ -90,7 +106,7 @@ class WorkerFuture(Future[_T]):
     def fail(self, error: BaseException) -> None:
         """Say that there will be no answer, and why."""
         if self.set_running_or_notify_cancel():
-            self._cancelled = _nothing
+            self._cancelled, self._attend = _nothing, None
             self.set_exception(error)
 
 

@@ -1,9 +1,9 @@
 """The machinery of `workers`: starts workers, asks, hears, ends, buries.
 
-Three kinds of threads come here. Whoever asks hands over a call and, usually, sends it.
-The watch's thread takes answers and asks the next, and waits for nothing. The
-housekeeper starts, ends and buries. What a worker answers is looked into by whoever
-waits for it.
+Three kinds of threads come here. Whoever asks hands over a call and, usually, sends it;
+if it waits, and the answer comes soon, it takes that too. The watch's thread takes the
+others and asks the next, and waits for nothing. The housekeeper starts, ends and
+buries. What a worker answers is looked into by whoever waits for it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from stead.errors import (
-    LauncherUnavailableError,
     LogonSessionEndedError,
-    ProcessTimeoutError,
     ServerClosedError,
     SteadError,
     WorkerLostError,
@@ -28,11 +26,11 @@ from stead.errors import (
 from stead.model.luid import Luid
 from stead.privileged.launching import Starter
 from stead.privileged.orders import Order
-from stead.privileged.syscalls import words_of
 from stead.privileged.watch import Watch
 from stead.server.workers.answers import Reply, nonsense
 from stead.server.workers.calls import Call, Environment, Key, Worker, WorkerLimits
 from stead.server.workers.channel import WorkerChannel
+from stead.server.workers.endings import loss, note_end, too_late, unstarted
 from stead.server.workers.future import Outcome
 from stead.server.workers.housekeeper import Housekeeper
 from stead.server.workers.places import Places
@@ -43,6 +41,7 @@ _log: Final = logging.getLogger("stead.server")
 _LARGEST_OPENED: Final = 4096
 _NEVER: Final = float("inf")
 _READ_ASIDE: Final = 65_536
+_SOON: Final = 20  # milliseconds
 _SECONDS_TO_CLOSE: Final = 10.0
 
 
@@ -101,6 +100,7 @@ class WorkerPool:
                 call.is_ready = True
                 work = self._places.advance(call.identity.uid)
             self._give_out(work)
+            self._offer_to_attend(call, work)
         except BaseException:
             # A signal's handler may raise anywhere here: what the call has is given up.
             self.cancelled(call)
@@ -156,7 +156,7 @@ class WorkerPool:
             if not worker.is_ending:
                 self._order(worker)
         except BaseException as error:
-            worker.refusal = _unstarted(error)
+            worker.refusal = unstarted(error)
             self._end(worker)
             if not isinstance(error, OSError | SteadError):
                 raise
@@ -212,19 +212,56 @@ class WorkerPool:
             else:
                 self._distrust(worker, error)
 
-    # --- hearing: the watch's thread ----------------------------------------------
+    # --- hearing: the watch's thread, or who waits --------------------------------
+
+    def _offer_to_attend(self, call: Call, asked: Iterable[Worker]) -> None:
+        """Have who waits for a call take its answer from who was asked just now."""
+        for worker in asked:
+            if worker.call is call and worker.channel is not None:
+                attend = partial(self._attend, call, worker, worker.channel)
+                call.future.attended_by(attend)
+
+    def _attend(self, call: Call, worker: Worker, channel: WorkerChannel) -> None:
+        """Take the answer on the thread that waits for it, if it comes soon.
+
+        So one thread less is woken for each answer. Not on a program's main thread: a
+        signal's handler may raise there, with a lock held and the answer lost.
+        """
+        if threading.current_thread() is threading.main_thread():
+            return
+        if not worker.hearing.acquire(blocking=False):
+            return  # the watch is taking it
+        try:
+            if worker.call is not call or worker.is_buried:
+                return
+            self._watch.pause(channel.socket)
+            try:
+                if channel.is_readable_soon(_SOON):
+                    self._take(worker, channel)
+            finally:
+                self._watch.resume(channel.socket)
+        finally:
+            worker.hearing.release()
 
     def _hear(self, worker: Worker, channel: WorkerChannel) -> None:
+        """Take what a worker sends, unless who waits for it does."""
+        if not worker.hearing.acquire(blocking=False):
+            return  # the watch is told again when that has ended
+        try:
+            self._take(worker, channel)
+        finally:
+            worker.hearing.release()
+
+    def _take(self, worker: Worker, channel: WorkerChannel) -> None:
         """Take what a worker sends; whoever breaks the protocol is ended."""
-        with worker.hearing:
-            try:
-                reply = channel.read()
-                if reply is None and channel.is_begun and worker.call is None:
-                    raise nonsense("it answers what nobody asked")
-                if reply is not None:
-                    self._answered(worker, reply)
-            except WorkerLostError as error:
-                self._distrust(worker, error)
+        try:
+            reply = channel.read()
+            if reply is None and channel.is_begun and worker.call is None:
+                raise nonsense("it answers what nobody asked")
+            if reply is not None:
+                self._answered(worker, reply)
+        except WorkerLostError as error:
+            self._distrust(worker, error)
         if channel.is_hung_up:
             self._watch.remove(channel.socket)
             self._end_soon(worker)
@@ -323,17 +360,18 @@ class WorkerPool:
         if worker.is_buried:
             return
         worker.is_buried = True
-        _note_end(worker)
+        note_end(worker)
         channel = worker.channel
         if channel is not None:
-            self._hear_out(worker, channel)
-            self._watch.remove(channel.socket)
-            channel.close()
+            with worker.hearing:
+                self._hear_out(worker, channel)
+                self._watch.remove(channel.socket)
+                channel.close()
             worker.leftovers += channel.leftovers()
         with self._lock:
             worker.is_ending = True
             settled, _ = self._places.withdraw([], [worker])
-        self._fail(settled, lambda _: _loss(worker))
+        self._fail(settled, lambda _: loss(worker))
         if any(worker.leftovers):
             aside = partial(self._close_leftovers, worker)
             threading.Thread(target=aside, name="stead-closing", daemon=True).start()
@@ -343,7 +381,7 @@ class WorkerPool:
     def _hear_out(self, worker: Worker, channel: WorkerChannel) -> None:
         while worker.call is not None and not channel.is_hung_up:
             before = channel.received
-            self._hear(worker, channel)
+            self._take(worker, channel)
             if channel.received == before:
                 return
 
@@ -374,42 +412,5 @@ class WorkerPool:
             moment = self._next_look = self._places.next_moment()
             for worker in self._places.unordered():
                 self._housekeeper.do(partial(self._start, worker))
-        self._fail(settled, _too_late)
+        self._fail(settled, too_late)
         return None if moment == _NEVER else max(0.0, moment - now)
-
-
-def _note_end(worker: Worker) -> None:
-    """Record that a worker has ended."""
-    child = worker.child
-    if worker.notes is not None:
-        pid = None if child is None else child.pid
-        is_known = child is not None and child.ended.done()
-        status = child.ended.result() if child is not None and is_known else None
-        worker.notes.ended(pid, status)
-
-
-def _too_late(_: Call) -> ProcessTimeoutError:
-    return ProcessTimeoutError(
-        "the client's worker did not answer in time; it is ended"
-    )
-
-
-def _unstarted(error: BaseException) -> SteadError:
-    if isinstance(error, SteadError):
-        return error
-    why = words_of(error) if isinstance(error, OSError) else type(error).__qualname__
-    return LauncherUnavailableError(f"a worker cannot be started: {why}")
-
-
-def _loss(worker: Worker) -> SteadError:
-    """Return why a worker that has ended did not answer."""
-    if worker.refusal is not None:
-        return worker.refusal
-    child = worker.child
-    if child is not None and child.started.done():
-        error = child.started.exception()
-        if isinstance(error, SteadError):
-            return error
-    status = child.ended.result() if child is not None and child.ended.done() else None
-    how = "" if status is None else f", with status {status}"
-    return WorkerLostError(f"the client's worker ended before it answered{how}")

@@ -25,7 +25,14 @@ from stead.errors import KernelRefusedError, NotARegularFileError, NotPlainDataE
 from stead.privileged.opening import open_beneath, open_here
 from stead.server.workers.importable import resolve
 from stead.server.workers.plain_data import read_plain, write_plain
-from stead.server.workers.wire import ANSWER, ONE_DESCRIPTOR, RAISABLE, REQUEST, Kind
+from stead.server.workers.wire import (
+    ANSWER,
+    ONE_DESCRIPTOR,
+    RAISABLE,
+    REQUEST,
+    Kind,
+    what_to_open,
+)
 
 _PIECE: Final = 65_536
 _UMASK: Final = 0o022
@@ -209,7 +216,7 @@ def _open(channel: socket.socket, number: int, request: bytes) -> None:
 
     The descriptor is closed here as soon as it is sent: the server's is the only one.
     """
-    name, flags, root = read_plain(request)
+    name, flags, root = what_to_open(request)
     try:
         if root:
             opened = open_beneath(root, name, flags | os.O_NONBLOCK)

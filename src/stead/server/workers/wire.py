@@ -26,6 +26,8 @@ ANSWER: Final = struct.Struct("!QIB?")
 """An answer's header: the request's number, how many bytes follow, what kind it is,
 and whether the worker may be asked again."""
 
+_TO_OPEN: Final = struct.Struct("!QI")
+
 ONE_DESCRIPTOR: Final = socket.CMSG_LEN(4)
 """Room for one descriptor; CMSG_SPACE has room for two, for the sake of alignment."""
 
@@ -34,6 +36,24 @@ RUN: Final = "stead.server.workers.start:run_functions"
 
 OPEN: Final = "stead.server.workers.start:open_files"
 """What a worker that opens files does; it runs nothing else."""
+
+
+def to_open(name: bytes, flags: int, root: bytes) -> bytes:
+    """Return the request to open a file; the worker believes who sends it.
+
+    Args:
+        name: its path.
+        flags: as of `stead.privileged.opening.open_as`.
+        root: beneath which it must be; empty for anywhere.
+    """
+    return _TO_OPEN.pack(flags, len(root)) + root + name
+
+
+def what_to_open(request: bytes) -> tuple[bytes, int, bytes]:
+    """Return name, flags and root of such a request."""
+    flags, size = _TO_OPEN.unpack_from(request)
+    root, name = request[_TO_OPEN.size :][:size], request[_TO_OPEN.size + size :]
+    return name, flags, root
 
 
 class Kind(IntEnum):

@@ -32,7 +32,7 @@ from stead.server.workers.future import WorkerFuture
 from stead.server.workers.importable import name_of
 from stead.server.workers.plain_data import write_plain
 from stead.server.workers.pool import WorkerPool
-from stead.server.workers.wire import OPEN, RUN
+from stead.server.workers.wire import OPEN, RUN, to_open
 
 __all__ = ["WorkerLimits", "Workers"]
 
@@ -135,7 +135,7 @@ class Workers:
             QuotaExceededError, ServerClosedError, SteadError: as in `run`.
         """
         root = root_for(token, path, flags)
-        body = write_plain((openable(path, flags), flags, os.fsencode(root)))
+        body = to_open(openable(path, flags), flags, os.fsencode(root))
         read = partial(opened_file, path, flags)
         return self._submit(token, OPEN, body, read, seconds, notes)
 
