@@ -23,9 +23,21 @@ def test_a_library_that_is_there_is_nothing_to_speak_of():
         ("stead.adapters.oidc", "joserfc", "oidc"),
         ("stead.adapters.certificates", "cryptography", "tls"),
         ("stead.gates.grpc", "grpc", "grpc"),
+        ("stead.adapters.argon2", "argon2", "password"),
+        ("stead.adapters.ed25519", "cryptography", "witness"),
+        ("stead.adapters.end_point", "cryptography", "tls"),
+        ("stead.adapters.kerberos_ticket", "gssapi", "kerberos"),
+        ("stead.adapters.kerberos_verifier", "gssapi", "kerberos"),
+        ("stead.adapters.ntlm", "spnego", "ntlm"),
+        ("stead.adapters.sinks.otlp", "opentelemetry", "otel"),
+        ("stead.gates.pipe.kerberos_client", "gssapi", "kerberos"),
+        ("stead.gates.proxy.uvicorn_peer", "uvicorn", "http"),
+        ("stead.server.fastapi", "starlette", "http"),
     ],
 )
-def test_a_package_names_the_extra_that_it_needs(monkeypatch, package, library, extra):
+def test_what_is_imported_names_the_extra_that_it_needs(
+    monkeypatch, package, library, extra
+):
     inside = [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]
     for name in inside:
         monkeypatch.delitem(sys.modules, name)
@@ -35,4 +47,5 @@ def test_a_package_names_the_extra_that_it_needs(monkeypatch, package, library, 
     assert f"`pip install 'stead[{extra}]'`" == caught.value.advice
     # Who looks for an optional library, and who looks for what Stead cannot do here.
     assert isinstance(caught.value, ImportError)
+    assert library == caught.value.name
     assert isinstance(caught.value, EnforcementUnavailableError)

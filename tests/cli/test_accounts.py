@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from stead.authority.lockout import LockoutPolicy
 from stead.cli.main import app
-from stead.errors import LogonFailureError
+from stead.errors import LogonFailureError, PasswordMismatchError
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
@@ -327,6 +328,70 @@ def test_a_locked_account_says_so_until_it_is_unlocked(stead, type_in, log_on):
         stead("account", "unlock", "alice").out
     )
     log_on("alice", "tiger")
+
+
+class Realm:
+    """A password authority that lets nobody in."""
+
+    name, domains = "realm", ("EXAMPLE.COM", "EXAMPLE")
+
+    def log_on(self, name, domain, secret, *, keep):
+        raise PasswordMismatchError("the password is wrong")
+
+
+@pytest.fixture
+def lock(store):
+    """Give what locks a name of a realm's, or one that nobody has."""
+
+    def run(name):
+        with ProtectedServer(
+            "notes", store=store, enforcement=Enforcement.TOKEN,
+            password_authorities=[Realm()],
+            lockout=LockoutPolicy(threshold=2, first_delay=0.0),
+        ) as server:  # fmt: skip
+            for _ in range(2):
+                with pytest.raises(LogonFailureError):
+                    server.log_on(name, Secret("guess"))
+
+    return run
+
+
+def test_a_directory_s_name_and_nobody_s_are_listed_and_unlocked_like_an_account_s(
+    stead, lock
+):
+    for name in (r"EXAMPLE\Alice", "mallory", "alice"):
+        lock(name)
+    rows = {row["name"]: row for row in stead("account", "locked", "--json").json}
+    assert {"alice@example.com", "mallory", "alice"} == set(rows)
+    assert (None, None) == (rows["mallory"]["sid"], rows["alice@example.com"]["sid"])
+    assert rows["alice"]["sid"].startswith("S-1-5-21-")
+    assert all(row["until"].endswith("+00:00") for row in rows.values())
+    lines = stead("account", "locked").lines
+    assert lines[1].startswith("alice@example.com  no account here  locked until 20")
+    assert stead("account", "list").lines[0].endswith("locked")
+
+    assert r"account EXAMPLE.COM\ALICE is not locked" in (
+        stead("account", "unlock", r"EXAMPLE.COM\ALICE").out
+    )
+    stead("account", "unlock", "mallory")
+    assert ["alice"] == [
+        row["name"] for row in stead("account", "locked", "--json").json
+    ]
+    ran = stead("account", "unlock", "mallory")
+    assert 1 == ran.status
+    assert "stead account locked" in ran.err
+    stead("account", "unlock", "alice")
+    assert [] == stead("account", "locked", "--json").json
+
+
+def test_an_account_s_aliases_are_listed(stead):
+    assert [] == stead("account", "aliases", "alice", "--json").json
+    stead("account", "alias", "alice", "EXAMPLE.COM", "ally")
+    assert "ally  of EXAMPLE.COM\n" == stead("account", "aliases", "alice").out
+    assert [{"issuer": "EXAMPLE.COM", "alias": "ally"}] == (
+        stead("account", "aliases", "alice", "--json").json
+    )
+    assert 1 == stead("account", "aliases", "nobody").status
 
 
 @pytest.fixture

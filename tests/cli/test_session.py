@@ -46,7 +46,7 @@ def test_a_running_servers_sessions_are_listed_and_ended(stead, running):
         stead("session", "end", number, "--dry-run", "--json").json
     )
     assert f"session {number} of alice ended\n" == stead("session", "end", number).out
-    assert {"done": "sessions of bob ended", "sessions": 1} == (
+    assert {"done": "1 session of bob ended", "sessions": 1} == (
         stead("session", "end-all", "bob", "--json").json
     )
     for client in (alice, bob):
@@ -54,6 +54,7 @@ def test_a_running_servers_sessions_are_listed_and_ended(stead, running):
         with pytest.raises(LogonSessionEndedError):
             running._house.guard.liveness.require_live(client.token)
     assert [] == listed(stead, 0)
+    assert "0 sessions of bob ended\n" == stead("session", "end-all", "bob").out
     ran = stead("session", "end", number)
     assert 1 == ran.status
     assert "stead session list" in ran.err

@@ -54,6 +54,7 @@ QUESTIONS = {
     "rights": lambda desk: desk.rights(),
     "have_password": lambda desk: desk.have_password(),
     "are_locked": lambda desk: desk.are_locked(),
+    "locked_names": lambda desk: desk.locked_names(),
     "add, exists": lambda desk: desk.add("bob", exist_ok=True),
     "add_group, exists": lambda desk: desk.add_group("readers", exist_ok=True),
 }

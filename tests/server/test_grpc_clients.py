@@ -490,7 +490,7 @@ def test_a_coroutine_says_whose_a_call_is_on_a_loop_alone(stage):
 @pytest.mark.parametrize("delays", [True, False])
 def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
     """Whoever has a failure waited out on its thread has everybody wait for it."""
-    late = LockoutPolicy(first_delay=1.0, longest_delay=1.0)
+    late = LockoutPolicy(first_delay=1.0, longest_delay=1.0, most_waiting=100)
     stage, looked_at, codes = Stage(tmp_path, open_server, late), [], []
 
     def bearer(token, call):

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import sqlite3
+import threading
 import time
+from contextlib import closing
 
 import pytest
 
 from stead.adapters.store import Store
+from stead.authority.issuers import Issuer
+from stead.authority.packages import Authenticated
+from stead.authority.password_credentials import PasswordCredentials
 from stead.authority.roster import ListedSession
 from stead.errors import LogonSessionEndedError, StoreUnavailableError
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import Luid
+from stead.model.secret import Secret
 from stead.model.sid import Sid
 from stead.server import session_keeper
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
 from stead.server.session_keeper import SessionKeeper
 
 ALICE = Sid.from_string("S-1-5-21-1-2-3-1001")
@@ -30,7 +39,7 @@ class Recording:
         self.ended.append("every")
 
     def end_overdue(self):
-        pass
+        self.ended.append("overdue")
 
 
 @pytest.fixture
@@ -191,6 +200,51 @@ def test_its_thread_writes_ends_and_strikes_the_process_off(
     keeper.close()
     assert [] == numbers(roster)
     assert {} == roster.beats()
+
+
+def test_time_is_up_also_while_the_store_never_answers(roster, sessions):
+    answers, asked = threading.Event(), threading.Event()
+
+    def allocate():
+        asked.set()
+        answers.wait(60)
+        return Luid(7)
+
+    keeper = SessionKeeper(
+        "notes", "host", roster, allocate=allocate, clock=time.time_ns, tick=0.01
+    )
+    keeper.opened(listed(1))
+    keeper.start(sessions)
+    assert asked.wait(30)
+    sessions.ended.clear()
+    until(lambda: 3 <= sessions.ended.count("overdue"))
+    answers.set()
+    keeper.close()
+
+
+def test_a_session_s_password_is_wiped_in_its_time_while_the_store_is_locked(
+    tmp_path, caplog
+):
+    """The thread that wrote sessions down ended them as well, once it had written."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "notes.db"
+    with ProtectedServer(
+        "notes", path, enforcement=Enforcement.TOKEN,
+        issuers=[Issuer("KEYS.TEST", ["bearer"], names_accounts=True)],
+    ) as server:  # fmt: skip
+        server.accounts.add("alice")
+        known = {"package": "bearer", "issuer": "KEYS.TEST", "name": "alice"}
+        kept = PasswordCredentials("alice@KEYS.TEST", Secret("secret"))
+        ends = time.time_ns() + 1_500_000_000  # by then somebody waits for the store
+        session = server.admit(Authenticated(**known, credentials=kept, expires=ends))
+        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+            locking.execute("begin immediate")
+            until(lambda: kept.is_closed)
+            # Whoever writes waits still, and has not given up.
+            assert "cannot be written down" not in caplog.text
+            locking.execute("rollback")
+        with pytest.raises(LogonSessionEndedError):
+            session.client.impersonate().__enter__()
 
 
 def test_what_cannot_be_written_down_is_kept_for_the_next_time(

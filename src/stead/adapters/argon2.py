@@ -12,6 +12,10 @@ from collections.abc import Callable
 from threading import BoundedSemaphore
 from typing import Any, Final
 
+from stead.adapters.extras import require_extra
+
+require_extra("password", "argon2")
+
 # The bindings have no stubs.
 from _argon2_cffi_bindings import ffi, lib  # type: ignore[import-untyped]
 from argon2 import PasswordHasher, extract_parameters

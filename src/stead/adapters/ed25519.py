@@ -12,6 +12,10 @@ import stat
 from pathlib import Path
 from typing import Final, Self
 
+from stead.adapters.extras import require_extra
+
+require_extra("witness", "cryptography")
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,

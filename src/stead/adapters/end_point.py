@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from stead.adapters.extras import require_extra
+
+require_extra("tls", "cryptography")
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes

@@ -1,7 +1,8 @@
 """Libraries that an extra brings: one that is missing is named, with what brings it.
 
-A package whose every module needs such a library asks here first. Otherwise the import
-fails with the name of a library alone, and nobody knows which extra has it.
+A package whose every module needs such a library asks here first, and so does a module
+that stands alone. Otherwise the import fails with the name of a library alone, and
+nobody knows which extra has it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def require_extra(extra: str, *libraries: str) -> None:
     """
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
+        error = MissingExtraError(
             f"{' and '.join(f'`{name}`' for name in missing)} cannot be imported",
             advice=f"`pip install 'stead[{extra}]'`",
         )
+        error.name = missing[0]  # as Python's own import says it
+        raise error

@@ -16,6 +16,10 @@ import socket
 import time
 from dataclasses import dataclass
 
+from stead.adapters.extras import require_extra
+
+require_extra("kerberos", "gssapi")
+
 import gssapi
 from gssapi.raw import ChannelBindings
 from gssapi.raw.misc import GSSError

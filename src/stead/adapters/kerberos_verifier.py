@@ -29,6 +29,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stead.adapters.extras import require_extra
+
+require_extra("kerberos", "gssapi")
+
 import gssapi
 from gssapi.raw import ChannelBindings
 from gssapi.raw.misc import GSSError

@@ -24,6 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from stead.adapters.extras import require_extra
+
+require_extra("ntlm", "spnego")
+
 import spnego
 from spnego.channel_bindings import GssChannelBindings
 

@@ -31,6 +31,9 @@ class LockoutPolicy:
         first_delay: seconds by which the first failure's answer is late; doubled by
             each one after it.
         longest_delay: seconds by which an answer is late at most.
+        most_waiting: how many threads of the program's own wait for late answers at
+            once. Those of all others are answered earlier, and count alike. Have a web
+            server with more threads than that.
     """
 
     threshold: int = 10
@@ -38,6 +41,7 @@ class LockoutPolicy:
     duration: float = 600.0
     first_delay: float = 0.1
     longest_delay: float = 2.0
+    most_waiting: int = 2
 
     def delay(self, count: int) -> float:
         """Return by how many seconds the answer to a name's failure is late."""
@@ -139,16 +143,18 @@ class Lockout:
         """
         self.store.change_failures(key, lambda _found: None, is_awaited=False)
 
-    def locked(self) -> frozenset[str]:
-        """Return the keys of the names that are locked now."""
+    def locked(self) -> dict[str, int]:
+        """Return the keys of the names that are locked now, and until when."""
         now = self.clock()
         kept = (
             (key, self._in_force(one, now))
             for key, one in self.store.failures().items()
         )
-        return frozenset(
-            key for key, one in kept if one is not None and one.locked_until > now
-        )
+        return {
+            key: one.locked_until
+            for key, one in kept
+            if one is not None and one.locked_until > now
+        }
 
     def _lock(self, count: int, now: int) -> int:
         if self.policy.threshold and count >= self.policy.threshold:

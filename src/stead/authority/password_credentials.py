@@ -32,7 +32,7 @@ class PasswordCredentials:
         SecretUsedError: the secret was wiped before.
     """
 
-    __slots__ = ("_area", "_lock", "_size", "principal")
+    __slots__ = ("__weakref__", "_area", "_lock", "_size", "principal")
 
     def __init__(self, principal: str, secret: Secret) -> None:
         self.principal: Final = principal

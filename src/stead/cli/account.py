@@ -97,7 +97,7 @@ def no_password(name: Name) -> Change:
 @account.command("unlock")
 @changes
 def unlock(name: Name) -> Change:
-    """Forget an account's failed logons, which had locked it."""
+    """Forget the failed logons that lock an account, or the name of a directory."""
     return Change(f"account {name} is not locked", lambda desk: desk.unlock(name))
 
 
@@ -141,6 +141,40 @@ def alias(
         return Change(done, lambda desk: desk.remove_alias(name, issuer, alias))
     done = f"{what} is {name}"
     return Change(done, lambda desk: desk.add_alias(name, issuer, alias))
+
+
+@account.command("aliases")
+def list_aliases(name: Name, store: StoreOption, *, as_json: JsonFlag = False) -> None:
+    """List by what names of other issuers an account is known."""
+    with errors_are_lines(), opened(store) as (server, client):
+        found = server.accounts_for(client).aliases(name)
+    rows = [{"issuer": each.issuer, "alias": each.name} for each in found]
+    show(
+        rows,
+        as_json=as_json,
+        lines=lambda: [f"{row['alias']}  of {row['issuer']}" for row in rows],
+    )
+
+
+@account.command("locked")
+def list_locked(store: StoreOption, *, as_json: JsonFlag = False) -> None:
+    """List the names that failed logons have locked: accounts', directories', any."""
+    with errors_are_lines(), opened(store) as (server, client):
+        found = server.accounts_for(client).locked_names()
+    rows = [
+        {
+            "name": each.name,
+            "sid": None if each.account is None else str(each.account.sid),
+            "until": datetime.fromtimestamp(each.until // 10**9, UTC).isoformat(),
+        }
+        for each in found
+    ]
+    show(rows, as_json=as_json, lines=lambda: [_locked_line(row) for row in rows])
+
+
+def _locked_line(row: dict[str, str | None]) -> str:
+    whose = row["sid"] or "no account here"
+    return f"{row['name']}  {whose}  locked until {row['until']}"
 
 
 def _row(found: Account, *, has_password: bool, is_locked: bool) -> dict[str, Any]:

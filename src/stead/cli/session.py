@@ -75,7 +75,8 @@ def end_all(
             answer: dict[str, Any] = {"would": f"sessions of {name} ended"}
         else:
             count = server.sessions_for(client).end_all(name)
-            answer = {"done": f"sessions of {name} ended", "sessions": count}
+            said = f"{count} {'session' if count == 1 else 'sessions'} of {name} ended"
+            answer = {"done": said, "sessions": count}
     say(answer, as_json=as_json)
 
 

@@ -67,6 +67,7 @@ class ServerActs:
         target: str,
         *,
         protocol: str,
+        mechanism: str = "",
         error: SteadError | None = None,
     ) -> int:
         """Record durably that another machine is about to be reached as a client.
@@ -75,18 +76,22 @@ class ServerActs:
             subject: the client.
             target: the service.
             protocol: how it is reached.
+            mechanism: by what the client is shown there, such as `kerberos`.
             error: why it is not reached, or not any more.
 
         Raises:
             LedgerUnavailableError: then it is not reached.
         """
+        detail = {"protocol": protocol, "level": subject.token.level.name.lower()}
+        if mechanism:
+            detail["mechanism"] = mechanism
         return self.recorder.record(
             AuditEvent.DELEGATED,
             subject,
             error=error,
             object_type="Service",
             object_name=target,
-            detail={"protocol": protocol, "level": subject.token.level.name.lower()},
+            detail=detail,
         )
 
     def adjusting(

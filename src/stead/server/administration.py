@@ -29,7 +29,7 @@ from stead.server.account_desk import AccountDesk, account_named
 from stead.server.account_times import AccountTimes
 from stead.server.holdings import Holdings
 from stead.server.own_objects import AccountDatabase
-from stead.server.passwords import PasswordDesk
+from stead.server.passwords import LockedName, PasswordDesk
 from stead.server.principal_changes import (
     PrincipalChanges,
     group_named,
@@ -228,8 +228,12 @@ class Administration:
         return self.passwords.remove(name)
 
     def unlock(self, name: str) -> bool:
-        """Forget an account's failed logons; False if it was not locked."""
+        """Forget a name's failed logons; see `PasswordDesk`."""
         return self.passwords.unlock(name)
+
+    def locked_names(self) -> tuple[LockedName, ...]:
+        """Return the names that are locked now, whoever's; see `PasswordDesk`."""
+        return self.passwords.locked_names()
 
     def have_password(self) -> frozenset[Sid]:
         """Return the accounts that have a password; raises `AccessDeniedError`."""

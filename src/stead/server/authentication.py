@@ -55,6 +55,7 @@ class Authentication:
         admission: the door.
         lockout: how late failures are answered.
         monotonic: nanoseconds that never step.
+        sleep: waits for some seconds before a failure is answered.
 
     Raises:
         InvalidRequestError: two packages have one name.
@@ -66,6 +67,7 @@ class Authentication:
         admission: Admission,
         lockout: LockoutPolicy,
         monotonic: Callable[[], int],
+        sleep: Callable[[float], None],
     ) -> None:
         self._packages: Final = {package.name: package for package in packages}
         if len(self._packages) != len(packages):
@@ -73,6 +75,7 @@ class Authentication:
         self._admission = admission
         self._lockout = lockout
         self.monotonic: Final = monotonic
+        self._sleep: Final = sleep
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -213,7 +216,7 @@ class Authentication:
             if counted.locks:
                 refusals.record_lock(name, arrival)
         finally:
-            wait = arrival.wait or self._admission.sleep
+            wait = arrival.wait or self._sleep
             wait(max(self._left(began), counted.delay))
         return failure
 

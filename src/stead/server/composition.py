@@ -50,6 +50,7 @@ from stead.server.failure_quota import FailureQuota
 from stead.server.ground import Ground, lay_ground
 from stead.server.hops import Hops
 from stead.server.house import House
+from stead.server.late_answers import LateAnswers
 from stead.server.objects import ObjectDirectory, built_in
 from stead.server.operations import Operations
 from stead.server.own_objects import ACCOUNTS, AUDIT_POLICY, TRAIL
@@ -176,8 +177,9 @@ def _furnish(
     guard, accounts, names = ground.guard, ground.accounts, ground.names
     is_kernel = isinstance(work.executor, KernelExecutor) or ground.tickets is not None
     sessions, subject = ground.sessions, ground.subject
-    admission = _admission(settings, ground, work.acting)
-    authentication = _authentication(settings, ground, admission)
+    late = LateAnswers(settings.lockout)
+    admission = _admission(settings, ground, work.acting, late)
+    authentication = _authentication(settings, ground, admission, late)
     dispatcher = Dispatcher(guard, Operations())
     return House(
         support=support,
@@ -191,7 +193,7 @@ def _furnish(
         authentication=authentication,
         explainer=Explainer(guard, accounts, names, host_identity),
         lookup=ground.lookup,
-        administration=_administration(ground, objects),
+        administration=_administration(ground, objects, late),
         session_desk=_session_desk(ground, objects),
         trail=trail,
         audit_desk=_audit_desk(ground, objects),
@@ -212,7 +214,9 @@ def _furnish(
     )
 
 
-def _administration(ground: Ground, objects: ObjectDirectory) -> Administration:
+def _administration(
+    ground: Ground, objects: ObjectDirectory, late: LateAnswers
+) -> Administration:
     """Return the account desk, as the server."""
     return Administration(
         ground.guard,
@@ -222,7 +226,7 @@ def _administration(ground: Ground, objects: ObjectDirectory) -> Administration:
         objects.find(ACCOUNTS),
         ground.subject,
         ground.logon,
-        time.sleep,
+        late.of_name,
     )
 
 
@@ -246,14 +250,18 @@ def _audit_desk(ground: Ground, objects: ObjectDirectory) -> AuditDesk:
 
 
 def _authentication(
-    settings: Settings, ground: Ground, admission: Admission
+    settings: Settings, ground: Ground, admission: Admission, late: LateAnswers
 ) -> Authentication:
     """Return where clients show who they are."""
     packages = opened(settings.packages, ground.logon, ground.credentials)
-    return Authentication(packages, admission, settings.lockout, time.monotonic_ns)
+    return Authentication(
+        packages, admission, settings.lockout, time.monotonic_ns, late.of_evidence
+    )
 
 
-def _admission(settings: Settings, ground: Ground, acting: Acting) -> Admission:
+def _admission(
+    settings: Settings, ground: Ground, acting: Acting, late: LateAnswers
+) -> Admission:
     """Return the door."""
     issuers = Issuers(settings.issuers, ground.accounts.domain())
     return Admission(
@@ -263,7 +271,7 @@ def _admission(settings: Settings, ground: Ground, acting: Acting) -> Admission:
         host_identity,
         partial(ClientContext, guard=ground.guard, acting=acting),
         ground.logon,
-        time.sleep,
+        late.of_name,
         FailureQuota(time.monotonic_ns),
         Elsewhere(
             settings.password_authorities, issuers, ground.accounts, host_identity

@@ -16,6 +16,10 @@ from __future__ import annotations
 
 from typing import cast
 
+from stead.adapters.extras import require_extra
+
+require_extra("http", "starlette")
+
 from starlette.requests import HTTPConnection
 
 from stead.gates.http import client_of

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import SESSION, Lifeline
+from stead.adapters.patience import Patience
 from stead.authority.session import LEASE
 from stead.authority.sessions import Sessions
 from stead.errors import LogonSessionEndedError, SteadError
@@ -106,6 +107,7 @@ class Hops:
         self.sessions: Final = sessions
         self.policy: Final = policy
         self._service = service
+        self._patience = Patience()
         self._lock = threading.Lock()
         self._reaches: dict[object, Reach] = {}
         self._watch: Housekeeper | None = None
@@ -174,7 +176,8 @@ class Hops:
     ) -> tuple[Reach, Housekeeper]:
         watch = self._watching()
         line = Lifeline(partial(self.sessions.require_live, token), what)
-        made = self._reaches[key] = Reach(token, key, line, TicketsByPassword(line))
+        tickets = TicketsByPassword(line, self._patience)
+        made = self._reaches[key] = Reach(token, key, line, tickets)
         return made, watch
 
     def _watching(self) -> Housekeeper:

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hmac import compare_digest
+from typing import Final
 
 from stead.authority.logon import Logon
-from stead.authority.names import name_key
-from stead.authority.ports import AccountStore
+from stead.authority.names import name_key, split_name
+from stead.authority.ports import Account, AccountStore
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
     LogonFailureError,
     LoopThreadError,
+    UnknownAccountError,
 )
 from stead.model.audit_record import AuditEvent
 from stead.model.secret import Secret
@@ -24,6 +26,24 @@ from stead.model.sid import Sid
 from stead.monitor import context
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.own_objects import AccountDatabase
+
+_LONGEST_SHOWN: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class LockedName:
+    """A name that nobody logs on by for now.
+
+    Attributes:
+        name: folded, as failures are counted: case and spelling make no other name.
+        account: the store's account of this name; None for a directory's name, and
+            for one that nobody has.
+        until: nanoseconds since the epoch, UTC.
+    """
+
+    name: str
+    account: Account | None
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +175,26 @@ class PasswordDesk:
             return logon.remove_password(account.sid)
 
     def unlock(self, name: str) -> bool:
-        """Forget an account's failed logons; False if it was not locked.
+        """Forget a name's failed logons; False if it was not locked.
+
+        Args:
+            name: an account's, or any name that was guessed at, such as a realm's
+                `alice@EXAMPLE.COM`; `locked_names` has those.
 
         Raises:
-            UnknownAccountError: there is no such account.
+            UnknownAccountError: no account has this name, and it is not locked.
             AccessDeniedError: the subject may not.
         """
         self.desk.require(AccountDatabase.WRITE)
-        account, logon = account_named(self.store, name), self._require_logon()
-        key = name_key(account.name)
-        if key not in logon.lockout.locked():
+        logon = self._require_logon()
+        locked = logon.lockout.locked()
+        key = next((each for each in _keys_of(name) if each in locked), None)
+        if key is None:
+            self._require_account(name)
             return False
-        with self.desk.changing(AuditEvent.ACCOUNT_UNLOCKED, account.name):
+        account = self.store.account_by_name(name)
+        shown = key[:_LONGEST_SHOWN] if account is None else account.name
+        with self.desk.changing(AuditEvent.ACCOUNT_UNLOCKED, shown):
             logon.lockout.clear(key)
         return True
 
@@ -175,15 +203,31 @@ class PasswordDesk:
         self.desk.require(AccountDatabase.READ)
         return frozenset() if self.logon is None else self.logon.with_password()
 
+    def _require_account(self, name: str) -> None:
+        if self.store.account_by_name(name) is None:
+            raise UnknownAccountError(
+                f"no account is called `{name[:80]}`, and no such name is locked",
+                advice="`stead account locked` shows those that are",
+            )
+
+    def locked_names(self) -> tuple[LockedName, ...]:
+        """Return the names that are locked now: accounts', a directory's, nobody's.
+
+        Raises:
+            AccessDeniedError: the subject may not.
+        """
+        self.desk.require(AccountDatabase.READ)
+        locked = {} if self.logon is None else self.logon.lockout.locked()
+        known = {name_key(one.name): one for one in self.store.accounts()}
+        return tuple(
+            LockedName(key, known.get(key), until)
+            for key, until in sorted(locked.items())
+        )
+
     def locked(self) -> frozenset[Sid]:
         """Return the accounts that are locked now; raises `AccessDeniedError`."""
-        self.desk.require(AccountDatabase.READ)
-        keys = frozenset[str]() if self.logon is None else self.logon.lockout.locked()
-        return frozenset(
-            account.sid
-            for account in self.store.accounts()
-            if name_key(account.name) in keys
-        )
+        found = (each.account for each in self.locked_names())
+        return frozenset(account.sid for account in found if account is not None)
 
     def _require_logon(self) -> Logon:
         if context.is_loop_thread():
@@ -197,6 +241,12 @@ class PasswordDesk:
                 advice="`pip install 'stead[password]'`",
             )
         return self.logon
+
+
+def _keys_of(name: str) -> tuple[str, ...]:
+    """Return what failures of a name are counted by, however its domain is written."""
+    account, domain = split_name(name)
+    return name_key(name), name_key(f"{account}@{domain}")
 
 
 def _require_another(old: Secret, new: Secret) -> None:

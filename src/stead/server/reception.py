@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -87,6 +88,7 @@ class Reception:
             new_correlation(correlation),
             package,
             package,
+            wait=time.sleep,  # the waiting room's threads serve nobody else
         )
         if evidence.package:
             session = await self.room.by_exchange(evidence, quality, arrival)

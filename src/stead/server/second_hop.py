@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final
 
+from stead.adapters.extras import require_extra
 from stead.adapters.outbound.aside import aside, require_may_wait
-from stead.errors import EnforcementUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 from stead.monitor.ports import Subject
 from stead.server.hops import Hops
@@ -167,12 +166,7 @@ def _extra(verb: str) -> ModuleType:
     """Return the module of a verb.
 
     Raises:
-        EnforcementUnavailableError: a library of its extra is not installed.
+        MissingExtraError: a library of its extra is not installed.
     """
-    missing = [name for name in _LIBRARIES[verb] if find_spec(name) is None]
-    if missing:
-        raise EnforcementUnavailableError(
-            f"`{verb}` needs `{missing[0]}`, which is not installed",
-            advice="`pip install 'stead[outbound]'`",
-        )
+    require_extra("outbound", *_LIBRARIES[verb])
     return import_module(f"stead.adapters.outbound.{verb}")

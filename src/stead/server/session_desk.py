@@ -63,7 +63,10 @@ class SessionDesk:
         return record
 
     def end_all(self, name: str) -> int:
-        """End every session of an account; return how many of them were written down.
+        """End every session of an account, in every process; return how many.
+
+        Sessions of other processes that opened within the last second end too, and are
+        not counted.
 
         Raises:
             UnknownAccountError: there is no such account.
@@ -71,11 +74,15 @@ class SessionDesk:
         """
         self.desk.require(AccountDatabase.WRITE)
         account = account_named(self.store, name)
-        found = [s for s in self.roster.sessions() if s.record.user == account.sid]
+        listed = {
+            found.record.logon_id
+            for found in self.roster.sessions()
+            if found.record.user == account.sid
+        }
         with self._ending("all", account.sid, account.name):
             self.ends.end_sessions_of(account.sid)
-        self.desk.sessions.end_all_of(account.sid)
-        return len(found)
+        here = self.desk.sessions.end_all_of(account.sid)
+        return len(listed | {record.logon_id for record in here})
 
     def _find(self, logon_id: Luid) -> LogonRecord:
         """Return what is known of a session, of this process or another."""

@@ -5,6 +5,9 @@ and only if anything did: no logon waits for it, and a session that is over with
 second costs no write at all. A process that has sessions gives a sign of life every ten
 seconds. One that gives none for a minute is given up by the others, by their own
 clocks: whatever it does after that, its sessions are over.
+
+Sessions that have had their time are ended by another thread, which asks the store
+nothing: what they keep is wiped within a second also while the store does not answer.
 """
 
 from __future__ import annotations
@@ -97,7 +100,7 @@ class SessionKeeper:
         self._others = _Others()
         self._is_silent = False
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     # --- what sessions tell: waits for nothing ----------------------------------------
 
@@ -125,25 +128,30 @@ class SessionKeeper:
         """Tell whether somebody ended a session; see `Leases`."""
         return self._roster.was_ended(logon_id, user, generation)
 
-    # --- its thread -------------------------------------------------------------------
+    # --- its threads ------------------------------------------------------------------
 
     def start(self, sessions: OwnSessions) -> None:
-        """Start the thread, which looks after these sessions."""
-        self._thread = threading.Thread(
-            target=self._work, args=(sessions,), name=f"{self._name}-sessions"
-        )
-        self._thread.daemon = True
-        self._thread.start()
+        """Start the threads, which look after these sessions."""
+        for work in (self._work, self._watch_time):
+            thread = threading.Thread(
+                target=work, args=(sessions,), name=f"{self._name}-sessions"
+            )
+            thread.daemon = True
+            thread.start()
+            self._threads.append(thread)
 
     def close(self) -> None:
-        """Strike this process off, and end the thread."""
+        """Strike this process off, and end the threads."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join(BEAT_SECONDS)
+        for thread in self._threads:
+            thread.join(BEAT_SECONDS)
+
+    def _watch_time(self, sessions: OwnSessions) -> None:
+        while not self._closing.wait(self._tick):
+            sessions.end_overdue()
 
     def _work(self, sessions: OwnSessions) -> None:
         while not self._closing.wait(self._tick):
-            sessions.end_overdue()
             try:
                 self.look(sessions)
             except SteadError as error:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.passage import not_taken
+from stead.adapters.outbound.passage import KERBEROS, not_taken
 from stead.authority.packages import OutboundCredentials
 from stead.errors import AccessDeniedError, NoCredentialsError, SteadError
 from stead.model.delegation_policy import NetworkTarget
@@ -47,14 +47,14 @@ class Way:
         """The session's tickets, where it has a password to show for them."""
         return self.reach.by_password
 
-    def begin(self, target: NetworkTarget) -> None:
+    def begin(self, target: NetworkTarget, mechanism: str = KERBEROS) -> None:
         """Judge, and record durably; see `Passage.begin`."""
         self.line.require_live()
         error = self._refusal(target)
         if error is not None:
             self.refuse(target, error)
         self.hops.guard.own.delegating(
-            self.subject, str(target), protocol=target.protocol
+            self.subject, str(target), protocol=target.protocol, mechanism=mechanism
         )
 
     def refuse(self, target: NetworkTarget, error: SteadError) -> NoReturn:

@@ -9,7 +9,8 @@ a thread somebody, and every order to a launcher, worker or broker must find a r
 that announces it: of the right event, about the same thing, durable before, made by the
 same thread (or the one on whose behalf it is carried over), and not used up by another
 act. A write to the counts of failed logons comes before its record (see the ADR) and
-must be followed by one.
+must be followed by one. What reaches other machines as a client is the matter of
+`stead.testing.law_of_hops`.
 
 It watches this process, and the servers that are opened while it is in force; programs
 that tests start stand under a law of their own (tests/everywhere). What another process
@@ -44,6 +45,7 @@ from stead.server.acting.errands import Errands
 from stead.server.brokered import Tickets
 from stead.server.service_thread import ServiceThread
 from stead.server.workers.workers import Workers
+from stead.testing.law_of_hops import HopLaw
 
 _E = AuditEvent
 _ENDS: Final = (_E.ACCOUNT_DELETED, _E.GROUP_DELETED)
@@ -149,6 +151,7 @@ class Law:
         # no record has told of.
         self._first: dict[tuple[object, ...], AuditRecord] = {}
         self._untold: Counter[tuple[object, ...]] = Counter()
+        self._hops = HopLaw(self._breach)
         self.seen: set[AuditEvent] = set()
         """The events recorded or queued by any ledger while it was in force."""
 
@@ -190,6 +193,7 @@ class Law:
         self._wrap(Workers, "open", opening)
         vouch = self._doing("the broker is asked", {_E.BROKER_ASKED})
         self._wrap(Tickets, "vouch", vouch)
+        self._hops.watch(self._wrap)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -251,6 +255,7 @@ class Law:
         actor.uncounted = 0  # told, or refused with the error that it cannot be told
         number = original(ledger, record, **how)
         self.seen.add(record.event)
+        self._hops.recorded(record)
         if record.outcome is Outcome.SUCCESS:
             actor.announced.append(_Announcement(record, number))
         if number and _announces_operation(record):

@@ -6,10 +6,12 @@ import hashlib
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.adapters.oidc.stage import b64, naive
 
+from stead.adapters.oidc import bearer_credentials
 from stead.adapters.oidc.act_chain import Actor, chain_of, write_chain
 from stead.adapters.oidc.bearer_credentials import BearerCredentials, _Place
 from stead.adapters.oidc.client_authentication import ClientCertificate, ClientKey
@@ -179,7 +181,7 @@ def test_what_ends_too_soon_is_an_error_before_the_work(oidc_issuer, exchange, h
 def test_they_end_with_the_session(oidc_issuer, held):
     credentials = held()
     token = credentials.bearer("https://files.example")
-    place = next(iter(credentials._places.values()))
+    secret = next(iter(credentials._places.values())).token.secret
     text = credentials._token._content
     assert token not in repr(credentials)
     assert ("bearer", f"alice ({oidc_issuer.url})") == (
@@ -188,7 +190,7 @@ def test_they_end_with_the_session(oidc_issuer, held):
     )
     credentials.close()
     credentials.close()
-    assert (b"", True) == (bytes(text), place.token.secret.is_wiped)
+    assert (b"", True) == (bytes(text), secret.is_wiped)
     with pytest.raises(LogonSessionEndedError):
         credentials.bearer("https://files.example")
 
@@ -239,7 +241,61 @@ def test_many_audiences_do_not_grow_without_bound(oidc_issuer):
     for number in range(256):
         credentials._places[f"s{number}", ()] = _Place()
     credentials.bearer("https://s257.example")
-    assert 1 == len(credentials._places)
+    assert 256 == len(credentials._places)
+    assert ("s0", ()) not in credentials._places
+
+
+def test_who_needs_another_token_ends_nobody_s_session(oidc_issuer, held):
+    """Two use one token; room for one more was made by wiping what the other showed."""
+    rule = ExchangeRule(audience=FRONT, targets=[FILES, DB])
+    exchange = oidc_issuer.exchange("front", rule, PLACES)
+    token, turns = oidc_issuer.token("alice", FRONT), []
+
+    def clock():
+        if turns:
+            # The first is about to show its token: another one comes in between.
+            turns.pop().start()
+            other.join(10)
+        return time.time_ns()
+
+    credentials = BearerCredentials(
+        exchange, token, oidc_issuer.read(token, FRONT), clock=clock
+    )
+    first = credentials.bearer("https://files.example")
+    for number in range(255):
+        credentials._places[f"s{number}", ()] = _Place()
+    got = []
+    other = threading.Thread(
+        target=lambda: got.append(credentials.bearer("https://db.example:8443"))
+    )
+    turns.append(other)
+    assert first == credentials.bearer("https://files.example")
+    assert [] == turns
+    assert not other.is_alive()
+    assert 256 == len(credentials._places)
+    credentials.close()
+    with pytest.raises(LogonSessionEndedError):
+        credentials.bearer("https://files.example")
+
+
+def test_many_who_use_one_token_and_few_places_all_get_theirs(oidc_issuer, monkeypatch):
+    places = {f"https://s{n}.example": f"s{n}" for n in range(6)}
+    rule = ExchangeRule(audience=FRONT, targets=list(places.values()))
+    exchange = oidc_issuer.exchange("front", rule, places)
+    credentials = oidc_issuer.credentials(
+        exchange, oidc_issuer.token("alice", FRONT), FRONT
+    )
+    monkeypatch.setattr(bearer_credentials, "_MOST_KEPT", 2)
+
+    def ask(number):
+        order = (number, number + 1, number)
+        return [credentials.bearer(f"https://s{n % 6}.example") for n in order]
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(ask, range(24)))
+    assert all(a and a.count(".") == 2 for each in got for a in each)
+    assert 8 >= len(credentials._places)
+    credentials.close()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.receivers import Authority
 
 from stead.adapters.oidc.bearer import BearerVerifier
 from stead.adapters.oidc.exchange_desk import ExchangeRule
+from stead.adapters.outbound import http_proof
 from stead.authority.issuers import Issuer
 from stead.errors import (
     EvidenceRefusedError,
@@ -22,6 +23,7 @@ from stead.errors import (
 )
 from stead.model.audit_record import Outcome
 from stead.server.bearer_clients import Arrived, bearer_clients
+from stead.server.way_out import Way
 from stead.testing.https_server import HttpsServer, Reply
 from stead.testing.issuer import TOKEN
 
@@ -173,6 +175,26 @@ def test_it_is_recorded_before_anybody_is_asked(
         record.client.name, record.object_name, record.detail["level"], record.outcome
     )  # fmt: skip
     assert ["front", gateway, "alice"] == [each.name for each in record.chain]
+    assert "bearer" == record.detail["mechanism"]
+
+
+@pytest.mark.bypasses_the_law
+def test_a_token_that_is_exchanged_before_its_record_is_found(
+    client_of, files, oidc_issuer, law, monkeypatch
+):
+    """The naive way asks the issuer first, and records where it goes afterwards."""
+    begin = Way.begin
+
+    def late(way, target, mechanism):
+        http_proof.show(way, target, None)
+        begin(way, target, mechanism)
+
+    monkeypatch.setattr(Way, "begin", late)
+    with client_of("alice").http(files.url) as http:
+        assert ["alice", ["front"]] == http.get("/").json()
+    (breach,) = law.take()
+    assert breach.startswith("`bearer` of")
+    assert files.url in breach
 
 
 @pytest.mark.bypasses_the_law  # what fails here is the record itself

@@ -18,6 +18,7 @@ from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.smb import SmbPool
 from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.adapters.patience import Patience
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import LogonSessionEndedError, SteadError
 from stead.model.delegation_policy import NetworkTarget
@@ -120,7 +121,7 @@ def test_tickets_that_come_after_the_end_are_wiped_and_nobody_waits_for_them(
     ask = Waiting(tickets)
     monkeypatch.setattr(by_password, "_asked", ask)
     held = PasswordCredentials("alice@STEAD.TEST", Secret("alice-pw"))
-    known = TicketsByPassword(line)
+    known = TicketsByPassword(line, Patience())
     thread, came = in_a_thread(known.of, held, 60)
     assert ask.began.wait(10)
     line.end()

@@ -35,6 +35,8 @@ from stead.errors import (
     ServerUnavailableError,
     WrongIdentityError,
 )
+from stead.ledger.query import Query
+from stead.model.audit_record import AuditEvent
 from stead.model.limits import Host
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
@@ -380,9 +382,13 @@ def test_a_ticket_for_another_server_is_no_good_and_nobody_else_is_shown(
     assert [] == workers()
 
 
-def test_a_connection_that_was_lost_is_made_again_as_the_client(sessions, domain):
+def test_a_connection_that_was_lost_is_made_again_as_the_client(
+    sessions, domain, server
+):
     files = sessions["alice"].smb(domain.address)
     assert files.listdir("data") is not None
+    assert files.listdir("data") is not None
+    assert 1 == len([*server.trail.find(Query(event=AuditEvent.DELEGATED))])
     own = next(iter(files._pool._open.values()))[0]
     connection = own.get(f"{domain.address}:445")
     connection.transport._sock.shutdown(socket.SHUT_RDWR)
@@ -393,6 +399,7 @@ def test_a_connection_that_was_lost_is_made_again_as_the_client(sessions, domain
         own.get(f"{domain.address}:445")
     assert files.listdir("data") is not None
     assert own is not next(iter(files._pool._open.values()))[0]
+    assert 2 == len([*server.trail.find(Query(event=AuditEvent.DELEGATED))])
 
 
 def test_a_server_with_very_many_descriptors_reaches_files_all_the_same(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import gssapi
 from gssapi.raw.misc import GSSError
 
 from stead.adapters.kerberos.causes import refused_outbound
 from stead.errors import WrongIdentityError
 
+_Step = Callable[[], bytes | None]
+
 
 class ClientSecurityContext(gssapi.SecurityContext):
     """A context in which a client, and nobody else, is the initiator."""
 
     client: str = ""
+    fetch: Callable[[_Step], bytes | None] | None = None
+    """Takes the first step, if that may have to wait for a ticket."""
 
     def step(self, token: bytes | None = None) -> bytes | None:
         """Take the other side's blob; return ours.
@@ -23,13 +30,18 @@ class ClientSecurityContext(gssapi.SecurityContext):
             DirectoryUnavailableError: no KDC answers.
         """
         try:
-            blob: bytes | None = super().step(token)
+            blob = self._stepped(token)
             if self.complete:
                 require_client(self.client, self.initiator_name)
         except GSSError as error:
             act = f"`{self.client}` reaches `{self._target_name}`"
             raise refused_outbound(error, act) from error
         return blob
+
+    def _stepped(self, token: bytes | None) -> bytes | None:
+        fetch, self.fetch = self.fetch, None
+        step: _Step = partial(super().step, token)
+        return step() if fetch is None else fetch(step)
 
 
 def require_client(client: str, found: gssapi.Name | str | None) -> None:

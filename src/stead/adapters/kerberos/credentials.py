@@ -20,8 +20,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, NoReturn, Self, cast
 
 import gssapi
@@ -37,6 +38,7 @@ from stead.adapters.kerberos.client_context import (
     ClientSecurityContext,
     require_client,
 )
+from stead.adapters.patience import Patience
 from stead.errors import (
     CredentialsExpiredError,
     DirectoryUnavailableError,
@@ -51,6 +53,8 @@ _KERBEROS: Final = gssapi.MechType.kerberos
 _SPNEGO: Final = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 _NOWHERE: Final = "FILE:/nonexistent"
 _NANOSECONDS: Final = 1_000_000_000
+_MOST_FETCHED: Final = 1024
+_LOOK_AGAIN: Final = 300.0  # seconds in which a ticket that was got is still there
 _LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
 _FLAGS: Final = (
     gssapi.RequirementFlag.mutual_authentication
@@ -92,6 +96,9 @@ class KerberosCredentials:
         self._lock: Final = threading.RLock()
         self._renewing: Final = threading.Lock()
         self._attended_until = 0.0
+        self._patience: Final = Patience()
+        # Until when there is a ticket for a service, in which cache.
+        self._fetched: Final[dict[tuple[str, str], float]] = {}
         self._ended: Final = threading.Event()
         self._wipe: Final = weakref.finalize(
             self, _wipe, self._caches, self._process, self._ended
@@ -213,6 +220,9 @@ class KerberosCredentials:
         context.client = self._principal
         # An error is raised at once, in the place of a blob for the other side.
         context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]  # no stub has it
+        place = (self._open_cache(), str(target))
+        if self._fetched.get(place, 0.0) <= time.time():
+            context.fetch = partial(self._fetch, place)
         return context
 
     def require_target(self, target: str) -> None:
@@ -306,11 +316,30 @@ class KerberosCredentials:
             )
         return self._caches[-1]
 
+    @property
+    def _realm(self) -> str:
+        return self._principal.rpartition("@")[2]
+
+    def _fetch(
+        self, place: tuple[str, str], step: Callable[[], bytes | None]
+    ) -> bytes | None:
+        """Take a step for which a ticket has to be got first, with patience."""
+        blob = self._patience.ask(self._realm, step, _forget)
+        if len(self._fetched) >= _MOST_FETCHED:
+            self._fetched.clear()
+        ends = (self.expires or 0) / _NANOSECONDS
+        self._fetched[place] = min(ends, time.time() + _LOOK_AGAIN)
+        return blob
+
     def _renew(self) -> None:
         """Get renewed tickets, into another cache; nobody waits for this to close."""
         with self._renewing:
             try:
-                made = caches.renewed(self._open_cache())
+                made = self._patience.ask(
+                    self._realm,
+                    partial(caches.renewed, self._open_cache()),
+                    caches.destroy,
+                )
             except krb5.Krb5Error as error:
                 act = f"the tickets of `{self._principal}` are renewed"
                 raise refused_outbound(error, act) from error
@@ -370,6 +399,10 @@ def _attend(
             credentials._attended_until = 0.0  # noqa: SLF001 - likewise
             return
         del credentials
+
+
+def _forget(_blob: bytes | None) -> None:
+    """Drop what a context says that nobody waits for."""
 
 
 def _half(ends: float) -> float:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import krb5
@@ -20,6 +21,7 @@ from stead.adapters.kerberos.causes import KEY_EXPIRED, refused_password
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proving import prove
 from stead.adapters.kerberos.service import KerberosService
+from stead.adapters.patience import SECONDS, Patience
 from stead.authority.packages import Authenticated
 from stead.errors import (
     PasswordMismatchError,
@@ -39,7 +41,12 @@ class KerberosPasswords:
     """Logs clients of one realm on by their passwords."""
 
     def __init__(
-        self, service: KerberosService, realm: str, *, aliases: Iterable[str] = ()
+        self,
+        service: KerberosService,
+        realm: str,
+        *,
+        aliases: Iterable[str] = (),
+        patience: float = SECONDS,
     ) -> None:
         """Describe it; nothing is asked before somebody logs on.
 
@@ -48,7 +55,9 @@ class KerberosPasswords:
                 the realm.
             realm: whose passwords it knows.
             aliases: other names of it, such as a domain's NetBIOS name.
+            patience: seconds in which its KDC must have answered.
         """
+        self._patience: Final = Patience(patience)
         self._service: Final = service
         self._realm: Final = realm
         self.domains: Final = (realm, *aliases)
@@ -80,6 +89,13 @@ class KerberosPasswords:
         if domain.casefold() not in {known.casefold() for known in self.domains}:
             raise UnknownAccountError(f"`{domain}` is another domain")
         principal = principal_of_name(name, self._realm)
+        return self._patience.ask(
+            self._realm,
+            partial(self._proven, principal, secret, keep=keep),
+            Authenticated.close,
+        )
+
+    def _proven(self, principal: str, secret: Secret, *, keep: bool) -> Authenticated:
         # 1.
         credentials = _tickets(principal, secret, keep=keep)
         try:

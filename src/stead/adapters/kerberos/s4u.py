@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import gssapi
@@ -25,6 +26,7 @@ from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.password import principal_of_name
 from stead.adapters.kerberos.proving import prove
 from stead.adapters.kerberos.service import KerberosService, require_targets
+from stead.adapters.patience import Patience
 from stead.authority.packages import Authenticated
 from stead.errors import UnknownAccountError
 
@@ -50,6 +52,7 @@ class LogonWithoutPassword:
         self._service: Final = service
         self._targets: Final = require_targets(targets)
         self._account: Final = account
+        self._patience: Final = Patience()
 
     def log_on(self, name: str, realm: str) -> Authenticated:
         """Tell who somebody is, though nobody showed anything.
@@ -71,6 +74,11 @@ class LogonWithoutPassword:
                 advice="name it among the `realms` of the `KerberosService`",
             )
         principal = principal_of_name(name, realm)
+        return self._patience.ask(
+            realm, partial(self._proven, principal), Authenticated.close
+        )
+
+    def _proven(self, principal: str) -> Authenticated:
         own = self._service.both(self._account, negotiates=False)
         credentials = self._impersonated(own, principal)
         try:

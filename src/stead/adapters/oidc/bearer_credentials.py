@@ -33,10 +33,19 @@ _Key = tuple[str, tuple[str, ...]]
 
 @dataclass(slots=True, eq=False)
 class _Place:
-    """One audience's token; whoever needs it first gets it for all."""
+    """One audience's token; whoever needs it first gets it for all.
+
+    It is got, shown and given up under its lock; `close` alone waits for nobody.
+    """
 
     lock: Lock = field(default_factory=Lock)
     token: ExchangedToken | None = None
+
+    def wipe(self) -> None:
+        """Give the token up, if there is one."""
+        token, self.token = self.token, None
+        if token is not None:
+            token.secret.wipe()
 
 
 class BearerCredentials:
@@ -121,15 +130,35 @@ class BearerCredentials:
         """
         audience = self._exchange.audience_of(place)
         key = (audience, _names(subject))
-        if len(self._places) >= _MOST_KEPT and key not in self._places:
-            self._drop()  # each is made anew by whoever needs it
-        place_of = self._places.setdefault(key, _Place())
-        with place_of.lock:
-            kept = place_of.token
-            if kept is None or not self._is_good(kept.expires):
-                kept = self._renewed(audience, subject)
-                place_of.token = kept
-            return self._revealed(kept)
+        while True:
+            kept_at = self._place_of(key)
+            with kept_at.lock:
+                if self._places.get(key) is not kept_at:
+                    continue  # it was given up since, for the room of another one
+                kept = kept_at.token
+                if kept is None or not self._is_good(kept.expires):
+                    kept = kept_at.token = self._renewed(audience, subject)
+                return self._revealed(kept)
+
+    def _place_of(self, key: _Key) -> _Place:
+        self._require_open()
+        if key not in self._places:
+            self._make_room()
+        return self._places.setdefault(key, _Place())
+
+    def _make_room(self) -> None:
+        """Give up what was got longest ago, of what nobody is about to show."""
+        for key, oldest in list(self._places.items()):
+            if len(self._places) < _MOST_KEPT:
+                return
+            if not oldest.lock.acquire(blocking=False):
+                continue
+            try:
+                if self._places.get(key) is oldest:
+                    del self._places[key]
+                    oldest.wipe()
+            finally:
+                oldest.lock.release()
 
     def _renewed(self, audience: str, subject: Subject | None) -> ExchangedToken:
         self._require_open()
@@ -165,13 +194,9 @@ class BearerCredentials:
         """Wipe them; again does nothing. Waits for nothing and never raises."""
         self._is_closed = True
         self._token.wipe()
-        self._drop()
-
-    def _drop(self) -> None:
         places, self._places = self._places, {}
         for place in list(places.values()):
-            if place.token is not None:
-                place.token.secret.wipe()
+            place.wipe()
 
     def __repr__(self) -> str:
         return f"BearerCredentials({self.principal!r})"

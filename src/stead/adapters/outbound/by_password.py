@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.patience import Patience
 from stead.authority.packages import OutboundCredentials
 from stead.errors import NoCredentialsError
 
@@ -30,7 +32,8 @@ class PasswordLike(OutboundCredentials, Protocol):
 class TicketsByPassword:
     """The tickets that one session got by its passwords; they end with it."""
 
-    def __init__(self, line: Lifeline) -> None:
+    def __init__(self, line: Lifeline, patience: Patience) -> None:
+        self._patience: Final = patience
         self._line: Final = line
         self._known: dict[str, KerberosCredentials] = {}
         self._asking: Final = threading.Lock()
@@ -52,7 +55,9 @@ class TicketsByPassword:
             with self._lock:
                 known = self._known.get(held.principal)
             if known is None or not _lasts(known, seconds):
-                known = _asked(held)
+                known = self._patience.ask(
+                    held.principal.rpartition("@")[2], partial(_asked, held), _drop
+                )
                 self._keep(held.principal, known)
             return known
 
@@ -70,6 +75,10 @@ class TicketsByPassword:
             known, self._known = self._known, {}
         for tickets in known.values():
             tickets.close()
+
+
+def _drop(tickets: KerberosCredentials) -> None:
+    tickets.close()
 
 
 def _lasts(tickets: KerberosCredentials, seconds: float) -> bool:

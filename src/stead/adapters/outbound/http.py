@@ -22,12 +22,13 @@ from typing import Any, Final, cast
 import httpx
 
 from stead.adapters.outbound.aside import aside, require_may_wait
-from stead.adapters.outbound.http_proof import Shown, show
+from stead.adapters.outbound.http_proof import Shown, mechanism, show
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.passage import Passage, not_taken, recorded
+from stead.adapters.outbound.passage import Passage, Use, not_taken, recorded
 from stead.model.delegation_policy import PORTS, NetworkTarget
 
 _ASKED: Final = "stead.asked"
+_CONNECTING: Final = "connection.connect_tcp.started"
 _CONNECTED: Final = frozenset({
     "connection.connect_tcp.complete", "connection.start_tls.complete",
 })  # fmt: skip
@@ -61,18 +62,18 @@ class _Hop:
     Attributes:
         passage: whose way out.
         binding: finds channel bindings.
-        begun: the services whose use was recorded.
+        uses: that of each service which was asked.
     """
 
     passage: Passage
     binding: Binding
-    begun: set[NetworkTarget] = field(default_factory=set)
+    uses: dict[NetworkTarget, Use] = field(default_factory=dict)
 
     @property
     def line(self) -> Lifeline:
         return self.passage.line
 
-    def prepare(self, request: httpx.Request) -> Shown:
+    def prepare(self, request: httpx.Request) -> tuple[Shown, Use]:
         """Judge a request, record it, and return what goes with it; this may wait."""
         self.line.require_live()
         target = target_of(request.url)
@@ -90,11 +91,15 @@ class _Hop:
                     ),
                     "ask for it by name, if the client is meant to go there",
                 )
-        if target not in self.begun:
-            self.passage.begin(target)
-            self.begun.add(target)
-        with recorded(self.passage, target):
-            return show(self.passage, target, self.binding(target))
+        if (use := self.uses.get(target)) is None:
+            use = Use(self.passage, target, mechanism(self.passage, target))
+            self.uses[target] = use
+        try:
+            with recorded(self.passage, target):
+                return show(self.passage, target, self.binding(target)), use
+        except BaseException:
+            use.connected()  # the record was of what came to nothing
+            raise
 
     def believe(self, shown: Shown, response: httpx.Response) -> None:
         """Raise, and record it, if a response does not show whose it is."""
@@ -113,9 +118,14 @@ class _Hop:
             raise
         self.line.require_not_over()
 
-    def note(self, name: str, info: dict[str, Any]) -> None:
-        """Have a new connection cut when the session ends (a trace of httpcore's)."""
-        if name in _CONNECTED:
+    def note(self, use: Use, name: str, info: dict[str, Any]) -> None:
+        """Have a new connection recorded before, and cut when the session ends.
+
+        It is a trace of httpcore's; it may wait.
+        """
+        if name == _CONNECTING:
+            use.connecting()
+        elif name in _CONNECTED:
             self.line.keep(info["return_value"].get_extra_info("socket"))
 
 
@@ -159,12 +169,14 @@ class _Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         require_may_wait("http")
-        shown = self._hop.prepare(request)
+        shown, use = self._hop.prepare(request)
         request.headers["Authorization"] = shown.authorization
-        request.extensions = request.extensions | {"trace": self._hop.note}
+        trace = partial(self._hop.note, use)
+        request.extensions = request.extensions | {"trace": trace}
         with self._hop.working():
             # A handler is nobody; this says who it is by what it shows.
             response = Context().run(self._pool.handle_request, request)
+        use.connected()
         response.request = request
         try:
             self._hop.believe(shown, response)
@@ -184,13 +196,15 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         self._pool = pool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        shown = await aside(partial(self._hop.prepare, request))
+        shown, use = await aside(partial(self._hop.prepare, request))
         request.headers["Authorization"] = shown.authorization
-        request.extensions = request.extensions | {"trace": self._note}
+        trace = partial(self._note, use)
+        request.extensions = request.extensions | {"trace": trace}
         with self._hop.working():
             response = await asyncio.get_running_loop().create_task(
                 self._pool.handle_async_request(request), context=Context()
             )
+        use.connected()
         response.request = request
         try:
             await aside(partial(self._hop.believe, shown, response))
@@ -201,8 +215,12 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         response.stream = _AsyncBody(inner, self._hop)
         return response
 
-    async def _note(self, name: str, info: dict[str, Any]) -> None:
-        self._hop.note(name, info)
+    async def _note(self, use: Use, name: str, info: dict[str, Any]) -> None:
+        note = partial(self._hop.note, use, name, info)
+        if name == _CONNECTING:  # the record is waited for, and not by the loop
+            await aside(note)
+        else:
+            note()
 
     async def aclose(self) -> None:
         await self._pool.aclose()

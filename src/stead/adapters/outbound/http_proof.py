@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from stead.adapters.outbound.gss import tickets_of
-from stead.adapters.outbound.passage import Passage, credentials_for, not_taken
+from stead.adapters.outbound.passage import (
+    KERBEROS,
+    Passage,
+    credentials_for,
+    not_taken,
+)
 from stead.authority.packages import OutboundCredentials
 from stead.errors import NoCredentialsError, WrongIdentityError
 from stead.model.delegation_policy import NetworkTarget
@@ -25,8 +30,9 @@ from stead.monitor.ports import Subject
 _UNAUTHORIZED: Final = 401
 _MUTUAL: Final = 0x2  # GSS_C_MUTUAL_FLAG (RFC 2744, appendix A)
 _SCHEMES: Final = 5
-_BY_ANY: Final = ("kerberos", "password")
-_BY_TLS: Final = ("kerberos", "bearer", "password")
+_BEARER: Final = "bearer"
+_BY_ANY: Final = (KERBEROS, "password")
+_BY_TLS: Final = (KERBEROS, _BEARER, "password")
 
 Prove = Callable[[int, Sequence[str]], None]
 """Judges a response by its status and its `WWW-Authenticate`; raises if it must not be
@@ -57,6 +63,17 @@ class BearerLike(OutboundCredentials, Protocol):
         ...
 
 
+def mechanism(passage: Passage, target: NetworkTarget) -> str:
+    """Return by what a client would be shown to a service; nothing is asked."""
+    held = {each.package for each in passage.credentials}
+    taken = next((each for each in _taken_by(target) if each in held), "")
+    return _BEARER if taken == _BEARER else KERBEROS
+
+
+def _taken_by(target: NetworkTarget) -> Sequence[str]:
+    return _BY_TLS if target.protocol == "https" else _BY_ANY
+
+
 def show(passage: Passage, target: NetworkTarget, binding: bytes | None) -> Shown:
     """Return what goes with one request to a service.
 
@@ -69,9 +86,8 @@ def show(passage: Passage, target: NetworkTarget, binding: bytes | None) -> Show
         NoCredentialsError, CredentialsExpiredError, WrongIdentityError,
         DirectoryUnavailableError: nothing can be shown.
     """
-    packages = _BY_TLS if target.protocol == "https" else _BY_ANY
-    held = credentials_for(passage, target, packages, time.time_ns())
-    if held.package == "bearer":
+    held = credentials_for(passage, target, _taken_by(target), time.time_ns())
+    if held.package == _BEARER:
         token = cast("BearerLike", held).bearer(str(target), passage.subject)
         return Shown(f"Bearer {token}", _Taken(target))
     context = tickets_of(passage, target, held).initiate(

@@ -6,6 +6,8 @@ goes out. The errors here explain the double hop to whoever reads the server's l
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NoReturn, Protocol
@@ -23,6 +25,8 @@ from stead.errors import (
 from stead.model.delegation_policy import NetworkTarget
 from stead.monitor.ports import Subject
 
+KERBEROS: Final = "kerberos"
+"""The mechanism of whatever takes tickets, got by a password or not."""
 WAYS_OUT: Final = (
     "a client that was only authenticated hands over nothing that another machine "
     "takes (the double hop). Ways out: the client delegates (Kerberos: forwardable "
@@ -58,8 +62,12 @@ class Passage(Protocol):
         """The session's tickets, where it has a password to show for them."""
         ...
 
-    def begin(self, target: NetworkTarget) -> None:
+    def begin(self, target: NetworkTarget, mechanism: str = KERBEROS) -> None:
         """Judge, and record durably, that a service is about to be reached.
+
+        Args:
+            target: the service.
+            mechanism: by what the client is shown there.
 
         Raises:
             LogonSessionEndedError: the session has ended.
@@ -74,6 +82,48 @@ class Passage(Protocol):
     def refuse(self, target: NetworkTarget, error: SteadError) -> NoReturn:
         """Record durably why a service is not reached after all, and raise that."""
         ...
+
+
+_RIGHT_THEN: Final = 60.0  # seconds
+
+
+class Use:
+    """The use of one service by one object, and the records before its connections.
+
+    That the service is about to be reached is recorded when this is made, and stands
+    for the connection which is made right then. Each one that is made later, since the
+    pool has none or has lost it, has a record of its own before.
+    """
+
+    __slots__ = ("_mechanism", "_passage", "_target", "_unspent")
+
+    def __init__(
+        self, passage: Passage, target: NetworkTarget, mechanism: str = KERBEROS
+    ) -> None:
+        """Judge, and record durably; raises as `Passage.begin`."""
+        passage.begin(target, mechanism)
+        self._passage: Final = passage
+        self._target: Final = target
+        self._mechanism: Final = mechanism
+        # A list, of which one thread of several takes what is there.
+        self._unspent: Final = [time.monotonic()]
+
+    def connecting(self) -> None:
+        """Have a connection that is about to be made recorded before.
+
+        Raises:
+            SteadError: as `Passage.begin` raises; then it is not made.
+        """
+        try:
+            recorded_at = self._unspent.pop()
+        except IndexError:
+            recorded_at = -math.inf
+        if time.monotonic() - recorded_at > _RIGHT_THEN:
+            self._passage.begin(self._target, self._mechanism)
+
+    def connected(self) -> None:
+        """Know that something was asked by now: what is recorded is of the past."""
+        self._unspent.clear()
 
 
 def credentials_for(

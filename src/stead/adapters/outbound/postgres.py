@@ -27,7 +27,7 @@ from stead.adapters.outbound import libpq
 from stead.adapters.outbound.aside import aside, require_may_wait
 from stead.adapters.outbound.gss import kerberos_of, lent_cache
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.passage import Passage, recorded
+from stead.adapters.outbound.passage import Passage, Use, recorded
 from stead.model.delegation_policy import NetworkTarget
 
 Row: TypeAlias = tuple[Any, ...]
@@ -123,7 +123,7 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 class PostgresHop:
     """One database, as the client."""
 
-    __slots__ = ("_conninfo", "_parameters", "_passage", "_pool", "_target")
+    __slots__ = ("_conninfo", "_parameters", "_passage", "_pool", "_target", "use")
 
     def __init__(self, passage: Passage, pool: Pool, dsn: str) -> None:
         """Judge and record; nothing is sent.
@@ -144,7 +144,7 @@ class PostgresHop:
         self._target = libpq.target(self._parameters)
         self._passage = passage
         self._pool = pool
-        passage.begin(self._target)
+        self.use: Final = Use(passage, self._target)
         principal = kerberos_of(passage, self._target).principal
         self._parameters.setdefault("user", principal.partition("@")[0])
         self._conninfo = libpq.conninfo(self._parameters)
@@ -171,6 +171,7 @@ class PostgresHop:
         require_may_wait("postgres")
         self.require_live()
         connection = self._pool.take(self._conninfo) or self.connect()
+        self.use.connected()
         try:
             yield connection
             _commit(connection)
@@ -219,6 +220,7 @@ class PostgresHop:
     def _connected(self) -> _Made:
         line, target = self._passage.line, self._target
         line.require_live()
+        self.use.connecting()
         tickets = kerberos_of(self._passage, target)
         with recorded(self._passage, target):
             service = self._parameters.get("krbsrvname", "postgres")
@@ -268,6 +270,7 @@ class AsyncPostgresHop:
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """Lend a connection; see `PostgresHop.connection`."""
         connection = await self._take() or await self.connect()
+        self._hop.use.connected()
         try:
             with self._hop.working():
                 yield connection

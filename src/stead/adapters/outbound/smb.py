@@ -44,6 +44,7 @@ from stead.adapters.outbound.lifeline import Cuttable, Lifeline
 from stead.adapters.outbound.lsarpc import user_name
 from stead.adapters.outbound.passage import (
     Passage,
+    Use,
     mistaken,
     not_taken,
     recorded,
@@ -109,7 +110,7 @@ class SmbPool:
 class SmbHop:
     """One file server, as the client. Paths begin with the share: `data/plan.txt`."""
 
-    __slots__ = ("_passage", "_pool", "_target")
+    __slots__ = ("_passage", "_pool", "_target", "_use")
 
     def __init__(self, passage: Passage, pool: SmbPool, target: NetworkTarget) -> None:
         """Judge and record; nothing is sent.
@@ -122,7 +123,7 @@ class SmbHop:
         Raises:
             SteadError: as `Passage.begin` raises.
         """
-        passage.begin(target)
+        self._use = Use(passage, target)
         kerberos_of(passage, target)
         self._passage = passage
         self._pool = pool
@@ -200,6 +201,7 @@ class SmbHop:
         line.require_live()
         with self._working():
             connections, shown = self._pool.take(self._target, self._connect)
+            self._use.connected()
             return connections.ask(
                 call,
                 unc,
@@ -221,6 +223,7 @@ class SmbHop:
     def _connect(self) -> tuple[OwnConnection, Any]:
         """Connect, log on as the client, and ask who the server thinks we are."""
         target = self._target
+        self._use.connecting()
         tickets = kerberos_of(self._passage, target)
         with recorded(self._passage, target):
             with lent_cache(tickets, f"cifs@{target.host}") as cache:

@@ -13,6 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from stead.adapters.extras import require_extra
+
+require_extra("kerberos", "gssapi")
+
 import gssapi
 from gssapi.raw.misc import GSSError
 

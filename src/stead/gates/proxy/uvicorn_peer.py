@@ -16,6 +16,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from stead.adapters.extras import require_extra
+
+require_extra("http", "uvicorn")
+
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stead.adapters.certificates.chains import verified_chain

@@ -1,0 +1,110 @@
+"""Asking what may never answer, for so long and no longer.
+
+A library that asks another machine waits as it likes: MIT's Kerberos (1.20) close to
+half a minute for a key distribution centre that takes what it is sent and says nothing,
+and no setting changes that. So the question is asked in a thread of its own. Whoever
+asks gives it up in time; the thread stays until the library returns, and what it brings
+then is dropped. Meanwhile nobody else is made to wait for the same silence.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Final, Generic, TypeVar
+
+from stead.errors import DirectoryUnavailableError
+from stead.monitor import context
+
+_T = TypeVar("_T")
+
+SECONDS: Final = 5.0
+"""More than several dead servers of a realm take, each of which gets a second."""
+
+
+class _Question(Generic[_T]):
+    """One question, and who waits for it."""
+
+    __slots__ = ("act", "answered", "began", "drop", "error", "found", "is_given_up")
+
+    def __init__(self, act: Callable[[], _T], drop: Callable[[_T], object]) -> None:
+        self.act = act
+        self.drop = drop
+        self.began = time.monotonic()
+        self.answered = threading.Event()
+        self.found: list[_T] = []
+        self.error: BaseException | None = None
+        self.is_given_up = False
+
+
+class Patience:
+    """How long somebody is asked, and who is silent by now; for any thread."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """Ask nothing yet.
+
+        Args:
+            seconds: until a question is given up.
+        """
+        self._seconds: Final = seconds
+        self._lock: Final = threading.Lock()
+        self._open: dict[str, set[_Question[Any]]] = {}
+
+    def ask(self, whom: str, act: Callable[[], _T], drop: Callable[[_T], object]) -> _T:
+        """Return what `act` returns, or raise what it raises.
+
+        Args:
+            whom: who is asked, such as a realm.
+            act: asks, in a thread of its own.
+            drop: gets rid of what comes too late.
+
+        Raises:
+            DirectoryUnavailableError: it takes too long; or an earlier question does,
+                and then at once.
+        """
+        if context.client_frame() is not None:
+            return act()  # a thread that is made here would be the client, too
+        question = _Question(act, drop)
+        with self._lock:
+            asked = self._open.setdefault(whom, set())
+            if any(one.began < question.began - self._seconds for one in asked):
+                raise _silent(whom)
+            asked.add(question)
+        threading.Thread(
+            target=Context().run, args=(self._work, whom, question),
+            name="stead-asking", daemon=True,
+        ).start()  # fmt: skip
+        try:
+            question.answered.wait(self._seconds)
+        finally:
+            with self._lock:
+                question.is_given_up = not question.answered.is_set()
+        if question.is_given_up:
+            raise _silent(whom)
+        if question.error is not None:
+            raise question.error
+        return question.found.pop()
+
+    def _work(self, whom: str, question: _Question[_T]) -> None:
+        try:
+            question.found.append(question.act())
+        except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+            question.error = error
+        with self._lock:
+            self._open[whom].discard(question)
+            if not self._open[whom]:
+                del self._open[whom]
+            question.answered.set()
+            is_late = question.is_given_up
+        if is_late:
+            for found in question.found:
+                question.drop(found)
+
+
+def _silent(whom: str) -> DirectoryUnavailableError:
+    return DirectoryUnavailableError(
+        f"`{whom}` does not answer in time",
+        advice="see whether its key distribution centre runs, and the network",
+    )

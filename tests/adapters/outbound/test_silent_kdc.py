@@ -1,0 +1,169 @@
+"""A key distribution centre that takes what it is sent, and says nothing.
+
+The library waits for it for close to half a minute, whatever krb5.conf says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import gssapi
+import pytest
+from gssapi.raw import acquire_cred_with_password
+from tests.adapters.outbound.conftest import FRONT
+from tests.adapters.outbound.test_explicit import alices, local
+
+from stead.adapters.kerberos.password import KerberosPasswords
+from stead.adapters.kerberos.proof import TrustedRealm
+from stead.adapters.kerberos.service import KerberosService
+from stead.adapters.patience import Patience
+from stead.authority.issuers import Issuer
+from stead.errors import DirectoryUnavailableError, LogonFailureError
+from stead.ledger.query import Query
+from stead.model.audit_record import AuditEvent
+
+SHORT = 0.3
+KERBEROS = [gssapi.MechType.kerberos]
+
+
+@pytest.fixture
+def silence(stage, monkeypatch, tmp_path):
+    """Return what has the realm's key distribution centre say nothing for a while."""
+
+    @contextmanager
+    def fall():
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard,
+            socket.socket() as taken,
+        ):
+            heard.bind(("127.0.0.1", 0))
+            taken.bind(heard.getsockname())
+            taken.listen(50)
+            place = tmp_path / "silent.conf"
+            place.write_text(
+                "[libdefaults]\n default_realm = STEAD.TEST\n dns_lookup_kdc = false\n"
+                " dns_lookup_realm = false\n rdns = false\n"
+                " dns_canonicalize_hostname = false\n"
+                "[realms]\n STEAD.TEST = {\n"
+                f"  kdc = 127.0.0.1:{heard.getsockname()[1]}\n }}\n"
+                "[domain_realm]\n localhost = STEAD.TEST\n"
+            )
+            with monkeypatch.context() as patch:
+                patch.setenv("KRB5_CONFIG", str(place))
+                yield heard
+
+    return fall
+
+
+@contextmanager
+def naive_logon(heard):
+    """Have the library asked as it is; it must be waiting still when this ends."""
+
+    def ask():
+        with pytest.raises(gssapi.exceptions.GSSError):
+            acquire_cred_with_password(
+                gssapi.Name("bob@STEAD.TEST", gssapi.NameType.kerberos_principal),
+                b"bob-pw", mechs=KERBEROS, usage="initiate",
+            )  # fmt: skip
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    heard.recv(4096)  # it has asked
+    yield
+    assert waiting.is_alive()
+
+
+def test_a_password_s_logon_ends_in_time_and_keeps_nobody_else(
+    stage, silence, open_server
+):
+    service = KerberosService(
+        stage.front, FRONT, realms=[TrustedRealm(name="STEAD.TEST", requires_pac=False)]
+    )
+    authority = KerberosPasswords(service, "STEAD.TEST", patience=SHORT)
+    server = open_server(
+        issuers=[Issuer("STEAD.TEST", names_accounts=True)],
+        password_authorities=[authority],
+    )
+    server.accounts.set_password("bob", "tiger")
+    with silence() as heard, naive_logon(heard):
+        with pytest.raises(LogonFailureError):
+            server.log_on("alice@STEAD.TEST", "alice-pw")
+        server.log_on("bob", "tiger").close()
+        # Nobody is made to wait for the same silence.
+        begun = len(authority._patience._open["STEAD.TEST"])
+        time.sleep(SHORT)
+        with pytest.raises(LogonFailureError):
+            server.log_on("bob@STEAD.TEST", "bob-pw")
+        assert begun == len(authority._patience._open["STEAD.TEST"]) == 1
+    found = [r for _, r in server.trail.find(Query(event=AuditEvent.LOGON_FAILED))]
+    assert 2 == sum("does not answer in time" in r.reasons[0] for r in found)
+    until_answered(authority._patience)
+    server.log_on("alice@STEAD.TEST", "alice-pw").close()  # nothing was counted
+    assert () == server.accounts.locked_names()
+
+
+def until_answered(patience):
+    deadline = time.monotonic() + 60
+    while patience._open:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_ticket_that_is_not_given_in_time_is_an_error_and_others_go_on(
+    sessions, silence, web, hops, server
+):
+    alice, bob = sessions["alice"], sessions["bob"]
+    held = alice.credentials_for("kerberos")
+    held._patience = Patience(SHORT)
+    with bob.http(web.url) as http:
+        http.get("/")
+        with silence() as heard, naive_logon(heard):
+            with pytest.raises(DirectoryUnavailableError, match="in time"):
+                alice.gss("HTTP@localhost").step()
+            assert DirectoryUnavailableError.status == hops(server)[-1].status
+            # His ticket is there: nobody is asked for it.
+            assert "bob@STEAD.TEST" == http.get("/").text
+    until_answered(held._patience)
+    with alice.http(web.url) as http:
+        assert "alice@STEAD.TEST" == http.get("/").text
+
+
+def test_a_loop_s_other_clients_do_not_wait_either(sessions, silence, web):
+    held = sessions["alice"].credentials_for("kerberos")
+    held._patience = Patience(SHORT)
+
+    async def ask(name):
+        async with await sessions[name].aio.http(web.url) as http:
+            return (await http.get("/")).text
+
+    async def main():
+        assert "bob@STEAD.TEST" == await ask("bob")
+        with silence() as heard, naive_logon(heard):
+            waiting = asyncio.gather(
+                *[ask("alice") for _ in range(40)], return_exceptions=True
+            )
+            told = await ask("bob")
+            return told, await waiting
+
+    told, refused = asyncio.run(main())
+    assert "bob@STEAD.TEST" == told
+    assert {DirectoryUnavailableError} == set(map(type, refused))
+
+
+def test_explicit_credentials_are_given_up_in_time(sessions, silence, web, server):
+    hops = server._house.acting.hops
+    hops._patience = Patience(SHORT)
+    bob = sessions["bob"].client
+    with (
+        silence() as heard,
+        naive_logon(heard),
+        bob.explicit_credentials(alices(), target=local(web.port)) as shown,
+        shown.http(web.url) as http,
+        pytest.raises(DirectoryUnavailableError, match="in time"),
+    ):
+        http.get("/")
+    until_answered(hops._patience)

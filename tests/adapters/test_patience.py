@@ -1,0 +1,87 @@
+"""What is asked and never answers is given up, and nobody waits for it again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from stead.adapters.patience import Patience
+from stead.errors import DirectoryUnavailableError
+
+
+def drop(_):
+    pass
+
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_an_answer_and_an_error_are_whose_question_it_was():
+    patience = Patience()
+    assert 5 == patience.ask("REALM", lambda: 5, drop)
+    with pytest.raises(ZeroDivisionError):
+        patience.ask("REALM", lambda: 1 / 0, drop)
+    assert {} == patience._open
+
+
+def test_who_is_silent_is_given_up_and_others_do_not_wait_for_the_same_silence():
+    patience, answers, dropped = Patience(0.05), threading.Event(), []
+    asked = []
+
+    def silent():
+        asked.append(threading.current_thread())
+        answers.wait(30)
+        return "late"
+
+    with pytest.raises(DirectoryUnavailableError, match="`REALM` does not answer"):
+        patience.ask("REALM", silent, dropped.append)
+    time.sleep(0.06)
+    for _ in range(3):
+        with pytest.raises(DirectoryUnavailableError):
+            patience.ask("REALM", silent, dropped.append)
+    assert 1 == len(asked)  # the others were not begun at all
+    assert "OTHER" == patience.ask("OTHER", lambda: "OTHER", drop)
+    answers.set()
+    until(lambda: ["late"] == dropped)
+    until(lambda: {} == patience._open)
+    assert "back" == patience.ask("REALM", lambda: "back", drop)
+
+
+def test_what_fails_late_is_nobody_s():
+    patience, answers = Patience(0.01), threading.Event()
+
+    def silent():
+        answers.wait(30)
+        raise ZeroDivisionError
+
+    with pytest.raises(DirectoryUnavailableError):
+        patience.ask("REALM", silent, drop)
+    answers.set()
+    until(lambda: {} == patience._open)
+
+
+def test_many_answers_just_in_time_are_kept_or_dropped_and_never_both():
+    patience, kept, dropped = Patience(0.01), [], []
+
+    def ask(number):
+        def act():
+            time.sleep(0.01)
+            return number
+
+        with suppress(DirectoryUnavailableError):
+            kept.append(patience.ask(str(number), act, dropped.append))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(60)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    until(lambda: 60 == len(kept) + len(dropped))
+    assert set(range(60)) == {*kept, *dropped}
