@@ -169,6 +169,7 @@ soak: dev
 	$(BIN)/python tests/soak/brokered.py --clients $(SOAK_CLIENTS) \
 		--acts $(SOAK_WORKER_ACTS)
 	$(BIN)/python tests/soak/second_hop.py --seconds $(SOAK_HOP_SECONDS)
+	$(BIN)/python tests/soak/by_password.py --seconds $(SOAK_HOP_SECONDS)
 	$(BIN)/python tests/soak/trail.py 'kills=$(SOAK_KILLS)' \
 		'clock steps=$(SOAK_TROUBLES)' 'full disk=$(SOAK_TROUBLES)' \
 		'read-only=$(SOAK_TROUBLES)' 'write errors=$(SOAK_TROUBLES)' \

@@ -24,7 +24,10 @@ from bench import Bench
 
 from stead.authority.issuers import Issuer
 from stead.authority.packages import Authenticated
+from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import EnforcementUnavailableError
+from stead.model.limits import Host
+from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
@@ -53,6 +56,7 @@ def measure(bench: Bench) -> None:
     try:
         with Realm() as realm:
             _measure_in_realm(bench, realm)
+        _measure_by_password(bench)
         with Domain() as domain:
             _measure_in_domain(bench, domain)
     except EnforcementUnavailableError as error:
@@ -202,6 +206,52 @@ def _measure_postgres(
             psycopg.connect(dsn).close()
 
     _compare(bench, "second hop: SQL connect", connect, to=("psycopg", connect_bare))
+
+
+def _measure_by_password(bench: Bench) -> None:
+    """Measure a database that knows the password itself, under TLS on both sides."""
+    import psycopg  # noqa: PLC0415 - an extra's, as is what follows
+    from cryptography import x509  # noqa: PLC0415
+
+    from stead.testing.certificates import SERVER, Authority  # noqa: PLC0415
+
+    authority = Authority()
+    shown = authority.issue("localhost", x509.DNSName("localhost"), use=[SERVER])
+    with (
+        Postgres(certificate=shown) as database,
+        ProtectedServer("bench", enforcement=Enforcement.TOKEN) as server,
+    ):
+        database.add_role("alice", _PASSWORD)
+        server.accounts.add("alice")
+        client = server.client_for("alice", authenticated_by="a benchmark")
+        held = PasswordCredentials("alice", Secret(_PASSWORD))
+        anchor = authority.anchor(database.folder / "anchor.pem")
+        anchor.chmod(0o644)
+        tls = {"sslrootcert": str(anchor), "sslmode": "verify-full"}
+        target = Host("localhost", database.port)
+        with client.explicit_credentials(held, target=target) as reached:
+            hop = reached.postgres(database.conninfo(**tls))
+            dsn = database.conninfo("alice", gssencmode="disable", **tls)
+            made = psycopg.connect(dsn, password=_PASSWORD)
+
+            def ours() -> None:
+                with hop.connection() as connection:
+                    connection.execute("select 1").fetchone()
+
+            def bare() -> None:
+                made.execute("select 1").fetchone()
+                made.commit()
+
+            _compare(bench,
+                "second hop: SQL transaction by password, pooled", ours,
+                to=("psycopg, connected", bare),
+            )  # fmt: skip
+            made.close()
+            _compare(bench,
+                "second hop: SQL connect by password", lambda: hop.connect().close(),
+                to=("psycopg",
+                    lambda: psycopg.connect(dsn, password=_PASSWORD).close()),
+            )  # fmt: skip
 
 
 def _measure_smb(

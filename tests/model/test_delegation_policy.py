@@ -7,6 +7,8 @@ from stead.model.delegation_policy import (
     UNCONSTRAINED,
     DelegationPolicy,
     NetworkTarget,
+    PasswordOrigin,
+    PasswordWay,
 )
 from stead.model.limits import Host
 
@@ -93,3 +95,77 @@ def test_a_policy_says_what_it_allows():
 def test_one_text_is_no_list_of_targets():
     with pytest.raises(InvalidRequestError, match="one by one"):
         DelegationPolicy.of("https://files.example")
+
+
+# --- passwords ------------------------------------------------------------------------
+
+DATABASE = NetworkTarget("postgres", "db.example", 5432)
+FILES = NetworkTarget("smb", "nas.example", 445)
+HERE, OTHERS, THERE = (
+    PasswordOrigin.THIS_SERVER, PasswordOrigin.OTHER_MACHINES,
+    PasswordOrigin.THAT_MACHINE,
+)  # fmt: skip
+SCRAM, NTLM = PasswordWay.SCRAM, PasswordWay.NTLM
+ALL = DelegationPolicy.of(["postgres+scram://db.example", "smb+ntlm://nas.example"])
+PLAIN = DelegationPolicy.of(["postgres://db.example", "smb://nas.example"])
+NONE = DelegationPolicy.of([])
+
+
+@pytest.mark.parametrize(
+    ("policy", "target", "way", "goes"),
+    [
+        (UNCONSTRAINED, DATABASE, SCRAM, {THERE}),
+        (PLAIN, DATABASE, SCRAM, {THERE}),
+        (NONE, DATABASE, SCRAM, set()),
+        (ALL, DATABASE, SCRAM, {HERE, OTHERS, THERE}),
+        (UNCONSTRAINED, FILES, NTLM, set()),
+        (PLAIN, FILES, NTLM, set()),
+        (NONE, FILES, NTLM, set()),
+        (ALL, FILES, NTLM, {OTHERS, THERE}),
+        (ALL, NetworkTarget("postgres", "db.example", 5433), SCRAM, set()),
+        (ALL, NetworkTarget("smb", "other.example", 445), NTLM, set()),
+    ],
+)
+def test_a_password_goes_where_somebody_named_the_machine_for_it(
+    policy, target, way, goes
+):
+    found = {o for o in PasswordOrigin if not policy.why_no_password(target, way, o)}
+    assert goes == found
+
+
+def test_what_is_named_for_passwords_is_named_for_nothing_else():
+    assert not ALL.allows(DATABASE)
+    assert not ALL.allows(FILES)
+    assert "postgres+scram://db.example:5432, smb+ntlm://nas.example:445" == str(ALL)
+    both = DelegationPolicy.of(["postgres+scram://db.example", "https://a.example"])
+    assert "https://a.example:443, postgres+scram://db.example:5432" == str(both)
+
+
+@pytest.mark.parametrize(
+    ("host", "goes"),
+    [("localhost", True), ("127.9.9.9", True), ("::1", True), ("db.example", False),
+     ("10.0.0.1", False), ("localhost.example", False)],
+)  # fmt: skip
+def test_without_tls_it_goes_to_this_machine_alone_and_named_so(host, goes):
+    target = NetworkTarget("postgres", host, 5432)
+    named = DelegationPolicy(frozenset(), frozenset([(SCRAM, target)]))
+    why = named.why_no_password(target, SCRAM, THERE, is_clear=True)
+    assert goes is not bool(why)
+    assert UNCONSTRAINED.why_no_password(target, SCRAM, THERE, is_clear=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https+basic://a.example", "smb+scram://a", "postgres+ntlm://a", "smb+://a",
+        "+ntlm://a", "smb+NTLM://a", "smb+ntlm+x://a", "postgres+scram:a",
+    ],
+)  # fmt: skip
+def test_no_other_way_shows_a_password(text):
+    with pytest.raises(InvalidRequestError):
+        DelegationPolicy.of([text])
+
+
+def test_a_way_says_what_it_is():
+    assert ("postgres", "scram-sha-256") == (SCRAM.protocol, SCRAM.mechanism)
+    assert ("smb", "ntlmv2") == (NTLM.protocol, NTLM.mechanism)

@@ -442,3 +442,30 @@ def test_credentials_that_end_sooner_are_renewed_before_the_work(server, alice):
             session.require_credentials("kerberos", seconds=900)
     assert [300, 900] == ticket.asked
     assert ticket.is_closed
+
+
+# --- a password where it lies ---------------------------------------------------------
+
+
+def test_a_password_is_lent_where_it_lies_and_reads_as_nothing_once_wiped():
+    held = corp("a password")
+    with held.lent() as content:
+        assert b"a password" == bytes(content)
+        held.close()
+        assert bytes(10) == bytes(content)
+        assert held.is_closed
+    with pytest.raises(CredentialsExpiredError), held.lent():
+        raise AssertionError
+    held.close()
+
+
+def test_what_is_open_by_a_password_ends_with_it():
+    held, ended = corp(), []
+    held.at_close(lambda: ended.append("first"))
+    forget = held.at_close(lambda: ended.append("forgotten"))
+    forget()
+    held.close()
+    held.close()
+    assert ["first"] == ended
+    held.at_close(lambda: ended.append("late"))
+    assert ["first", "late"] == ended

@@ -12,7 +12,8 @@ import hmac
 import os
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 from stead.authority.packages import ChannelBinding
 from stead.codec import scram
@@ -21,9 +22,16 @@ from stead.errors import (
     RemoteProtocolError,
     WrongIdentityError,
 )
-from stead.model.secret import Secret
 
 _NONCE: Final = 18
+
+
+class Revealing(Protocol):
+    """A password; a `Secret` is one."""
+
+    def revealed(self) -> AbstractContextManager[bytes | memoryview]:
+        """Yield it; what is of printable ASCII is read where it lies."""
+        ...
 
 
 class ScramClient:
@@ -46,7 +54,7 @@ class ScramClient:
     def __init__(
         self,
         name: str,
-        secret: Secret,
+        secret: Revealing,
         binding: ChannelBinding | None = None,
         *,
         could_bind: bool = False,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import mmap
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Final, NoReturn
 
 from stead.errors import CredentialsExpiredError, InvalidRequestError
@@ -32,12 +33,16 @@ class PasswordCredentials:
         SecretUsedError: the secret was wiped before.
     """
 
-    __slots__ = ("__weakref__", "_area", "_lock", "_size", "principal")
+    __slots__ = (
+        "__weakref__", "_area", "_at_close", "_lock", "_numbers", "_size", "principal",
+    )  # fmt: skip
 
     def __init__(self, principal: str, secret: Secret) -> None:
         self.principal: Final = principal
         self._lock = threading.RLock()
         self._size = 0
+        self._numbers = count()
+        self._at_close: Final[dict[int, Callable[[], object]]] = {}
         self._area: mmap.mmap | None = secret.copy_into(self._room)
 
     @property
@@ -70,13 +75,53 @@ class PasswordCredentials:
             content = self._require()[: self._size]
         yield content
 
+    @contextmanager
+    def lent(self) -> Iterator[memoryview]:
+        """Yield the password where it lies, for whoever reads it without a copy.
+
+        Wiped meanwhile, it reads as zeros.
+
+        Raises:
+            CredentialsExpiredError: they were wiped.
+        """
+        with self._lock:
+            whole = memoryview(self._require())
+        with whole, whole[: self._size] as content:
+            yield content
+
+    def at_close(self, act: Callable[[], object]) -> Callable[[], None]:
+        """Have something done when they are wiped; at once, if they were.
+
+        Args:
+            act: waits for nothing and never raises.
+
+        Returns:
+            what forgets it.
+        """
+        number = next(self._numbers)
+        self._at_close[number] = act
+        if self._area is None:
+            self._end()
+
+        def forget() -> None:
+            self._at_close.pop(number, None)
+
+        return forget
+
     def close(self) -> None:
         """Wipe them; again does nothing."""
         with self._lock:
             area, self._area = self._area, None
             if area is not None:
                 area[:] = bytes(len(area))
-                area.close()
+                with suppress(BufferError):  # it is lent; nothing is left to read
+                    area.close()
+        self._end()
+
+    def _end(self) -> None:
+        for number in list(self._at_close):
+            if (act := self._at_close.pop(number, None)) is not None:
+                act()
 
     def _room(self, size: int) -> mmap.mmap:
         self._size = size

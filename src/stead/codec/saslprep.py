@@ -14,15 +14,22 @@ _PROHIBITED: Final = (
 )  # fmt: skip
 
 
-def prepared_secret(secret: bytes) -> bytes:
+_PRINTABLE: Final = range(0x20, 0x7F)
+
+
+def prepared_secret(secret: bytes | memoryview) -> bytes | memoryview:
     """Return the bytes of a password that are hashed.
+
+    What is of printable ASCII alone is left as it is, and where it lies.
 
     What SASLprep cannot prepare is hashed as it is: bytes that are no text, letters
     that were not in Unicode 3.2. The specification would refuse it; PostgreSQL's
     clients and servers do as we do, and everybody may choose their password.
     """
+    if all(byte in _PRINTABLE for byte in secret):
+        return secret
     try:
-        text = secret.decode("utf-8")
+        text = str(secret, "utf-8")
     except UnicodeDecodeError:
         return secret
     prepared = saslprep(text)

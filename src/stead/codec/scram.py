@@ -210,7 +210,7 @@ class ScramKeys:
     server: bytes = field(repr=False)
 
 
-def keys_of(secret: bytes, salt: bytes, iterations: int) -> ScramKeys:
+def keys_of(secret: bytes | memoryview, salt: bytes, iterations: int) -> ScramKeys:
     """Return the keys of a password; as slow as the count says."""
     salted = hashlib.pbkdf2_hmac("sha256", prepared_secret(secret), salt, iterations)
     client = _mac(salted, b"Client Key")

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stead.adapters.outbound.passwords import ShownPassword
 from stead.authority.explicit_credentials import ExplicitCredentials
 from stead.authority.packages import OutboundCredentials
 from stead.errors import SteadError, WrongIdentityError
-from stead.model.delegation_policy import NetworkTarget
+from stead.model.delegation_policy import NetworkTarget, PasswordOrigin
 from stead.model.limits import Host
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.ports import Subject
@@ -123,12 +124,18 @@ class _ExplicitWay(Way):
     def credentials(self) -> Sequence[OutboundCredentials]:
         return (self.shown.require_for(self.shown.target),)
 
-    def _refusal(self, target: NetworkTarget) -> SteadError | None:
+    def _refusal(
+        self, target: NetworkTarget, shown: ShownPassword | None
+    ) -> SteadError | None:
         try:
             self.shown.require_for(Host(target.host, target.port))
         except WrongIdentityError as error:
             return error
-        return Way._refusal(self, target)  # noqa: SLF001 - with slots, no bare `super`
+        # With slots there is no bare `super`.
+        return Way._refusal(self, target, shown)  # noqa: SLF001
+
+    def _password_origin(self) -> PasswordOrigin:
+        return PasswordOrigin.THAT_MACHINE
 
     def _needed_level(self, token: AccessToken) -> ImpersonationLevel:  # noqa: ARG002
         """Nothing of it was delegated: they were shown to this server."""

@@ -135,10 +135,18 @@ class Hops:
         Raises:
             LogonSessionEndedError, StoreUnavailableError: it does not live.
         """
+        return self.shown_by(token) is LogonType.NETWORK
+
+    def shown_by(self, token: AccessToken) -> LogonType:
+        """Return how the session was opened whose credentials a token's session shows.
+
+        Raises:
+            LogonSessionEndedError, StoreUnavailableError: it does not live.
+        """
         session = self.sessions.of(token)
         while session.outer is not None and not session.credentials:
             session = session.outer
-        return session.record.logon_type is LogonType.NETWORK
+        return session.record.logon_type
 
     def reach_of(self, token: AccessToken) -> Reach:
         """Return what a session has open, and have it cut when the session ends.

@@ -59,7 +59,8 @@ class NetworkVerbs:
         It is connected when a file is asked for, and asked then who it thinks we are.
 
         Args:
-            host: the server, as its Kerberos principal `cifs/host` names it.
+            host: the server, as its Kerberos principal `cifs/host` names it, or where
+                a password without a realm is shown, the policy (`smb+ntlm://host`).
             port: where it listens.
 
         Raises:
@@ -72,8 +73,9 @@ class NetworkVerbs:
     def postgres(self, dsn: str) -> PostgresHop:
         """Return a PostgreSQL database that takes us for this client.
 
-        Each connection is made with the client's ticket, and the database is asked then
-        who it thinks we are. `connection()` lends one of the session's pool.
+        Each connection is made with the client's ticket, or by a proof of a password
+        that has no realm, and the database is asked then who it thinks we are.
+        `connection()` lends one of the session's pool.
 
         Args:
             dsn: host and database, such as `host=db.example dbname=notes`.

@@ -156,7 +156,7 @@ class AsyncSecondHop:
 _LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "http": ("httpx", "cryptography", "gssapi", "krb5"),
     "smb": ("smbprotocol", "spnego", "gssapi", "krb5"),
-    "postgres": ("psycopg", "gssapi", "krb5"),
+    "postgres": ("psycopg", "cryptography", "gssapi", "krb5"),
     "gss": ("gssapi", "krb5"),
 })  # fmt: skip
 """What each verb needs that the core does not."""

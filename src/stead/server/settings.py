@@ -103,7 +103,8 @@ class Settings:
         issuers: who is believed about clients, and in what.
         delegation: which services of other machines may be reached as clients, each as
             `https://files.example` (`stead.model.delegation_policy`); None for every
-            one that a client's credentials open.
+            one that a client's credentials open. What may be shown a password is named
+            so: `postgres+scram://db.example`, `smb+ntlm://nas.example`.
     """
 
     name: str

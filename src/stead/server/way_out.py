@@ -15,12 +15,15 @@ from typing import NoReturn
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import KERBEROS, not_taken
+from stead.adapters.outbound.passwords import ShownPassword
 from stead.authority.packages import OutboundCredentials
 from stead.errors import AccessDeniedError, NoCredentialsError, SteadError
-from stead.model.delegation_policy import NetworkTarget
+from stead.model.delegation_policy import NetworkTarget, PasswordOrigin
+from stead.model.logon_record import LogonType
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor.ports import Subject
 from stead.server.hops import Hops, Reach
+from stead.server.shown_password import judge_password, record_password
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +50,19 @@ class Way:
         """The session's tickets, where it has a password to show for them."""
         return self.reach.by_password
 
-    def begin(self, target: NetworkTarget, mechanism: str = KERBEROS) -> None:
+    def begin(
+        self,
+        target: NetworkTarget,
+        mechanism: str = KERBEROS,
+        shown: ShownPassword | None = None,
+    ) -> None:
         """Judge, and record durably; see `Passage.begin`."""
         self.line.require_live()
-        error = self._refusal(target)
+        error = self._refusal(target, shown)
         if error is not None:
             self.refuse(target, error)
+        if shown is not None:
+            record_password(self.hops.guard, self.subject, target, shown)
         self.hops.guard.own.delegating(
             self.subject, str(target), protocol=target.protocol, mechanism=mechanism
         )
@@ -64,7 +74,9 @@ class Way:
         )
         raise error
 
-    def _refusal(self, target: NetworkTarget) -> SteadError | None:
+    def _refusal(
+        self, target: NetworkTarget, shown: ShownPassword | None
+    ) -> SteadError | None:
         token = self.subject.token
         if not self.credentials:
             name = self.subject.principal.name
@@ -84,12 +96,21 @@ class Way:
                     advice="the client's token is limited to other machines: name "
                     "`Host(name, port)` among its `targets`",
                 )
+        if shown is not None:
+            origin = self._password_origin()
+            return judge_password(self.hops.policy, target, shown, origin)
         if not self.hops.policy.allows(target):
             return NoCredentialsError(
                 f"this server may not reach `{target}` as a client",
                 advice=f"it may reach {self.hops.policy} (`delegation=`)",
             )
         return None
+
+    def _password_origin(self) -> PasswordOrigin:
+        """Return what the session's password was handed to this server for."""
+        if self.hops.shown_by(self.subject.token) is LogonType.NEW_CREDENTIALS:
+            return PasswordOrigin.OTHER_MACHINES
+        return PasswordOrigin.THIS_SERVER
 
     def _needed_level(self, token: AccessToken) -> ImpersonationLevel:
         """Return how far the client must let the server go.

@@ -12,7 +12,8 @@ Fixtures give what clients log on to and what servers reach: `kerberos_realm` a 
 of the test's own (`stead.testing.realm`), `delegating_realm` one whose services act for
 others (`stead.testing.directory_realm`), `active_directory` the run's domain of that
 kind (`stead.testing.domain`), `oidc_issuer` an issuer of tokens
-(`stead.testing.issuer`), `private_postgres` a database (`stead.testing.postgres`).
+(`stead.testing.issuer`), `private_postgres` a database (`stead.testing.postgres`),
+`private_file_server` a file server in no domain (`stead.testing.file_server`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from stead.monitor.leaks import Leak, LeakWatch
 if TYPE_CHECKING:
     from stead.testing.directory_realm import DirectoryRealm
     from stead.testing.domain import Domain
+    from stead.testing.file_server import FileServer
     from stead.testing.issuer import PrivateIssuer
     from stead.testing.postgres import Postgres
     from stead.testing.realm import Realm
@@ -116,6 +118,17 @@ def private_postgres() -> Iterator[Postgres]:
 
     with Postgres() as database:
         yield database
+
+
+@pytest.fixture
+def private_file_server() -> Iterator[FileServer]:
+    """Give a file server in no domain; see `stead.testing.file_server`."""
+    from stead.testing.file_server import (  # noqa: PLC0415 - few tests need one
+        FileServer,
+    )
+
+    with FileServer() as files:
+        yield files
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@
         psycopg.connect(database.conninfo("alice"))
 
 Without a domain its roles have passwords (SCRAM-SHA-256). The fixture
-`private_postgres` gives one of these. It listens on a free port of 127.0.0.1, keeps
-everything in a folder of its own, and is stopped with the `with` statement, and also
-if this process dies. Its administrator comes by a local socket that only root and the
-server's own user reach.
+`private_postgres` gives one of these. With `certificate=` it speaks TLS, too. It
+listens on a free port of 127.0.0.1, keeps everything in a folder of its own, and is
+stopped with the `with` statement, and also if this process dies. Its administrator
+comes by a local socket that only root and the server's own user reach.
 
 It needs Debian's postgresql, and runs as that package's user where we are root: a
 PostgreSQL refuses to run as root.
@@ -24,11 +24,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stead.errors import EnforcementUnavailableError
 from stead.testing.private_server import PATH, PrivateServer, end, free_port, keep
 from stead.testing.tickets import TicketDomain
+
+if TYPE_CHECKING:
+    from stead.testing.certificates import Signed
 
 _USER: Final = "postgres"
 _HOME: Final = Path("/usr/lib/postgresql")
@@ -58,6 +61,11 @@ full_page_writes = off
 krb_server_keyfile = 'FILE:{folder}/keytab'
 password_encryption = 'scram-sha-256'
 lc_messages = 'C'
+"""
+_TLS: Final = """\
+ssl = on
+ssl_cert_file = '{folder}/certificate.pem'
+ssl_key_file = '{folder}/key.pem'
 """
 _GSS: Final = "gss include_realm=0 krb_realm={realm}"
 _RULES: Final = """\
@@ -90,7 +98,11 @@ class Postgres(PrivateServer):
     _prefix = "stead-postgres-"
 
     def __init__(
-        self, *, domain: TicketDomain | None = None, keytab: Path | None = None
+        self,
+        *,
+        domain: TicketDomain | None = None,
+        keytab: Path | None = None,
+        certificate: Signed | None = None,
     ) -> None:
         """Describe it; nothing is made before `with`.
 
@@ -98,11 +110,14 @@ class Postgres(PrivateServer):
             domain: whose principals log on as the roles of their names; without one
                 roles have passwords.
             keytab: the keys of `principal` in that domain.
+            certificate: what it shows under TLS, for `localhost`; without one it
+                speaks none.
         """
         super().__init__()
         self.port = 0
         self._domain: Final = domain
         self._keytab: Final = keytab
+        self._certificate: Final = certificate
         self._server: subprocess.Popen[bytes] | None = None
 
     def conninfo(self, role: str | None = None, **words: str) -> str:
@@ -173,7 +188,7 @@ class Postgres(PrivateServer):
             copy = self._write("keytab", "")
             copy.write_bytes(self._keytab.read_bytes())
         settings = self.folder / "data" / "postgresql.conf"
-        defaults = settings.read_text("utf-8")
+        defaults = settings.read_text("utf-8") + self._tls()
         for _ in range(_TRIES):
             self.port = free_port()
             said = _SETTINGS.format(port=self.port, folder=self.folder)
@@ -182,6 +197,14 @@ class Postgres(PrivateServer):
                 return
             self._end(_AGAIN)
         raise EnforcementUnavailableError(f"postgres does not start: {self._said()}")
+
+    def _tls(self) -> str:
+        """Put key and certificate in place; return the settings that name them."""
+        if self._certificate is None:
+            return ""
+        self._write("key.pem", self._certificate.key_pem.decode("ascii"))
+        self._write("certificate.pem", self._certificate.pem.decode("ascii"))
+        return _TLS.format(folder=self.folder)
 
     def _start(self) -> bool:
         """Start it, and wait until it answers; say whether it does."""

@@ -1,6 +1,7 @@
 """Tickets by a session's own password, for services that take tickets.
 
-A password is shown to its realm's KDC and to nobody else. A KDC that is not the realm's
+A realm's password is shown to its KDC and to nobody else; one without a realm is
+`stead.adapters.outbound.passwords`'. A KDC that is not the realm's
 gives tickets that no service takes: each has to show its own key.
 """
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from stead.adapters.outbound.libpq_channel import Patience
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import mistaken, not_taken
 from stead.errors import (
@@ -44,6 +46,12 @@ pass the client's ticket on, or with all of the client's tickets."""
 
 _SERVICE: Final = "postgres"
 
+_NEWER: Final = MappingProxyType({
+    "sslcertmode": "disable", "min_protocol_version": "3.0",
+    "max_protocol_version": "3.0",
+})  # fmt: skip
+"""Options of libpq 16 to 18 of which nothing is no value."""
+
 _WHO: Final = """\
 select coalesce(found.gss_authenticated, false)::text,
        coalesce(found.principal, ''), session_user::text, current_user::text{more}
@@ -61,6 +69,8 @@ def parameters(dsn: str) -> dict[str, str]:
         InvalidRequestError: it is none, names no machine or several, or says what the
             session or nobody has to say.
     """
+    if "\0" in dsn:  # it would end there
+        raise InvalidRequestError("a NUL is no part of a connection string")
     try:
         read = {k: str(v) for k, v in conninfo_to_dict(dsn).items() if v is not None}
     except psycopg.ProgrammingError as error:
@@ -103,6 +113,7 @@ def conninfo(read: Mapping[str, str]) -> str:
     whoever it was authenticated to is who answers.
 
     Raises:
+        InvalidRequestError: a value would end the string, and leave the rest unsaid.
         NoCredentialsError: the environment names a service, which cannot be unsaid.
     """
     if os.environ.get("PGSERVICE"):
@@ -120,6 +131,9 @@ def conninfo(read: Mapping[str, str]) -> str:
         "passfile": _NOWHERE, "sslcert": _NOWHERE, "sslkey": _NOWHERE,
         "krbsrvname": _SERVICE,
     }  # fmt: skip
+    said |= {name: value for name, value in _NEWER.items() if name in said}
+    if any("\0" in value for value in read.values()):
+        raise InvalidRequestError("a NUL is no part of what a database is told")
     is_tls = read.get("sslmode") == "verify-full"
     said["gssencmode"] = "disable" if is_tls else "require"
     if not is_tls and "sslmode" not in read:
@@ -127,8 +141,20 @@ def conninfo(read: Mapping[str, str]) -> str:
     return make_conninfo("", **(said | dict(read)))
 
 
-def connect(text: str, to: NetworkTarget, line: Lifeline) -> pq.abc.PGconn:
+Prove = Callable[[pq.abc.PGconn, Patience], None]
+"""Shows a server who comes, once it is connected and before libpq has read a word."""
+
+
+def connect(
+    text: str, to: NetworkTarget, line: Lifeline, prove: Prove | None = None
+) -> pq.abc.PGconn:
     """Connect, and look now and then whether the session still lives.
+
+    Args:
+        text: what libpq is told.
+        to: the service.
+        line: the session's.
+        prove: speaks with each server that is connected, in libpq's place.
 
     Raises:
         NoCredentialsError: the database refuses the client.
@@ -141,7 +167,10 @@ def connect(text: str, to: NetworkTarget, line: Lifeline) -> pq.abc.PGconn:
         while (state := made.connect_poll()) != pq.PollingStatus.OK:
             line.require_not_over()
             _require_going_on(made, state, to, deadline)
-            _wait(made.socket, state)
+            if prove is not None and made.status == pq.ConnStatus.AWAITING_RESPONSE:
+                prove(made, Patience(line, str(to), deadline))
+            else:
+                _wait(made.socket, state)
     except BaseException:
         made.finish()
         raise
@@ -185,19 +214,37 @@ def require_known_as(
         WrongIdentityError: somebody else, or it took our word.
         ServerUnavailableError: it does not say.
     """
-    more = _NOTICE if made.server_version >= _KNOWS_IT else ""
-    result = made.exec_(_WHO.format(more=more).encode())
-    if result.status != pq.ExecStatus.TUPLES_OK:
-        raise ServerUnavailableError(f"`{to}` does not say who it thinks we are")
-    said = [(result.get_value(0, n) or b"").decode() for n in range(4)]
-    is_shown, known, session_user, current_user = said
+    is_shown, known, session_user, current_user = _said(made, to)
     if is_shown != "true":
         raise mistaken(to, "whoever we say we are", principal)
     if known != principal:
         raise mistaken(to, known, principal)
-    for found in (session_user, current_user):
-        if found != user:
-            raise mistaken(to, found, user)
+    _require_works_as(to, user, session_user, current_user)
+
+
+def require_user(made: pq.abc.PGconn, to: NetworkTarget, user: str) -> None:
+    """Ask a database as whom it works for us, where a password has proven the rest.
+
+    Raises:
+        WrongIdentityError: as somebody else.
+        ServerUnavailableError: it does not say.
+    """
+    _require_works_as(to, user, *_said(made, to)[2:])
+
+
+def _require_works_as(to: NetworkTarget, user: str, *found: str) -> None:
+    for each in found:
+        if each != user:
+            raise mistaken(to, each, user)
+
+
+def _said(made: pq.abc.PGconn, to: NetworkTarget) -> list[str]:
+    """Return what a database says of us: is it a ticket, whose, as whom it works."""
+    more = _NOTICE if made.server_version >= _KNOWS_IT else ""
+    result = made.exec_(_WHO.format(more=more).encode())
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        raise ServerUnavailableError(f"`{to}` does not say who it thinks we are")
+    return [(result.get_value(0, n) or b"").decode() for n in range(4)]
 
 
 def require_shared_kerberos() -> None:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
@@ -27,6 +27,9 @@ from stead.monitor.ports import Subject
 
 KERBEROS: Final = "kerberos"
 """The mechanism of whatever takes tickets, got by a password or not."""
+if TYPE_CHECKING:
+    from stead.adapters.outbound.passwords import ShownPassword
+
 WAYS_OUT: Final = (
     "a client that was only authenticated hands over nothing that another machine "
     "takes (the double hop). Ways out: the client delegates (Kerberos: forwardable "
@@ -62,12 +65,18 @@ class Passage(Protocol):
         """The session's tickets, where it has a password to show for them."""
         ...
 
-    def begin(self, target: NetworkTarget, mechanism: str = KERBEROS) -> None:
+    def begin(
+        self,
+        target: NetworkTarget,
+        mechanism: str = KERBEROS,
+        shown: ShownPassword | None = None,
+    ) -> None:
         """Judge, and record durably, that a service is about to be reached.
 
         Args:
             target: the service.
             mechanism: by what the client is shown there.
+            shown: the password whose proof is, where it is one.
 
         Raises:
             LogonSessionEndedError: the session has ended.
@@ -95,16 +104,21 @@ class Use:
     pool has none or has lost it, has a record of its own before.
     """
 
-    __slots__ = ("_mechanism", "_passage", "_target", "_unspent")
+    __slots__ = ("_mechanism", "_passage", "_shown", "_target", "_unspent")
 
     def __init__(
-        self, passage: Passage, target: NetworkTarget, mechanism: str = KERBEROS
+        self,
+        passage: Passage,
+        target: NetworkTarget,
+        mechanism: str = KERBEROS,
+        shown: ShownPassword | None = None,
     ) -> None:
         """Judge, and record durably; raises as `Passage.begin`."""
-        passage.begin(target, mechanism)
+        passage.begin(target, mechanism, shown)
         self._passage: Final = passage
         self._target: Final = target
         self._mechanism: Final = mechanism
+        self._shown: Final = shown
         # A list, of which one thread of several takes what is there.
         self._unspent: Final = [time.monotonic()]
 
@@ -119,7 +133,7 @@ class Use:
         except IndexError:
             recorded_at = -math.inf
         if time.monotonic() - recorded_at > _RIGHT_THEN:
-            self._passage.begin(self._target, self._mechanism)
+            self._passage.begin(self._target, self._mechanism, self._shown)
 
     def connected(self) -> None:
         """Know that something was asked by now: what is recorded is of the past."""

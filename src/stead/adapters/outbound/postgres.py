@@ -28,6 +28,8 @@ from stead.adapters.outbound.aside import aside, require_may_wait
 from stead.adapters.outbound.gss import kerberos_of, lent_cache
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, recorded
+from stead.adapters.outbound.passwords import machine_password
+from stead.adapters.outbound.postgres_password import PasswordConnector
 from stead.model.delegation_policy import NetworkTarget
 
 Row: TypeAlias = tuple[Any, ...]
@@ -123,7 +125,10 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 class PostgresHop:
     """One database, as the client."""
 
-    __slots__ = ("_conninfo", "_parameters", "_passage", "_pool", "_target", "use")
+    __slots__ = (
+        "_by_password", "_conninfo", "_parameters", "_passage", "_pool", "_target",
+        "use",
+    )  # fmt: skip
 
     def __init__(self, passage: Passage, pool: Pool, dsn: str) -> None:
         """Judge and record; nothing is sent.
@@ -139,15 +144,30 @@ class PostgresHop:
             EnforcementUnavailableError: this `psycopg` cannot take a client's ticket.
             SteadError: as `Passage.begin` raises.
         """
-        libpq.require_shared_kerberos()
         self._parameters = libpq.parameters(dsn)
         self._target = libpq.target(self._parameters)
         self._passage = passage
         self._pool = pool
-        self.use: Final = Use(passage, self._target)
-        principal = kerberos_of(passage, self._target).principal
-        self._parameters.setdefault("user", principal.partition("@")[0])
+        held = machine_password(passage)
+        self._by_password: PasswordConnector | None = None
+        self.use: Use
+        if held is None:
+            self.use = self._use_of_ticket()
+        else:
+            self._by_password = by_password = PasswordConnector(held, self._parameters)
+            by_password.require_role(passage)
+            shown = by_password.shown
+            self.use = Use(passage, self._target, shown.way.mechanism, shown)
+            self._parameters = by_password.parameters
+        # The pool's key, too: it names the account, and a pool is one session's.
         self._conninfo = libpq.conninfo(self._parameters)
+
+    def _use_of_ticket(self) -> Use:
+        libpq.require_shared_kerberos()
+        use = Use(self._passage, self._target)
+        principal = kerberos_of(self._passage, self._target).principal
+        self._parameters.setdefault("user", principal.partition("@")[0])
+        return use
 
     @property
     def target(self) -> NetworkTarget:
@@ -155,8 +175,10 @@ class PostgresHop:
         return self._target
 
     def require_live(self) -> None:
-        """Return if the session lives; it may wait."""
+        """Return if the session and its password live; it may wait."""
         self._passage.line.require_live()
+        if self._by_password is not None:
+            self._by_password.require_open()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -221,6 +243,8 @@ class PostgresHop:
         line, target = self._passage.line, self._target
         line.require_live()
         self.use.connecting()
+        if self._by_password is not None:
+            return self._by_password.connect(self._passage, self._conninfo)
         tickets = kerberos_of(self._passage, target)
         with recorded(self._passage, target):
             service = self._parameters.get("krbsrvname", "postgres")

@@ -8,7 +8,8 @@ One connection for each session and server, kept where no other session finds it
 library's own pool hands its first session to whoever names no user. Where the library
 would go to another machine, or connect again by itself, it is refused: a link or a
 referral (DFS) that leads elsewhere is an error. After connecting, the server is asked
-who it thinks we are (`stead.adapters.outbound.lsarpc`).
+who it thinks we are (`stead.adapters.outbound.lsarpc`). It is shown a ticket, or where
+it was named for that, a password's proof (`stead.adapters.outbound.smb_ntlm`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Any, Final, Literal, TypeVar, cast
 
 import smbclient
 import spnego
@@ -31,6 +32,7 @@ from smbprotocol.exceptions import (
     NotSupported,
     ObjectNameNotFound,
     SMBAuthenticationError,
+    SMBConnectionClosed,
     SMBException,
     SMBOSError,
     SMBResponseException,
@@ -40,7 +42,7 @@ from smbprotocol.session import Session
 
 from stead.adapters.outbound.aside import require_may_wait
 from stead.adapters.outbound.gss import kerberos_of, lent_cache
-from stead.adapters.outbound.lifeline import Cuttable, Lifeline
+from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.lsarpc import user_name
 from stead.adapters.outbound.passage import (
     Passage,
@@ -49,8 +51,29 @@ from stead.adapters.outbound.passage import (
     not_taken,
     recorded,
 )
-from stead.adapters.outbound.smb_connection import OwnConnection, watch_any_number
-from stead.errors import InvalidRequestError, ServerUnavailableError
+from stead.adapters.outbound.passwords import MachinePassword, machine_password
+from stead.adapters.outbound.smb_connection import (
+    OwnConnection,
+    ProtectedConnection,
+    cut,
+    socket_of,
+    watch_any_number,
+)
+from stead.adapters.outbound.smb_ntlm import (
+    Mark,
+    account_of,
+    forget,
+    hash_of,
+    require_version_2,
+    shown_by_ntlm,
+    unlogged,
+)
+from stead.errors import (
+    InvalidRequestError,
+    ServerUnavailableError,
+    SteadError,
+    WrongIdentityError,
+)
 from stead.model.delegation_policy import NetworkTarget
 
 _T = TypeVar("_T")
@@ -110,7 +133,7 @@ class SmbPool:
 class SmbHop:
     """One file server, as the client. Paths begin with the share: `data/plan.txt`."""
 
-    __slots__ = ("_passage", "_pool", "_target", "_use")
+    __slots__ = ("_held", "_passage", "_pool", "_protocol", "_target", "_use")
 
     def __init__(self, passage: Passage, pool: SmbPool, target: NetworkTarget) -> None:
         """Judge and record; nothing is sent.
@@ -123,8 +146,17 @@ class SmbHop:
         Raises:
             SteadError: as `Passage.begin` raises.
         """
-        self._use = Use(passage, target)
-        kerberos_of(passage, target)
+        self._held: MachinePassword | None = machine_password(passage)
+        if self._held is None:
+            self._use = Use(passage, target)
+            kerberos_of(passage, target)
+        else:
+            account_of(self._held)
+            shown = shown_by_ntlm(self._held)
+            self._use = Use(passage, target, shown.way.mechanism, shown)
+        self._protocol: Literal["kerberos", "ntlm"] = (
+            "kerberos" if self._held is None else "ntlm"
+        )
         self._passage = passage
         self._pool = pool
         self._target = target
@@ -199,6 +231,8 @@ class SmbHop:
         require_may_wait("smb")
         line, unc = self._passage.line, self._unc(path)
         line.require_live()
+        if self._held is not None:
+            self._held.renew_for(0)  # it is not wiped
         with self._working():
             connections, shown = self._pool.take(self._target, self._connect)
             self._use.connected()
@@ -207,7 +241,7 @@ class SmbHop:
                 unc,
                 username=shown,
                 port=self._target.port,
-                auth_protocol="kerberos",
+                auth_protocol=self._protocol,
             )
 
     def _unc(self, path: str) -> str:
@@ -222,49 +256,88 @@ class SmbHop:
 
     def _connect(self) -> tuple[OwnConnection, Any]:
         """Connect, log on as the client, and ask who the server thinks we are."""
-        target = self._target
         self._use.connecting()
+        if self._held is not None:
+            with recorded(self._passage, self._target):
+                return self._connect_by_password(self._held)
+        target = self._target
         tickets = kerberos_of(self._passage, target)
         with recorded(self._passage, target):
             with lent_cache(tickets, f"cifs@{target.host}") as cache:
                 # With its principal: a cache without tickets is not filled from keys.
                 shown = spnego.KerberosCCache(cache, tickets.principal)
-                connection = Context().run(self._logged_on, shown)
-            own = OwnConnection(f"{target.host}:{target.port}", connection)
-            try:
-                self._require_known_as(own, shown, tickets.principal)
-            except BaseException:
-                own.disconnect()
-                raise
+                connection = Context().run(self._logged_on, shown, tickets.principal)
+            own = self._known(connection, shown, tickets.principal)
         return own, shown
 
-    def _logged_on(self, shown: Any) -> Connection:
+    def _connect_by_password(self, held: MachinePassword) -> tuple[OwnConnection, Any]:
+        """Do the same by NTLM; the library keeps a mark, and nothing of the password.
+
+        The connection is cut when the password is wiped.
+        """
+        require_version_2()
+        mark = Mark(held.principal)
+        with hash_of(held) as shown:
+            connection = Context().run(self._logged_on, shown, held.principal)
+        for session in connection.session_table.values():
+            forget(session, mark)
+        own = self._known(connection, mark, held.principal)
+        own.forget = held.at_close(partial(cut, socket_of(connection)))
+        return own, mark
+
+    def _known(self, connection: Connection, shown: Any, name: str) -> OwnConnection:
+        own = OwnConnection(f"{self._target.host}:{self._target.port}", connection)
+        try:
+            self._require_known_as(own, shown, name)
+        except BaseException:
+            own.disconnect()
+            raise
+        return own
+
+    def _logged_on(self, shown: Any, name: str) -> Connection:
         target = self._target
         watch_any_number()
-        connection = Connection(uuid.uuid4(), target.host, target.port)
+        connection = ProtectedConnection(uuid.uuid4(), target.host, target.port)
         try:
             connection.connect(timeout=_SECONDS)
         except (ValueError, SMBException) as error:
             raise ServerUnavailableError(
                 f"`{target}` cannot be reached: {error}"
             ) from error
+        session = Session(
+            connection,
+            username=shown,
+            require_encryption=False,
+            auth_protocol=self._protocol,
+        )
         try:
-            self._passage.line.keep(_socket_of(connection))
-            session = Session(
-                connection,
-                username=shown,
-                require_encryption=False,
-                auth_protocol="kerberos",
-            )
-            session.connect()
-        except (SMBAuthenticationError, SMBResponseException) as error:
+            self._passage.line.keep(socket_of(connection))
+            with unlogged():
+                session.connect()
+        except SMBException as error:
             connection.disconnect(close=False)
-            why = str(error).splitlines()[0]
-            raise not_taken(target, f"the file server refuses: {why}") from error
+            self._passage.line.require_not_over(error)
+            raise self._refused(error, session, name) from error
         except BaseException:
             connection.disconnect(close=False)
             raise
         return connection
+
+    def _refused(self, error: SMBException, session: Session, name: str) -> SteadError:
+        """Return what it means that nobody is logged on."""
+        why = str(error).splitlines()[0]
+        if isinstance(error, (SMBAuthenticationError, SMBResponseException)):
+            return not_taken(self._target, f"the file server refuses: {why}")
+        if isinstance(error, SMBConnectionClosed):
+            return ServerUnavailableError(f"`{self._target}` hangs up: {why}")
+        if session.session_id is None:
+            # It let in whoever it does not know: what it does then is nobody's.
+            return mistaken(self._target, "a guest", name)
+        return WrongIdentityError(
+            f"`{self._target}` does not show that it knows `{name}`: {why}",
+            advice="what it answers is not signed with the client's key; it may be a "
+            "false server",
+        )
 
     def _require_known_as(self, own: OwnConnection, shown: Any, principal: str) -> None:
         """Ask the server who it thinks we are, where it can be asked.
@@ -277,7 +350,7 @@ class SmbHop:
             pipe: Any = own.ask(
                 smbclient.open_file, unc, mode="rb+", buffering=0, file_type="pipe",
                 share_access="rwd", username=shown, port=self._target.port,
-                auth_protocol="kerberos",
+                auth_protocol=self._protocol,
             )  # fmt: skip
         except SMBOSError as error:
             if isinstance(error.__context__, _CANNOT_SAY):
@@ -285,7 +358,10 @@ class SmbHop:
             raise
         with pipe:
             name, domain = user_name(partial(_transact, pipe))
-        if name.casefold() != principal.rpartition("@")[0].casefold():
+        meant = principal.rpartition("\\")[2]  # NTLM's names: a realm's have none
+        if self._held is None:
+            meant = principal.rpartition("@")[0]
+        if name.casefold() != meant.casefold():
             raise mistaken(self._target, f"{domain}\\{name}", principal)
 
     @contextmanager
@@ -323,8 +399,3 @@ def _as_python(error: SMBOSError) -> OSError:
 def _transact(pipe: Any, message: bytes) -> bytes:
     pipe.write(message)
     return cast("bytes", pipe.read(_LARGEST))
-
-
-def _socket_of(connection: Connection) -> Cuttable:
-    transport: Any = connection.transport
-    return cast("Cuttable", transport._sock)  # noqa: SLF001 - the library shows it nowhere

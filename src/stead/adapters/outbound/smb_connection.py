@@ -7,6 +7,7 @@ servers say of where paths lead (DFS). Here each connection is by itself.
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -17,7 +18,9 @@ import smbclient
 from smbprotocol import transport
 from smbprotocol.connection import Connection
 from smbprotocol.exceptions import SMBException
+from smbprotocol.header import Commands, NtStatus, Smb2Flags
 
+from stead.adapters.outbound.lifeline import Cuttable
 from stead.errors import ServerUnavailableError, WrongIdentityError
 
 _T = TypeVar("_T")
@@ -50,6 +53,46 @@ def watch_any_number() -> None:
     transport.select = _Watch  # all that it asks of it
 
 
+class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
+    """A connection on which every answer of a session is signed, or encrypted.
+
+    The library asks for that, and then takes an answer that says that it is not signed.
+    """
+
+    def verify_signature(
+        self,
+        header: Any,
+        session_id: Any,
+        force: bool = False,  # noqa: FBT001, FBT002 - the library's
+    ) -> None:
+        """Return if an answer that came unencrypted is signed, and rightly so.
+
+        Raises:
+            SMBException: it is not; the connection ends.
+        """
+        # There is one; what an answer says of its session and kind is anybody's.
+        session = next(iter(self.session_table.values()), None)
+        is_interim = header["status"].get_value() == NtStatus.STATUS_PENDING
+        if session is not None and not force and not is_interim:
+            is_signed = header["flags"].has_flag(Smb2Flags.SMB2_FLAGS_SIGNED)
+            is_setup = header["command"].get_value() == Commands.SMB2_SESSION_SETUP
+            if session.encrypt_data or is_setup or not is_signed:
+                raise SMBException("an answer came that nothing protects")
+        super().verify_signature(header, session_id, force)
+
+
+def socket_of(connection: Connection) -> Cuttable:
+    """Return the socket of a connection, which the library shows nowhere."""
+    inside: Any = connection.transport
+    return cast("Cuttable", inside._sock)  # noqa: SLF001 - as it says
+
+
+def cut(connected: Cuttable) -> None:
+    """End a connection, and wait for nothing."""
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
 class _Settings(smbclient.ClientConfig):  # type: ignore[misc]  # it has no types
     """The library's settings, in which each connection has referrals of its own.
 
@@ -80,11 +123,13 @@ class OwnConnection(dict[str, Connection]):
 
     Attributes:
         referrals: what its server said of where paths lead (DFS).
+        forget: what is to be called when it is closed.
     """
 
     def __init__(self, key: str, connection: Connection) -> None:
         super().__init__({key: connection})
         self.referrals: list[Any] = []
+        self.forget: Callable[[], None] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -95,6 +140,8 @@ class OwnConnection(dict[str, Connection]):
 
     def disconnect(self) -> None:
         """Close it; never raises."""
+        if self.forget is not None:
+            self.forget()
         for connection in self.values():
             with suppress(SMBException, OSError, ValueError):
                 connection.disconnect(close=False)
