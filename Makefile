@@ -5,7 +5,7 @@ PYTHON ?= $(shell .ci/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := $(wildcard src tests bench demo .ci)
-JUNIT := .cache/junit.xml
+REPORTS := .cache
 
 # Rooms whose every line and branch must be run by the tests.
 WHOLE := */stead/model/*,*/stead/codec/*,*/stead/decision/*
@@ -107,9 +107,8 @@ demo-domain: venv
 	$(BIN)/python demo/domain.py
 
 test: dev
-	mkdir -p $(dir $(JUNIT))
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --junit-xml=$(JUNIT) $(PYTEST_ARGS)
+	$(BIN)/python .ci/run_tests.py $(REPORTS) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 ifeq ($(shell id -u),0)
 	$(BIN)/coverage report --omit='$(ELSEWHERE)' --fail-under=95

@@ -1,6 +1,6 @@
 """Fail if a test was skipped that the list does not name, or if no test ran.
 
-usage: check_skips.py JUNIT_XML ALLOWED_SKIPS
+usage: check_skips.py ALLOWED_SKIPS JUNIT_XML...
 
 A line of the list is `module::test: reason`, as this program prints it.
 Blank lines and lines that begin with `#` are comments.
@@ -30,13 +30,15 @@ def allowed(path: Path) -> frozenset[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Compare the report with the list and print every difference."""
-    junit, permitted = Path(arguments[0]), allowed(Path(arguments[1]))
-    if not junit.exists():
-        print(f"no report at `{junit}`: the tests did not run")
-        return 1
-    report = ET.parse(junit).getroot()  # noqa: S314  # pytest wrote it a minute ago
-    total, found = len(list(report.iter("testcase"))), skips(report)
+    """Compare the reports with the list and print every difference."""
+    permitted, total, found = allowed(Path(arguments[0])), 0, list[str]()
+    for junit in map(Path, arguments[1:]):
+        if not junit.exists():
+            print(f"no report at `{junit}`: the tests did not run")
+            return 1
+        report = ET.parse(junit).getroot()  # noqa: S314  # pytest wrote it a minute ago
+        total += len(list(report.iter("testcase")))
+        found += skips(report)
     unlisted = [skip for skip in found if skip not in permitted]
     for skip in unlisted:
         print(f"skipped, and not in the list: {skip}")
