@@ -95,7 +95,8 @@ def kill_descendants(
 
     1. Stop whatever runs, again and again until nothing new is found: what is stopped
        forks no more, and fills the number of processes that its user may have.
-    2. Kill them all.
+    2. Kill them all, children before their parents: an orphan has another parent, and
+       would be taken for another process.
 
     What was forked in the last moment is found by the next round.
 
@@ -118,7 +119,7 @@ def kill_descendants(
         for process in running:
             _send(process, signal.SIGSTOP)
     found = _descendants(spared, above)
-    for process in found:
+    for process in reversed(found):
         _send(process, signal.SIGKILL)
     return len(found)
 
@@ -134,6 +135,7 @@ class _Process:
 
 
 def _descendants(spared: AbstractSet[int], above: int | None) -> list[_Process]:
+    """List what is below a process, parents before their children."""
     children: dict[int, list[_Process]] = defaultdict(list)
     for process in _processes():
         children[process.parent].append(process)
