@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from argon2 import PasswordHasher
@@ -311,3 +312,47 @@ def _held(error):
             step = step.tb_next
         error = error.__cause__ or error.__context__
     return "\n".join(found).encode()
+
+
+def test_names_that_a_slow_directory_is_asked_for_do_not_wait_for_one_another(
+    make_logon,
+):
+    """Of so many names, any table of locks would have two share one."""
+    logon, all_are_asked = make_logon(), threading.Barrier(80)
+    done = []
+
+    def ask():
+        all_are_asked.wait(30)
+        raise PasswordMismatchError("the password is wrong")
+
+    def attempt(number):
+        done.append(logon.attempt_elsewhere(f"name{number}@EXAMPLE.COM", ask).error)
+
+    threads = [threading.Thread(target=attempt, args=(n,)) for n in range(80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {PasswordMismatchError} == set(map(type, done))
+    assert {} == logon._turns_elsewhere._turns
+
+
+def test_one_name_takes_turns_also_with_a_directory(make_logon):
+    logon, inside, most = make_logon(), [], []
+
+    def ask():
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.005)
+        inside.pop()
+        return "alice"
+
+    threads = [
+        threading.Thread(target=logon.attempt_elsewhere, args=("a@EXAMPLE.COM", ask))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [1] * 8 == most

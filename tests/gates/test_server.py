@@ -169,13 +169,14 @@ def test_a_message_that_drips_in_is_cut_off(opened):
 
 def test_a_silent_client_may_stay_unless_the_gate_says_otherwise(opened):
     async def scenario():
-        async with opened(idle_seconds=0.05) as (gate, house):
+        # Long enough for a busy machine to get the request to the gate.
+        async with opened(idle_seconds=0.5) as (gate, house):
             with Rude(gate) as rude:
                 await rude.send(HELLO)
                 await rude.hear()
                 await rude.send(request(1, "wait"))
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.2):
+                    async with asyncio.timeout(0.75):
                         await rude.hear()  # it waits for us: that is no silence
                 house.gate_open.set()
                 assert 1 == (await rude.hear()).id

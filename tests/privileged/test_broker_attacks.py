@@ -875,7 +875,7 @@ def settle(stage):
 @pytest.mark.parametrize(
     "nonsense",
     [b"x", b"[]", b'{"signal": "9"}', b'{"signal": 9999}', b'{"signal": -1}',
-     b'{"kill": 1}', b'{"signal": 99999999999999999999}'],
+     b'{"kill": 1}', b'{"signal": 99999999999999999999}', b"[" * 4_000],
 )  # fmt: skip
 def test_nonsense_to_a_keeper_ends_its_own_tree_alone(broker, begin, connect, nonsense):
     def act(foothold, talk):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from contextvars import Context, copy_context
 from dataclasses import replace
@@ -14,6 +15,7 @@ from stead.errors import (
     ImpersonationRefusedError,
     KernelRefusedError,
     LogonSessionEndedError,
+    LoopThreadError,
     RevertOrderError,
 )
 from stead.model import well_known
@@ -408,3 +410,32 @@ def test_what_an_item_leaves_open_keeps_no_other_item_from_its_client(
         with pytest.raises(RevertOrderError):
             on_kernel(leave_open)
         assert "alice's" == on_kernel(read)
+
+
+@pytest.mark.root
+def test_a_task_inside_a_block_makes_no_other_task_the_server(
+    kernel_server, client_of, on_kernel
+):
+    alice = client_of(kernel_server, "alice")
+
+    async def other(seen):
+        seen.append(os.geteuid())
+
+    async def naive(seen):
+        with KernelBlock(None):
+            await asyncio.create_task(other(seen))
+
+    async def ours(seen):
+        with pytest.raises(LoopThreadError), kernel_server.as_server():
+            await asyncio.sleep(0)
+        await asyncio.create_task(other(seen))
+
+    def work(act):
+        seen = []
+        with alice.impersonate():
+            asyncio.run(act(seen))
+        return seen
+
+    assert ([0], [70001]) == (
+        on_kernel(lambda: work(naive)), on_kernel(lambda: work(ours)),
+    )  # fmt: skip

@@ -41,6 +41,7 @@ from stead.authority.logon_attempt import (
     refusal,
 )
 from stead.authority.logon_rules import logon_rule
+from stead.authority.name_turns import NameTurns
 from stead.authority.names import name_key, require_name
 from stead.authority.ports import Account, AccountStore, Password
 from stead.errors import (
@@ -112,7 +113,7 @@ class Logon:
         self._monotonic = monotonic
         self._lines = _locks()
         # Their own: whoever is asked elsewhere may answer late, or not at all.
-        self._lines_elsewhere = _locks()
+        self._turns_elsewhere = NameTurns()
 
     def attempt(
         self, name: str, secret: Secret, logon_type: LogonType
@@ -193,7 +194,7 @@ class Logon:
             ask: asks; what it raises is why the logon fails.
         """
         began, key = self._monotonic(), name_key(name[:_LONGEST_SPELLING])
-        with self._lines_elsewhere[hash(key) % _LINES]:
+        with self._turns_elsewhere.of(key):
             reservation = self.lockout.reserve(key)
             outcome: _T | SteadError
             try:

@@ -114,7 +114,10 @@ def trusted(store: LedgerStore, index: TrailIndex) -> Reached:
     reached = index.reached()
     if reached == Reached() or _is_in(store, reached):
         return reached
-    _log.warning("the trail's index is of another trail, and is made anew")
+    _log.warning(
+        "the trail's index ends at a record that is not there (removed, or of another "
+        "trail), and is made anew"
+    )
     index.clear()
     return Reached()
 

@@ -437,6 +437,14 @@ def _open_here() -> Frame | None:
     return clients[-1] if clients else None
 
 
+def makes_others_too() -> bool:
+    """Tell whether whoever became the server here would make other tasks it as well.
+
+    Nobody tells tasks of trio apart; and the kernel, where it follows, knows no tasks.
+    """
+    return in_trio() or (bool(_here.kernels) and is_loop_thread())
+
+
 def hidden_frame() -> Frame | None:
     """Return the block that the kernel goes by on this thread, if nobody here knows it.
 
@@ -452,7 +460,10 @@ def hidden_frame() -> Frame | None:
 
 
 def end_work() -> None:
-    """Forget what an item of a hardened thread left open: the thread is proved anew."""
+    """Forget what is open on this thread, where its work ends, or the program does.
+
+    A hardened thread is proved to be the server anew.
+    """
     left = (*_here.clients, *_here.kernels)
     for frame in left:
         frame.is_closed = True

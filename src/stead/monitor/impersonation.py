@@ -78,11 +78,11 @@ class Block(Door):
             raise RevertOrderError(f"the block entered at {self._frame.where} is used")
         if self._kind is _CLIENT:
             self._require_may_enter()
-        elif self._kind is not _HANDLER and context.in_trio():
+        elif self._kind is not _HANDLER and context.makes_others_too():
             raise LoopThreadError(
-                "trio runs on this thread, and whoever its tasks start would be the "
-                "server too",
-                advice="do it on a thread: `await trio.to_thread.run_sync(work)`",
+                "other tasks run on this thread, and would be the server too",
+                advice="do it on a thread of its own, such as by "
+                "`await trio.to_thread.run_sync(work)`",
             )
         if self._guard is not None and self._kind is not _HANDLER:
             require_none_hidden()  # a handler's context is another one on purpose

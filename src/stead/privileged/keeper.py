@@ -331,7 +331,10 @@ class _Keeper:
             # Its number cannot be anybody else's: it is not reaped yet.
             try:
                 os.kill(self._pid, json.loads(message)["signal"])
-            except (KeyError, OSError, OverflowError, TypeError, ValueError):
+            except (
+                *(KeyError, OSError, OverflowError, RecursionError),
+                *(TypeError, ValueError),
+            ):
                 self._end(self._channel.fileno())
 
     def _learn(self, report: int) -> None:

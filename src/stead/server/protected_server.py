@@ -37,6 +37,7 @@ from stead.server.house import House
 from stead.server.leaking import watch_leaks
 from stead.server.object_verbs import ObjectVerbs
 from stead.server.operations import Handler
+from stead.server.process_end import close_at_exit
 from stead.server.reception import Reception
 from stead.server.serving import Gate, serve
 from stead.server.settings import ServerOptions, Settings
@@ -47,9 +48,10 @@ _H = TypeVar("_H", bound=Handler)
 class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
     """A server that can act as its clients, and writes down when it does.
 
-    Opening it starts its threads. Close it, or use it as a context manager. How clients
-    come (`client_for`, `log_on`, ...), the desks (`accounts`, `trail`, ...) and what is
-    done with objects (`protect`, `require`, ...) are the verbs of its bases.
+    Opening it starts its threads. Close it, or use it as a context manager; one that is
+    there when the program ends is closed then. How clients come (`client_for`,
+    `log_on`, ...), the desks (`accounts`, `trail`, ...) and what is done with objects
+    (`protect`, `require`, ...) are the verbs of its bases.
 
     Attributes:
         name: what records call it; its service SID is made of it.
@@ -74,6 +76,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
         self._pid = os.getpid()
         self._house: House = compose(Settings(name, store, **options))
         self._is_closed = False
+        self._stay = close_at_exit(self)
         offer_built_ins(self)
 
     # --- what it is -------------------------------------------------------------------
@@ -255,6 +258,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
         if self._is_closed:
             return
         self._is_closed = True
+        self._stay()
         if os.getpid() == self._pid:
             self._house.stack.close()
         else:

@@ -33,6 +33,7 @@ from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
+from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.model.delegation_policy import NetworkTarget
 from stead.model.luid import Luid
@@ -323,7 +324,10 @@ def _token_of(line: Lifeline) -> AccessToken | None:
 
 def _place(record: AuditRecord) -> _Place:
     if record.event is AuditEvent.DELEGATED:
-        target = NetworkTarget.read(record.object_name)
+        try:
+            target = NetworkTarget.read(record.object_name)
+        except InvalidRequestError:
+            return "", 0  # what names no service announces none
         return target.host, target.port
     host, _, port = record.detail.get("target server", "").rpartition(":")
     return host, int(port or 0)

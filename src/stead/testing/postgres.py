@@ -208,11 +208,10 @@ class Postgres(PrivateServer):
 
     def _start(self) -> bool:
         """Start it, and wait until it answers; say whether it does."""
-        user, group = self._ids
         (self.folder / "log").unlink(missing_ok=True)  # of the try before
         self._server = keep(
             _KEEP, str(self._programs), str(self.folder), variables=self._variables(),
-            cwd=self.folder, user=user, group=group, extra_groups=[],
+            folder=self.folder, ids=self._ids,
         )  # fmt: skip
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:

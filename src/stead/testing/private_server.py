@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST: Final = 50
@@ -87,7 +87,11 @@ def make_folder(prefix: str) -> Path:
 
 
 def keep(
-    script: str, *words: str, variables: Mapping[str, str], **how: Any
+    script: str,
+    *words: str,
+    variables: Mapping[str, str],
+    folder: Path | None = None,
+    ids: tuple[int, int] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a shell that keeps a server until a line, or the end, of its input.
 
@@ -95,16 +99,21 @@ def keep(
         script: what the shell does; `read` tells it when to end.
         words: `$1` and so on of the script.
         variables: its environment.
-        how: more for `Popen`, such as `user`.
+        folder: where it starts; here, if nothing is said.
+        ids: the uid and gid that it has, and no other groups; ours if nothing is said.
     """
+    user, group = ids or (None, None)
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=dict(variables),
+        cwd=folder,
+        user=user,
+        group=group,
+        extra_groups=None if ids is None else [],
         start_new_session=True,  # an interrupt of the test's is not its own
-        **how,
     )
 
 

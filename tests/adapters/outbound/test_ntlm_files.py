@@ -309,6 +309,7 @@ class Forger(threading.Thread):
         super().__init__(daemon=True)
         self.far_port = port
         self.disguise = None
+        self.hides_guests = False
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.passed, self.threads = [], []
@@ -330,6 +331,9 @@ class Forger(threading.Thread):
             while True:
                 head = self.whole(one, 4)
                 content = self.whole(one, struct.unpack("!I", head)[0] & 0xFFFFFF)
+                is_let_in = content[8:14] == b"\0\0\0\0\1\0"  # status and command
+                if is_answer and self.hides_guests and is_let_in:
+                    content = content[:66] + bytes(2) + content[68:]
                 if is_answer and b"the truth" in content and self.disguise:
                     # Of another kind, and of no session: so it looks like a logon.
                     content = (
@@ -403,6 +407,37 @@ def test_an_answer_that_says_that_it_is_not_signed_is_not_believed(
             file.read()
         with pytest.raises((OSError, SMBException)):
             file.close()
+
+
+def test_a_server_that_does_not_know_the_password_cannot_say_that_it_does(
+    open_server, admit, files, forger
+):
+    """It lets in a guest, and says that it is none."""
+    forger.hides_guests = True
+    server = open_server(delegation=[f"smb+ntlm://{HOST}:{forger.port}"])
+    with (
+        admit(server, "bob") as session,
+        explicit(session.client, forger.port, password="wrong") as shown,
+        pytest.raises(WrongIdentityError, match="does not show that it knows"),
+    ):
+        shown.smb(HOST, port=forger.port).listdir("data")
+
+
+@pytest.mark.parametrize(
+    "setting", ["server smb encrypt = required", "server max protocol = SMB2_10"]
+)
+def test_whatever_protects_the_connection_it_is_the_clients(
+    open_server, admit, setting
+):
+    with FileServer(setting) as other:
+        uid = other.add_account("alice", PASSWORDS["alice"])
+        server = open_server(delegation=[f"smb+ntlm://{HOST}:{other.port}"])
+        with (
+            admit(server, "bob") as session,
+            explicit(session.client, other.port) as shown,
+        ):
+            write(shown, other.port, "protected")
+            assert uid == owner(other, "protected")
 
 
 def test_what_the_library_logs_says_nothing_of_the_password(bob, files, caplog):

@@ -25,7 +25,7 @@ from tests.adapters.outbound.false_database import (
     error,
     message,
 )
-from tests.adapters.outbound.test_postgres import backends, eventually
+from tests.adapters.outbound.test_postgres import back, backends, eventually, rules
 
 from stead.adapters.outbound import libpq_channel
 from stead.authority.packages import Authenticated
@@ -418,6 +418,57 @@ def test_a_false_server_on_this_machine_gets_nothing_either(
             shown.postgres(dsn(there.port, sslmode="disable")).connect()
         assert not [said for said in there.said if b"alice-pw" in said]
         assert {b"", b"SC", b"c="} >= {said[5:7] for said in there.said}
+
+
+@pytest.fixture
+def by_socket(database):
+    """What makes the database ask all who come by its socket for something."""
+    before = rules(
+        database,
+        "local all bob peer map=all",
+        "local all all scram-sha-256",
+        "hostssl all all 127.0.0.1/32 scram-sha-256",
+    )
+    yield {"host": database.folder, "port": database.port, "dbname": "postgres"}
+    back(database, before)
+
+
+def test_a_local_socket_is_this_machine_too(open_server, admit, database, by_socket):
+    said = " ".join(f"{name}={value}" for name, value in by_socket.items())
+    server = open_server(delegation=[f"postgres+scram://localhost:{database.port}"])
+    with (
+        admit(server, "bob") as session,
+        explicit(session.client, database.port) as shown,
+    ):
+        for more in ("", " requirepeer=postgres", " sslmode=verify-full"):
+            with shown.postgres(said + more).connection() as connection:
+                assert ("alice", False) == connection.execute(WHO).fetchone()
+        with pytest.raises(ServerUnavailableError, match="requirepeer"):
+            shown.postgres(f"{said} requirepeer=nobody").connect()
+        with pytest.raises(InvalidRequestError):
+            shown.postgres("host=@abstract dbname=postgres")
+    # A ticket's client is not known there, but for the server's own uid.
+    with admit(server, "bob") as session, pytest.raises(InvalidRequestError):
+        session.postgres(said)
+
+
+def test_a_socket_that_asks_for_the_servers_own_uid_is_not_believed(
+    open_server, admit, database, by_socket
+):
+    said = " ".join(f"{name}={value}" for name, value in by_socket.items())
+    ident = database.folder / "data" / "pg_ident.conf"
+    ident.write_text("all root bob\n")
+    database.execute("select pg_reload_conf()")
+    naive = psycopg.connect(f"{said} user=bob", password="a wrong password")
+    assert ("bob",) == naive.execute("select session_user").fetchone()
+    naive.close()
+    server = open_server(delegation=[f"postgres+scram://localhost:{database.port}"])
+    with (
+        admit(server, "bob") as session,
+        explicit(session.client, database.port, name="bob", password="wrong") as shown,
+        pytest.raises(WrongIdentityError, match="whoever we say we are"),
+    ):
+        shown.postgres(said).connect()
 
 
 def test_a_name_of_this_machine_that_leads_elsewhere_is_shown_nothing():

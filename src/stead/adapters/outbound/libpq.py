@@ -62,8 +62,12 @@ _NOTICE: Final = ", set_config('client_connection_check_interval', '1000', false
 _KNOWS_IT: Final = 140_000
 
 
-def parameters(dsn: str) -> dict[str, str]:
+def parameters(dsn: str, *, may_be_local: bool = False) -> dict[str, str]:
     """Read a connection string.
+
+    Args:
+        dsn: that.
+        may_be_local: whether it may name a local socket, by the folder it is in.
 
     Raises:
         InvalidRequestError: it is none, names no machine or several, or says what the
@@ -84,7 +88,8 @@ def parameters(dsn: str) -> dict[str, str]:
             "out",
         )
     host = read.get("host", "")
-    if not host or host.startswith(("/", "@")) or "," in host:
+    is_refused = ("@",) if may_be_local else ("/", "@")
+    if not host or host.startswith(is_refused) or "," in host:
         raise InvalidRequestError(
             "a database that is reached as a client is on one host, which is named",
             advice="write `host=db.example`; a local socket shows the server's uid",
@@ -103,7 +108,13 @@ def parameters(dsn: str) -> dict[str, str]:
 def target(read: Mapping[str, str]) -> NetworkTarget:
     """Return the service that a connection string is about."""
     port = int(read.get("port", "") or PORTS["postgres"])
-    return NetworkTarget("postgres", read["host"], port)
+    host = "localhost" if is_local(read) else read["host"]
+    return NetworkTarget("postgres", host, port)
+
+
+def is_local(read: Mapping[str, str]) -> bool:
+    """Tell whether a connection string names a local socket."""
+    return read["host"].startswith("/")
 
 
 def conninfo(read: Mapping[str, str]) -> str:

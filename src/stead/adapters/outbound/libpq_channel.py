@@ -86,8 +86,10 @@ class PlainChannel:
         self._socket: Final = socket.socket(fileno=os.dup(made.socket))
         self._patience: Final = patience
 
-    def peer(self) -> str:
-        """Return the address that answers."""
+    def peer(self) -> str | None:
+        """Return the address that answers; None for a local socket."""
+        if self._socket.family == socket.AF_UNIX:
+            return None
         return str(self._socket.getpeername()[0])
 
     def read(self, size: int) -> bytes:

@@ -144,11 +144,11 @@ class PostgresHop:
             EnforcementUnavailableError: this `psycopg` cannot take a client's ticket.
             SteadError: as `Passage.begin` raises.
         """
-        self._parameters = libpq.parameters(dsn)
+        held = machine_password(passage)
+        self._parameters = libpq.parameters(dsn, may_be_local=held is not None)
         self._target = libpq.target(self._parameters)
         self._passage = passage
         self._pool = pool
-        held = machine_password(passage)
         self._by_password: PasswordConnector | None = None
         self.use: Use
         if held is None:

@@ -1,8 +1,8 @@
 """How a database is connected to with a password that it knows itself.
 
 TLS with the server's certificate verified by name, and a proof that is tied to it; or,
-where the operator names that (`postgres+scram://localhost`) and the connection string
-says `sslmode=disable`, this machine's own loopback.
+where the operator names that (`postgres+scram://localhost`), this machine itself: over
+the loopback, if the connection string says `sslmode=disable`, or by a local socket.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class PasswordConnector:
                 "string names another user",
                 advice="leave `user` out",
             )
-        mode = read.get("sslmode", "verify-full")
+        # libpq speaks no TLS over a local socket, whatever it is told.
+        is_local = libpq.is_local(read)
+        mode = "disable" if is_local else read.get("sslmode", "verify-full")
         if mode not in _SSL_MODES:
             raise InvalidRequestError(
                 f"`sslmode={mode[:20]}` believes whoever answers",
@@ -131,7 +133,8 @@ class PasswordConnector:
             show_password(secure, binding, self._held, self._to)
             return
         with closing(PlainChannel(made, patience)) as plain:
-            _require_here(plain.peer(), self._to)
+            if (address := plain.peer()) is not None:
+                _require_here(address, self._to)
             show_password(plain, None, self._held, self._to)
 
 

@@ -17,17 +17,11 @@ import asyncio
 import logging
 import socket
 from contextlib import ExitStack, nullcontext
-from contextvars import Context
 from functools import partial
 from typing import Final, Generic, TypeVar
 
 from stead.errors import RemoteProtocolError
-from stead.gates.pipe.answers import (
-    answer_frame,
-    log_failure,
-    refusal_of,
-    result_frame,
-)
+from stead.gates.pipe.answers import log_failure, refusal_of
 from stead.gates.pipe.channel import Channel
 from stead.gates.pipe.greeting import Greeting
 from stead.gates.pipe.limits import PipeLimits
@@ -37,17 +31,15 @@ from stead.gates.pipe.messages import (
     Goodbye,
     Hello,
     Message,
-    Refusal,
     Request,
     Response,
-    Result,
     Welcome,
-    is_small,
     level_name,
     quality_of,
 )
 from stead.gates.pipe.peer import Peer
 from stead.gates.pipe.protocol import PipeProtocol, Role, State
+from stead.gates.pipe.requests import Requests
 from stead.gates.pipe.shares import Claim, Share
 from stead.gates.ports import Admit, Conversation
 
@@ -88,8 +80,7 @@ class Connection(Generic[PeerT, EvidenceT]):
         self._share = share
         self._protocol = PipeProtocol(Role.SERVER, limits)
         self._writing = asyncio.Lock()
-        self._running: set[asyncio.Task[None]] = set()
-        self._unsent: set[Claim] = set()
+        self._requests = Requests(greeting.peer, limits, share)
         self._admitting: asyncio.Future[Conversation] | None = None
         self._fault: Exception | None = None
         self._last_word = b""
@@ -112,7 +103,7 @@ class Connection(Generic[PeerT, EvidenceT]):
     def is_idle(self) -> bool:
         """Whether nothing is done for the client; answers it leaves unread are not."""
         is_admitting = self._protocol.state is State.GREETED
-        return not is_admitting and len(self._running) == len(self._unsent)
+        return not is_admitting and self._requests.are_unread
 
     async def serve(self, admit: Admit[EvidenceT]) -> None:
         """Serve the client until it leaves or the gate stops."""
@@ -155,8 +146,7 @@ class Connection(Generic[PeerT, EvidenceT]):
         """Cancel what still runs."""
         if self._admitting is not None:
             self._admitting.cancel()
-        for task in self._running:
-            task.cancel()
+        self._requests.cancel()
 
     async def ask(self, challenge: bytes) -> bytes:
         """Send a challenge, and return how the client responds to it.
@@ -243,7 +233,7 @@ class Connection(Generic[PeerT, EvidenceT]):
         """Start what the client asks until it leaves or must leave."""
         while self._protocol.state not in _SILENT and not self._is_stopping:
             if self._is_full:
-                await asyncio.wait(self._running, return_when="FIRST_COMPLETED")
+                await self._requests.one_ends()
             elif (size := self._protocol.announced()) is None:
                 if not await self._feed():
                     return
@@ -253,7 +243,7 @@ class Connection(Generic[PeerT, EvidenceT]):
     @property
     def _is_full(self) -> bool:
         """Whether the client has to wait for answers, or has some to read first."""
-        unsent = sum(claim.size for claim in self._unsent)
+        unsent = self._requests.unsent_bytes
         return self._protocol.is_full or unsent >= self._limits.frame
 
     async def _feed(self) -> bool:
@@ -272,7 +262,7 @@ class Connection(Generic[PeerT, EvidenceT]):
             self._frame_began = None  # the wait was not the client's fault
             message = await self._next_message()
             if isinstance(message, Request):
-                self._start(conversation, message, claim)
+                self._requests.start(conversation, message, claim, self._send)
                 held.pop_all()
         return message is not None
 
@@ -300,7 +290,7 @@ class Connection(Generic[PeerT, EvidenceT]):
                 async with asyncio.timeout_at(self._deadline()):
                     return await self._receive()
             except TimeoutError:
-                if self._protocol.is_mid_frame or not self._running:
+                if self._protocol.is_mid_frame or not self._requests.are_any:
                     raise
 
     def _deadline(self) -> float | None:
@@ -318,50 +308,6 @@ class Connection(Generic[PeerT, EvidenceT]):
         await asyncio.sleep(0)
         return data
 
-    def _start(
-        self, conversation: Conversation, request: Request, claim: Claim
-    ) -> None:
-        # An empty context: what one request sets, no other finds.
-        task = asyncio.create_task(
-            self._answer(conversation, request, claim), context=Context()
-        )
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        # Not in the task itself: one that is cancelled before it began does nothing.
-        task.add_done_callback(lambda _: claim.release())
-
-    async def _answer(
-        self, conversation: Conversation, request: Request, claim: Claim
-    ) -> None:
-        answer, frame = await self._outcome(conversation, request)
-        # However long the client takes to read: only what it reads is kept.
-        del request
-        claim.shrink(len(frame))
-        self._unsent.add(claim)
-        try:
-            await self._send(answer, frame)
-        finally:
-            self._unsent.discard(claim)
-
-    async def _outcome(
-        self, conversation: Conversation, request: Request
-    ) -> tuple[Result | Refusal, bytes]:
-        """Do what is asked; return the answer, without its value, and its frame."""
-        try:
-            value = await conversation.call(request.operation, request.arguments)
-            return Result(id=request.id), await self._write(request.id, value)
-        except Exception as error:  # noqa: BLE001 - the outermost loop of a request
-            log_failure(self.evidence.describe(), error, request.operation)
-            refusal = refusal_of(request.id, error)
-            return refusal, answer_frame(refusal, self._limits)
-
-    async def _write(self, number: int, value: object) -> bytes:
-        """Return the frame of an answer, written on the loop only if that is cheap."""
-        write = partial(result_frame, number, value, self._limits)
-        if is_small(value, self._limits.large):
-            return write()
-        return await self._share.work(write)
-
     async def _dismiss(self, reason: str) -> None:
         """Tell the client why it must go, and be rid of it at once."""
         await self._send(Goodbye(reason=reason))
@@ -370,8 +316,7 @@ class Connection(Generic[PeerT, EvidenceT]):
     async def _finish(self, conversation: Conversation | None) -> None:
         """Let requests end, say goodbye, and close everything in order."""
         try:
-            while self._running:
-                await asyncio.wait(self._running)
+            await self._requests.all_end()
             await self._send(Goodbye(reason=self._farewell))
         finally:
             self._channel.close()
