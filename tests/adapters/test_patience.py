@@ -10,6 +10,8 @@ import pytest
 
 from stead.adapters.patience import Patience
 from stead.errors import DirectoryUnavailableError
+from stead.server.enforcement import Enforcement
+from stead.server.protected_server import ProtectedServer
 
 
 def drop(_):
@@ -85,3 +87,28 @@ def test_many_answers_just_in_time_are_kept_or_dropped_and_never_both():
         thread.join()
     until(lambda: 60 == len(kept) + len(dropped))
     assert set(range(60)) == {*kept, *dropped}
+
+
+def test_without_a_thread_nothing_is_asked_and_nobody_is_taken_for_silent(monkeypatch):
+    patience = Patience(0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot_start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            patience.ask("REALM", lambda: 5, drop)
+    time.sleep(0.02)
+    assert 5 == patience.ask("REALM", lambda: 5, drop)
+
+
+def cannot_start(_thread):
+    raise RuntimeError("can't start new thread")
+
+
+def test_in_a_client_s_block_no_thread_is_made(tmp_path):
+    """It would be the client for as long as it asks."""
+    with ProtectedServer("notes", enforcement=Enforcement.TOKEN) as server:
+        server.accounts.add("alice")
+        alice = server.client_for("alice", authenticated_by="test")
+        here, patience = threading.current_thread(), Patience()
+        assert here is not patience.ask("REALM", threading.current_thread, drop)
+        with alice.impersonate():
+            assert here is patience.ask("REALM", threading.current_thread, drop)

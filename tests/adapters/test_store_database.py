@@ -6,10 +6,14 @@ import sqlite3
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import select
 
 from stead.adapters.store import Store
 from stead.adapters.store.database import Database, connect_file
+from stead.adapters.store.schema import STORE
 from stead.errors import StoreUnavailableError, StoreUnflushedError
+
+NEXT_RID = select(STORE.c.next_rid)
 
 
 class Unflushed(sqlite3.Connection):
@@ -107,15 +111,15 @@ def test_what_is_noted_is_seen_at_once_and_the_next_change_waits_again(place):
         raise ZeroDivisionError
 
     database.note(change)
-    assert [(4242,)] == other.rows("SELECT next_rid FROM store")
+    assert [(4242,)] == other.rows(NEXT_RID)
     assert 2 == how_it_waits(database)
     with suppress(ZeroDivisionError):
         database.note(change_and_fail)
-    assert [(4242,)] == other.rows("SELECT next_rid FROM store")
+    assert [(4242,)] == other.rows(NEXT_RID)
     assert 2 == how_it_waits(database)
     for each in (database, other):
         each.close()
     with pytest.raises(StoreUnavailableError, match="closed"):
         database.note(change)
     with pytest.raises(StoreUnavailableError, match="closed"):
-        other.rows("SELECT 1")
+        other.rows(NEXT_RID)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import pytest
 
 from stead.authority.membership import MAXIMUM_GROUPS, memberships
@@ -65,6 +68,27 @@ def test_a_group_one_begins_with_is_not_found_again(store, alice, group):
     one = group("one", alice)
     two = group("two", one)
     assert [two] == [m.group.sid for m in memberships(store, (alice, one))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_as_many_are_found_as_by_asking_of_each_alone(store, alice, group, seed):
+    """The naive walk asks of one SID after the other; paths are as short as can be."""
+    chance = random.Random(seed)  # noqa: S311 - a graph, no secret
+    groups = [group(f"group {number}") for number in range(24)]
+    for _ in range(40):
+        member = chance.choice([alice, *groups])
+        store.add_member(chance.choice(groups), member)
+    steps, edge = {alice: 0}, [alice]
+    for member in edge:
+        for _, found in store.memberships_of([member]):
+            if found.sid not in steps:
+                steps[found.sid] = steps[member] + 1
+                edge.append(found.sid)
+    found = memberships(store, (alice,))
+    assert {alice: 0} | {m.group.sid: len(m.path) - 1 for m in found} == steps
+    for membership in found:
+        for member, into in pairwise(membership.path):
+            assert member in store.members(into)
 
 
 def test_a_token_holds_1015_groups_and_no_more():

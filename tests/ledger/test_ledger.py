@@ -175,6 +175,28 @@ def test_a_task_is_told_that_its_record_was_not_written(open_ledger, store, reco
         ledger.recording(record())
 
 
+def test_a_task_that_is_refused_at_once_leaves_no_future_behind(
+    open_ledger, store, record, caplog
+):
+    ledger = open_ledger(backlog=1)
+
+    async def ask():
+        store.gate.clear()
+        first = ledger.recording(record())
+        assert store.entered.acquire(timeout=60)
+        second = ledger.recording(record())
+        with pytest.raises(LedgerUnavailableError, match="wait to be written"):
+            ledger.recording(record())
+        await asyncio.sleep(0)  # whatever was told is told
+        gc.collect()
+        store.gate.set()
+        return await first, await second
+
+    assert (1, 2) == asyncio.run(ask())
+    gc.collect()
+    assert [] == caplog.records
+
+
 def test_a_record_is_written_though_its_task_or_its_loop_went_away(
     open_ledger, store, record
 ):

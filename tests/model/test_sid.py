@@ -146,3 +146,25 @@ def test_a_sid_of_checked_bytes_is_the_one_that_checks_them():
     assert Sid is type(made)
     assert Sid(binary) == made
     assert Sid(binary) is checked_sid(binary)
+
+
+@pytest.mark.parametrize("rid", [-1, 1 << 32])
+def test_a_rid_that_does_not_fit_is_refused(rid):
+    with pytest.raises(InvalidSidError, match="32 bits"):
+        DOMAIN.with_rid(rid)
+
+
+def test_a_sixteenth_part_is_refused():
+    full = Sid.from_parts(5, tuple(range(15)))
+    assert full == Sid.from_parts(5, tuple(range(14))).with_rid(14)
+    assert "S-1-5-0-1-2-3-4-5-6-7-8-9-10-11-12-13-14" == str(full)
+    with pytest.raises(InvalidSidError, match="fifteen"):
+        full.with_rid(15)
+
+
+def test_nothing_is_within_itself_or_within_what_is_below_it():
+    user = DOMAIN.with_rid(1000)
+    assert user.is_within(DOMAIN)
+    assert not DOMAIN.is_within(DOMAIN)
+    assert not DOMAIN.is_within(user)
+    assert not user.is_within(user)

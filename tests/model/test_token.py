@@ -318,3 +318,8 @@ def test_what_is_no_group_is_none_of_a_token_s(fields):
 def test_what_is_no_claim_is_none_of_a_token_s(name):
     with pytest.raises(SteadError, match="`Claim`"):
         AccessToken(USERS, **{name: {"dept": "sales"}})
+
+
+def test_lists_become_tuples():
+    made = AccessToken(USERS, groups=[TokenGroup(EVERYONE)], restricting_sids=[USERS])
+    assert ((TokenGroup(EVERYONE),), (USERS,)) == (made.groups, made.restricting_sids)

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
+from types import SimpleNamespace
 
 import anyio.to_thread
 import pytest
@@ -238,8 +239,56 @@ def test_a_fork_that_copies_a_block_is_none(server, alice, identity_leaks):
     assert () == identity_leaks()
 
 
-def test_the_pools_verb_is_as_it_was_when_nobody_watches():
-    before = ThreadPoolExecutor.submit
+@pytest.fixture
+def alone():
+    """Have nobody watch but the test."""
+    others = context.watches()
+    for watch in others:
+        watch.__exit__(None, None, None)
+    yield
+    for watch in others:
+        watch.__enter__()
+
+
+def test_the_pools_verbs_are_as_they_were_when_nobody_watches(alone):
+    def verbs():
+        return ThreadPoolExecutor.submit, anyio.to_thread.run_sync
+
+    before = verbs()
     with LeakWatch(print):
-        assert before is not ThreadPoolExecutor.submit
+        assert all(a is not b for a, b in zip(before, verbs(), strict=True))
+    assert before == verbs()
+
+
+class Naive:
+    """A watch that puts back what it found."""
+
+    def __init__(self, pool):
+        self.pool, self.before = pool, pool.submit
+        pool.submit = self
+
+    def end(self):
+        self.pool.submit = self.before
+
+
+@planted
+def test_who_begins_and_ends_first_takes_nothing_from_who_watches_still(alone, alice):
+    pool = SimpleNamespace(submit=None)
+    first, second = Naive(pool), Naive(pool)
+    first.end()
+    assert pool.submit is not second
+
+    before = ThreadPoolExecutor.submit
+    found = []
+    first, second = LeakWatch(print), LeakWatch(found.append)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(plant, alice).result()
+    assert ["was in force when an item of a thread pool ended"] == [
+        leak.moment for leak in found
+    ]
+    second.__exit__(None, None, None)
     assert before is ThreadPoolExecutor.submit
+    del held

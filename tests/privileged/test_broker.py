@@ -465,6 +465,21 @@ def test_a_new_file_is_the_clients(stage, files, begin, connect):
     assert stat.S_IMODE((files / "new").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    "said", [b"x", b"[]", b"[" * 60_000, b'{"path": 1, "flags": 0, "mode": 0}']
+)
+def test_an_opener_answers_whatever_its_server_says(said):
+    answer, theirs = pair()
+    with sealed(said) as document, sealed(b'["/srv"]') as folders, answer:
+        for number, each in enumerate((theirs, document, folders), 200):
+            os.dup2(each.fileno(), number)
+        theirs.close()
+        assert 0 == broker_opening.open_beneath(200)
+        for number in (201, 202):
+            os.close(number)
+        assert {"refused": "path"} == told(answer)
+
+
 def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
     """The process that opens is stopped, as a file system that never answers would."""
     stage.write(limits="open_seconds = 1")

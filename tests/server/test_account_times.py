@@ -308,8 +308,8 @@ def test_a_password_that_is_too_old_is_changed_by_its_owner(desk, log_on, logon,
     log_on().close()
     sid = desk.list()[0].sid
     hours_ago = time.time_ns() - 2 * HOUR
-    verifier = logon._credentials.password_of(sid).verifier
-    logon._credentials.set_password(sid, verifier, changed_at=hours_ago)
+    verifier = logon._passwords.of(sid).verifier
+    logon._passwords.credentials.set_password(sid, verifier, changed_at=hours_ago)
     with pytest.raises(LogonFailureError):
         log_on()
     [failed] = trail(AuditEvent.LOGON_FAILED)

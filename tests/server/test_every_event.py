@@ -81,7 +81,7 @@ def logons(server):
     desk.unlock("bob")
     weak = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("lion")
     bob = desk.store.account_by_name("bob").sid
-    desk.logon._credentials.set_password(bob, weak, changed_at=1)
+    desk.logon._passwords.credentials.set_password(bob, weak, changed_at=1)
     server.log_on("bob", "lion").close()
 
 

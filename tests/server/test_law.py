@@ -13,9 +13,12 @@ from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.privilege import Privilege
 from stead.monitor import context
+from stead.monitor.block_acts import BlockActs
 from stead.monitor.context import Frame
+from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
+from stead.monitor.passing import Pass
 from stead.testing.law import UNWATCHED, WATCHED
 
 bypasses_the_law = pytest.mark.bypasses_the_law
@@ -78,13 +81,50 @@ def test_a_change_of_the_policy_and_of_an_object_by_hand_is_found(
     ]
 
 
+def work_in_operation(server, client):
+    """Enter blocks at one line in what is on record as an operation of the client's."""
+    guard, asked = server._house.guard, AuditEvent.OPERATION_REQUESTED
+    guard.recorder.record(asked, client.subject, operation="work")
+    with covering(client.subject, guard.sink):
+        for _ in range(4):
+            with client.impersonate():
+                pass
+    ended = AuditEvent.OPERATION_ENDED
+    guard.recorder.record(ended, client.subject, operation="work")
+
+
+def test_blocks_that_are_told_together_keep_the_law(server, law, alice):
+    work_in_operation(server, alice)
+    assert [] == law.take()
+
+
+@bypasses_the_law
+def test_naive_blocks_that_are_counted_and_never_told_are_found(
+    server, law, alice, monkeypatch
+):
+    monkeypatch.setattr(Pass, "tell", lambda _: None)
+    work_in_operation(server, alice)
+    assert ["3 blocks of an operation are told by no record"] == law.take()
+
+
+@bypasses_the_law
+def test_naive_blocks_on_a_pass_that_no_record_began_are_found(
+    server, law, alice, monkeypatch
+):
+    monkeypatch.setattr(BlockActs, "_cover_entering", lambda *_: True)
+    work_in_operation(server, alice)
+    breaches = law.take()
+    assert 4 == len(breaches)
+    assert "a thread becomes the client on a pass, and no record began it" in breaches
+
+
 @bypasses_the_law
 def test_a_naive_block_that_becomes_the_client_unrecorded_is_found(
     server, law, alice, monkeypatch
 ):
     with alice.impersonate():
         assert [] == law.take()
-    monkeypatch.setattr(type(server._house.guard), "announce", lambda *_, **__: None)
+    monkeypatch.setattr(BlockActs, "announce", lambda *_, **__: None)
     for block in (alice.impersonate, server.as_server):
         with block():
             pass
@@ -157,6 +197,26 @@ def test_programs_that_tests_start_are_watched_as_well(programs_told, act, breac
     told = programs_told.take()
     assert breaches == len(told)
     assert all("INSERT of `principal`" in breach for breach in told)
+
+
+CONNECTS = """
+import socket
+from stead import Enforcement, ProtectedServer
+
+with ProtectedServer("other", enforcement=Enforcement.TOKEN) as server:
+    server.accounts.add("alice")
+    alice = server.client_for("alice", authenticated_by="a cookie")
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        with socket.create_connection(elsewhere.getsockname()) as made:
+            server._house.acting.hops.reach_of(alice.token).line.keep(made)
+"""
+
+
+@bypasses_the_law
+def test_programs_that_reach_other_machines_unrecorded_are_found(programs_told):
+    subprocess.run([sys.executable, "-c", CONNECTS], check=True, timeout=120)
+    (told,) = programs_told.take()
+    assert "and no durable DELEGATED announced it" in told
 
 
 @bypasses_the_law

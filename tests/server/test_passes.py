@@ -17,7 +17,9 @@ import pytest
 
 from stead.decision.token_ops import duplicate_token
 from stead.errors import (
+    AccessDeniedError,
     BadImpersonationLevelError,
+    ImpersonationRefusedError,
     KernelRefusedError,
     LedgerUnavailableError,
     LogonSessionEndedError,
@@ -26,11 +28,14 @@ from stead.errors import (
 )
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent, Outcome
+from stead.model.impersonation_policy import ImpersonationPolicy, ImpersonationRule
 from stead.model.token import ImpersonationLevel
 from stead.monitor import context, frames, passing
+from stead.monitor.carrying import run_aside
 from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
+from stead.monitor.stepping import run_in_steps
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.client_context import ClientContext
 from stead.server.enforcement import Enforcement
@@ -200,6 +205,24 @@ def test_what_is_counted_is_told_again_in_time_though_the_operation_goes_on(
     operate(work)
     # The first, the two others by one record, and the one that was judged anew.
     assert [(4, 3)] == found
+
+
+def test_an_operation_counts_at_so_many_lines_and_records_the_others(operate, told):
+    lines, found = passing.MOST_PASSES + 6, []
+
+    def work(client):
+        for _ in range(2):
+            for line in range(lines):
+                with Block(
+                    FrameKind.CLIENT, client.subject, client._guard, at=f"x.py:{line}"
+                ):
+                    pass
+        found.append(len(context.here().passes))
+
+    operate(work)
+    assert [passing.MOST_PASSES] == found
+    assert [] == context.here().passes
+    assert 2 * lines == told()[0]
 
 
 def test_a_session_that_ends_lets_nobody_in_on_a_pass(operate, enter, served):
@@ -540,6 +563,61 @@ def test_a_carried_coroutine_is_refused_aside_and_recorded(served, alice, operat
     assert ["ran"] == found
 
 
+def test_what_may_not_be_at_once_is_refused_aside_and_recorded(
+    served, alice, operate, told
+):
+    """A coroutine whose token does no more than identify, and one of rules' no."""
+    forbidden = ImpersonationRule("nobody", allows=False)
+    lowered = duplicate_token(alice.token, level=ImpersonationLevel.IDENTIFICATION)
+    of_level = replace(alice.subject, token=lowered)
+    strict = replace(alice._guard, policy=ImpersonationPolicy((forbidden,)))
+
+    async def step():
+        raise AssertionError("it ran")
+
+    def work(client):
+        async def main():
+            for subject, guard, error in (
+                (of_level, client._guard, BadImpersonationLevelError),
+                (alice.subject, strict, ImpersonationRefusedError),
+            ):
+                with pytest.raises(error):
+                    await run_in_steps(
+                        step, subject, guard, where="x.py:1", aside=run_aside
+                    )
+
+        asyncio.run(main())
+
+    operate(work)
+    refused = list(served.trail.find(Query(event=AuditEvent.IMPERSONATION_REFUSED)))
+    assert 2 == len(refused)
+    assert (0, 0) == told()
+
+
+def test_a_kernel_that_refuses_on_a_pass_is_recorded_and_nothing_runs(
+    operate, enter, served, told
+):
+    ran, seen = [], []
+
+    def refuse():
+        raise ImpersonationRefusedError("the kernel would not")
+
+    def work(client):
+        many(client, enter, 3)
+        pass_here()._again = refuse
+        with pytest.raises(ImpersonationRefusedError):
+            enter(client, lambda: ran.append(True))
+        seen.append(context.raw_frame().kind)
+
+    operate(work)
+    assert [] == ran
+    assert [FrameKind.HANDLER] == seen
+    refused = list(served.trail.find(Query(event=AuditEvent.IMPERSONATION_REFUSED)))
+    assert 1 == len(refused)
+    # That it was about to be entered is told too, as of any block.
+    assert (4, 4) == (told()[0], told(LEFT)[0])
+
+
 def test_the_process_that_was_forked_takes_no_pass(operate, enter, served):
     codes = []
 
@@ -619,6 +697,37 @@ def test_the_kernel_follows_on_a_pass_as_without(on_kernel, enter, told, kernel,
         counted = sum(int(r.detail.get("count", 1)) for r in records)
         assert MANY + 3 == counted
     assert all(r.client == alice.subject.principal for r in entered)
+
+
+@pytest.mark.root
+def test_the_kernel_follows_one_context_on_a_pass_as_without(on_kernel, enter, world):
+    """What runs in another context is not inside, and nothing stays when it is left."""
+    path = world / "note"
+    path.write_text("x")
+    path.chmod(0o644)
+    seen = []
+
+    def elsewhere(client):
+        outside = contextvars.Context()
+
+        def look():
+            seen.append((list(context._here.kernels), context.raw_frame()))
+            with path.open() as file:
+                assert "x" == file.read()  # judged as alice
+            with pytest.raises(AccessDeniedError, match="in another context"):
+                outside.run(path.open)
+            with pytest.raises(RevertOrderError, match="another context"):
+                outside.run(enter, client)
+
+        for _ in range(3):
+            enter(client, look)
+            assert [] == context._here.kernels
+        assert 1 <= pass_here().entered
+
+    on_kernel(elsewhere)
+    assert 3 == len(seen)
+    for kernels, frame in seen:
+        assert [frame] == kernels
 
 
 @pytest.mark.root

@@ -1,10 +1,11 @@
-"""Many blocks of a client's under one durable record, with nothing else left out.
+"""Many blocks of other clients' under one durable record, with nothing else left out.
 
-A server records each block that it enters. An operation that enters thousands for its
-client says so once: the first block of a client's is recorded as every block is, before
-it is entered, and the others name that record. All the rest is as always: the session
-is held and must live, the rules are asked, the kernel follows, and the switch is proved
-there and back. What is no plain entering or leaving goes to the trail.
+A server counts the blocks that an operation enters for its own client, and records each
+for any other. One that enters thousands for others says so once: the first block of a
+client's is recorded as every block is, before it is entered, and the others name that
+record. All the rest is as always: the session is held and must live, the rules are
+asked, the kernel follows, and the switch is proved there and back. What is no plain
+entering or leaving goes to the trail.
 """
 
 from __future__ import annotations
@@ -15,6 +16,37 @@ from stead import ClientContext
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.monitor.context import FrameKind
 from stead.monitor.impersonation import Block
+
+
+class Own:
+    """The blocks of the client whose operation it is: nothing is left out of them.
+
+    Stead counts them itself (docs/adr/0102), and the trail must say how many.
+
+    Attributes:
+        client: whose.
+        entered: how many were entered.
+        recorded: how many blocks the trail must tell of.
+    """
+
+    def __init__(self, client: ClientContext) -> None:
+        self.client = client
+        self.entered = 0
+
+    def block(self) -> Block:
+        """Return a block in which this thread is the client."""
+        self.entered += 1
+        return self.client.impersonate()
+
+    @property
+    def left(self) -> int:
+        """How many were left: the trail says whether all were."""
+        return self.entered
+
+    @property
+    def recorded(self) -> int:
+        """How many blocks the trail must tell of: all of them."""
+        return self.entered
 
 
 class Cover:
@@ -33,6 +65,11 @@ class Cover:
         self._trail = client._guard.sink
         self._guard = replace(client._guard, sink=self)
         self._number = 0
+
+    @property
+    def recorded(self) -> int:
+        """How many blocks the trail must tell of: the first."""
+        return min(self.entered, 1)
 
     def block(self) -> Block:
         """Return a block in which this thread is the client."""

@@ -249,7 +249,8 @@ def trail_judged(folder: Path, tally: Tally) -> list[str]:
                 lost += int(record.detail["lost"])
             if record.correlation:
                 of_mark = events.setdefault(record.correlation, Counter())
-                of_mark[record.event.name] += 1
+                # Blocks may be told together (docs/adr/0102).
+                of_mark[record.event.name] += int(record.detail.get("count", 1))
     print(f"{verified.count} records verified; {lost} that nobody waits for were lost")
     for mark, expected in tally.expected.items():
         there = events.get(mark, Counter())

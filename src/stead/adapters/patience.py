@@ -9,6 +9,7 @@ then is dropped. Meanwhile nobody else is made to wait for the same silence.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from stead.errors import DirectoryUnavailableError
 from stead.monitor import context
 
 _T = TypeVar("_T")
+_Asked = tuple[int, str]
 
 SECONDS: Final = 5.0
 """More than several dead servers of a realm take, each of which gets a second."""
@@ -50,7 +52,8 @@ class Patience:
         """
         self._seconds: Final = seconds
         self._lock: Final = threading.Lock()
-        self._open: dict[str, set[_Question[Any]]] = {}
+        # By process, too: one that is forked off has none of these threads.
+        self._open: dict[_Asked, set[_Question[Any]]] = {}
 
     def ask(self, whom: str, act: Callable[[], _T], drop: Callable[[_T], object]) -> _T:
         """Return what `act` returns, or raise what it raises.
@@ -66,16 +69,21 @@ class Patience:
         """
         if context.client_frame() is not None:
             return act()  # a thread that is made here would be the client, too
-        question = _Question(act, drop)
+        question, place = _Question(act, drop), (os.getpid(), whom)
         with self._lock:
-            asked = self._open.setdefault(whom, set())
+            asked = self._open.setdefault(place, set())
             if any(one.began < question.began - self._seconds for one in asked):
                 raise _silent(whom)
             asked.add(question)
-        threading.Thread(
-            target=Context().run, args=(self._work, whom, question),
+        thread = threading.Thread(
+            target=Context().run, args=(self._work, place, question),
             name="stead-asking", daemon=True,
-        ).start()  # fmt: skip
+        )  # fmt: skip
+        try:
+            thread.start()
+        except BaseException:
+            self._close(place, question)
+            raise
         try:
             question.answered.wait(self._seconds)
         finally:
@@ -87,20 +95,23 @@ class Patience:
             raise question.error
         return question.found.pop()
 
-    def _work(self, whom: str, question: _Question[_T]) -> None:
+    def _work(self, place: _Asked, question: _Question[_T]) -> None:
         try:
             question.found.append(question.act())
         except BaseException as error:  # noqa: BLE001 - it belongs to who waits
             question.error = error
-        with self._lock:
-            self._open[whom].discard(question)
-            if not self._open[whom]:
-                del self._open[whom]
-            question.answered.set()
-            is_late = question.is_given_up
-        if is_late:
+        self._close(place, question)
+        if question.is_given_up:
             for found in question.found:
                 question.drop(found)
+
+    def _close(self, place: _Asked, question: _Question[Any]) -> None:
+        with self._lock:
+            self._open[place].discard(question)
+            if not self._open[place]:
+                del self._open[place]
+            # From here on nobody gives it up.
+            question.answered.set()
 
 
 def _silent(whom: str) -> DirectoryUnavailableError:

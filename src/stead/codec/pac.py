@@ -91,7 +91,8 @@ def read_pac(binary: bytes) -> Pac:
 # --- the table of buffers -----------------------------------------------------------
 
 
-def _buffers(binary: bytes) -> list[PacBuffer]:
+def _buffers(binary: bytes) -> list[tuple[int, bytes]]:
+    """Return type and content of each buffer, in the order of the table."""
     entries = _entries(binary)
     filled = [(start, end) for _, start, end in entries if start != end]
     reached = 0
@@ -102,7 +103,7 @@ def _buffers(binary: bytes) -> list[PacBuffer]:
     known = [kind for kind, _, _ in entries if kind in _KNOWN]
     if len(known) != len(set(known)):
         raise InvalidPacError("a buffer of a known type stands twice")
-    return [PacBuffer(kind, binary[start:end]) for kind, start, end in entries]
+    return [(kind, binary[start:end]) for kind, start, end in entries]
 
 
 def _entries(binary: bytes) -> list[tuple[int, int, int]]:
@@ -128,8 +129,8 @@ def _entries(binary: bytes) -> list[tuple[int, int, int]]:
 # --- the buffers together -----------------------------------------------------------
 
 
-def _pac_of(buffers: list[PacBuffer]) -> Pac:
-    by_type = {buffer.type: buffer.data for buffer in buffers}
+def _pac_of(buffers: list[tuple[int, bytes]]) -> Pac:
+    by_type = dict(buffers)
     if PacBufferType.LOGON_INFO not in by_type:
         raise InvalidPacError("a pac without logon information names nobody")
     parts: dict[str, Any] = {
@@ -139,9 +140,11 @@ def _pac_of(buffers: list[PacBuffer]) -> Pac:
     }
     pac = Pac(
         **parts,
-        signatures=tuple(_signature(b) for b in buffers if b.type in _SIGNATURES),
+        signatures=tuple(
+            [_signature(*each) for each in buffers if each[0] in _SIGNATURES]
+        ),
         other_buffers=tuple(
-            b for b in buffers if b.type not in _READERS and b.type not in _SIGNATURES
+            [PacBuffer(*each) for each in buffers if each[0] not in _NO_OTHERS]
         ),
     )
     if pac.names is not None and pac.names.sid not in {None, pac.user_sid}:
@@ -195,16 +198,16 @@ def _attributes_info(binary: bytes) -> PacAttributes:
     return PacAttributes(bits)
 
 
-def _signature(buffer: PacBuffer) -> PacSignature:
-    (checksum_type,) = _unpack(_SIGNATURE, buffer.data)
-    rest = buffer.data[_SIGNATURE.size :]
+def _signature(kind: int, binary: bytes) -> PacSignature:
+    (checksum_type,) = _unpack(_SIGNATURE, binary)
+    rest = binary[_SIGNATURE.size :]
     # A checksum of a type that the specification does not list has no known size.
     size = _CHECKSUM_SIZES.get(checksum_type, len(rest))
     tail = rest[size:]
     if len(rest) < size or len(tail) not in _RODC_SIZES:
         raise InvalidPacError(f"a checksum cannot have {len(rest)} bytes")
     return PacSignature(
-        kind=_SIGNATURES[buffer.type],
+        kind=_SIGNATURES[kind],
         checksum_type=checksum_type,
         checksum=rest[:size],
         rodc_identifier=int.from_bytes(tail, "little") if tail else None,
@@ -229,3 +232,4 @@ _READERS: Final[dict[PacBufferType, tuple[str, Callable[[bytes], Any]]]] = {
     PacBufferType.REQUESTOR_SID: ("requestor_sid", Sid),
     PacBufferType.REQUESTOR_GUID: ("requestor_guid", Guid),
 }
+_NO_OTHERS: Final[frozenset[int]] = frozenset(_READERS) | frozenset(_SIGNATURES)

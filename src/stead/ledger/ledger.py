@@ -135,7 +135,11 @@ class Ledger:
         loop = asyncio.get_running_loop()
         mailbox = self._mailboxes.get(loop) or self._new_mailbox(loop)
         slot: TaskSlot[int] = TaskSlot(mailbox, loop.create_future())
-        self._put(record, slot, is_reserved=is_reserved)
+        try:
+            self._put(record, slot, is_reserved=is_reserved)
+        except BaseException:
+            slot.future.cancel()  # nobody will ask it
+            raise
         return slot.future
 
     def _new_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:

@@ -170,7 +170,7 @@ class Writer:
 
     def is_current_thread(self) -> bool:
         """Tell whether the caller is the writer's own thread."""
-        return threading.get_ident() == self._thread.ident
+        return threading.current_thread() is self._thread
 
     def refuse(self, item: Awaited, error: LedgerUnavailableError) -> bool:
         """Tell one waiter that its record is not written, and whether it must not act.

@@ -53,11 +53,12 @@ enum {
 };
 enum {
     TOKEN, ITS_LEVEL, CLIENTS, ENTERED, LEFT, ENTER, UNDO, LEAVE, FORGOTTEN, GLOBALS, NAME,
-    BACK, LAST, PASSES, BY_PASS, NAMES
+    BACK, LAST, PASSES, BY_PASS, KERNELS, NAMES
 };
 static const char *const spelled[NAMES] = {
     "token", "level", "clients", "entered", "left", "_enter", "_undo", "leave",
     "_forgotten", "f_globals", "__name__", "f_back", "f_lasti", "passes", "enter",
+    "kernels",
 };
 
 typedef struct {
@@ -395,12 +396,45 @@ static int set(State *my, PyObject *innermost)
     return DONE;
 }
 
+/* Return the blocks that the kernel goes by on this thread; NULL with an error. */
+static PyObject *kernels_here(State *my)
+{
+    PyObject *kernels = ask(my, my->of[HERE], KERNELS);
+    if (kernels && !PyList_Check(kernels)) {
+        PyErr_SetString(PyExc_TypeError, "the kernel's blocks are in no list");
+        Py_CLEAR(kernels);
+    }
+    return kernels;
+}
+
+/* Tell whether the kernel goes by this very block alone; by none at all, if NULL. */
+static int kernel_goes_by(State *my, PyObject *frame)
+{
+    PyObject *kernels = kernels_here(my);
+    if (!kernels)
+        return FAILED;
+    Py_ssize_t size = PyList_Size(kernels);
+    int it_does = frame ? size == 1 && PyList_GetItem(kernels, 0) == frame : size == 0;
+    Py_DECREF(kernels);
+    return it_does;
+}
+
+/* Have this block be what the kernel goes by; where there was none. */
+static int let_kernel_go_by(State *my, Fields *frame)
+{
+    PyObject *kernels = frame->is_kernel ? kernels_here(my) : NULL;
+    int outcome = kernels ? PyList_Append(kernels, (PyObject *)frame) : 0;
+    Py_XDECREF(kernels);
+    return outcome || PyErr_Occurred() ? FAILED : DONE;
+}
+
 static int put_in_force(State *my, Door *door, Fields *frame)
 {
     PyObject *it = (PyObject *)frame, *old = door->frame;
     door->frame = Py_NewRef(it);
     Py_XDECREF(old);
-    if (PyList_Append(frame->place, it) || set(my, it) == FAILED)
+    if (PyList_Append(frame->place, it) || let_kernel_go_by(my, frame) == FAILED
+        || set(my, it) == FAILED)
         return FAILED;
     return tell(my, ENTERED, frame);
 }
@@ -483,7 +517,9 @@ static int enter_plainly(State *my, Door *door)
     Fields *frame = outcome == 1 ? new_frame(my, door) : NULL;
     if (!frame)
         return PyErr_Occurred() ? FAILED : NOT_PLAIN;
-    outcome = is_none(door->guard) ? DONE : pass_in(my, door, frame);
+    outcome = DONE;
+    if (!is_none(door->guard) && (outcome = kernel_goes_by(my, NULL)) == DONE)
+        outcome = pass_in(my, door, frame);
     if (outcome == DONE && (outcome = put_in_force(my, door, frame)) == FAILED)
         undo(my, door, frame);
     Py_DECREF(frame);
@@ -528,7 +564,8 @@ static int may_leave(State *my, Door *door)
         || (!is_none(frame->guard) && is_none(door->pass)) || frame->kind != my->of[CLIENT]
         || (!is_none(frame->outer) && !is_in_force(my, frame->outer)))
         return 0;
-    return is_innermost(my, frame);
+    int goes_by = frame->is_kernel ? kernel_goes_by(my, (PyObject *)frame) : 1;
+    return goes_by == 1 ? is_innermost(my, frame) : goes_by;
 }
 
 static int take_out_of_force(State *my, Door *door, Fields *frame)
@@ -580,6 +617,12 @@ static int leave_by_pass(State *my, Door *door, Fields *frame)
     /* The kernel takes the thread for the server again: if anything fails from here on,
      * what is left of the frame makes nobody anything. */
     frame->is_closed = frame->is_left = 1;
+    PyObject *kernels = frame->is_kernel ? kernels_here(my) : NULL;
+    if (kernels && PyList_SetSlice(kernels, 0, 1, NULL))
+        PyErr_Clear(); /* it is closed, and judged by no more */
+    Py_XDECREF(kernels);
+    if (PyErr_Occurred())
+        return FAILED;
     outcome = take_out_of_force(my, door, frame);
     return pass_out(my, door) == FAILED ? FAILED : outcome;
 }

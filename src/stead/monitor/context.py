@@ -122,6 +122,9 @@ class FrameWatch(Protocol):
     def ended(self, begun: Frame | None, moment: str) -> None:
         """Look at what is in force, since `begun`, where something ends."""
 
+    def left_open(self, before: tuple[Frame, ...], moment: str) -> None:
+        """Look at this thread's blocks but those before, where something ends."""
+
 
 class _Here(threading.local):
     """What is open on this thread, whatever its context.

@@ -20,13 +20,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet, ref
 
 from stead.monitor import context
@@ -91,20 +91,11 @@ class LeakWatch:
         self._places: set[str] = set()
         self._tasks: WeakSet[asyncio.Task[object]] = WeakSet()
         self._turns: Counter[int | None] = Counter()
-        self._wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
 
     def __enter__(self) -> Self:
-        self._wrap(ThreadPoolExecutor, "submit", _submitting)
-        pool = sys.modules.get("anyio.to_thread")  # of FastAPI's plain endpoints
-        if pool is not None:
-            self._wrap(pool, "run_sync", _running)
+        _wrap_pools()
         context.add_watch(self)
         return self
-
-    def _wrap(self, owner: object, verb: str, wrapper: _Wrapper) -> None:
-        before = getattr(owner, verb)
-        self._wrapped.append((owner, verb, before))
-        setattr(owner, verb, wrapper(self, before))
 
     def __exit__(
         self,
@@ -113,9 +104,8 @@ class LeakWatch:
         traceback: TracebackType | None,
     ) -> None:
         context.remove_watch(self)
-        for owner, verb, before in self._wrapped:
-            setattr(owner, verb, before)
-        self._wrapped.clear()
+        if not context.watches():
+            _unwrap_pools()
         self._open.clear()
 
     # --- what the context tells ------------------------------------------------------
@@ -241,35 +231,63 @@ def tell_end(begun: Frame | None, moment: str) -> None:
         watch.ended(begun, moment)
 
 
-_Wrapper: TypeAlias = Callable[[LeakWatch, Callable[..., Any]], Callable[..., Any]]
+def _pools() -> Iterator[tuple[Any, str, Callable[..., Callable[..., Any]]]]:
+    """Yield who hands work to threads that keep what one item leaves, and by what."""
+    yield ThreadPoolExecutor, "submit", _submitting
+    anyio = sys.modules.get("anyio.to_thread")  # of FastAPI's plain endpoints
+    if anyio is not None:
+        yield anyio, "run_sync", _running
 
 
-def _submitting(watch: LeakWatch, submit: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_pools() -> None:
+    """Have every watch look where an item ends; once, however many there are."""
+    for owner, verb, wrapper in _pools():
+        before = getattr(owner, verb)
+        if not _is_wrapper(before):
+            made = wrapper(before)
+            # Others that wrap this one copy what it holds: then `itself` is another.
+            vars(made).update(itself=made, before=before)
+            setattr(owner, verb, made)
+
+
+def _unwrap_pools() -> None:
+    for owner, verb, _ in _pools():
+        made = getattr(owner, verb)
+        if _is_wrapper(made):
+            setattr(owner, verb, made.before)
+
+
+def _is_wrapper(verb: Callable[..., Any]) -> bool:
+    return getattr(verb, "itself", None) is verb
+
+
+def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(submit)
     def watched(
         self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
-        return submit(self, partial(_item, watch, fn), *args, **kwargs)
+        return submit(self, partial(_item, fn), *args, **kwargs)
 
     return watched
 
 
-def _running(watch: LeakWatch, run_sync: Callable[..., Any]) -> Callable[..., Any]:
+def _running(run_sync: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(run_sync)
     async def watched(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return await run_sync(partial(_item, watch, func), *args, **kwargs)
+        return await run_sync(partial(_item, func), *args, **kwargs)
 
     return watched
 
 
-def _item(watch: LeakWatch, act: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+def _item(act: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
     begun, open_before = context.raw_frame(), tuple(context.here())
     try:
         return act(*args, **kwargs)
     finally:
-        watch.ended(begun, _ITEM)
-        # What it entered in a copy of its context, as `asyncio.to_thread` has it.
-        watch.left_open(open_before, _ITEM)
+        for watch in context.watches():
+            watch.ended(begun, _ITEM)
+            # What it entered in a copy of its context, as `asyncio.to_thread` has it.
+            watch.left_open(open_before, _ITEM)
 
 
 def _is_ours(frame: Frame) -> bool:

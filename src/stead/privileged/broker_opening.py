@@ -37,6 +37,10 @@ BODY: Final = "stead.privileged.broker_opening:open_beneath"
 _RESOLVE: Final = 0x02 | 0x08  # RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH
 _NO_SYMLINKS: Final = 0x04
 _LONGEST: Final = 64 * 1024
+_NO_REQUEST: Final = (
+    *(AttributeError, InvalidRequestError, KeyError, RecursionError),
+    *(TypeError, ValueError),
+)
 
 
 def request_document(path: str, flags: int, mode: int, within: str = "") -> bytes:
@@ -77,7 +81,7 @@ def open_beneath(answer: int) -> int:
         except NotARegularFileError:
             _send(channel, {"refused": "kind"})
             return 0
-        except (InvalidRequestError, ValueError, KeyError, TypeError):
+        except _NO_REQUEST:
             _send(channel, {"refused": "path"})
             return 0
         _send(channel, {"opened": True}, [opened])

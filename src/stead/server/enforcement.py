@@ -77,7 +77,10 @@ class Stay(KernelBlock):
 
     __slots__ = ()
 
-    is_kernel: Final = True
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the kernel judges this thread as the client; it does."""
+        return True
 
     @staticmethod
     def look(path: object) -> None:

@@ -31,6 +31,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Engine, event
 
+from stead.adapters.store.credentials import SqlCredentialStore
 from stead.ledger.ledger import Ledger
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.monitor import context
@@ -176,6 +177,7 @@ class Law:
         self._wrap(Ledger, "record", self._recording)
         self._wrap(Ledger, "cover", self._covering)
         self._wrap(Ledger, "queue", self._queueing)
+        self._wrap(SqlCredentialStore, "change_failures", self._counting_failures)
         self._wrap(ServiceThread, "_away", self._carrying)
         self._wrap(Errands, "submit", self._carrying)
         self._wrap(composition, "lay_ground", self._grounding)
@@ -281,14 +283,18 @@ class Law:
 
     def _passing(self, original: Callable[[Pass], Any], known: Pass) -> Any:
         """See that the first block of the kind is on record, and count this one."""
-        entered = original(known)
-        if entered is None:
-            return None
         subject, at = known.subject, known.at or where(known.code, known.last)
         spot = (known.guard.server, subject.principal, subject.correlation, at)
-        with self._counting:
-            self._untold[spot] += 1
-            first = self._first.get(spot)
+        before = known.entered
+        try:
+            entered = original(known)
+        finally:
+            # Also one that the kernel refused: it was about to be entered.
+            with self._counting:
+                self._untold[spot] += known.entered - before
+                first = self._first.get(spot)
+        if entered is None:
+            return None
         if first is None:
             self._breach(
                 "a thread becomes the client on a pass, and no record began it"
@@ -338,6 +344,18 @@ class Law:
         means = original(*arguments, **named)
         self._doers.update((means.programs, means.functions, means.workers))
         return means
+
+    def _counting_failures(
+        self,
+        original: Callable[..., None],
+        store: SqlCredentialStore,
+        *arguments: Any,
+        **named: Any,
+    ) -> None:
+        """Hear of counts, which are written in the driver's own words."""
+        if store._database._engine in self._engines:  # noqa: SLF001 - nobody else may
+            self._actor().uncounted += 1
+        original(store, *arguments, **named)
 
     def _begun(self, connection: Any) -> None:
         connection.info["law"] = object()

@@ -190,10 +190,15 @@ class HopLaw:
         return loaded
 
     def _connecting_by_libpq(
-        self, original: Callable[..., Any], text: str, to: NetworkTarget, line: Lifeline
+        self,
+        original: Callable[..., Any],
+        text: str,
+        to: NetworkTarget,
+        line: Lifeline,
+        *how: Any,
     ) -> Any:
         self._here.begun = self._begin((to.host, to.port))
-        return original(text, to, line)
+        return original(text, to, line, *how)
 
     def _keeping(
         self, original: Callable[..., None], line: Lifeline, connected: Any

@@ -6,6 +6,7 @@ The library waits for it for close to half a minute, whatever krb5.conf says.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -94,11 +95,11 @@ def test_a_password_s_logon_ends_in_time_and_keeps_nobody_else(
             server.log_on("alice@STEAD.TEST", "alice-pw")
         server.log_on("bob", "tiger").close()
         # Nobody is made to wait for the same silence.
-        begun = len(authority._patience._open["STEAD.TEST"])
+        begun = len(authority._patience._open[os.getpid(), "STEAD.TEST"])
         time.sleep(SHORT)
         with pytest.raises(LogonFailureError):
             server.log_on("bob@STEAD.TEST", "bob-pw")
-        assert begun == len(authority._patience._open["STEAD.TEST"]) == 1
+        assert begun == len(authority._patience._open[os.getpid(), "STEAD.TEST"]) == 1
     found = [r for _, r in server.trail.find(Query(event=AuditEvent.LOGON_FAILED))]
     assert 2 == sum("does not answer in time" in r.reasons[0] for r in found)
     until_answered(authority._patience)

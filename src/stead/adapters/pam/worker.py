@@ -220,6 +220,9 @@ class Worker:
             if request:
                 word = _word(request, self._service, ready, names)
                 answer.send(json.dumps(word).encode())
+                # To end takes a processor, which whoever waits for the answer needs.
+                # What ends it is `_kill`, or this end of a worker that is gone.
+                answer.recv(1)
         finally:
             os._exit(0)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     Connection,
     Select,
@@ -292,11 +293,11 @@ class SqlAccountStore:
             for holder, name in self._ask(look_ups.RIGHTS, ())
         )
 
-    def _account(self, query: str, *key: str | int) -> Account | None:
+    def _account(self, query: ClauseElement, *key: str | int) -> Account | None:
         found = self._ask(query, key)
         return look_ups.account_of(found[0]) if found else None
 
-    def _group(self, query: str, key: str) -> Group | None:
+    def _group(self, query: ClauseElement, key: str) -> Group | None:
         found = self._ask(query, (key,))
         return look_ups.group_of(found[0]) if found else None
 

@@ -15,7 +15,7 @@ from sqlalchemy import (
     update,
 )
 
-from stead.adapters.store.database import Database, plain_text
+from stead.adapters.store.database import Database, text_of
 from stead.adapters.store.generation import count_change
 from stead.adapters.store.naming import require_text
 from stead.adapters.store.schema import LOGON_FAILURE, PASSWORD, PRINCIPAL
@@ -32,32 +32,26 @@ from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
 # Built once: building a statement costs more than SQLite takes to answer it.
-_PASSWORD: Final = plain_text(
-    select(PASSWORD.c.verifier, PASSWORD.c.changed_at).where(
-        PASSWORD.c.sid == bindparam("key")
-    )
+_PASSWORD: Final = select(PASSWORD.c.verifier, PASSWORD.c.changed_at).where(
+    PASSWORD.c.sid == bindparam("key")
 )
 _ACCOUNT: Final = select(PRINCIPAL.c.sid).where(
     PRINCIPAL.c.sid == bindparam("key"), PRINCIPAL.c.is_group.is_(False)
 )
-_FAILURES: Final = plain_text(select(LOGON_FAILURE))
-_FAILURES_OF: Final = plain_text(
-    select(*(each for each in LOGON_FAILURE.c if each.name != "name_key")).where(
-        LOGON_FAILURE.c.name_key == bindparam("key")
-    )
+_FAILURES: Final = select(LOGON_FAILURE)
+_FAILURES_OF: Final = select(
+    *(each for each in LOGON_FAILURE.c if each.name != "name_key")
+).where(LOGON_FAILURE.c.name_key == bindparam("key"))
+_FORGET: Final = delete(LOGON_FAILURE).where(
+    LOGON_FAILURE.c.name_key == bindparam("key")
 )
-_FORGET: Final = plain_text(
-    delete(LOGON_FAILURE).where(LOGON_FAILURE.c.name_key == bindparam("key"))
-)
-_KEEP: Final = plain_text(insert(LOGON_FAILURE))
-_NUMBER: Final = plain_text(select(func.count()).select_from(LOGON_FAILURE))
-_FORGET_OLDEST: Final = plain_text(
-    delete(LOGON_FAILURE).where(
-        LOGON_FAILURE.c.name_key.in_(
-            select(LOGON_FAILURE.c.name_key)
-            .order_by(LOGON_FAILURE.c.locked_until, LOGON_FAILURE.c.last_at)
-            .limit(bindparam("over"))
-        )
+_KEEP: Final = insert(LOGON_FAILURE)
+_NUMBER: Final = select(func.count()).select_from(LOGON_FAILURE)
+_FORGET_OLDEST: Final = delete(LOGON_FAILURE).where(
+    LOGON_FAILURE.c.name_key.in_(
+        select(LOGON_FAILURE.c.name_key)
+        .order_by(LOGON_FAILURE.c.locked_until, LOGON_FAILURE.c.last_at)
+        .limit(bindparam("over"))
     )
 )
 
@@ -186,13 +180,13 @@ class SqlCredentialStore:
         require_text(key)
 
         def replace(driver: sqlite3.Cursor) -> None:
-            found = driver.execute(_FAILURES_OF, (key,)).fetchone()
+            found = driver.execute(text_of(_FAILURES_OF), (key,)).fetchone()
             kept = change(None if found is None else LogonFailures(*found))
             if found is not None:
-                driver.execute(_FORGET, (key,))
+                driver.execute(text_of(_FORGET), (key,))
             if kept is not None:
                 self._make_room(driver)
-                driver.execute(_KEEP, (key, *astuple(kept)))
+                driver.execute(text_of(_KEEP), (key, *astuple(kept)))
 
         (self._database.append if is_awaited else self._database.note)(replace)
 
@@ -202,7 +196,8 @@ class SqlCredentialStore:
         return {key: LogonFailures(*found) for key, *found in rows}
 
     def _make_room(self, driver: sqlite3.Cursor) -> None:
-        (number,) = driver.execute(_NUMBER).fetchone()
+        (number,) = driver.execute(text_of(_NUMBER)).fetchone()
         over = number + 1 - self._maximum
         if over > 0:
-            driver.execute(_FORGET_OLDEST, (over, 0))  # with OFFSET, for SQLite
+            # With OFFSET, for SQLite.
+            driver.execute(text_of(_FORGET_OLDEST), (over, 0))

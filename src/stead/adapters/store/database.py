@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final, TypeVar
@@ -164,18 +165,18 @@ class Database:
         with _mapped_driver():
             self._driver().execute(f"PRAGMA synchronous = {how}")
 
-    def rows(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, query: ClauseElement, values: Sequence[Any] = ()) -> list[Any]:
         """Return what one query finds, which sees one state of the database.
 
         In the driver's own words, as `append`: for what every logon asks.
 
         Args:
-            text: of the query, from `plain_text`.
+            query: one that is made once.
             values: of its parameters, in the order in which it names them.
         """
         self.require_own_process()
         with self._lock, self._doubting(), _mapped_driver():
-            return self._driver().execute(text, values).fetchall()
+            return self._driver().execute(text_of(query), values).fetchall()
 
     def flush_anew(self) -> None:
         """Put into the main file, and flush, what lies in the write-ahead log.
@@ -256,6 +257,15 @@ def plain_text(statement: ClauseElement) -> str:
     The values follow in the order in which the statement names them.
     """
     return str(statement.compile(dialect=sqlite.dialect()))
+
+
+@cache
+def text_of(statement: ClauseElement) -> str:
+    """Return `plain_text` of a statement that is made once; so is its text, when used.
+
+    To make it takes longer than SQLite takes to answer it a hundred times.
+    """
+    return plain_text(statement)
 
 
 def connect_file(path: Path) -> sqlite3.Connection:

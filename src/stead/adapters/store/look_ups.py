@@ -8,11 +8,11 @@ the texts, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam, select
 
-from stead.adapters.store.database import plain_text
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
     ALIAS,
@@ -25,7 +25,7 @@ from stead.model.logon_hours import LogonHours
 from stead.model.sid import Sid
 
 Row = Sequence[Any]
-Ask = Callable[[str, Row], Sequence[Row]]
+Ask = Callable[[ClauseElement, Row], Sequence[Row]]
 """Answers a statement with the values of its parameters."""
 
 _FEW, _MANY = 16, 128
@@ -50,57 +50,58 @@ _GROUP: Final = (PRINCIPAL.c.sid, PRINCIPAL.c.name, PRINCIPAL.c.group_gid)
 _GROUPS: Final = (
     select(*_GROUP).where(PRINCIPAL.c.is_group.is_(True)).order_by(PRINCIPAL.c.name_key)
 )
-_RIGHTS: Final = select(ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name).order_by(
-    ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name
-)
 
 
-def _among(query: Select[Any], column: ColumnElement[Any]) -> dict[int, str]:
-    """Return the texts that ask about so many SIDs at once."""
-    return {
-        count: plain_text(
-            query.where(column.in_([bindparam(f"key_{n}") for n in range(count)]))
-        )
-        for count in (_FEW, _MANY)
-    }
+def _is(column: str) -> ColumnElement[bool]:
+    return PRINCIPAL.c[column] == bindparam("key")
 
 
-def _by(query: Select[Any], column: str) -> str:
-    return plain_text(query.where(PRINCIPAL.c[column] == bindparam("key")))
-
-
-GENERATION: Final = plain_text(select(STORE.c.generation))
-ACCOUNTS: Final = plain_text(_ACCOUNTS)
-ACCOUNT_BY_NAME: Final = _by(_ACCOUNTS, "name_key")
-ACCOUNT_BY_SID: Final = _by(_ACCOUNTS, "sid")
-ACCOUNT_BY_UID: Final = _by(_ACCOUNTS, "uid")
-ACCOUNT_BY_ALIAS: Final = plain_text(
+GENERATION: Final = select(STORE.c.generation)
+ACCOUNTS: Final = _ACCOUNTS
+ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(_is("name_key"))
+ACCOUNT_BY_SID: Final = _ACCOUNTS.where(_is("sid"))
+ACCOUNT_BY_UID: Final = _ACCOUNTS.where(_is("uid"))
+ACCOUNT_BY_ALIAS: Final = (
     _ACCOUNTS.join(ALIAS, ALIAS.c.sid == PRINCIPAL.c.sid)
     .where(ALIAS.c.issuer == bindparam("issuer"))
     .where(ALIAS.c.name == bindparam("name"))
 )
-GROUPS: Final = plain_text(_GROUPS)
-GROUP_BY_NAME: Final = _by(_GROUPS, "name_key")
-GROUP_BY_SID: Final = _by(_GROUPS, "sid")
-RIGHTS: Final = plain_text(_RIGHTS)
-_RIGHTS_OF: Final = _among(_RIGHTS, ACCOUNT_RIGHT.c.holder)
-_MEMBERSHIPS_OF: Final = _among(
+GROUPS: Final = _GROUPS
+GROUP_BY_NAME: Final = _GROUPS.where(_is("name_key"))
+GROUP_BY_SID: Final = _GROUPS.where(_is("sid"))
+RIGHTS: Final = select(ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name).order_by(
+    ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name
+)
+_MEMBERSHIPS: Final = (
     select(MEMBERSHIP.c.member_sid, *_GROUP)
     .join(PRINCIPAL, MEMBERSHIP.c.group_sid == PRINCIPAL.c.sid)
     .where(PRINCIPAL.c.is_group.is_(True))
-    .order_by(PRINCIPAL.c.name_key, MEMBERSHIP.c.member_sid),
-    MEMBERSHIP.c.member_sid,
+    .order_by(PRINCIPAL.c.name_key, MEMBERSHIP.c.member_sid)
 )
-_MEMBERS: Final = plain_text(
+_MEMBERS: Final = (
     select(MEMBERSHIP.c.member_sid)
     .where(MEMBERSHIP.c.group_sid == bindparam("key"))
     .order_by(MEMBERSHIP.c.member_sid)
 )
-_ALIASES_OF: Final = plain_text(
+_ALIASES_OF: Final = (
     select(ALIAS.c.issuer, ALIAS.c.name)
     .where(ALIAS.c.sid == bindparam("key"))
     .order_by(ALIAS.c.issuer, ALIAS.c.name)
 )
+
+
+@cache
+def _rights_of(count: int) -> ClauseElement:
+    return RIGHTS.where(ACCOUNT_RIGHT.c.holder.in_(_keys(count)))
+
+
+@cache
+def _memberships_of(count: int) -> ClauseElement:
+    return _MEMBERSHIPS.where(MEMBERSHIP.c.member_sid.in_(_keys(count)))
+
+
+def _keys(count: int) -> list[BindParameter[Any]]:
+    return [bindparam(f"key_{number}") for number in range(count)]
 
 
 def account_of(row: Row) -> Account:
@@ -127,13 +128,13 @@ def group_of(row: Row) -> Group:
 
 def memberships_of(ask: Ask, members: Sequence[Sid]) -> Iterator[tuple[Sid, Group]]:
     """Yield each member with a group that it is directly in, by the group's name."""
-    for member, *group in _asked(ask, _MEMBERSHIPS_OF, members):
+    for member, *group in _asked(ask, _memberships_of, members):
         yield Sid.from_string(member), group_of(group)
 
 
 def rights_of(ask: Ask, holders: Sequence[Sid]) -> Iterator[tuple[Sid, str]]:
     """Yield each holder with a right that it holds."""
-    for holder, right in _asked(ask, _RIGHTS_OF, holders):
+    for holder, right in _asked(ask, _rights_of, holders):
         yield Sid.from_string(holder), right
 
 
@@ -147,9 +148,11 @@ def aliases_of(ask: Ask, sid: Sid) -> Iterator[Alias]:
     return (Alias(issuer, name) for issuer, name in ask(_ALIASES_OF, (str(sid),)))
 
 
-def _asked(ask: Ask, texts: dict[int, str], sids: Sequence[Sid]) -> Iterator[Row]:
+def _asked(
+    ask: Ask, query_of: Callable[[int], ClauseElement], sids: Sequence[Sid]
+) -> Iterator[Row]:
     """Ask about SIDs, as many at a time as a statement has room for."""
     count = _FEW if len(sids) <= _FEW else _MANY
     for start in range(0, len(sids), count):
         keys = tuple(map(str, sids[start : start + count]))
-        yield from ask(texts[count], keys + keys[-1:] * (count - len(keys)))
+        yield from ask(query_of(count), keys + keys[-1:] * (count - len(keys)))
