@@ -10,7 +10,9 @@ others, and asks the service who it thinks we are.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -165,8 +167,15 @@ _LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
 def _extra(verb: str) -> ModuleType:
     """Return the module of a verb.
 
+    What libraries do when they are imported (they look for others, by temporary files
+    and compilers) is no act of a handler's: it is done on a thread that is in none.
+
     Raises:
         MissingExtraError: a library of its extra is not installed.
     """
     require_extra("outbound", *_LIBRARIES[verb])
-    return import_module(f"stead.adapters.outbound.{verb}")
+    name = f"stead.adapters.outbound.{verb}"
+    if name in sys.modules:
+        return import_module(name)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(import_module, name).result()

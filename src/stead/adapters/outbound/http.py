@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
 
+import httpcore  # noqa: F401 - httpx does it later, and then within a handler
 import httpx
 
 from stead.adapters.outbound.aside import aside, require_may_wait
