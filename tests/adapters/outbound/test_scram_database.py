@@ -771,7 +771,8 @@ def test_who_hangs_up_is_said_to_have(
 # --- where the password is ------------------------------------------------------------
 
 PROGRAM = """
-import logging, os, re, sys
+import faulthandler, logging, os, re, sys
+faulthandler.dump_traceback_later(100, exit=True)
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 import psycopg
 from stead.authority.password_credentials import PasswordCredentials
@@ -822,7 +823,8 @@ with ProtectedServer("notes", enforcement=Enforcement.TOKEN) as server:
         print(told.encode().translate(MASK).count(masked))
     print(dumped(masked))
 naive = psycopg.connect(
-    f"{dsn} sslmode=verify-full user=alice sslrootcert=" + os.environ["SSL_CERT_FILE"],
+    f"{dsn} sslmode=verify-full user=alice gssencmode=disable sslrootcert="
+    + os.environ["SSL_CERT_FILE"],
     password=bytes(byte ^ 0x55 for byte in masked).decode(),
 )
 print(dumped(masked))
