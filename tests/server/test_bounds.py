@@ -7,6 +7,7 @@ import pytest
 from stead.errors import (
     AccountExistsError,
     InvalidNameError,
+    InvalidRequestError,
     KernelRefusedError,
     StaleVersionError,
 )
@@ -15,6 +16,7 @@ from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import allow
 from stead.monitor.recorder import LONGEST_TEXT
 from stead.server.composition import Settings, _turns
+from stead.server.protected_server import ProtectedServer
 
 
 def settings(**changed) -> Settings:
@@ -41,6 +43,24 @@ def test_one_account_never_holds_every_thread(kernel_threads, handler_threads, t
     assert turns == _turns(
         settings(kernel_threads=kernel_threads, handler_threads=handler_threads)
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ({"name": None}, "a name is text"),
+        ({"store": None}, "name a file"),
+        ({"store": 5}, "name a file"),
+        ({"enforcement": "kernel"}, "`Enforcement.KERNEL`"),
+        ({"enforcement": True}, "`Enforcement.TOKEN`"),
+    ],
+)
+def test_what_is_nothing_of_the_kind_is_said_with_what_would_be(wrong, advice):
+    with pytest.raises(
+        InvalidRequestError, match=r"`(name|store|enforcement)` is a"
+    ) as e:
+        ProtectedServer(**{"name": "notes", **wrong})
+    assert advice in e.value.advice
 
 
 def test_a_text_without_end_is_cut_and_says_so(server, alice, trail):

@@ -139,11 +139,12 @@ class Settings:
         """Refuse what could not be meant.
 
         Raises:
-            InvalidRequestError: no client could ever have a process; one module's
-                name stands in place of several; or a broker does not go with the rest,
-                nor a witness.
+            InvalidRequestError: name, store or enforcement are nothing of the kind; no
+                client could ever have a process; one module's name stands in place of
+                several; or a broker does not go with the rest, nor a witness.
             InvalidCheckpointError: the witness's key is none.
         """
+        self._require_kinds()
         self.delegation_policy()
         if self.processes_per_client < 1:
             raise InvalidRequestError("a client may have at least one process")
@@ -167,6 +168,20 @@ class Settings:
         if self.delegation is None:
             return UNCONSTRAINED
         return DelegationPolicy.of(self.delegation)
+
+    def _require_kinds(self) -> None:
+        """Refuse what callers without a type checker mistake most."""
+        for what, given, kinds, advice in (
+            ("name", self.name, str, 'a name is text: `ProtectedServer("notes")`'),
+            ("store", self.store, (str, os.PathLike),
+             'name a file, or leave it out for ":memory:"'),
+            ("enforcement", self.enforcement, (Enforcement, type(None)),
+             "write `Enforcement.KERNEL` or `Enforcement.TOKEN`, or leave it out"),
+        ):  # fmt: skip
+            if not isinstance(given, kinds):
+                raise InvalidRequestError(
+                    f"`{what}` is a `{type(given).__name__}`", advice=advice
+                )
 
     def _require_witness_with_key(self) -> None:
         if bool(self.witness) != bool(self.witness_key):
