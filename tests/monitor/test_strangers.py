@@ -144,12 +144,17 @@ def test_a_thread_with_the_number_of_one_that_ended_is_a_stranger(alice):
             token = error
         found.append((threading.get_ident(), token))
 
-    for work in (enter, *[find] * 50):
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    number, _ = found.pop(0)
-    again = [answer for ident, answer in found if ident == number]
+    again: list[object] = []
+    for _ in range(20):  # others of this process may take the number, and live on
+        found.clear()
+        for work in (enter, *[find] * 50):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        number, _ = found.pop(0)
+        again = [answer for ident, answer in found if ident == number]
+        if again:
+            break
     assert again, "no thread was given the number of the one that ended"
     assert all(isinstance(answer, StrangerIdentityError) for answer in again)
 
