@@ -27,18 +27,23 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 def said_by(program: str, password: bytes, *words: str) -> list[str]:
     """Run a program that searches its memory for a password; return what it prints."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
-    path = os.pathsep.join(filter(None, [str(_ROOT), kept.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         input=password.translate(MASK),
         capture_output=True,
         timeout=120,
         check=False,
-        env={**kept, "PYTHONPATH": path},
+        env=environment(),
     )
     assert b"" == done.stderr
     return done.stdout.decode().splitlines()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return what such a program runs in: it finds this module, and is not measured."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    path = os.pathsep.join(filter(None, [str(_ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": path, **more}
 
 
 # --- in the program -------------------------------------------------------------------
@@ -57,8 +62,13 @@ def typed(masked: bytes) -> Secret:
     return secret
 
 
-def dumped(masked: bytes) -> int:
-    """Return how often a core dump would hold it: what is readable, and not `dd`."""
+def wide(masked: bytes) -> bytes:
+    """Return the same in UTF-16, masked."""
+    return b"".join(bytes([byte, 0x55]) for byte in masked)
+
+
+def dumped(*masked: bytes) -> int:
+    """Return how often a core dump would hold them: what is readable, and not `dd`."""
     found, text = 0, Path("/proc/self/smaps").read_text("utf-8")
     ranges = re.findall(
         r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\n]*)", text, re.MULTILINE | re.DOTALL
@@ -70,7 +80,8 @@ def dumped(masked: bytes) -> int:
                 continue
             try:
                 memory.seek(begin)
-                found += memory.read(end - begin).translate(MASK).count(masked)
+                seen = memory.read(end - begin).translate(MASK)
+                found += sum(map(seen.count, masked))
             except (OSError, ValueError):
                 continue
     return found

@@ -7,7 +7,6 @@ server knows itself.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import struct
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 import smbclient
 from smbprotocol.exceptions import SMBException
 from tests.adapters.outbound.test_postgres import eventually
+from tests.memory_dump import environment
 
 from stead.adapters.outbound import smb as module
 from stead.authority.password_credentials import PasswordCredentials
@@ -541,39 +541,13 @@ import re, sys
 import smbclient
 from stead.authority.password_credentials import PasswordCredentials
 from stead.model.limits import Host
-from stead.model.secret import Secret
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from tests.memory_dump import dumped, read_masked, typed, wide
 
-MASK = bytes(byte ^ 0x55 for byte in range(256))
 port = int(sys.argv[1])
 
-def dumped(masked):
-    found, text = 0, open("/proc/self/smaps").read()
-    wide = b"".join(bytes([byte, 0x55]) for byte in masked)
-    ranges = re.findall(
-        r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\\n]*)", text, re.M | re.S
-    )
-    with open("/proc/self/mem", "rb", buffering=0) as memory:
-        for begin, end, flags in ranges:
-            begin, end = int(begin, 16), int(end, 16)
-            if "dd" in flags.split():
-                continue
-            try:
-                memory.seek(begin)
-                seen = memory.read(end - begin).translate(MASK)
-                found += seen.count(masked) + seen.count(wide)
-            except (OSError, ValueError):
-                continue
-    return found
-
-def typed(masked):
-    secret = Secret(bytes(len(masked)))
-    for at, byte in enumerate(masked):
-        secret._content[at] = byte ^ 0x55
-    return secret
-
-masked = sys.stdin.buffer.read()
+masked = read_masked()
 named = [f"smb+ntlm://localhost:{port}"]
 with ProtectedServer("n", enforcement=Enforcement.TOKEN, delegation=named) as server:
     server.accounts.add("bob")
@@ -584,15 +558,15 @@ with ProtectedServer("n", enforcement=Enforcement.TOKEN, delegation=named) as se
         with shown.smb("localhost", port=port).open("data/dumped", "w") as file:
             file.write("x")
         churn = [bytes(n) for n in range(1, 512) for _ in range(200)]
-        print(dumped(masked))
-    print(dumped(masked))
+        print(dumped(masked, wide(masked)))
+    print(dumped(masked, wide(masked)))
 cache = {}
 naive = smbclient.listdir(
     r"\\\\localhost\\data", username="alice", port=port, auth_protocol="ntlm",
     password=bytes(byte ^ 0x55 for byte in masked).decode(), connection_cache=cache,
 )
 churn = [bytes(n) for n in range(1, 512) for _ in range(200)]
-print(dumped(masked))
+print(dumped(masked, wide(masked)))
 smbclient.reset_connection_cache(connection_cache=cache)
 """
 
@@ -603,7 +577,7 @@ def test_no_dump_of_the_server_has_the_password_while_it_is_connected(files):
         [sys.executable, "-c", PROGRAM, str(files.port)],
         input=bytes(byte ^ 0x55 for byte in PASSWORDS["alice"].encode()),
         capture_output=True, timeout=120, check=False,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+        env=environment(),
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr.decode()[-2000:]
     connected, ended, naive = done.stdout.decode().split()

@@ -26,6 +26,7 @@ from tests.adapters.outbound.false_database import (
     message,
 )
 from tests.adapters.outbound.test_postgres import back, backends, eventually, rules
+from tests.memory_dump import environment
 
 from stead.adapters.outbound import libpq_channel
 from stead.authority.packages import Authenticated
@@ -777,38 +778,13 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 import psycopg
 from stead.authority.password_credentials import PasswordCredentials
 from stead.model.limits import Host
-from stead.model.secret import Secret
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer
+from tests.memory_dump import MASK, dumped, read_masked, typed
 
-MASK = bytes(byte ^ 0x55 for byte in range(256))
 port = int(sys.argv[1])
 
-def dumped(masked):
-    # What a core dump holds: what can be read and is not marked `dd`.
-    found, text = 0, open("/proc/self/smaps").read()
-    ranges = re.findall(
-        r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\\n]*)", text, re.M | re.S
-    )
-    with open("/proc/self/mem", "rb", buffering=0) as memory:
-        for begin, end, flags in ranges:
-            begin, end = int(begin, 16), int(end, 16)
-            if "dd" in flags.split():
-                continue
-            try:
-                memory.seek(begin)
-                found += memory.read(end - begin).translate(MASK).count(masked)
-            except (OSError, ValueError):
-                continue
-    return found
-
-def typed(masked):
-    secret = Secret(bytes(len(masked)))
-    for at, byte in enumerate(masked):
-        secret._content[at] = byte ^ 0x55
-    return secret
-
-masked = sys.stdin.buffer.read()
+masked = read_masked()
 dsn = f"host=localhost port={port} dbname=postgres"
 with ProtectedServer("notes", enforcement=Enforcement.TOKEN) as server:
     server.accounts.add("bob")
@@ -844,7 +820,7 @@ def test_no_dump_of_the_server_has_the_password_while_it_is_connected(
             [sys.executable, "-c", PROGRAM, str(database.port)],
             input=bytes(byte ^ 0x55 for byte in password.encode()),
             capture_output=True, timeout=120, check=False,
-            env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+            env=environment(),
         )  # fmt: skip
     finally:
         said = PASSWORD.replace("'", "''")
@@ -866,8 +842,7 @@ def test_it_is_the_same_with_every_build_of_the_library(database, believed, libr
         [sys.executable, "-c", program, str(database.port)],
         input=bytes(byte ^ 0x55 for byte in PASSWORD.encode()),
         capture_output=True, timeout=120, check=False,
-        env={**{k: v for k, v in os.environ.items() if not k.startswith("COV")},
-             "PSYCOPG_IMPL": library},
+        env=environment(PSYCOPG_IMPL=library),
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr.decode()[-2000:]
     assert f"alice {library}" == done.stdout.decode().splitlines()[0]
