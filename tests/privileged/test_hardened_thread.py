@@ -15,6 +15,7 @@ from stead.errors import (
     RevertOrderError,
 )
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged import credentials
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import (
     HardenedThread,
@@ -271,7 +272,7 @@ def test_a_switch_raises_no_audit_event(outcome_of):
     assert [] == outcome_of("audited.py")
 
 
-def test_a_failure_to_leave_keeps_the_block_open(executor):
+def test_without_memory_a_block_is_left_or_kept_open(executor):
     """Out of memory before anything was switched: the client is still the client."""
     testing = pytest.importorskip("_testcapi", reason="makes allocations fail")
 
@@ -281,15 +282,42 @@ def test_a_failure_to_leave_keeps_the_block_open(executor):
         testing.set_nomemory(0)
         try:
             block.leave()
+            came = "left"
         except MemoryError:
-            return_code = 1
+            came = "open"
+        finally:
+            testing.remove_mem_hooks()
+        inside = os.geteuid()
+        if came == "open":
+            block.leave()
+        return came, inside, os.geteuid()
+
+    # The one call of the twin needs none.
+    expected = ("open", 70001, 0) if credentials.TWIN is None else ("left", 0, 0)
+    assert expected == executor.submit(act).result()
+
+
+@pytest.mark.parametrize("switching", ["native"], indirect=True)
+def test_without_memory_a_block_is_entered_or_not(executor):
+    """Each of its allocations fails once."""
+    testing = pytest.importorskip("_testcapi", reason="makes allocations fail")
+
+    def without(number):
+        with KernelBlock(ALICE) as known:
+            pass
+        testing.set_nomemory(number, number + 1)
+        try:
+            block = known.again()
+        except MemoryError:
+            return "refused", os.geteuid()
         finally:
             testing.remove_mem_hooks()
         inside = os.geteuid()
         block.leave()
-        return return_code, inside, os.geteuid()
+        return "entered", inside, os.geteuid()
 
-    assert (1, 70001, 0) == executor.submit(act).result()
+    came = {executor.submit(without, number).result() for number in range(40)}
+    assert {("refused", 0), ("entered", 70001, 0)} == came
 
 
 def test_a_thread_that_is_not_hardened_becomes_nobody_else():

@@ -7,14 +7,11 @@ lease with it. So the same question needs no more than one comparison of two num
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from stead.authority.session import Session
+from stead.monitor.frames import StandingFields
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class Standing(StandingFields):
     """One session that lies within no other, and a token of it that has no limits.
 
     Attributes:
@@ -23,15 +20,12 @@ class Standing:
         monotonic: nanoseconds that never step.
     """
 
+    __slots__ = ()
+
     session: Session
-    clock: Callable[[], int]
-    monotonic: Callable[[], int]
 
-    def good_at(self) -> int:
-        """Return this moment if the session is believed now; 0 if it must be asked.
-
-        The moment is in nanoseconds that never step. Nothing is asked of the store.
-        """
+    def _good_at(self) -> int:
+        """Do what `good_at` says."""
         session, now = self.session, self.monotonic()
         if now >= session.lease_ends:
             return 0

@@ -1,9 +1,10 @@
 /* The twin of stead.monitor.frames and of the plain way through a block of
- * stead.monitor.impersonation, which are the reference (docs/adr/0058).
+ * stead.monitor.impersonation, which are the reference (docs/adr/0058, 0111).
  *
  * It decides nothing. It does whole what Python would do where there is nothing to ask
- * anybody: a client's block outside any server, entered and left in order on its own
- * thread. Of anything else it changes nothing, and takes Python's way.
+ * anybody: a client's block outside any server, or on a pass that is good, entered and
+ * left in order on its own thread. Of anything else it changes nothing, and takes
+ * Python's way.
  *
  * No handler of a signal runs in the middle of a function of C: a block is entered
  * whole or not at all. What can run Python code (a watch, a finalizer) comes when all is
@@ -36,10 +37,16 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *cover, *subject, *guard, *code, *at, *look, *hold;
+    PyObject *cover, *subject, *guard, *code, *at, *look, *hold, *again, *standing, *is_well;
+    long long entered, left, until;
     int last;
     char is_kernel;
 } Pass;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *session, *clock, *monotonic;
+} Standing;
 
 typedef struct {
     PyObject_HEAD
@@ -49,21 +56,22 @@ typedef struct {
 /* What Python connects, in this order, and the names that are asked for. */
 enum {
     FRAME, GET, SET, HERE, WATCHES, LOOP, FINDER, CLIENT, HANDLER, LEVEL, COVER, DISORDER,
-    CONNECTED
+    IN_TRIO, CONNECTED
 };
 enum {
     TOKEN, ITS_LEVEL, CLIENTS, ENTERED, LEFT, ENTER, UNDO, LEAVE, FORGOTTEN, GLOBALS, NAME,
-    BACK, LAST, PASSES, BY_PASS, KERNELS, NAMES
+    BACK, LAST, PASSES, BY_PASS, KERNELS, META_PATH, TRIO, IS_OVER, LEASE_ENDS, OVER,
+    GOOD_AT, NAMES
 };
 static const char *const spelled[NAMES] = {
     "token", "level", "clients", "entered", "left", "_enter", "_undo", "leave",
     "_forgotten", "f_globals", "__name__", "f_back", "f_lasti", "passes", "enter",
-    "kernels",
+    "kernels", "meta_path", "trio.lowlevel", "is_over", "lease_ends", "over", "good_at",
 };
 
 typedef struct {
-    PyObject *of[CONNECTED], *name[NAMES];
-    PyTypeObject *fields, *door, *pass, *grip;
+    PyObject *of[CONNECTED], *name[NAMES], *system, *empty;
+    PyTypeObject *fields, *door, *pass, *standing, *grip;
 } State;
 
 static struct PyModuleDef module;
@@ -223,9 +231,20 @@ static int no_loop_runs(State *my)
     return loop ? loop == Py_None : FAILED;
 }
 
+/* Tell whether no tasks run here that Python cannot tell apart. */
+static int no_trio_runs(State *my)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    if (!PyDict_GetItemWithError(modules, my->name[TRIO]))
+        return PyErr_Occurred() ? FAILED : 1;
+    PyObject *runs = PyObject_CallNoArgs(my->of[IN_TRIO]);
+    Py_XDECREF(runs);
+    return runs ? runs == Py_False : FAILED;
+}
+
 static int is_tripwire_up(State *my)
 {
-    PyObject *finders = PySys_GetObject("meta_path");
+    PyObject *finders = PyDict_GetItemWithError(my->system, my->name[META_PATH]);
     Py_ssize_t many = finders && PyList_Check(finders) ? PyList_Size(finders) : 0;
     for (Py_ssize_t i = 0; i < many; i++) /* others may have put theirs before it */
         if (Py_TYPE(PyList_GetItem(finders, i)) == (PyTypeObject *)my->of[FINDER])
@@ -312,8 +331,10 @@ static int may_enter(State *my, Door *door)
 {
     if (!is_none(door->frame) || door->kind != my->of[CLIENT] || is_none(door->subject)
         || is_none(door->at) || !is_tripwire_up(my))
-        return 0;
+        return PyErr_Occurred() ? FAILED : 0;
     int found = no_loop_runs(my);
+    if (found == 1)
+        found = no_trio_runs(my);
     /* In a server there is a pass or none: with it, this very subject's level sufficed. */
     return found == 1 && is_none(door->guard) ? has_level(my, door->subject) : found;
 }
@@ -397,9 +418,9 @@ static int set(State *my, PyObject *innermost)
 }
 
 /* Return the blocks that the kernel goes by on this thread; NULL with an error. */
-static PyObject *kernels_here(State *my)
+static PyObject *kernels_of(State *my, PyObject *place)
 {
-    PyObject *kernels = ask(my, my->of[HERE], KERNELS);
+    PyObject *kernels = ask(my, place, KERNELS);
     if (kernels && !PyList_Check(kernels)) {
         PyErr_SetString(PyExc_TypeError, "the kernel's blocks are in no list");
         Py_CLEAR(kernels);
@@ -408,9 +429,9 @@ static PyObject *kernels_here(State *my)
 }
 
 /* Tell whether the kernel goes by this very block alone; by none at all, if NULL. */
-static int kernel_goes_by(State *my, PyObject *frame)
+static int kernel_goes_by(State *my, PyObject *place, PyObject *frame)
 {
-    PyObject *kernels = kernels_here(my);
+    PyObject *kernels = kernels_of(my, place);
     if (!kernels)
         return FAILED;
     Py_ssize_t size = PyList_Size(kernels);
@@ -422,7 +443,7 @@ static int kernel_goes_by(State *my, PyObject *frame)
 /* Have this block be what the kernel goes by; where there was none. */
 static int let_kernel_go_by(State *my, Fields *frame)
 {
-    PyObject *kernels = frame->is_kernel ? kernels_here(my) : NULL;
+    PyObject *kernels = frame->is_kernel ? kernels_of(my, frame->place) : NULL;
     int outcome = kernels ? PyList_Append(kernels, (PyObject *)frame) : 0;
     Py_XDECREF(kernels);
     return outcome || PyErr_Occurred() ? FAILED : DONE;
@@ -518,7 +539,7 @@ static int enter_plainly(State *my, Door *door)
     if (!frame)
         return PyErr_Occurred() ? FAILED : NOT_PLAIN;
     outcome = DONE;
-    if (!is_none(door->guard) && (outcome = kernel_goes_by(my, NULL)) == DONE)
+    if (!is_none(door->guard) && (outcome = kernel_goes_by(my, frame->place, NULL)) == DONE)
         outcome = pass_in(my, door, frame);
     if (outcome == DONE && (outcome = put_in_force(my, door, frame)) == FAILED)
         undo(my, door, frame);
@@ -564,8 +585,10 @@ static int may_leave(State *my, Door *door)
         || (!is_none(frame->guard) && is_none(door->pass)) || frame->kind != my->of[CLIENT]
         || (!is_none(frame->outer) && !is_in_force(my, frame->outer)))
         return 0;
-    int goes_by = frame->is_kernel ? kernel_goes_by(my, (PyObject *)frame) : 1;
-    return goes_by == 1 ? is_innermost(my, frame) : goes_by;
+    int found = is_innermost(my, frame); /* so this is its own thread */
+    return found == 1 && frame->is_kernel
+               ? kernel_goes_by(my, frame->place, (PyObject *)frame)
+               : found;
 }
 
 static int take_out_of_force(State *my, Door *door, Fields *frame)
@@ -617,7 +640,7 @@ static int leave_by_pass(State *my, Door *door, Fields *frame)
     /* The kernel takes the thread for the server again: if anything fails from here on,
      * what is left of the frame makes nobody anything. */
     frame->is_closed = frame->is_left = 1;
-    PyObject *kernels = frame->is_kernel ? kernels_here(my) : NULL;
+    PyObject *kernels = frame->is_kernel ? kernels_of(my, frame->place) : NULL;
     if (kernels && PyList_SetSlice(kernels, 0, 1, NULL))
         PyErr_Clear(); /* it is closed, and judged by no more */
     Py_XDECREF(kernels);
@@ -659,6 +682,23 @@ static int door_init(PyObject *it, PyObject *args, PyObject *named)
     }
     Py_XDECREF(none);
     return 0;
+}
+
+/* Make a block by one call: `frames.pure_made`. */
+static PyObject *made(PyObject *mine, PyObject *const *args, Py_ssize_t count)
+{
+    State *my = PyModule_GetState(mine);
+    if (count != 5 || !PyType_Check(args[0])
+        || !PyType_IsSubtype((PyTypeObject *)args[0], my->door))
+        return PyErr_Format(PyExc_TypeError, "a block is made of its kind and four more");
+    Door *door = (Door *)PyType_GenericAlloc((PyTypeObject *)args[0], 0);
+    if (!door)
+        return NULL;
+    PyObject **place = &door->kind;
+    for (int i = 0; i < 4; i++)
+        place[i] = Py_NewRef(args[1 + i]);
+    door->at = Py_NewRef(my->empty);
+    return (PyObject *)door;
 }
 
 static int door_traverse(PyObject *it, visitproc visit, void *arg)
@@ -738,7 +778,7 @@ static PyType_Spec door_spec = {
 static int pass_traverse(PyObject *it, visitproc visit, void *arg)
 {
     Pass *self = (Pass *)it;
-    for (PyObject **place = &self->cover; place <= &self->hold; place++)
+    for (PyObject **place = &self->cover; place <= &self->is_well; place++)
         Py_VISIT(*place);
     Py_VISIT(Py_TYPE(it));
     return 0;
@@ -747,7 +787,7 @@ static int pass_traverse(PyObject *it, visitproc visit, void *arg)
 static int pass_clear(PyObject *it)
 {
     Pass *self = (Pass *)it;
-    for (PyObject **place = &self->cover; place <= &self->hold; place++)
+    for (PyObject **place = &self->cover; place <= &self->is_well; place++)
         Py_CLEAR(*place);
     return 0;
 }
@@ -757,14 +797,101 @@ static void pass_dealloc(PyObject *it)
     let_go(it, NULL, pass_clear);
 }
 
+/* Ask by which moment a session is believed: it, 0 if it is not, or FAILED. */
+static long long moment_of(State *my, PyObject *standing)
+{
+    PyObject *good = PyObject_CallMethodObjArgs(standing, my->name[GOOD_AT], NULL);
+    long long moment = good ? PyLong_AsLongLong(good) : FAILED;
+    Py_XDECREF(good);
+    return PyErr_Occurred() ? FAILED : moment > 0 ? moment : 0;
+}
+
+/* Tell whether a pass is good: `Pass._enter` asks the same. */
+static int is_good(State *my, Pass *pass)
+{
+    if (!pass->standing || !pass->cover || !pass->is_well || !pass->again)
+        return 0;
+    long long now = moment_of(my, pass->standing);
+    if (now <= 0 || now >= pass->until)
+        return now == FAILED ? FAILED : 0;
+    PyObject *is_over = ask(my, pass->cover, IS_OVER);
+    PyObject *is_well = is_over == Py_False ? PyObject_CallNoArgs(pass->is_well) : NULL;
+    int found = is_well == Py_True;
+    Py_XDECREF(is_over);
+    Py_XDECREF(is_well);
+    return PyErr_Occurred() ? FAILED : found;
+}
+
+/* Have Python say what a kernel that did not follow means; the error stays. */
+static void say_refused(PyObject *pass)
+{
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyErr_NormalizeException(&kind, &error, &trace);
+    if (trace)
+        PyException_SetTraceback(error, trace);
+    PyObject *said = PyObject_CallMethod(pass, "_came_to_nothing", "O", error);
+    if (said)
+        PyErr_Restore(kind, error, trace);
+    else {
+        PyObject *newer, *its, *way;
+        PyErr_Fetch(&newer, &its, &way);
+        PyErr_NormalizeException(&newer, &its, &way);
+        PyException_SetContext(its, error);
+        PyErr_Restore(newer, its, way);
+        Py_XDECREF(kind);
+        Py_XDECREF(trace);
+    }
+    Py_XDECREF(said);
+}
+
+static PyObject *pass_enter(PyObject *it, PyObject *Py_UNUSED(nothing))
+{
+    Pass *pass = (Pass *)it;
+    State *my = state();
+    int good = my ? is_good(my, pass) : FAILED;
+    if (good != 1)
+        return good == FAILED ? NULL : PyObject_CallMethod(it, "_enter", NULL);
+    pass->entered++;
+    PyObject *again = Py_NewRef(pass->again), *entered = PyObject_CallNoArgs(again);
+    Py_DECREF(again);
+    if (!entered)
+        say_refused(it);
+    return entered;
+}
+
+static PyObject *pass_leave(PyObject *it, PyObject *Py_UNUSED(nothing))
+{
+    State *my = state();
+    PyObject *cover = my ? ((Pass *)it)->cover : NULL;
+    PyObject *is_over = cover ? ask(my, cover, IS_OVER) : NULL;
+    Py_XDECREF(is_over);
+    if (is_over != Py_False)
+        return PyErr_Occurred() ? NULL : PyObject_CallMethod(it, "_leave", NULL);
+    ((Pass *)it)->left++;
+    return Py_NewRef(Py_None);
+}
+
 #define KNOWN(name) {#name, T_OBJECT, offsetof(Pass, name), 0, NULL}
 
 static PyMemberDef pass_members[] = {
     KNOWN(cover), KNOWN(subject), KNOWN(guard), KNOWN(code), KNOWN(at), KNOWN(look),
     KNOWN(hold),
+    {"_again", T_OBJECT, offsetof(Pass, again), 0, NULL},
+    {"_standing", T_OBJECT, offsetof(Pass, standing), 0, NULL},
+    {"_is_well", T_OBJECT, offsetof(Pass, is_well), 0, NULL},
+    {"_until", T_LONGLONG, offsetof(Pass, until), 0, NULL},
+    {"entered", T_LONGLONG, offsetof(Pass, entered), 0, NULL},
+    {"left", T_LONGLONG, offsetof(Pass, left), 0, NULL},
     {"last", T_INT, offsetof(Pass, last), 0, NULL},
     {"is_kernel", T_BOOL, offsetof(Pass, is_kernel), 0, NULL},
     {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef pass_methods[] = {
+    {"enter", pass_enter, METH_NOARGS, "Count a block more and have the kernel follow."},
+    {"leave", pass_leave, METH_NOARGS, "Count one that was left in order."},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot pass_slots[] = {
@@ -774,12 +901,108 @@ static PyType_Slot pass_slots[] = {
     {Py_tp_clear, pass_clear},
     {Py_tp_dealloc, pass_dealloc},
     {Py_tp_members, pass_members},
+    {Py_tp_methods, pass_methods},
     {0, NULL},
 };
 
 static PyType_Spec pass_spec = {
     "stead.monitor._frames.PassFields", sizeof(Pass), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, pass_slots,
+};
+
+/* --- how a session stands (stead.authority.standing) ------------------------------------------ */
+
+/* Return a session's number, or FAILED with an error. */
+static long long number_of(PyObject *asked)
+{
+    long long number = asked ? PyLong_AsLongLong(asked) : FAILED;
+    Py_XDECREF(asked);
+    return number;
+}
+
+static PyObject *standing_good_at(PyObject *it, PyObject *Py_UNUSED(nothing))
+{
+    Standing *self = (Standing *)it;
+    State *my = state();
+    if (!my || !self->session || !self->monotonic)
+        return my ? PyErr_Format(PyExc_AttributeError, "nobody stands") : NULL;
+    PyObject *over = ask(my, self->session, OVER);
+    Py_XDECREF(over);
+    if (over != Py_None) /* it ends by itself: by either clock */
+        return over ? PyObject_CallMethod(it, "_good_at", NULL) : NULL;
+    PyObject *now = PyObject_CallNoArgs(self->monotonic);
+    long long moment = now ? PyLong_AsLongLong(now) : FAILED;
+    long long ends = PyErr_Occurred() ? 0 : number_of(ask(my, self->session, LEASE_ENDS));
+    if (PyErr_Occurred() || moment >= ends) {
+        Py_XDECREF(now);
+        return PyErr_Occurred() ? NULL : PyLong_FromLong(0);
+    }
+    return now;
+}
+
+static int standing_init(PyObject *it, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"session", "clock", "monotonic", NULL};
+    PyObject *given[3], **place = &((Standing *)it)->session;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOO", names, &given[0], &given[1],
+                                     &given[2]))
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        PyObject *old = place[i];
+        place[i] = Py_NewRef(given[i]);
+        Py_XDECREF(old);
+    }
+    return 0;
+}
+
+static int standing_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Standing *self = (Standing *)it;
+    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
+        Py_VISIT(*place);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int standing_clear(PyObject *it)
+{
+    Standing *self = (Standing *)it;
+    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
+        Py_CLEAR(*place);
+    return 0;
+}
+
+static void standing_dealloc(PyObject *it)
+{
+    let_go(it, NULL, standing_clear);
+}
+
+#define STANDS(name) {#name, T_OBJECT, offsetof(Standing, name), READONLY, NULL}
+
+static PyMemberDef standing_members[] = {
+    STANDS(session), STANDS(clock), STANDS(monotonic), {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef standing_methods[] = {
+    {"good_at", standing_good_at, METH_NOARGS, "Return this moment, or 0."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot standing_slots[] = {
+    {Py_tp_doc, "How a session stands."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, standing_init},
+    {Py_tp_traverse, standing_traverse},
+    {Py_tp_clear, standing_clear},
+    {Py_tp_dealloc, standing_dealloc},
+    {Py_tp_members, standing_members},
+    {Py_tp_methods, standing_methods},
+    {0, NULL},
+};
+
+static PyType_Spec standing_spec = {
+    "stead.monitor._frames.StandingFields", sizeof(Standing), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, standing_slots,
 };
 
 /* --- what a `with` statement holds ---------------------------------------------------------- */
@@ -888,10 +1111,10 @@ static PyObject *connect(PyObject *mine, PyObject *args)
 {
     State *my = PyModule_GetState(mine);
     PyObject *of[CONNECTED];
-    if (!PyArg_ParseTuple(args, "O!OOOO!OOOOOOO", &PyType_Type, &of[FRAME], &of[GET],
+    if (!PyArg_ParseTuple(args, "O!OOOO!OOOOOOOO", &PyType_Type, &of[FRAME], &of[GET],
                           &of[SET], &of[HERE], &PyList_Type, &of[WATCHES], &of[LOOP],
                           &of[FINDER], &of[CLIENT], &of[HANDLER], &of[LEVEL], &of[COVER],
-                          &of[DISORDER]))
+                          &of[DISORDER], &of[IN_TRIO]))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)of[FRAME], my->fields)) {
         PyErr_SetString(PyExc_TypeError, "a frame has other fields");
@@ -916,6 +1139,7 @@ static PyTypeObject *add_type(PyObject *mine, PyType_Spec *spec)
 static PyMethodDef methods[] = {
     {"spot", spot, METH_NOARGS, "Return the nearest code outside Stead, and how far."},
     {"process", process, METH_NOARGS, "Return the number of this process."},
+    {"made", (PyCFunction)(void (*)(void))made, METH_FASTCALL, "Make a block."},
     {"connect", connect, METH_VARARGS, "Take what is asked, in the order of the C."},
     {NULL, NULL, 0, NULL},
 };
@@ -941,8 +1165,15 @@ PyMODINIT_FUNC PyInit__frames(void)
     my->fields = add_type(mine, &fields_spec);
     my->door = add_type(mine, &door_spec);
     my->pass = add_type(mine, &pass_spec);
+    my->standing = add_type(mine, &standing_spec);
     my->grip = add_type(mine, &grip_spec);
     PyTypeObject *the_exit = add_type(mine, &exit_spec);
     Py_XDECREF((PyObject *)the_exit);
-    return my->fields && my->door && my->pass && my->grip && the_exit ? mine : NULL;
+    PyObject *system = PyImport_AddModule("sys");
+    my->system = system ? Py_XNewRef(PyModule_GetDict(system)) : NULL;
+    my->empty = PyUnicode_FromString("");
+    return my->fields && my->door && my->pass && my->standing && my->grip && the_exit
+                   && my->system && my->empty
+               ? mine
+               : NULL;
 }

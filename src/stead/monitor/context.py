@@ -136,7 +136,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.clients = Place(threading.current_thread())
-        self.kernels: list[Frame] = []
+        self.kernels = self.clients.kernels
 
 
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
@@ -162,7 +162,7 @@ def connect(
     twin.connect(
         Frame, _current.get, _current.set, _here, _watches,
         asyncio._get_running_loop, finder,  # noqa: SLF001 - as below
-        FrameKind.CLIENT, FrameKind.HANDLER, level, cover, RevertOrderError,
+        FrameKind.CLIENT, FrameKind.HANDLER, level, cover, RevertOrderError, in_trio,
     )  # fmt: skip
 
 
@@ -188,7 +188,9 @@ def in_trio() -> bool:
     trio = sys.modules.get("trio.lowlevel")
     if trio is None:
         return False
-    try:
+    if hasattr(trio, "in_trio_run"):
+        return bool(trio.in_trio_run())
+    try:  # before trio 0.23
         trio.current_trio_token()
     except RuntimeError:
         return False

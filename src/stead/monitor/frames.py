@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import ref
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from stead.monitor.guard import Guard
     from stead.monitor.holding import Hold, SharedHold
     from stead.monitor.passing import Pass
-    from stead.monitor.ports import Entered, Subject
+    from stead.monitor.ports import Entered, Standing, Subject
+
+_Block = TypeVar("_Block", bound="PureDoor")
 
 _OURS: Final = __name__.partition(".")[0] + "."
 _NOBODYS: Final = frozenset({"contextlib", _OURS[:-1]})
@@ -47,14 +49,16 @@ class Place(list["Frame"]):
 
     Attributes:
         thread: the thread.
+        kernels: the blocks that made the kernel follow, and whatever is inside them.
         passes: on which blocks are entered here again (`stead.monitor.passing`).
     """
 
-    __slots__ = ("passes", "thread")
+    __slots__ = ("kernels", "passes", "thread")
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__()
         self.thread = thread
+        self.kernels: list[Frame] = []
         self.passes: list[Pass] = []
 
 
@@ -213,8 +217,23 @@ class PureDoor:
             self._forgotten()
 
 
+def pure_made(
+    block: type[_Block],
+    kind: FrameKind,
+    subject: Subject | None,
+    guard: Guard | None,
+    keep: object,
+    /,
+) -> _Block:
+    """Return a new block of a type that has no way of its own to be made."""
+    return block(kind, subject, guard, keep=keep)
+
+
 class PurePassFields:
     """What is looked at of a pass when a block is entered (`stead.monitor.passing`).
+
+    In C, a pass that is good is entered and left by one call each; a pass that is not,
+    and whatever goes wrong, is what stands in Python.
 
     Attributes:
         cover: the operation.
@@ -226,10 +245,13 @@ class PurePassFields:
         hold: keeps the session as long as the operation or a block is at work.
         is_kernel: whether the kernel follows.
         look: as of a frame.
+        entered: how many blocks were entered on it.
+        left: how many of these were left in order.
     """
 
     __slots__ = (
-        "at", "code", "cover", "guard", "hold", "is_kernel", "last", "look", "subject",
+        "_again", "_is_well", "_standing", "_until", "at", "code", "cover", "entered",
+        "guard", "hold", "is_kernel", "last", "left", "look", "subject",
     )  # fmt: skip
 
     cover: Cover
@@ -241,6 +263,63 @@ class PurePassFields:
     hold: SharedHold | None
     is_kernel: bool
     look: Callable[[object], None] | None
+    entered: int
+    left: int
+    _again: Callable[[], Entered]
+    _standing: Standing
+    _is_well: Callable[[], bool]
+    _until: int
+
+    def enter(self) -> Entered | None:
+        """Count one more block and have the kernel follow, if nothing has changed.
+
+        Returns:
+            what gives the identity back; None if everything is to be asked again: then
+            those before are told of.
+
+        Raises:
+            ImpersonationRefusedError: the kernel cannot become the client; recorded.
+        """
+        return self._enter()
+
+    def leave(self) -> None:
+        """Count one that was left in order."""
+        self._leave()
+
+    def _enter(self) -> Entered | None:
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        raise NotImplementedError
+
+
+class PureStandingFields:
+    """What is known of how a session stands (`stead.authority.standing`).
+
+    Attributes:
+        session: has `lease_ends` and `over`, in nanoseconds that never step.
+        clock: nanoseconds since the epoch, UTC.
+        monotonic: nanoseconds that never step.
+    """
+
+    __slots__ = ("clock", "monotonic", "session")
+
+    def __init__(
+        self, session: Any, clock: Callable[[], int], monotonic: Callable[[], int]
+    ) -> None:
+        self.session = session
+        self.clock = clock
+        self.monotonic = monotonic
+
+    def good_at(self) -> int:
+        """Return this moment if the session is believed now; 0 if it must be asked.
+
+        The moment is in nanoseconds that never step. Nothing is asked of the store.
+        """
+        return self._good_at()
+
+    def _good_at(self) -> int:
+        raise NotImplementedError
 
 
 def pure_spot() -> tuple[CodeType, int]:
@@ -282,6 +361,8 @@ if TYPE_CHECKING:
     Exit = PureExit
     Fields = PureFields
     PassFields = PurePassFields
+    StandingFields = PureStandingFields
+    made = pure_made
     process = os.getpid
     spot = pure_spot
 else:
@@ -289,5 +370,7 @@ else:
     Exit = getattr(TWIN, "Exit", PureExit)
     Fields = getattr(TWIN, "Fields", PureFields)
     PassFields = getattr(TWIN, "PassFields", PurePassFields)
+    StandingFields = getattr(TWIN, "StandingFields", PureStandingFields)
+    made = getattr(TWIN, "made", pure_made)
     process = getattr(TWIN, "process", os.getpid)
     spot = getattr(TWIN, "spot", pure_spot)

@@ -40,15 +40,10 @@ MOST_PASSES: Final = 64
 class Pass(PassFields):
     """What is known of the blocks that one line of an operation enters on one thread.
 
-    Attributes:
-        entered: how many were entered on it.
-        left: how many of these were left in order.
+    `stead.monitor.frames` says what of it is looked at each time.
     """
 
-    __slots__ = (
-        "_again", "_beside", "_good_at", "_is_well", "_lock", "_since", "_told_entered",
-        "_told_left", "_until", "entered", "left",
-    )  # fmt: skip
+    __slots__ = ("_beside", "_lock", "_since", "_told_entered", "_told_left")
 
     def __init__(
         self, frame: Frame, cover: Cover, guard: Guard, subject: Subject, good: Standing
@@ -59,24 +54,16 @@ class Pass(PassFields):
         self.is_kernel, self.look = frame.is_kernel, frame.look
         self.hold = _shared(guard, subject)
         self.entered = self.left = 0
-        self._good_at = good.good_at
+        self._standing = good
         self._is_well = cover.sink.is_well
         self._lock = threading.Lock()
         self._beside = frame.place.passes
         self._told_entered = self._told_left = 0
         self._until = self._since = 0
 
-    def enter(self) -> Entered | None:
-        """Count one more block and have the kernel follow, if nothing has changed.
-
-        Returns:
-            what gives the identity back; None if everything is to be asked again: then
-            those before are told of.
-
-        Raises:
-            ImpersonationRefusedError: the kernel cannot become the client; recorded.
-        """
-        now = self._good_at()
+    def _enter(self) -> Entered | None:
+        """Do what `enter` says."""
+        now = self._standing.good_at()
         if not 0 < now < self._until or self.cover.is_over or not self._is_well():
             self.tell()
             return None
@@ -84,13 +71,17 @@ class Pass(PassFields):
         try:
             return self._again()
         except BaseException as error:
-            self.left += 1
-            if isinstance(error, SteadError):
-                self.guard.blocks.tell_refused(self.subject, error)
+            self._came_to_nothing(error)
             raise
 
-    def leave(self) -> None:
-        """Count one that was left in order."""
+    def _came_to_nothing(self, error: BaseException) -> None:
+        """Take note that the kernel did not follow."""
+        self.left += 1
+        if isinstance(error, SteadError):
+            self.guard.blocks.tell_refused(self.subject, error)
+
+    def _leave(self) -> None:
+        """Do what `leave` says."""
         self.left += 1
         if self.cover.is_over:
             self.tell()
@@ -102,7 +93,7 @@ class Pass(PassFields):
             again: enters the same identity once more.
         """
         self._again = again
-        now = self._good_at()
+        now = self._standing.good_at()
         self._until = now + UNTOLD if now else 0
         self._since = self.guard.clock()
 

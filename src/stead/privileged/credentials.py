@@ -54,7 +54,15 @@ ROOM_ALONE: Final = 16
 
 
 class Twin(Protocol):
-    """Switches in C, each of them whole (``_switch.c``)."""
+    """Switches in C, each of them whole (``_switch.c``).
+
+    Attributes:
+        Books: what a hardened thread keeps of its blocks (`hardened_thread`).
+        Block: a block, as far as the plain way through it goes.
+    """
+
+    Books: type[Any]
+    Block: type[Any]
 
     def enter(
         self, client: bytes, server: bytes, seal: int, /, *kept: list[Any] | object
@@ -208,10 +216,8 @@ def enter_alone(
     known = server.kept
     client = known[1] if known and known[0] is identity else server.pack(identity)
     outcome = TWIN.enter(client, server.packed, server.seal, kept, block, ROOM_ALONE)
-    if outcome == _NOT_WHO_WAS_EXPECTED:  # pragma: no cover  # the process ends here
-        stop(_SWITCHED)
     if outcome:
-        _refuse(outcome, identity)
+        give_up(outcome, identity)
     return True
 
 
@@ -234,8 +240,19 @@ def leave_alone(
     client = known[1] if known and known[0] is identity else server.pack(identity)
     outcome = TWIN.leave(client, server.packed, server.seal, kept)
     if outcome:  # pragma: no cover  # the process ends here
-        stop(_SWITCHED if outcome == _NOT_WHO_WAS_EXPECTED else _NOT_BACK)
+        give_up(outcome, identity)
     return True
+
+
+def give_up(outcome: int, identity: PosixIdentity) -> NoReturn:
+    """Say why the twin did not switch a thread whose blocks say who it is.
+
+    Raises:
+        ImpersonationRefusedError: it is the server still. Else the process ends.
+    """
+    if outcome == _NOT_WHO_WAS_EXPECTED:  # pragma: no cover  # the process ends here
+        stop(_SWITCHED)
+    _refuse(outcome, identity)
 
 
 def leave(identity: PosixIdentity | None, server: ServerIdentity) -> None:

@@ -25,7 +25,7 @@ from stead.model.token import AccessToken, ImpersonationLevel
 from stead.model.trace_context import child_correlation
 from stead.monitor import context
 from stead.monitor.carrying import carried, carried_by
-from stead.monitor.frames import FrameKind
+from stead.monitor.frames import FrameKind, made
 from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
@@ -100,7 +100,7 @@ class ClientContext(NetworkVerbs):
         `BadImpersonationLevelError` below level Impersonation, and whatever keeps the
         thread from becoming the client; then nothing in the block runs.
         """
-        return Block(_CLIENT, self.subject, self._guard, keep=self)
+        return made(Block, _CLIENT, self.subject, self._guard, self)
 
     def open(
         self,

@@ -88,10 +88,6 @@ class Stay(KernelBlock):
         if isinstance(path, str | bytes | os.PathLike):
             look(path)
 
-    def again(self) -> Stay:
-        """Enter as the same client once more."""
-        return Stay(self.identity).enter()
-
 
 @dataclass(frozen=True, slots=True)
 class ThreadEnforcer:
