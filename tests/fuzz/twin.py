@@ -86,11 +86,14 @@ def run(seconds: float, seed: int) -> int:
             twin_blocks.walk(source)
             twin_blocks.misuse(source)
             twin_blocks.garbage(source)
+            twin_blocks.misuse_of_stays(source)
+            twin_passes.compare(source)
             twin_blocks.compare_reading(source)
             twin_records.compare(source)
             count += 1
         twin_blocks.switch(source)
         twin_passes.walk_in_operations(source)
+        twin_passes.walk_with_the_kernel(source)
     return count
 
 

@@ -172,15 +172,62 @@ def _stay(source: random.Random, depth: int) -> None:
     groups = tuple(sorted(source.sample(range(71_000, 72_000), many)))
     uid = source.randrange(70_001, 70_100)
     identity = PosixIdentity(uid, uid + 1, groups)
-    with KernelBlock(identity):
-        server = current_hardened_thread().server
-        expected = credentials.client_credentials(identity, server)
-        if credentials.read() != expected or not credentials.is_now(expected):
-            raise differ(f"{expected} was entered")
-        if depth and source.random() < 0.5:
-            _stay(source, depth - 1)
+    server = current_hardened_thread().server
+    expected = credentials.client_credentials(identity, server)
+    for _ in range(source.choice((1, 1, 3))):  # the thread knows them from the first on
+        with KernelBlock(identity) as block:
+            if credentials.read() != expected or not credentials.is_now(expected):
+                raise differ(f"{expected} was entered")
+            if depth and source.random() < 0.5:
+                _stay(source, depth - 1)
+        if credentials.read() != own:
+            raise differ(f"{own} was left to")
+        _disorder(source, block, own)
+
+
+def _disorder(source: random.Random, block, own: object) -> None:
+    """Do with a block that was left what must not be done; it changes nothing."""
+    from stead.errors import RevertOrderError
+    from stead.privileged import credentials
+    from stead.privileged.hardened_thread import KernelBlock
+
+    act = source.choice((block.enter, block.leave, KernelBlock(block.identity).leave))
+    try:
+        act()
+    except RevertOrderError:
+        pass
+    else:
+        raise differ("a block that was left is of use")
+    block.again().leave()
     if credentials.read() != own:
         raise differ(f"{own} was left to")
+
+
+def misuse_of_stays(source: random.Random) -> None:
+    """Hand the types of the twin of switches anything; they switch nothing."""
+    from stead.privileged import credentials
+
+    twin, before = _switches(), credentials.read()
+    things = (None, 1, "x", b"x", [], object(), type, before.packed, 1 << 70, -1)
+    draw = lambda: source.choice(things)  # noqa: E731 - as often as is asked
+    books, block = twin.Books(), twin.Block(draw())
+    block.identity, block._thread = draw(), draw()
+    books._blocks, books._known, books._client = draw(), draw(), draw()
+    for act in (
+        lambda: twin.Block(*(draw() for _ in range(source.randrange(3)))),
+        lambda: books._open_books(*(draw() for _ in range(source.randrange(4)))),
+        lambda: books._open_books(before.packed, draw(), draw()),
+        lambda: books._open_books(before.packed, 1, None),
+        block.enter,  # it has no way in Python
+        block.again,
+        lambda: block.leave(draw(), draw(), draw()),
+        lambda: twin.Books()._close_books(),
+    ):
+        with suppress(OverflowError, RuntimeError):
+            _attempt(act)
+    books._close_books()
+    if credentials.read() != before:
+        raise differ("garbage switched the thread")
 
 
 def _switches():

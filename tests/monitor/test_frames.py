@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from stead.errors import (
     BadImpersonationLevelError,
@@ -68,6 +69,8 @@ def test_the_twin_has_the_fields_that_python_has():
     fields = set(frames.PureFields.__slots__) - {"__weakref__"}
     assert fields <= set(dir(frames.Fields))
     assert set(frames.PureDoor.__slots__) <= set(dir(frames.Door))
+    assert set(frames.PurePassFields.__slots__) <= set(dir(frames.PassFields))
+    assert set(frames.PureStandingFields.__slots__) <= set(dir(frames.StandingFields))
 
 
 @pytest.mark.parametrize("kind", [frames.PureFields, frames.Fields])
@@ -125,8 +128,9 @@ def test_a_frame_names_the_line_of_its_with_statement():
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["twin", "pure"])
 @pytest.mark.parametrize("how", ["instructions", "timer"])
-def test_an_interrupt_finds_a_bare_block_entered_or_not(which, how):
-    done = ran("interrupted.py", f"bare_{how}", which)
+@pytest.mark.parametrize("what", ["bare", "pass"])
+def test_an_interrupt_finds_a_plain_block_entered_or_not(what, which, how):
+    done = ran("interrupted.py", f"{what}_{how}", which)
     assert (0, "") == (done.returncode, done.stderr)
     assert "interrupted" in done.stdout
 
@@ -358,6 +362,20 @@ def test_other_finders_may_stand_before_the_tripwires():
         sys.meta_path.remove(other)
 
 
+def test_on_trios_thread_a_plain_block_is_refused_too():
+    """The tripwire is up, and no loop of asyncio's runs."""
+
+    async def enter():
+        with impersonate(ALICE):
+            pass
+
+    with impersonate(BOB):
+        pass
+    with pytest.raises(LoopThreadError):
+        trio.run(enter)
+    assert NOBODY == here()
+
+
 # --- what is remembered --------------------------------------------------------
 
 
@@ -422,6 +440,13 @@ def test_a_fork_is_another_process_however_it_was_made(fork):
         lambda: TWIN.Door(1),
         lambda: TWIN.Door(1, 2, 3, at=4),
         lambda: TWIN.Fields(1, 2, 3),
+        lambda: TWIN.made(1, 2, 3, 4, 5),
+        lambda: TWIN.made(dict, 2, 3, 4, 5),
+        lambda: TWIN.made(TWIN.Door, 2, 3, 4),
+        lambda: TWIN.StandingFields(1, 2),
+        lambda: TWIN.StandingFields.__new__(TWIN.StandingFields).good_at(),
+        lambda: TWIN.PassFields().enter(),
+        lambda: TWIN.PassFields().leave(),
         lambda: TWIN.Exit().__get__(1, int),
         lambda: TWIN.Grip(1),
         lambda: TWIN.Door.__new__(TWIN.Door).__enter__(),
@@ -436,7 +461,10 @@ def test_what_is_no_block_is_an_error(call):
 @pytest.mark.slow
 def test_without_the_twin_python_passes_the_same_tests():
     assert frames.load("stead.monitor._nothing") is None
-    done = ran("without_twin.py", "test_frames.py", "test_impersonation.py")
+    done = ran(
+        "without_twin.py",
+        *("test_frames.py", "test_impersonation.py", "../server/test_passes.py"),
+    )
     assert 0 == done.returncode, done.stdout + done.stderr
     assert " passed" in done.stdout
 

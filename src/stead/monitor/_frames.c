@@ -61,12 +61,12 @@ enum {
 enum {
     TOKEN, ITS_LEVEL, CLIENTS, ENTERED, LEFT, ENTER, UNDO, LEAVE, FORGOTTEN, GLOBALS, NAME,
     BACK, LAST, PASSES, BY_PASS, KERNELS, META_PATH, TRIO, IS_OVER, LEASE_ENDS, OVER,
-    GOOD_AT, NAMES
+    NAMES
 };
 static const char *const spelled[NAMES] = {
     "token", "level", "clients", "entered", "left", "_enter", "_undo", "leave",
     "_forgotten", "f_globals", "__name__", "f_back", "f_lasti", "passes", "enter",
-    "kernels", "meta_path", "trio.lowlevel", "is_over", "lease_ends", "over", "good_at",
+    "kernels", "meta_path", "trio.lowlevel", "is_over", "lease_ends", "over",
 };
 
 typedef struct {
@@ -594,7 +594,7 @@ static int may_leave(State *my, Door *door)
 static int take_out_of_force(State *my, Door *door, Fields *frame)
 {
     Py_ssize_t size = PyList_Size(frame->place);
-    if (PyList_SetSlice(frame->place, size - 1, size, NULL))
+    if (PySequence_DelItem(frame->place, size - 1))
         return FAILED;
     if (set(my, frame->outer ? frame->outer : Py_None) == FAILED) {
         /* There is no memory, or no room: it is in force still. */
@@ -641,7 +641,7 @@ static int leave_by_pass(State *my, Door *door, Fields *frame)
      * what is left of the frame makes nobody anything. */
     frame->is_closed = frame->is_left = 1;
     PyObject *kernels = frame->is_kernel ? kernels_of(my, frame->place) : NULL;
-    if (kernels && PyList_SetSlice(kernels, 0, 1, NULL))
+    if (kernels && PySequence_DelItem(kernels, 0))
         PyErr_Clear(); /* it is closed, and judged by no more */
     Py_XDECREF(kernels);
     if (PyErr_Occurred())
@@ -773,6 +773,105 @@ static PyType_Spec door_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, door_slots,
 };
 
+/* --- how a session stands (stead.authority.standing) ------------------------------------------ */
+
+/* Return the number that was answered; or FAILED, with an error. */
+static long long number_of(PyObject *answer)
+{
+    long long number = answer ? PyLong_AsLongLong(answer) : FAILED;
+    Py_XDECREF(answer);
+    return number;
+}
+
+/* Tell by which moment a session is believed: it, 0 if it is not, or FAILED. */
+static long long moment_of(State *my, PyObject *it)
+{
+    Standing *self = (Standing *)it;
+    if (!self->session || !self->monotonic) {
+        PyErr_SetString(PyExc_AttributeError, "nobody stands");
+        return FAILED;
+    }
+    PyObject *over = ask(my, self->session, OVER);
+    Py_XDECREF(over);
+    if (over != Py_None) /* it ends by itself, by either clock: Python knows */
+        return over ? number_of(PyObject_CallMethod(it, "_good_at", NULL)) : FAILED;
+    long long now = number_of(PyObject_CallNoArgs(self->monotonic));
+    long long ends = now == FAILED ? 0 : number_of(ask(my, self->session, LEASE_ENDS));
+    return PyErr_Occurred() ? FAILED : now < ends && now > 0 ? now : 0;
+}
+
+static PyObject *standing_good_at(PyObject *it, PyObject *Py_UNUSED(nothing))
+{
+    State *my = state();
+    long long moment = my ? moment_of(my, it) : FAILED;
+    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(moment);
+}
+
+static int standing_init(PyObject *it, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"session", "clock", "monotonic", NULL};
+    PyObject *given[3], **place = &((Standing *)it)->session;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOO", names, &given[0], &given[1],
+                                     &given[2]))
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        PyObject *old = place[i];
+        place[i] = Py_NewRef(given[i]);
+        Py_XDECREF(old);
+    }
+    return 0;
+}
+
+static int standing_traverse(PyObject *it, visitproc visit, void *arg)
+{
+    Standing *self = (Standing *)it;
+    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
+        Py_VISIT(*place);
+    Py_VISIT(Py_TYPE(it));
+    return 0;
+}
+
+static int standing_clear(PyObject *it)
+{
+    Standing *self = (Standing *)it;
+    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
+        Py_CLEAR(*place);
+    return 0;
+}
+
+static void standing_dealloc(PyObject *it)
+{
+    let_go(it, NULL, standing_clear);
+}
+
+#define STANDS(name) {#name, T_OBJECT, offsetof(Standing, name), READONLY, NULL}
+
+static PyMemberDef standing_members[] = {
+    STANDS(session), STANDS(clock), STANDS(monotonic), {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef standing_methods[] = {
+    {"good_at", standing_good_at, METH_NOARGS, "Return this moment, or 0."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot standing_slots[] = {
+    {Py_tp_doc, "How a session stands."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, standing_init},
+    {Py_tp_traverse, standing_traverse},
+    {Py_tp_clear, standing_clear},
+    {Py_tp_dealloc, standing_dealloc},
+    {Py_tp_members, standing_members},
+    {Py_tp_methods, standing_methods},
+    {0, NULL},
+};
+
+static PyType_Spec standing_spec = {
+    "stead.monitor._frames.StandingFields", sizeof(Standing), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, standing_slots,
+};
+
 /* --- a pass, as far as C knows it ------------------------------------------------------------- */
 
 static int pass_traverse(PyObject *it, visitproc visit, void *arg)
@@ -797,28 +896,24 @@ static void pass_dealloc(PyObject *it)
     let_go(it, NULL, pass_clear);
 }
 
-/* Ask by which moment a session is believed: it, 0 if it is not, or FAILED. */
-static long long moment_of(State *my, PyObject *standing)
-{
-    PyObject *good = PyObject_CallMethodObjArgs(standing, my->name[GOOD_AT], NULL);
-    long long moment = good ? PyLong_AsLongLong(good) : FAILED;
-    Py_XDECREF(good);
-    return PyErr_Occurred() ? FAILED : moment > 0 ? moment : 0;
-}
-
 /* Tell whether a pass is good: `Pass._enter` asks the same. */
 static int is_good(State *my, Pass *pass)
 {
-    if (!pass->standing || !pass->cover || !pass->is_well || !pass->again)
-        return 0;
-    long long now = moment_of(my, pass->standing);
-    if (now <= 0 || now >= pass->until)
-        return now == FAILED ? FAILED : 0;
-    PyObject *is_over = ask(my, pass->cover, IS_OVER);
-    PyObject *is_well = is_over == Py_False ? PyObject_CallNoArgs(pass->is_well) : NULL;
+    if (!pass->standing || !pass->cover || !pass->is_well || !pass->again
+        || !PyType_IsSubtype(Py_TYPE(pass->standing), my->standing))
+        return 0; /* Python asks others */
+    /* Whoever is asked may be Python's, and change what stands here. */
+    PyObject *asked[] = {Py_NewRef(pass->standing), Py_NewRef(pass->cover),
+                         Py_NewRef(pass->is_well)};
+    PyObject *is_over = NULL, *is_well = NULL;
+    long long now = moment_of(my, asked[0]);
+    if (now > 0 && now < pass->until && (is_over = ask(my, asked[1], IS_OVER)) == Py_False)
+        is_well = PyObject_CallNoArgs(asked[2]);
     int found = is_well == Py_True;
     Py_XDECREF(is_over);
     Py_XDECREF(is_well);
+    for (int i = 0; i < 3; i++)
+        Py_DECREF(asked[i]);
     return PyErr_Occurred() ? FAILED : found;
 }
 
@@ -908,101 +1003,6 @@ static PyType_Slot pass_slots[] = {
 static PyType_Spec pass_spec = {
     "stead.monitor._frames.PassFields", sizeof(Pass), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, pass_slots,
-};
-
-/* --- how a session stands (stead.authority.standing) ------------------------------------------ */
-
-/* Return a session's number, or FAILED with an error. */
-static long long number_of(PyObject *asked)
-{
-    long long number = asked ? PyLong_AsLongLong(asked) : FAILED;
-    Py_XDECREF(asked);
-    return number;
-}
-
-static PyObject *standing_good_at(PyObject *it, PyObject *Py_UNUSED(nothing))
-{
-    Standing *self = (Standing *)it;
-    State *my = state();
-    if (!my || !self->session || !self->monotonic)
-        return my ? PyErr_Format(PyExc_AttributeError, "nobody stands") : NULL;
-    PyObject *over = ask(my, self->session, OVER);
-    Py_XDECREF(over);
-    if (over != Py_None) /* it ends by itself: by either clock */
-        return over ? PyObject_CallMethod(it, "_good_at", NULL) : NULL;
-    PyObject *now = PyObject_CallNoArgs(self->monotonic);
-    long long moment = now ? PyLong_AsLongLong(now) : FAILED;
-    long long ends = PyErr_Occurred() ? 0 : number_of(ask(my, self->session, LEASE_ENDS));
-    if (PyErr_Occurred() || moment >= ends) {
-        Py_XDECREF(now);
-        return PyErr_Occurred() ? NULL : PyLong_FromLong(0);
-    }
-    return now;
-}
-
-static int standing_init(PyObject *it, PyObject *args, PyObject *named)
-{
-    static char *names[] = {"session", "clock", "monotonic", NULL};
-    PyObject *given[3], **place = &((Standing *)it)->session;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOO", names, &given[0], &given[1],
-                                     &given[2]))
-        return -1;
-    for (int i = 0; i < 3; i++) {
-        PyObject *old = place[i];
-        place[i] = Py_NewRef(given[i]);
-        Py_XDECREF(old);
-    }
-    return 0;
-}
-
-static int standing_traverse(PyObject *it, visitproc visit, void *arg)
-{
-    Standing *self = (Standing *)it;
-    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
-        Py_VISIT(*place);
-    Py_VISIT(Py_TYPE(it));
-    return 0;
-}
-
-static int standing_clear(PyObject *it)
-{
-    Standing *self = (Standing *)it;
-    for (PyObject **place = &self->session; place <= &self->monotonic; place++)
-        Py_CLEAR(*place);
-    return 0;
-}
-
-static void standing_dealloc(PyObject *it)
-{
-    let_go(it, NULL, standing_clear);
-}
-
-#define STANDS(name) {#name, T_OBJECT, offsetof(Standing, name), READONLY, NULL}
-
-static PyMemberDef standing_members[] = {
-    STANDS(session), STANDS(clock), STANDS(monotonic), {NULL, 0, 0, 0, NULL},
-};
-
-static PyMethodDef standing_methods[] = {
-    {"good_at", standing_good_at, METH_NOARGS, "Return this moment, or 0."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot standing_slots[] = {
-    {Py_tp_doc, "How a session stands."},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, standing_init},
-    {Py_tp_traverse, standing_traverse},
-    {Py_tp_clear, standing_clear},
-    {Py_tp_dealloc, standing_dealloc},
-    {Py_tp_members, standing_members},
-    {Py_tp_methods, standing_methods},
-    {0, NULL},
-};
-
-static PyType_Spec standing_spec = {
-    "stead.monitor._frames.StandingFields", sizeof(Standing), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, standing_slots,
 };
 
 /* --- what a `with` statement holds ---------------------------------------------------------- */

@@ -130,7 +130,7 @@ static int keep(PyObject *open, PyObject *block)
     if (block)
         return PyList_Append(open, block);
     Py_ssize_t size = PyList_Size(open);
-    return PyList_SetSlice(open, size - 1, size, NULL);
+    return PySequence_DelItem(open, size - 1);
 }
 
 static int enter_as(const Who *them, const Who *us, unsigned long seal)

@@ -247,9 +247,7 @@ class HardenedThread(threading.Thread, Books):
         if (
             identity is None
             or not is_alone
-            or not credentials.leave_alone(
-                identity, self.server, blocks
-            )
+            or not credentials.leave_alone(identity, self.server, blocks)
         ):
             headroom.require(headroom.ROOM_TO_LEAVE)
             self._switch(self._end, block)
