@@ -204,6 +204,60 @@ static PyObject *is_now(PyObject *Py_UNUSED(module), PyObject *packed)
     return who ? PyBool_FromLong(is_who(who)) : NULL;
 }
 
+/* --- system calls by number, for `syscalls` ------------------------------------------------ */
+
+enum { REGISTERS = 6 };
+
+/* Read what stands for a register: a number, or memory; writable, unless it is bytes. */
+static int read_register(PyObject *it, unsigned long *value, Py_buffer *memory)
+{
+    memory->obj = NULL;
+    if (PyLong_Check(it))
+        *value = PyLong_AsUnsignedLongMask(it);
+    else if (PyBytes_Check(it))
+        *value = at(PyBytes_AsString(it));
+    else if (!PyObject_GetBuffer(it, memory, PyBUF_WRITABLE))
+        *value = at(memory->buf);
+    return !PyErr_Occurred();
+}
+
+/* Make a call of seven arguments, its number first: what it returns, or minus errno. */
+static PyObject *call_by_number(PyObject *const *args, Py_ssize_t count, int waits)
+{
+    unsigned long value[1 + REGISTERS];
+    Py_buffer memory[1 + REGISTERS];
+    int read = 0;
+    long result = 0;
+    if (count != 1 + REGISTERS)
+        return PyErr_Format(PyExc_TypeError, "a call takes a number and six registers");
+    while (read < count && read_register(args[read], &value[read], &memory[read]))
+        read++;
+    if (read == count) {
+        PyThreadState *released = waits ? PyEval_SaveThread() : NULL;
+        result = syscall((long)value[0], value[1], value[2], value[3], value[4], value[5],
+                         value[6]);
+        if (result == -1)
+            result = -errno;
+        if (released)
+            PyEval_RestoreThread(released);
+    }
+    for (int i = 0; i < read; i++)
+        if (memory[i].obj)
+            PyBuffer_Release(&memory[i]);
+    return read == count ? PyLong_FromLong(result) : NULL;
+}
+
+static PyObject *holding(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    return call_by_number(args, count, 0);
+}
+
+static PyObject *releasing(PyObject *Py_UNUSED(module), PyObject *const *args,
+                           Py_ssize_t count)
+{
+    return call_by_number(args, count, 1);
+}
+
 /* --- a thread's blocks, as far as C knows them (stead.privileged.hardened_thread) --------- */
 
 #define ROOM_ALONE 16 /* as in `credentials` */
@@ -493,6 +547,10 @@ static PyMethodDef methods[] = {
      "Become a client, or stay the server: 0, or why not."},
     {"leave", (PyCFunction)(void (*)(void))leave, METH_FASTCALL,
      "Be the server again after a client: 0, or why not."},
+    {"holding", (PyCFunction)(void (*)(void))holding, METH_FASTCALL,
+     "Make a system call by its number, keeping the interpreter's lock."},
+    {"releasing", (PyCFunction)(void (*)(void))releasing, METH_FASTCALL,
+     "Make a system call by its number, with the interpreter's lock released."},
     {"is_now", is_now, METH_O, "Tell whether the kernel holds just this of the thread."},
     {NULL, NULL, 0, NULL},
 };

@@ -28,11 +28,11 @@ import errno
 import os
 import struct
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from stead.errors import ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged import syscalls
 from stead.privileged.syscalls import LEAVE_UNCHANGED, call, words_of
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ class Twin(Protocol):
 
 def load(name: str = "stead.privileged._switch") -> Twin | None:
     """Return the twin, or None if it was not built."""
-    try:
-        twin: Any = import_module(name)
-    except ImportError:
-        return None
-    return cast("Twin", twin)
+    return cast("Twin | None", syscalls.load(name))
 
 
 TWIN: Final = load()

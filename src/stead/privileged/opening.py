@@ -43,6 +43,10 @@ _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_NO_LINKS: Final = 0x04 | _RESOLVE_NO_MAGICLINKS
 _RESOLVE_BENEATH: Final = 0x08 | _RESOLVE_NO_MAGICLINKS
 _MODE_BITS: Final = 0o7777
+_OFFERED: Final = (
+    os.O_ACCMODE | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_CLOEXEC
+    | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_SYNC | os.O_DSYNC | os.O_NONBLOCK
+)  # fmt: skip
 _OWN_FILE: Final = 0o600
 
 
@@ -207,15 +211,8 @@ def _absolute(path: str | bytes | os.PathLike[str]) -> bytes:
 
 
 def _require_flags(flags: int, mode: int) -> None:
-    allowed = (
-        *(os.O_ACCMODE, os.O_APPEND, os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_CLOEXEC),
-        *(os.O_DIRECTORY, os.O_NOFOLLOW, os.O_SYNC, os.O_DSYNC, os.O_NONBLOCK),
-    )
-    rest = flags
-    for flag in allowed:
-        rest &= ~flag
     # The access mode 3 is the kernel's "neither read nor write, but ioctl".
-    if rest or flags & os.O_ACCMODE == os.O_ACCMODE:
+    if flags & ~_OFFERED or flags & os.O_ACCMODE == os.O_ACCMODE:
         raise InvalidRequestError(f"the open flags {flags:#x} are not offered")
     if mode & ~_MODE_BITS:
         raise InvalidRequestError(f"`{mode:#o}` is not a file mode")
@@ -291,10 +288,11 @@ def require_file_or_directory(name: bytes, descriptor: int) -> None:
     Raises:
         NotARegularFileError: it is.
     """
-    kind = os.fstat(descriptor).st_mode
-    is_plain = stat.S_ISREG(kind) or stat.S_ISDIR(kind)
-    # A procfs that was mounted after the thread was hardened would show the server.
-    if not is_plain or is_procfs(descriptor):
+    found = os.fstat(descriptor)
+    is_plain = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    # A procfs that was mounted after the thread was hardened would show the server. It
+    # has no device, whose major number would be 0.
+    if not is_plain or (not os.major(found.st_dev) and is_procfs(descriptor)):
         raise _not_a_file(name)
 
 

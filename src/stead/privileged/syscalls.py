@@ -20,6 +20,7 @@ import functools
 import os
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -261,9 +262,11 @@ def words_of(error: OSError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Kernel:
-    """The two doors to the kernel, and its numbers on this machine."""
+    """The two doors to the kernel, and its numbers on this machine.
 
-    # libc's `syscall` function, once through PyDLL and once through CDLL.
+    A door takes a number and six registers, and returns minus errno if it is refused.
+    """
+
     holding: Callable[..., int]
     releasing: Callable[..., int]
     numbers: Mapping[str, int]
@@ -273,17 +276,36 @@ class _Kernel:
 def _kernel() -> _Kernel:
     """Open the doors once, at the first call and not at import."""
     numbers = architecture(os.uname().machine).numbers
-    doors = []
-    for library in (
-        ctypes.PyDLL(None, use_errno=True),
-        ctypes.CDLL(None, use_errno=True),
-    ):
-        door = library.syscall
-        # A register takes a number as well as an address.
-        door.argtypes = (ctypes.c_uint64, *(ctypes.c_void_p,) * 6)
-        door.restype = ctypes.c_long
-        doors.append(door)
-    return _Kernel(doors[0], doors[1], numbers)
+    twin = load()
+    if twin is not None:
+        return _Kernel(twin.holding, twin.releasing, numbers)
+    return _Kernel(
+        door_of(ctypes.PyDLL(None, use_errno=True)),
+        door_of(ctypes.CDLL(None, use_errno=True)),
+        numbers,
+    )
+
+
+def load(name: str = "stead.privileged._switch") -> Any:
+    """Return the twin in C (``_switch.c``), or None if it was not built."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def door_of(library: ctypes.CDLL) -> Callable[..., int]:
+    """Return libc's `syscall` as a door; a PyDLL's keeps the interpreter's lock."""
+    libcs = library.syscall
+    # A register takes a number as well as an address.
+    libcs.argtypes = (ctypes.c_uint64, *(ctypes.c_void_p,) * 6)
+    libcs.restype = ctypes.c_long
+
+    def door(*registers: Argument) -> int:
+        result: int = libcs(*registers)
+        return -ctypes.get_errno() if result == -1 else result
+
+    return door
 
 
 def _registers(
@@ -296,6 +318,5 @@ def _registers(
 
 def _checked(result: int) -> int:
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise OSError(-result, os.strerror(-result))
     return result

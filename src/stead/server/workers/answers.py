@@ -303,7 +303,8 @@ def checked(path: str, flags: int, descriptor: ReceivedDescriptor) -> int:
     found = fcntl.fcntl(number, fcntl.F_GETFL)
     if (found ^ flags) & _CHECKED_FLAGS:
         raise nonsense("what it opened is open in another way than was asked")
-    os.set_blocking(number, not flags & os.O_NONBLOCK)
+    if (found ^ flags) & os.O_NONBLOCK:
+        os.set_blocking(number, not flags & os.O_NONBLOCK)
     return descriptor.take()
 
 

@@ -82,9 +82,10 @@ class WorkerFuture(Future[_T]):
     def result(self, timeout: float | None = None) -> _T:
         """Return what came of it, or raise what was raised; see `Future.result`."""
         attend, self._attend = self._attend, None
-        if attend is not None and timeout is None and not self.done():
+        if attend is not None and timeout is None and self._outcome is None:
             attend()
-        super().result(timeout)
+        if self._outcome is None:  # else nobody can cancel it any more
+            super().result(timeout)
         assert self._outcome is not None  # noqa: S101 - `deliver` set it; for types
         return self._outcome.get()
 
