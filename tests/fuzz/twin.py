@@ -89,6 +89,7 @@ def run(seconds: float, seed: int) -> int:
             twin_blocks.misuse_of_stays(source)
             twin_passes.compare(source)
             twin_blocks.compare_reading(source)
+            twin_blocks.compare_calls(source)
             twin_records.compare(source)
             count += 1
         twin_blocks.switch(source)

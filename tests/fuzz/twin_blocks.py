@@ -132,6 +132,34 @@ def garbage(source: random.Random) -> None:
         raise differ("garbage switched the thread")
 
 
+def compare_calls(source: random.Random) -> None:
+    """Have both make a call that touches no memory, of whatever they are handed."""
+    import ctypes
+
+    from stead.privileged import syscalls
+
+    twin, number = _switches(), syscalls._kernel().numbers["getgroups"]
+    things = (0, -1, 1 << 63, b"", b"x", (ctypes.c_uint32 * 3)(), bytearray(5))
+    rest = [source.choice(things) for _ in range(5)]
+    memory = [
+        bytes(each) if isinstance(each, bytearray) else each for each in rest
+    ]  # ctypes takes no other
+    expected = syscalls.door_of(ctypes.PyDLL(None, use_errno=True))
+    for first in (0, -1, 1 << 31):  # how many fit: none, and what is no number
+        answers = {
+            expected(number, first, *memory),
+            twin.holding(number, first, *rest),
+            twin.releasing(number, first, *rest),
+        }
+        if len(answers) != 1:
+            raise differ(f"{answers} of {rest}")
+    for door in (twin.holding, twin.releasing):
+        for arguments in ((), (number,), (number, "x", *rest), (None, 0, *rest)):
+            with suppress(TypeError):
+                door(*arguments)
+                raise differ(f"{arguments} was taken")
+
+
 def compare_reading(source: random.Random) -> None:
     """Ask both who this thread is, and whether it is somebody like it."""
     from dataclasses import replace
