@@ -225,6 +225,17 @@ def test_the_twin_reads_what_is_read_one_after_another(on_thread):
     assert (True, [False] * 5) == on_thread(act)
 
 
+def test_a_client_is_packed_once_whoever_holds_the_same_value(on_thread):
+    def act(server):
+        same, other = replace(ALICE), replace(ALICE, groups=(70011,))
+        return [server.pack(identity) for identity in (ALICE, same, other, ALICE)]
+
+    first, same, other, again = on_thread(act)
+    assert same is first
+    assert other != first
+    assert again == first
+
+
 def test_without_a_twin_none_is_loaded():
     assert credentials.load("stead.privileged._not_built") is None
 

@@ -148,10 +148,14 @@ class ServerIdentity:
     def pack(self, identity: PosixIdentity) -> bytes:
         """Return what the kernel must read back of a client, as the twin reads it."""
         known = self.kept
-        if known is None or known[0] is not identity:
-            known = identity, _client(identity, self.guard).packed
-            object.__setattr__(self, "kept", known)
-        return known[1]
+        if known is not None and known[0] is identity:
+            return known[1]
+        if known is not None and known[0] == identity:  # of another of their sessions
+            packed = known[1]
+        else:
+            packed = _client(identity, self.guard).packed
+        object.__setattr__(self, "kept", (identity, packed))
+        return packed
 
 
 def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
@@ -209,8 +213,7 @@ def enter_alone(
     """
     if TWIN is None or not identity.uid or identity.uid == server.guard:
         return False
-    known = server.kept
-    client = known[1] if known and known[0] is identity else server.pack(identity)
+    client = server.pack(identity)
     outcome = TWIN.enter(client, server.packed, server.seal, kept, block, ROOM_ALONE)
     if outcome:
         give_up(outcome, identity)
@@ -232,8 +235,7 @@ def leave_alone(
     """
     if TWIN is None:
         return False
-    known = server.kept
-    client = known[1] if known and known[0] is identity else server.pack(identity)
+    client = server.pack(identity)
     outcome = TWIN.leave(client, server.packed, server.seal, kept)
     if outcome:  # pragma: no cover  # the process ends here
         give_up(outcome, identity)
