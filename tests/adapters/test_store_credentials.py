@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -34,6 +37,29 @@ def test_a_password_is_kept_replaced_and_forgotten(credentials, alice):
     assert not credentials.remove_password(alice.sid)
     assert credentials.password_of(alice.sid) is None
     assert frozenset() == credentials.accounts_with_password()
+
+
+def test_what_was_kept_of_an_old_password_is_in_no_file(place):
+    """SQLite by default leaves it where it was, for a thief to guess at."""
+    old = [f"$argon2id$the-{number}th-of-many" for number in range(8)]
+    with Store.open(place) as store:
+        names = (f"account {number}" for number in range(len(old)))
+        owners = [store.accounts.add_account(one, None, None).sid for one in names]
+        for sid, verifier in zip(owners, old, strict=True):
+            store.credentials.set_password(sid, verifier, changed_at=1)
+    naive = place.with_name("naive.db")
+    shutil.copyfile(place, naive)
+    with closing(sqlite3.connect(naive)) as connection, connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("DELETE FROM password")
+    assert any(one.encode() in naive.read_bytes() for one in old)
+    with Store.open(place) as store:
+        for sid in owners[1:]:
+            store.credentials.remove_password(sid)
+        store.credentials.set_password(owners[0], "$argon2id$new", changed_at=2)
+    files = b"".join(file.read_bytes() for file in place.parent.glob(f"{place.name}*"))
+    assert b"$argon2id$new" in files
+    assert not any(one.encode() in files for one in old)
 
 
 def test_only_an_account_has_a_password(credentials, alice):

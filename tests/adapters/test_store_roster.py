@@ -155,6 +155,24 @@ def test_a_store_that_was_moved_away_is_not_believed(open_store, place):
     assert roster.generation(None) == open_store.accounts.generation()
 
 
+def test_an_earlier_copy_in_the_open_file_is_not_believed(open_store, place):
+    """The naive one believes it again as soon as its number is the one of before."""
+    roster, accounts = open_store.open_roster(), open_store.accounts
+    sid = accounts.add_account("alice", None, None).sid
+    with sqlite3.connect(":memory:") as copy, sqlite3.connect(place) as file:
+        file.backup(copy)
+        for name in ("bob", "carol"):
+            accounts.add_account(name, None, None)
+        seen = roster.generation(None)
+        copy.backup(file)
+    with pytest.raises(StoreUnavailableError, match="an earlier copy"):
+        roster.generation(None)
+    accounts.set_account_disabled(sid, is_disabled=True)
+    assert seen == accounts.generation()  # naive: what it knows is of this very number
+    with pytest.raises(StoreUnavailableError, match="an earlier copy"):
+        roster.generation(None)
+
+
 @pytest.mark.parametrize("tail", ["", "-wal", "-shm"])
 def test_a_store_in_whose_place_another_was_put_is_not_believed(
     open_store, place, tail

@@ -326,7 +326,8 @@ def test_names_that_a_slow_directory_is_asked_for_do_not_wait_for_one_another(
         raise PasswordMismatchError("the password is wrong")
 
     def attempt(number):
-        done.append(logon.attempt_elsewhere(f"name{number}@EXAMPLE.COM", ask).error)
+        made = logon.elsewhere.attempt(f"name{number}@EXAMPLE.COM", ask, str)
+        done.append(made.error)
 
     threads = [threading.Thread(target=attempt, args=(n,)) for n in range(80)]
     for thread in threads:
@@ -334,7 +335,7 @@ def test_names_that_a_slow_directory_is_asked_for_do_not_wait_for_one_another(
     for thread in threads:
         thread.join()
     assert {PasswordMismatchError} == set(map(type, done))
-    assert {} == logon._turns_elsewhere._turns
+    assert {} == logon.elsewhere._turns._turns
 
 
 def test_one_name_takes_turns_also_with_a_directory(make_logon):
@@ -348,7 +349,9 @@ def test_one_name_takes_turns_also_with_a_directory(make_logon):
         return "alice"
 
     threads = [
-        threading.Thread(target=logon.attempt_elsewhere, args=("a@EXAMPLE.COM", ask))
+        threading.Thread(
+            target=logon.elsewhere.attempt, args=("a@EXAMPLE.COM", ask, str)
+        )
         for _ in range(8)
     ]
     for thread in threads:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import pytest
 from tests.end_to_end.test_without_root import enter
@@ -60,6 +61,10 @@ def serve(stage, world, talk):
         except SteadError as error:
             return [client.name, type(error).__name__]
 
+    @server.operation("name", level=ImpersonationLevel.IDENTIFICATION)
+    def name(client):
+        return client.name
+
     entrance = server.entrance(stage.ticket_gate)
     gate = PipeGate(stage.ticket_gate, name="notes", entrance=entrance)
     with server:
@@ -117,3 +122,32 @@ def test_a_client_that_allows_identification_is_known_and_no_more(
 def test_whoever_has_no_ticket_is_no_client(stage, server, realm, begin):
     for cache in ("MEMORY:none", cache_of(realm, "alice", 0)):  # hers is not readable
         assert "LogonFailureError" == begin(ALICE, asks(stage, realm, cache)).hear()
+
+
+def test_a_session_ends_with_its_ticket_though_the_client_stays_connected(
+    stage, server, realm, begin
+):
+    """The library counts the difference that clocks may have to a ticket's time."""
+    text = realm.configuration.read_text()
+    realm.configuration.write_text(
+        text.replace("[libdefaults]\n", "[libdefaults]\n clockskew = 1\n")
+    )
+    caches = [cache_of(realm, "alice", ALICE, options=f"-l {n}s") for n in (2, 600)]
+
+    def act(talk):
+        os.environ.update(realm.environment(caches[0]))
+        options = {"server_uid": 0, "timeout": SECONDS}
+        for cache in caches:
+            ticket = KerberosTicket(BROKER, cache=cache)
+            with PipeClient.connect(stage.ticket_gate, ticket=ticket, **options) as one:
+                talk.say(one.call("name"))
+                time.sleep(3.5)
+                try:
+                    talk.say(one.call("name"))
+                except SteadError as error:
+                    talk.say(error.remote_status)
+
+    client = begin(ALICE, act)
+    name = client.hear()
+    assert 1312 == client.hear()  # ERROR_NO_SUCH_LOGON_SESSION
+    assert [name, name] == [client.hear(), client.hear()]

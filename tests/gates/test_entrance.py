@@ -15,6 +15,7 @@ class Ticket:
 
     identity = PosixIdentity(70_001, 70_001)
     principal = ""
+    expires = None
 
     def __init__(self):
         self.closed = 0

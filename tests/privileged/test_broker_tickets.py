@@ -60,6 +60,8 @@ def test_a_client_is_who_its_ticket_says_whoever_connects(broker, realm, begin):
     client = begin(BOB, comes(broker, realm, cache_of(realm, "alice", BOB)))
     assert "admitted" == client.hear()
     said = server.hear()
+    # As long as the realm gives tickets for, and the tolerance.
+    assert 3600 < said.pop("expires") / 1e9 - time.time() < 7 * 24 * 3600
     assert {
         "client": 1,
         "identity": [ALICE, ALICE, [ALICE]],

@@ -498,7 +498,10 @@ def test_a_right_password_of_who_may_not_log_on_is_a_failure_like_any_other(open
 def test_a_name_is_counted_once_however_its_domain_is_called(opened):
     directory = Directory()
     server = opened(password_authorities=[directory])
-    spellings = ["alice@KEYS.TEST", "keys\\Alice", "ALICE@keys", "alice @Keys.Test"]
+    spellings = [
+        "alice@KEYS.TEST", "keys\\Alice@keys", "ALICE@keys", "alice @Keys.Test",
+        "keys\\KEYS.TEST\\alice",
+    ]  # fmt: skip
     for spelled in spellings[: QUICK.threshold]:
         with pytest.raises(LogonFailureError):
             server.log_on(spelled, "guess")

@@ -8,7 +8,9 @@ import gc
 import hashlib
 import json
 import ssl
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt as pyjwt
 import pytest
@@ -20,12 +22,14 @@ from stead.adapters.oidc.bearer import BearerVerifier
 from stead.adapters.oidc.bearer_package import BearerPackage, oauthbearer
 from stead.adapters.oidc.dpop import digest_of
 from stead.adapters.oidc.exchange_desk import ExchangeRule
+from stead.adapters.oidc.issuer_keys import IssuerKeys
 from stead.adapters.oidc.signing import SigningKey
 from stead.adapters.oidc.token_issuer import SidClaims
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import ChannelBinding
 from stead.errors import (
+    DirectoryUnavailableError,
     EvidenceRefusedError,
     LogonFailureError,
     LogonSessionEndedError,
@@ -114,6 +118,37 @@ def get(app, token=None, **parts):
 
 def records(server, event):
     return [record for _, record in server.trail.find(Query(event=event))]
+
+
+def test_an_issuer_that_is_slow_keeps_no_thread_of_the_loops(server, make, oidc_issuer):
+    """Whoever makes names of keys up has it asked, and waits with it."""
+    asked, answers = threading.Semaphore(0), threading.Event()
+
+    def load():
+        asked.release()
+        answers.wait(30)
+        raise DirectoryUnavailableError("the issuer does not answer")
+
+    async def naive(app, token):
+        return await asyncio.to_thread(load)
+
+    async def held_up(ask_one, count=3):
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(2))
+        slow = [asyncio.ensure_future(ask_one()) for _ in range(count)]
+        await loop.run_in_executor(ThreadPoolExecutor(1), asked.acquire)
+        other = loop.run_in_executor(None, int)  # as any other code of the program
+        done, _ = await asyncio.wait([other], timeout=1.0)
+        answers.set()
+        await asyncio.gather(*slow, other, return_exceptions=True)
+        return not done
+
+    app = make(describe={"keys": IssuerKeys(load)})
+    token = oidc_issuer.token("alice", NOTES)
+    assert asyncio.run(held_up(lambda: naive(app, token)))
+    answers.clear()
+    asked = threading.Semaphore(0)
+    assert not asyncio.run(held_up(lambda: ask(app, token)))
 
 
 # --- who is let in --------------------------------------------------------------------

@@ -13,6 +13,8 @@ import cheroot.wsgi
 import pytest
 from tests.server.test_grpc_clients import CODE, Stage
 
+from stead.adapters.scram import Scram
+from stead.adapters.scram_client import ScramClient
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import Authenticated
@@ -20,6 +22,7 @@ from stead.errors import EvidenceRefusedError, LogonFailureError, PasswordMismat
 from stead.gates.wsgi import WsgiMiddleware, client_of
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
+from stead.model.secret import Secret
 from stead.server.late_answers import LateAnswers
 
 THREADS, GUESSES = 4, 8
@@ -193,3 +196,24 @@ def test_what_is_waited_at_least_says_nothing_of_how_long_a_directory_took():
     assert [0.17, 1.63] == slept[3:]
     LateAnswers(LockoutPolicy(first_delay=0.0, most_waiting=1), sleep).of_name(0.0)
     assert 0.0 == slept[-1]
+
+
+def test_a_password_tried_by_an_exchange_is_answered_at_a_whole_step(open_server):
+    """Where nobody may wait, evidence is answered at once: so would a guess be."""
+    step = 0.3
+    policy = LockoutPolicy(first_delay=step, longest_delay=step, most_waiting=0)
+    slept = []
+    LateAnswers(policy, slept.append).of_evidence(step * 1.5)
+    assert [0.0] == slept
+    server = open_server(packages=[Scram(iterations=4096)], lockout=policy)
+    server.accounts.add("alice")
+    server.accounts.set_password("alice", Secret("tiger"))
+    for name in ("alice", "nobody"):
+        client = ScramClient(name, Secret("lion"), None)
+        began = time.monotonic()
+        with (
+            server.begin_logon("scram-sha-256", gate="test") as exchange,
+            pytest.raises(LogonFailureError),
+        ):
+            exchange.step(client.answer(exchange.step(client.first())))
+        assert time.monotonic() - began >= step

@@ -247,6 +247,25 @@ def test_a_process_whose_store_is_gone_denies_when_the_lease_is_over(
         assert (GRANTED, GRANTED) == theirs.use("alice")
 
 
+@pytest.mark.bypasses_the_law  # its own trail is of the past
+def test_a_process_into_whose_store_an_earlier_copy_is_written_denies(
+    ours, theirs, place
+):
+    """What is revoked then has the number of what was revoked before, and is missed."""
+    listed(ours, 2)
+    with sqlite3.connect(":memory:") as copy, sqlite3.connect(place) as file:
+        file.backup(copy)
+        ours.accounts.disable("bob")
+        assert (GRANTED, GRANTED) == theirs.settled("alice")
+        copy.backup(file)
+    # Two seconds, in which nobody asks: the keeper looks by itself.
+    time.sleep(2 * LEASE_SECONDS)
+    ours._house.admission.store.set_account_disabled(
+        ours.accounts.list()[0].sid, is_disabled=True
+    )
+    assert (UNAVAILABLE, GRANTED) == theirs.settled("alice")
+
+
 def test_a_process_whose_disk_never_answers_denies(ours, theirs):
     theirs.say("patience 0.2")
     theirs.say("hang")

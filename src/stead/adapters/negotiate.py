@@ -13,7 +13,14 @@ from typing import Final
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.ntlm import SIGNATURE, NtlmPackage
-from stead.authority.packages import ChannelBinding, Exchange, Step
+from stead.authority.guesses import Counting
+from stead.authority.packages import (
+    ChannelBinding,
+    Counted,
+    CountingExchange,
+    Exchange,
+    Step,
+)
 from stead.errors import EvidenceRefusedError, InvalidRequestError
 
 # Kerberos as clients offer it: RFC 4121's number, and Windows 2000's slip of it.
@@ -47,6 +54,10 @@ class NegotiatePackage:
         """What gates and records call it."""
         return "negotiate"
 
+    def counted_by(self, counting: Counting) -> NegotiatePackage:
+        """Return the same, where guesses of NTLM's passwords are counted."""
+        return NegotiatePackage(self._kerberos, self._ntlm.counted_by(counting))
+
     def begin(self, binding: ChannelBinding | None) -> NegotiateExchange:
         """Begin with a client."""
         return NegotiateExchange(self._kerberos, self._ntlm, binding)
@@ -66,6 +77,12 @@ class NegotiateExchange:
         self._binding: Final = binding
         self._chosen: Exchange | None = None
         self._is_closed = False
+
+    @property
+    def counted(self) -> Counted:
+        """What it has counted by now; a ticket is no guess."""
+        chosen = self._chosen
+        return chosen.counted if isinstance(chosen, CountingExchange) else Counted()
 
     def step(self, blob: bytes) -> Step:
         """Take the client's next blob.

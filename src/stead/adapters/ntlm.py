@@ -9,8 +9,10 @@ it is taken over a channel that it is bound to. What pyspnego lets pass is refus
 
 - NTLMv1 and LM responses, whose keys are found in hours;
 - a response without an integrity code over all messages, from which flags are stripped;
-- a response that is bound to no channel, or to an empty one.
+- a response that is bound to no channel, or to an empty one;
+- a name that is another's in capitals: the library would compare that one's password.
 
+A response lets its sender try a password, so a server counts it as one (docs/adr/0119).
 It is never taken over HTTP: that gate takes one message, and NTLM needs two.
 """
 
@@ -20,9 +22,11 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from stead.adapters.extras import require_extra
 
@@ -30,10 +34,18 @@ require_extra("ntlm", "spnego")
 
 import spnego
 from spnego.channel_bindings import GssChannelBindings
+from spnego.exceptions import InvalidTokenError
 
 from stead.adapters.private_files import require_private
-from stead.authority.packages import Authenticated, ChannelBinding, Step
-from stead.errors import EvidenceRefusedError, UnsafeConfigurationError
+from stead.authority.guesses import Counting
+from stead.authority.names import name_key
+from stead.authority.packages import Authenticated, ChannelBinding, Counted, Step
+from stead.errors import (
+    EvidenceRefusedError,
+    PasswordMismatchError,
+    SteadError,
+    UnsafeConfigurationError,
+)
 from stead.model.token import ImpersonationLevel
 
 SIGNATURE: Final = b"NTLMSSP\0"
@@ -51,6 +63,7 @@ _ANONYMOUS: Final = 0x800
 _IDENTIFY: Final = 0x0010_0000
 _LONGEST: Final = 64 * 1024
 _MOST_ROUNDS: Final = 4
+_T = TypeVar("_T")
 
 
 class NtlmPackage:
@@ -75,6 +88,7 @@ class NtlmPackage:
         require_private(Path(named))
         self.domain: Final = domain
         self._allow_unbound: Final = allow_unbound
+        self._counting: Counting | None = None
 
     @property
     def name(self) -> str:
@@ -83,26 +97,47 @@ class NtlmPackage:
 
     def begin(self, binding: ChannelBinding | None) -> NtlmExchange:
         """Begin with a client."""
-        return NtlmExchange(self.domain, binding, allow_unbound=self._allow_unbound)
+        is_allowed = binding is not None or self._allow_unbound
+        return NtlmExchange(self.domain, binding, self._counting, is_allowed=is_allowed)
+
+    def counted_by(self, counting: Counting) -> NtlmPackage:
+        """Return the same, whose clients' guesses are counted."""
+        made = copy(self)
+        made._counting = counting  # noqa: SLF001 - its own copy
+        return made
 
 
 class NtlmExchange:
     """One client that shows what it knows of its password."""
 
     def __init__(
-        self, domain: str, binding: ChannelBinding | None, *, allow_unbound: bool
+        self,
+        domain: str,
+        binding: ChannelBinding | None,
+        counting: Counting | None,
+        *,
+        is_allowed: bool,
     ) -> None:
         self._domain: Final = domain
-        self._is_allowed: Final = binding is not None or allow_unbound
+        self._is_allowed: Final = is_allowed
         self._binding: Final = _gss_binding(binding)
+        self._counting: Final = counting
         self._rounds_left = _MOST_ROUNDS
         self._context: Any = None
+        self._counted = Counted()
+
+    @property
+    def counted(self) -> Counted:
+        """What it has counted by now."""
+        return self._counted
 
     def step(self, blob: bytes) -> Step:
         """Take the client's next blob.
 
         Raises:
             EvidenceRefusedError: it proves nothing; the exchange is over.
+            PasswordMismatchError: its response is not that of the account's password.
+            AccountLockedOutError: others of the name were not, too often.
         """
         if not 0 < len(blob) <= _LONGEST or self._rounds_left <= 0:
             self.close()
@@ -112,22 +147,53 @@ class NtlmExchange:
             raise EvidenceRefusedError("NTLM needs a channel that it can be bound to")
         self._rounds_left -= 1
         try:
-            shown = _shown(blob)
+            shown = self._refusing(partial(_shown, blob))
             if shown is not None:
-                shown.require_strength(self._binding)
-            context = self._context or _acceptor(blob, self._binding)
-            reply = context.step(blob) or b""
-            if not context.complete:
-                self._context = context
-                return Step(reply)
-            return Step(reply, self._client(context, shown))
-        except EvidenceRefusedError:
+                compare = partial(self._compared, blob, shown)
+                return self._count(shown, partial(self._refusing, compare))
+            if self._context is None:
+                self._context = self._refusing(partial(_acceptor, blob, self._binding))
+            return Step(self._refusing(partial(self._context.step, blob)) or b"")
+        except SteadError:
             self.close()
             raise
-        except Exception as error:  # noqa: BLE001 - pyspnego trusts what clients send
-            self.close()
+
+    def _count(self, shown: _Shown, compare: Callable[[], Step]) -> Step:
+        """Have a password compared, and count that; raises why it is not right."""
+        if self._context is None:
+            # Nothing is compared: over HTTP nobody is locked by what can let nobody in.
+            raise EvidenceRefusedError("the client answers before it was asked")
+        shown.require_strength(self._binding)
+        counting = self._counting
+        if counting is None:
+            return compare()
+        name = f"{shown.user}@{self._domain}"
+        fit = partial(_fit, counting)
+        attempt = counting.guesses.attempt(name, compare, fit)
+        self._counted = Counted(attempt.shown, attempt.locks, attempt.delay)
+        return attempt.require()
+
+    def _compared(self, blob: bytes, shown: _Shown) -> Step:
+        context = self._context
+        try:
+            reply = context.step(blob) or b""
+        except InvalidTokenError as error:
             why = type(error).__name__
-            raise EvidenceRefusedError(f"NTLM refuses the message: {why}") from None
+            raise PasswordMismatchError(f"NTLM refuses the response: {why}") from None
+        if not context.complete:
+            raise EvidenceRefusedError("the client has more to say after its proof")
+        return Step(reply, self._client(context, shown))
+
+    @staticmethod
+    def _refusing(act: Callable[[], _T]) -> _T:
+        """Do what trusts what clients send; raises `EvidenceRefusedError`."""
+        try:
+            return act()
+        except SteadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - pyspnego trusts what clients send
+            why = type(error).__name__
+        raise EvidenceRefusedError(f"NTLM refuses the message: {why}")
 
     def close(self) -> None:
         """Forget it; again does nothing."""
@@ -155,6 +221,13 @@ class NtlmExchange:
         )
 
 
+def _fit(counting: Counting, step: Step) -> Step:
+    """Return the last step of a client that may log on; raises if it may not."""
+    if step.client is not None:
+        counting.require_fit(step.client)
+    return step
+
+
 class _Shown(NamedTuple):
     """What an AUTHENTICATE message says ([MS-NLMP] 2.2.1.3)."""
 
@@ -167,6 +240,9 @@ class _Shown(NamedTuple):
         """Refuse what pyspnego lets pass; raises `EvidenceRefusedError`."""
         if self.flags & _ANONYMOUS or not self.user:
             raise EvidenceRefusedError("the client has no name")
+        # pyspnego finds and hashes it in capitals: a dotless i is an i there.
+        if name_key(self.user.upper()) != name_key(self.user):
+            raise EvidenceRefusedError("the client's name is another's in capitals")
         if not int.from_bytes(self.pairs.get(_BITS, b""), "little") & _HAS_CODE:
             raise EvidenceRefusedError("nothing covers all messages of the exchange")
         if binding is not None:

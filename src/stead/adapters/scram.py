@@ -246,11 +246,12 @@ class ScramExchange:
         """Read whom the client says it is, and ask it to prove that."""
         first = scram.read_client_first(blob)
         name = first.name or self._named
-        self._state.counted = Counted(name[:_LONGEST_NAME])
         if not name:
             raise EvidenceRefusedError("the client does not say who it is")
+        logon = self._package.logon
+        account = logon.account_named(name)
+        self._state.counted = Counted(logon.shown(account, name))
         self._require_binding(first)
-        account = self._package.logon.account_named(name)
         verifier, _ = self._package.verifier_of(account, name)
         nonce = first.nonce + b64encode(self._package.terms.entropy(_NONCE)).decode()
         self._state.first = first
@@ -302,9 +303,7 @@ class ScramExchange:
             return is_right and is_real
 
         attempt = self._package.logon.attempt_proof(name, is_proof, LogonType.NETWORK)
-        self._state.counted = Counted(
-            name[:_LONGEST_NAME], attempt.locks, attempt.delay
-        )
+        self._state.counted = Counted(attempt.shown, attempt.locks, attempt.delay)
         identity = attempt.require()
         kind = "" if self._binding is None else self._binding.kind
         client = Authenticated(

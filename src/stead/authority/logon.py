@@ -7,7 +7,6 @@ nobody learns from the time it takes whether a name exists, is locked, or is dis
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from stead.authority.credential_ports import (
     PasswordVerifier,
     ScramVerifiers,
 )
+from stead.authority.guesses import LONGEST_SPELLING, Guesses
 from stead.authority.identity import (
     HostIdentity,
     Identity,
@@ -32,20 +32,21 @@ from stead.authority.identity import (
     require_logon_right,
 )
 from stead.authority.kept_passwords import KeptPasswords
-from stead.authority.lockout import Lockout, Reservation
+from stead.authority.lockout import Lockout
 from stead.authority.logon_attempt import (
     Answer,
     LogonAttempt,
     admitted,
-    locked_out,
     refusal,
 )
 from stead.authority.logon_rules import logon_rule
-from stead.authority.name_turns import NameTurns
 from stead.authority.names import name_key, require_name
 from stead.authority.ports import Account, AccountStore, Password
+from stead.authority.unknown_names import (
+    LONGEST_SHOWN,
+    UnknownNames,
+)
 from stead.errors import (
-    DirectoryUnavailableError,
     InvalidNameError,
     SteadError,
 )
@@ -55,7 +56,6 @@ from stead.model.secret import Secret
 
 _T = TypeVar("_T")
 _LINES: Final = 64
-_LONGEST_SPELLING: Final = 256
 _NOBODYS_NAME: Final = ""
 
 
@@ -81,7 +81,9 @@ class Logon:
         monotonic: nanoseconds that never step.
         renewing: is told, before, that an account's verifier is made again.
         scram: returns what makes what is kept of passwords for SCRAM; None for nothing.
+        unknown: writes names that nobody has; as by default if None.
 
+    What others compare is counted by `elsewhere` (`Guesses`).
     What is kept of passwords it sets, removes and lists as `KeptPasswords` does.
     """
 
@@ -97,8 +99,11 @@ class Logon:
         monotonic: Callable[[], int],
         renewing: Callable[[Account], object] = lambda _account: None,
         scram: Callable[[], ScramVerifiers | None] = lambda: None,
+        unknown: UnknownNames | None = None,
     ) -> None:
         self.lockout: Final = lockout
+        self.unknown: Final = unknown or UnknownNames.of(credentials)
+        self.elsewhere: Final = Guesses(lockout, monotonic, self.unknown)
         self.policy: Final = policy or AccountPolicy()
         passwords = KeptPasswords(
             credentials, verifier, self.policy, lockout.clock, renewing, scram
@@ -112,8 +117,6 @@ class Logon:
         self._host = host
         self._monotonic = monotonic
         self._lines = _locks()
-        # Their own: whoever is asked elsewhere may answer late, or not at all.
-        self._turns_elsewhere = NameTurns()
 
     def attempt(
         self, name: str, secret: Secret, logon_type: LogonType
@@ -121,9 +124,9 @@ class Logon:
         """Log an account on with its password, or say why not.
 
         1. The type of logon is one that is offered.
-        2. The attempt is counted as a failure, of any name alike; a name that is
-           locked goes on and will fail whatever the password is.
-        3. The account is read, and what is kept of its password.
+        2. The account is read. The attempt is counted as a failure, of any name alike;
+           a name that is locked goes on and will fail whatever the password is.
+        3. What is kept of its password is read.
         4. One verification; for an account without a password, or no account at all,
            of a decoy that nothing matches. Then whether the account may log on now, and
            the password need not be changed first.
@@ -166,9 +169,8 @@ class Logon:
             except SteadError as error:
                 return error.with_traceback(None)
 
-        asked = _as_kept(name)
         admit = partial(self._identify, logon_type)
-        return self._count(asked, self._monotonic(), verify, admit).attempt
+        return self._count(name, self._monotonic(), verify, admit).attempt
 
     def account_named(self, name: str) -> Account | None:
         """Return the account of a name as a client spells it, however it does that."""
@@ -182,41 +184,6 @@ class Logon:
         )
         require_logon_right(identity)
         return identity
-
-    def attempt_elsewhere(self, name: str, ask: Callable[[], _T]) -> LogonAttempt[_T]:
-        """Have somebody else tell whether a name's password is right, and count it.
-
-        Failures are counted, and answered late, as those of the store's accounts are.
-        A directory that does not answer is no failure of the name's.
-
-        Args:
-            name: the account with its domain.
-            ask: asks; what it raises is why the logon fails.
-        """
-        began, key = self._monotonic(), name_key(name[:_LONGEST_SPELLING])
-        with self._turns_elsewhere.of(key):
-            reservation = self.lockout.reserve(key)
-            outcome: _T | SteadError
-            try:
-                outcome = ask()
-            except SteadError as error:
-                outcome = error.with_traceback(None)
-            if reservation.is_locked:
-                LogonAttempt(outcome).discard()
-                outcome = locked_out()
-            if isinstance(outcome, DirectoryUnavailableError):
-                self.lockout.forgive(key)
-                return LogonAttempt(outcome, delay=self._delay(began, reservation))
-            if isinstance(outcome, SteadError):
-                locks = self.lockout.fail(key, reservation)
-                return LogonAttempt(outcome, locks, self._delay(began, reservation))
-            succeeded = LogonAttempt(outcome)
-            try:
-                self.lockout.succeed(key)
-            except BaseException:
-                succeeded.discard()
-                raise
-        return succeeded
 
     def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
         """Compare an account's password, counting as a logon does; raises alike.
@@ -237,19 +204,19 @@ class Logon:
         is_change: bool = False,
     ) -> LogonAttempt[_T]:
         secret.require_unused()  # else the caller's mistake, and nobody's failure
-        began, asked = self._monotonic(), _as_kept(name)
+        began = self._monotonic()
 
         def verify(_account: Account | None, kept: Password | None) -> Answer:
             return self._passwords.verify(kept, secret)
 
-        counted = self._count(asked, began, verify, admit, is_change=is_change)
+        counted = self._count(name, began, verify, admit, is_change=is_change)
         if counted.account is not None and counted.kept is not None:
             self._passwords.renew(counted.account, counted.kept, secret)
         return counted.attempt
 
     def _count(
         self,
-        asked: str,
+        name: str,
         began: int,
         verify: Callable[[Account | None, Password | None], Answer],
         admit: Callable[[Account | None], _T],
@@ -257,10 +224,12 @@ class Logon:
         is_change: bool = False,
     ) -> _Counted[_T]:
         """Take steps 2 to 6 of `attempt`; tell whose the name is, too."""
-        key = name_key(asked)
-        with self._lines[hash(key) % _LINES]:
-            reservation = self.lockout.reserve(key)
+        asked = _as_kept(name)
+        with self._lines[hash(name_key(asked)) % _LINES]:
             account = self._store.account_by_name(asked)
+            key = self.unknown.key(asked) if account is None else name_key(asked)
+            shown = self.shown(account, name)
+            reservation = self.lockout.reserve(key)
             kept = self._passwords.of(
                 well_known.NULL_SID if account is None else account.sid
             )
@@ -271,10 +240,14 @@ class Logon:
             outcome = admitted(account, error, admit)
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(key, reservation)
-                late = self._delay(began, reservation)
-                return _Counted(LogonAttempt(outcome, locks, late))
+                late = self.elsewhere.delay(began, reservation)
+                return _Counted(LogonAttempt(outcome, locks, late, shown))
             self.lockout.succeed(key)
-        return _Counted(LogonAttempt(outcome), account, kept)
+        return _Counted(LogonAttempt(outcome, shown=shown), account, kept)
+
+    def shown(self, account: Account | None, name: str) -> str:
+        """Return what records call a name, whose account this is, if anybody's."""
+        return self.unknown.shown(name) if account is None else name[:LONGEST_SHOWN]
 
     def _untimely(
         self, account: Account | None, kept: Password | None
@@ -288,19 +261,6 @@ class Logon:
             error = outdated_password(account, kept, self.policy, now)
         return error
 
-    def _delay(self, began: int, reservation: Reservation) -> float:
-        """Return how late the answer is: a whole number of first delays, and then some.
-
-        Rounding hides what little the causes still differ in.
-        """
-        policy = self.lockout.policy
-        late = policy.delay(reservation.count)
-        if policy.first_delay <= 0:
-            return late
-        took = (self._monotonic() - began) / 1_000_000_000
-        steps = math.ceil(took / policy.first_delay)
-        return late + steps * policy.first_delay - took
-
 
 def _locks() -> tuple[threading.Lock, ...]:
     return tuple(threading.Lock() for _ in range(_LINES))
@@ -308,7 +268,7 @@ def _locks() -> tuple[threading.Lock, ...]:
 
 def _as_kept(name: str) -> str:
     """Return a name as accounts have it, or a name that none has."""
-    if len(name) > _LONGEST_SPELLING:
+    if len(name) > LONGEST_SPELLING:
         return _NOBODYS_NAME
     try:
         return require_name(name)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from stead.authority.lockout import Reservation
 from stead.authority.ports import Account
+from stead.authority.unknown_names import UNSEEN
 from stead.errors import (
     AccountDisabledError,
     AccountLockedOutError,
@@ -30,11 +31,13 @@ class LogonAttempt(Generic[_T]):
         outcome: what it gives, or why it failed, for the trail.
         locks: whether this failure is what locked the name.
         delay: seconds to wait before anybody hears of the failure.
+        shown: what records call whoever it is (`stead.authority.unknown_names`).
     """
 
     outcome: _T | SteadError
     locks: bool = False
     delay: float = 0.0
+    shown: str = UNSEEN
 
     @property
     def error(self) -> SteadError | None:
@@ -78,7 +81,7 @@ def refusal(
     if reservation.is_locked:
         return locked_out()
     if account is None:
-        return UnknownAccountError("no account has this name")
+        return nobody()
     if isinstance(answer, SteadError):
         return answer
     if not answer:
@@ -89,6 +92,11 @@ def refusal(
             advice=f"`stead account enable {account.name}`",
         )
     return None
+
+
+def nobody() -> UnknownAccountError:
+    """Return why nobody logs on by a name, without the name."""
+    return UnknownAccountError("no account has this name")
 
 
 def locked_out() -> AccountLockedOutError:

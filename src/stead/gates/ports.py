@@ -114,6 +114,11 @@ class Ticket(Protocol):
         """Whose Kerberos ticket it showed; empty if the kernel vouches for it."""
         ...
 
+    @property
+    def expires(self) -> int | None:
+        """Nanoseconds since the epoch, UTC, of that ticket's end; None without one."""
+        ...
+
     def close(self) -> None:
         """Tell the broker that the client is gone; again does nothing."""
 

@@ -37,6 +37,7 @@ VERIFIER: Final = "stead.adapters.kerberos_verifier"
 """The verifier's program. It imports this room; nothing here imports it."""
 
 _LONGEST_LIFE: Final = 1_000_000_000
+_SECOND: Final = 1_000_000_000
 _GRACE: Final = 2  # seconds beyond its own time, for a verifier to say so
 
 
@@ -189,6 +190,7 @@ def told_of(word: dict[str, Any]) -> dict[str, Any]:
     return {
         "identity": [identity.uid, identity.gid, list(identity.groups)],
         "principal": principal,
+        "expires": time.time_ns() + seconds_of(word) * _SECOND,
     }
 
 

@@ -26,6 +26,7 @@ class BrokeredClient:
         why: why the broker does nothing as it; empty if it does.
         lease: seconds after which it is gone unless renewed; None if it is connected.
         principal: whose Kerberos ticket it showed; empty if the kernel vouches for it.
+        expires: nanoseconds since the epoch, UTC, of that ticket's end; None without.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class BrokeredClient:
         why: str = "",
         lease: float | None = None,
         principal: str = "",
+        expires: int | None = None,
         defer: Callable[[Callable[[], object]], object] = _at_once,
     ) -> None:
         self.identity: Final = identity
         self.why: Final = why
         self.lease: Final = lease
         self.principal: Final = principal
+        self.expires: Final = expires
         self._connection = connection
         self._index = index
         self._is_closed = False

@@ -23,7 +23,8 @@ from stead.authority.identity import (
     require_may_log_on,
 )
 from stead.authority.logon import Logon
-from stead.authority.newcomer import Newcomer
+from stead.authority.newcomer import Newcomer, newcomer_of
+from stead.authority.packages import Authenticated
 from stead.authority.ports import AccountStore
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
@@ -125,7 +126,8 @@ class Admission:
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
             identity = identify_peer(self.store, peer)
-            newcomer = Newcomer(identity=identity)
+            expires = None if ticket is None else ticket.expires
+            newcomer = Newcomer(identity=identity, expires=expires)
             session, client = self._admit(newcomer, quality, arrival)
         except SteadError as error:
             failure = LogonFailureError()
@@ -212,6 +214,17 @@ class Admission:
         newcomer.require_time_left(now)
         if newcomer.has_shown_password and account is not None:
             self.ages.require(account)
+
+    def require_fit(self, client: Authenticated) -> None:
+        """Return if somebody may log on from the network; raises `SteadError`."""
+        newcomer = newcomer_of(
+            self.store,
+            client,
+            self.elsewhere.issuers,
+            host=self.host,
+            logon_type=LogonType.NETWORK,
+        )
+        self.require_may_log_on_now(newcomer)
 
     def open_session(
         self,

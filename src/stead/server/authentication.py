@@ -36,6 +36,7 @@ from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
 from stead.monitor import context
 from stead.server.admission import Admission, Arrival
+from stead.server.late_answers import LateAnswers
 from stead.server.logon_session import LogonSession
 
 MOST_STEPS: Final = 16
@@ -55,7 +56,7 @@ class Authentication:
         admission: the door.
         lockout: how late failures are answered.
         monotonic: nanoseconds that never step.
-        sleep: waits for some seconds before a failure is answered.
+        late: waits for some seconds before a failure is answered.
 
     Raises:
         InvalidRequestError: two packages have one name.
@@ -67,7 +68,7 @@ class Authentication:
         admission: Admission,
         lockout: LockoutPolicy,
         monotonic: Callable[[], int],
-        sleep: Callable[[float], None],
+        late: LateAnswers,
     ) -> None:
         self._packages: Final = {package.name: package for package in packages}
         if len(self._packages) != len(packages):
@@ -75,7 +76,7 @@ class Authentication:
         self._admission = admission
         self._lockout = lockout
         self.monotonic: Final = monotonic
-        self._sleep: Final = sleep
+        self._late: Final = late
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -216,7 +217,9 @@ class Authentication:
             if counted.locks:
                 refusals.record_lock(name, arrival)
         finally:
-            wait = arrival.wait or self._sleep
+            # A delay was counted: a name's password was tried.
+            own = self._late.of_name if counted.delay else self._late.of_evidence
+            wait = arrival.wait or own
             wait(max(self._left(began), counted.delay))
         return failure
 

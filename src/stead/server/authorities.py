@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
+from stead.authority.guesses import LONGEST_SPELLING
 from stead.authority.identity import HostIdentity
 from stead.authority.issuers import Issuers
 from stead.authority.logon_rules import logon_rule
 from stead.authority.names import split_name
 from stead.authority.newcomer import Newcomer, newcomer_of
-from stead.authority.packages import PasswordAuthority
+from stead.authority.packages import Authenticated, PasswordAuthority
 from stead.authority.ports import AccountStore
 from stead.errors import EvidenceRefusedError, InvalidRequestError, SteadError
 from stead.model.logon_record import LogonType
@@ -56,24 +57,45 @@ class Elsewhere:
 
     def knows(
         self, name: str, secret: Secret, logon_type: LogonType
-    ) -> Callable[[], Newcomer] | None:
+    ) -> Callable[[], Authenticated] | None:
         """Return what asks the authority of a name; None if none is of its domain."""
         account, domain = split_name(name)
         authority = self._authority_of(domain)
         if authority is None:
             return None
-        return partial(self._ask, authority, account, domain, secret, logon_type)
+        keep = logon_rule(logon_type).keeps_credentials
+        return partial(_ask, authority, account, domain, secret, keep=keep)
+
+    def is_theirs(self, name: str) -> bool:
+        """Whether one of them is asked about a name."""
+        return self._authority_of(split_name(name)[1]) is not None
+
+    def newcomer(self, client: Authenticated, logon_type: LogonType) -> Newcomer:
+        """Return who somebody is here, whose password an authority knows.
+
+        Raises:
+            SteadError: as `newcomer_of`.
+        """
+        return newcomer_of(
+            self.store, client, self.issuers, host=self.host, logon_type=logon_type,
+            believes_host=True,
+        )  # fmt: skip
 
     def counted_as(self, name: str) -> str:
         r"""Return under what name the failures of an account are counted.
 
         One for all its spellings: who tries `HOST\alice` and `alice@HOST`, or another
-        name of the domain, has not twice as many guesses.
+        name of the domain, has not twice as many guesses. Nor has who names the domain
+        twice: sources of the host's names that know it take `HOST\alice@HOST`, too.
         """
         account, domain = split_name(name)
         authority = self._authority_of(domain)
         if authority is None:
             return name
+        while len(account) <= LONGEST_SPELLING and (
+            self._authority_of(split_name(account)[1]) is authority
+        ):
+            account, _ = split_name(account)
         known = (each.casefold() for each in authority.domains)
         return f"{account.strip()}@{max(known, key=_by_length)}"
 
@@ -83,32 +105,30 @@ class Elsewhere:
                 return authority
         return None
 
-    def _ask(
-        self,
-        authority: PasswordAuthority,
-        account: str,
-        domain: str,
-        secret: Secret,
-        logon_type: LogonType,
-    ) -> Newcomer:
-        keep = logon_rule(logon_type).keeps_credentials
-        try:
-            client = authority.log_on(account, domain, secret, keep=keep)
-        except SteadError:
-            raise
-        except Exception as error:  # noqa: BLE001 - names break libraries in many ways
-            raise EvidenceRefusedError(
-                f"asking {authority.name} failed: {type(error).__name__}"
-            ) from None
-        if not client.issuer:
-            client.close()
-            raise EvidenceRefusedError(
-                f"{authority.name} speaks for accounts of the store, which are not its"
-            )
-        return newcomer_of(
-            self.store, client, self.issuers, host=self.host, logon_type=logon_type,
-            believes_host=True,
-        )  # fmt: skip
+
+def _ask(
+    authority: PasswordAuthority,
+    account: str,
+    domain: str,
+    secret: Secret,
+    *,
+    keep: bool,
+) -> Authenticated:
+    """Return whom an authority knows by a password; raises why it is nobody."""
+    try:
+        client = authority.log_on(account, domain, secret, keep=keep)
+    except SteadError:
+        raise
+    except Exception as error:  # noqa: BLE001 - names break libraries in many ways
+        raise EvidenceRefusedError(
+            f"asking {authority.name} failed: {type(error).__name__}"
+        ) from None
+    if not client.issuer:
+        client.close()
+        raise EvidenceRefusedError(
+            f"{authority.name} speaks for accounts of the store, which are not its"
+        )
+    return client
 
 
 def _by_length(domain: str) -> tuple[int, str]:

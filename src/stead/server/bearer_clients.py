@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +37,7 @@ from stead.server.grants import OperationName, Target
 from stead.server.logon_session import LogonSession
 
 _GATE: Final = "http"
+_THREADS: Final = 16
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -164,6 +167,8 @@ class BearerClients:
         self._scopes = scopes
         self._exchange = exchange
         self._certificate_of = certificate_of or tls_certificate
+        # Its own: an issuer may answer late, and the loop's threads are everybody's.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bearer")
 
     async def __call__(self, scope: Scope) -> ClientContext | None:
         """Return the client of an ASGI request; None if it brings no token.
@@ -175,8 +180,10 @@ class BearerClients:
         if not arrived.authorization:
             return None
         late: list[float] = []
+        loop = asyncio.get_running_loop()
+        act = partial(self._client, arrived, late.append)
         try:
-            return await asyncio.to_thread(self._client, arrived, late.append)
+            return await loop.run_in_executor(self._threads, copy_context().run, act)
         finally:
             # No thread waits for that: failures, however many, delay nobody else.
             for seconds in late:

@@ -14,9 +14,12 @@ from importlib.util import find_spec
 from stead.adapters.host import host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.account_policy import PasswordAges
+from stead.authority.guesses import Counting, Guesses
 from stead.authority.issuers import Issuers
+from stead.authority.lockout import Lockout
 from stead.authority.names import require_name
 from stead.authority.sessions import Sessions
+from stead.authority.unknown_names import UnknownNames
 from stead.codec.token_text import token_detail
 from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent, Principal
@@ -253,10 +256,21 @@ def _authentication(
     settings: Settings, ground: Ground, admission: Admission, late: LateAnswers
 ) -> Authentication:
     """Return where clients show who they are."""
-    packages = opened(settings.packages, ground.logon, ground.credentials)
+    counting = Counting(_guesses(settings, ground), admission.require_fit)
+    packages = opened(settings.packages, ground.logon, ground.credentials, counting)
     return Authentication(
-        packages, admission, settings.lockout, time.monotonic_ns, late.of_evidence
+        packages, admission, settings.lockout, time.monotonic_ns, late
     )
+
+
+def _guesses(settings: Settings, ground: Ground) -> Guesses:
+    """Return what counts guesses of passwords that the store does not know."""
+    if ground.logon is not None:
+        return ground.logon.elsewhere
+    lockout = Lockout(ground.credentials, settings.lockout, time.time_ns)
+    shows = settings.records_unknown_names
+    unknown = UnknownNames.of(ground.credentials, are_recorded=shows)
+    return Guesses(lockout, time.monotonic_ns, unknown)
 
 
 def _admission(

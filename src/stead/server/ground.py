@@ -25,6 +25,7 @@ from stead.authority.ports import Account, AccountStore
 from stead.authority.roster import SessionEnds, SessionRoster
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
+from stead.authority.unknown_names import UnknownNames
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.impersonation_policy import ImpersonationPolicy
 from stead.monitor.guard import Guard
@@ -187,6 +188,9 @@ def _logon(
         monotonic=time.monotonic_ns,
         renewing=partial(_record_renewal, guard),
         scram=verifiers_for(settings.packages, credentials),
+        unknown=UnknownNames.of(
+            credentials, are_recorded=settings.records_unknown_names
+        ),
     )
 
 

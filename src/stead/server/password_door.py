@@ -6,7 +6,6 @@ which opens sessions and records them, is `stead.server.admission`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +15,9 @@ from stead.authority.logon import Logon
 from stead.authority.logon_attempt import LogonAttempt
 from stead.authority.logon_rules import logon_rule
 from stead.authority.newcomer import Newcomer
+from stead.authority.packages import Authenticated
 from stead.authority.password_credentials import PasswordCredentials
+from stead.authority.unknown_names import LONGEST_SHOWN, UNSEEN
 from stead.errors import (
     EnforcementUnavailableError,
     LogonFailureError,
@@ -33,7 +34,6 @@ from stead.monitor import context
 from stead.server.arrival import Arrival, nobody, quality_at
 from stead.server.client_context import ClientContext
 from stead.server.logon_session import LogonSession
-from stead.server.refusals import unknown
 
 if TYPE_CHECKING:
     from stead.server.admission import Admission
@@ -86,10 +86,9 @@ class PasswordDoor:
         """
         with secret:
             secret.require_unused()
-            principal = unknown(name)
-            logon = self._require_may_log_on(principal, logon_type, arrival)
+            logon = self._require_may_log_on(logon_type, arrival)
             if via is not None:
-                self._record_explicit(via, name, logon_type)
+                self._record_explicit(via, self._shown(logon, name), logon_type)
                 arrival = replace(arrival, within=via.subject.principal.logon_id)
             attempt = self._attempt(logon, name, secret, logon_type)
             try:
@@ -97,7 +96,7 @@ class PasswordDoor:
             except BaseException:
                 attempt.discard()
                 raise
-        return self._answer(attempt, principal, logon_type, arrival, ticket)
+        return self._answer(attempt, logon_type, arrival, ticket)
 
     def _attempt(
         self, logon: Logon, name: str, secret: Secret, logon_type: LogonType
@@ -106,24 +105,26 @@ class PasswordDoor:
         ask = self.admission.elsewhere.knows(name, secret, logon_type)
         try:
             if ask is not None:
-                fit = partial(self._fit, ask)
-                return logon.attempt_elsewhere(
-                    self.admission.elsewhere.counted_as(name), fit
+                return logon.elsewhere.attempt(
+                    self.admission.elsewhere.counted_as(name),
+                    ask,
+                    partial(self._fit, logon_type),
                 )
             found = logon.attempt(name, secret, logon_type)
             if found.error is not None:
-                return LogonAttempt(found.error, found.locks, found.delay)
-            return LogonAttempt(_with_password(found.require(), secret))
+                return LogonAttempt(found.error, found.locks, found.delay, found.shown)
+            newcomer = _with_password(found.require(), secret)
+            return LogonAttempt(newcomer, shown=found.shown)
         except SteadError as error:
             return LogonAttempt(error)
 
-    def _fit(self, ask: Callable[[], Newcomer]) -> Newcomer:
+    def _fit(self, logon_type: LogonType, client: Authenticated) -> Newcomer:
         """Return who somebody elsewhere says that it is, if it may log on.
 
         Whoever may not is a failure like one with a wrong password: as late, and
         counted.
         """
-        newcomer = ask()
+        newcomer = self.admission.elsewhere.newcomer(client, logon_type)
         try:
             self.admission.require_may_log_on_now(newcomer)
         except BaseException:
@@ -153,9 +154,7 @@ class PasswordDoor:
             newcomer.close()
             raise
 
-    def _require_may_log_on(
-        self, principal: Principal, logon_type: LogonType, arrival: Arrival
-    ) -> Logon:
+    def _require_may_log_on(self, logon_type: LogonType, arrival: Arrival) -> Logon:
         if context.is_loop_thread():
             raise LoopThreadError(
                 "`log_on` waits, and an event loop runs on this thread",
@@ -165,7 +164,8 @@ class PasswordDoor:
         try:
             self.admission.require_tcb()
         except PrivilegeNotHeldError as error:
-            self.admission.refusals.record(principal, arrival, error, logon_type)
+            # Nobody looks whether there is such a name.
+            self.admission.refusals.record_named(UNSEEN, arrival, error, logon_type)
             raise
         logon_rule(logon_type)
         if self.admission.logon is None:
@@ -174,6 +174,12 @@ class PasswordDoor:
                 advice="`pip install 'stead[password]'`",
             )
         return self.admission.logon
+
+    def _shown(self, logon: Logon, name: str) -> str:
+        """Return what a record calls a name before anybody compares its password."""
+        if self.admission.elsewhere.is_theirs(name):
+            return name[:LONGEST_SHOWN]  # a directory's: it has not been asked yet
+        return logon.shown(logon.account_named(name), name)
 
     def _record_explicit(
         self, via: ClientContext, name: str, logon_type: LogonType
@@ -189,14 +195,13 @@ class PasswordDoor:
             AuditEvent.EXPLICIT_CREDENTIALS,
             via.subject,
             object_type="Account",
-            object_name=name[:80],
+            object_name=name,
             detail={"logon type": logon_type.name.lower()},
         )
 
     def _answer(
         self,
         attempt: LogonAttempt[Newcomer],
-        principal: Principal,
         logon_type: LogonType,
         arrival: Arrival,
         ticket: Ticket | None,
@@ -219,9 +224,11 @@ class PasswordDoor:
         failure = LogonFailureError()
         try:
             refusals = self.admission.refusals
-            failure.record = refusals.record(principal, arrival, error, logon_type)
+            failure.record = refusals.record_named(
+                attempt.shown, arrival, error, logon_type
+            )
             if attempt.locks:
-                refusals.record_lock(principal.name, arrival)
+                refusals.record_lock(attempt.shown, arrival)
         finally:
             self.admission.sleep(attempt.delay)
         # Outside every handler: what is raised here leads to no cause.

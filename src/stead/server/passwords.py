@@ -36,6 +36,7 @@ class LockedName:
 
     Attributes:
         name: folded, as failures are counted: case and spelling make no other name.
+            Of a name that nobody has, a digest.
         account: the store's account of this name; None for a directory's name, and
             for one that nobody has.
         until: nanoseconds since the epoch, UTC.
@@ -137,10 +138,10 @@ class PasswordDesk:
         failure = LogonFailureError()
         try:
             failure.record = self.desk.record(
-                AuditEvent.PASSWORD_CHANGED, name[:80], attempt.error
+                AuditEvent.PASSWORD_CHANGED, attempt.shown, attempt.error
             )
             if attempt.locks:
-                self.desk.record(AuditEvent.ACCOUNT_LOCKED_OUT, name[:80], None)
+                self.desk.record(AuditEvent.ACCOUNT_LOCKED_OUT, attempt.shown, None)
         finally:
             self.sleep(attempt.delay)
         raise failure
@@ -179,7 +180,7 @@ class PasswordDesk:
 
         Args:
             name: an account's, or any name that was guessed at, such as a realm's
-                `alice@EXAMPLE.COM`; `locked_names` has those.
+                `alice@EXAMPLE.COM`; or as `locked_names` has it.
 
         Raises:
             UnknownAccountError: no account has this name, and it is not locked.
@@ -188,7 +189,8 @@ class PasswordDesk:
         self.desk.require(AccountDatabase.WRITE)
         logon = self._require_logon()
         locked = logon.lockout.locked()
-        key = next((each for each in _keys_of(name) if each in locked), None)
+        keys = (*_keys_of(name), logon.unknown.key(name), name)
+        key = next((each for each in keys if each in locked), None)
         if key is None:
             self._require_account(name)
             return False

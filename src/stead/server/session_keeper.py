@@ -168,7 +168,8 @@ class SessionKeeper:
         """Write down what changed, and end what others ended.
 
         Raises:
-            StoreUnavailableError: what changed is kept for the next time.
+            StoreUnavailableError: what changed is kept for the next time; or the store
+                is another by now, which is seen here also while nobody asks.
         """
         self._hear()
         if self._number is None and self._changes.opened:
@@ -184,6 +185,9 @@ class SessionKeeper:
         if is_due:
             self._beat_at = now
             self._give_up_others(number, now)
+        if self._roster.generation(number) is None:
+            self._start_anew(sessions)
+            return
         for logon_id in self._roster.ended_of(number):
             sessions.end(logon_id)
 

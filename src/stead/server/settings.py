@@ -43,6 +43,7 @@ class ServerOptions(TypedDict, total=False):
     processes_per_client: int
     lockout: LockoutPolicy
     account_policy: AccountPolicy
+    records_unknown_names: bool
     impersonation: ImpersonationPolicy | str | os.PathLike[str]
     broker: str | os.PathLike[str] | None
     broker_passwords: bool
@@ -79,6 +80,8 @@ class Settings:
         processes_per_client: how many processes one client may have at once.
         lockout: when wrong passwords lock an account, and for how long.
         account_policy: how old passwords may be, and what ends sessions.
+        records_unknown_names: whether the trail has names that nobody has, when they
+            fail to log on; a password that was typed as one is among them.
         impersonation: who may be acted as, for what; rules, or a file of them
             (`stead.server.impersonation_rules`), which is read once.
         broker: the socket of a broker, by which a server that is not root has files
@@ -120,6 +123,7 @@ class Settings:
     processes_per_client: int = PROCESSES_PER_CLIENT
     lockout: LockoutPolicy = field(default_factory=LockoutPolicy)
     account_policy: AccountPolicy = field(default_factory=AccountPolicy)
+    records_unknown_names: bool = False
     impersonation: ImpersonationPolicy | str | os.PathLike[str] = AS_WINDOWS
     broker: str | os.PathLike[str] | None = None
     broker_passwords: bool = False

@@ -1,4 +1,4 @@
-"""Packages for the store's own accounts: a server tells them where those are."""
+"""Packages that need something of a server: its accounts, or how it counts guesses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from stead.adapters.scram import Scram
 from stead.authority.credential_ports import CredentialStore, ScramVerifiers
+from stead.authority.guesses import Counting
 from stead.authority.logon import Logon
 from stead.authority.packages import AuthenticationPackage
 from stead.errors import EnforcementUnavailableError, InvalidRequestError
@@ -21,6 +22,15 @@ class StorePackage(ScramVerifiers, Protocol):
 
     def over(self, logon: Logon, credentials: CredentialStore) -> AuthenticationPackage:
         """Return the package over a store."""
+        ...
+
+
+@runtime_checkable
+class GuessedPackage(AuthenticationPackage, Protocol):
+    """A package by which passwords can be tried that the store does not know."""
+
+    def counted_by(self, counting: Counting) -> AuthenticationPackage:
+        """Return the same, where each try counts as a wrong password does."""
         ...
 
 
@@ -50,16 +60,27 @@ def verifiers_for(
 
 
 def opened(
-    packages: Packages, logon: Logon | None, credentials: CredentialStore
+    packages: Packages,
+    logon: Logon | None,
+    credentials: CredentialStore,
+    counting: Counting,
 ) -> tuple[AuthenticationPackage, ...]:
-    """Return packages that all know whose accounts they are about.
+    """Return packages that have what they need of a server.
+
+    Args:
+        packages: as the server was told them.
+        logon: compares passwords of the store's accounts.
+        credentials: what is kept of those.
+        counting: counts guesses of other passwords.
 
     Raises:
         EnforcementUnavailableError: this server can keep no passwords.
     """
     made: list[AuthenticationPackage] = []
     for each in packages:
-        if not isinstance(each, StorePackage):
+        if isinstance(each, GuessedPackage):
+            made.append(each.counted_by(counting))
+        elif not isinstance(each, StorePackage):
             made.append(each)
         elif logon is None:
             raise EnforcementUnavailableError(

@@ -599,6 +599,15 @@ def test_impersonation_is_asked_for_by_name(oidc_issuer, held):
     assert () == oidc_issuer.read(token, FILES).actors
 
 
+def test_a_token_without_scopes_is_exchanged_for_none(oidc_issuer, desk):
+    """It says of nothing what it is for: where scopes mean something, it is refused."""
+    bare = oidc_issuer.token("alice", FRONT)
+    asked = form(oidc_issuer, subject_token=bare, scope="admin")
+    assert "invalid_scope" == desk().answer(asked, client="front").body["error"]
+    made = desk().answer(form(oidc_issuer, subject_token=bare), client="front")
+    assert oidc_issuer.read(made.body["access_token"], FILES).scopes is None
+
+
 def test_scopes_and_ends_only_shrink(oidc_issuer, desk):
     rule = ExchangeRule(audience=FRONT, targets=[FILES], scopes=["read", "other"])
     made = desk(front=rule).answer(form(oidc_issuer), client="front")

@@ -46,7 +46,8 @@ class ExchangeRule:
     Attributes:
         audience: as which tokens name it: only those it may exchange.
         targets: for which other servers.
-        scopes: which scopes at most; None for those of the client's token.
+        scopes: which scopes at most; None for those of the client's token. They are
+            what it may have where that token says nothing of scopes.
         may_impersonate: whether it may have tokens in which it does not appear.
     """
 
@@ -268,6 +269,7 @@ def _scopes(
         most = ruled if most is None else ruled & most
     if asked.scopes is None:
         return most
-    if most is not None and not asked.scopes <= most:
+    # A token that says nothing of scopes has none to hand on.
+    if not asked.scopes <= (most or frozenset()):
         raise _RefusedError("invalid_scope", "it asks for more than the token has")
     return asked.scopes
