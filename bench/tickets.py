@@ -4,12 +4,13 @@ The PAC is one that Samba's domain controller wrote (tests/vectors/pac); the sto
 disk, as a server's is. Three cases:
 
 - shown again: the same bytes, as HTTP clients send them with each request;
-- new PAC of a known client: another ticket of somebody who came before;
+- new PAC of a known client: another ticket by the same logon of somebody who came
+  before: what it says is the same, its signatures are not;
 - client never seen: nobody with this SID came before. After a change of the store,
   everybody is such a client.
 
 The client is no account of the store; then it is one with a uid, about which this host
-is asked each time.
+is asked each time; then one whose host's word counts for a second (`host_lasts`).
 
 impacket, where it is installed, reads the same PAC, and makes no token of it.
 """
@@ -22,6 +23,7 @@ import os
 import pwd
 import secrets
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -63,11 +65,14 @@ def measure(bench: Bench, folder: Path) -> None:
         readers["impacket"] = (bytes, pac_oracle.read)
     else:
         bench.leave_out("impacket's reading of PACs", "it is not installed")
-    bench.compare_new("new PAC read", partial(_others, binary), readers)
+    bench.compare_new(
+        "PAC of a client never seen, read", partial(_strangers, binary), readers
+    )
+    bench.compare_new(
+        "new PAC of a known client, read", partial(_others, binary), readers
+    )
     with Store.open(folder / "tickets.db", create=True) as store:
-        issuer = Issuer(_REALM, domains=(domain,))
-        issuers = Issuers([issuer], store.accounts.domain())
-        token = partial(_token, store, issuers)
+        token = partial(_token, store, _issuers(store, domain))
         known = {
             "PAC shown again": partial(_again, binary),
             "new PAC of a known client": partial(_others, binary),
@@ -77,6 +82,13 @@ def measure(bench: Bench, folder: Path) -> None:
         uid = _add_account(store, read_pac(binary).user_sid)
         host = {"asking this host": (bytes, lambda _binary: host_identity(uid))}
         _measure(bench, token, known, binary, " with uid", host)
+        lasting = partial(_token, store, _issuers(store, domain, host_lasts=1.0))
+        _measure(bench, lasting, known, binary, " with uid, of the same second")
+
+
+def _issuers(store: Store, domain: Sid, host_lasts: float = 0.0) -> Issuers:
+    issuer = Issuer(_REALM, domains=(domain,), host_lasts=host_lasts)
+    return Issuers([issuer], store.accounts.domain(), time.monotonic_ns)
 
 
 def _measure(

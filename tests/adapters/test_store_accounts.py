@@ -9,6 +9,7 @@ import pytest
 
 from stead.adapters.store import Store
 from stead.adapters.store.naming import name_key
+from stead.authority.ports import NOTHING_ASSIGNED, Alias
 from stead.errors import (
     AccountExistsError,
     InvalidNameError,
@@ -27,6 +28,10 @@ from stead.model.well_known import (
 )
 
 NOBODY = Sid.from_string("S-1-5-21-9-9-9-9")
+
+
+def groups_of(accounts, sid):
+    return list(accounts.assignments_of((sid,))[sid].groups)
 
 
 @pytest.fixture
@@ -86,8 +91,7 @@ def test_every_store_has_its_builtin_groups_and_its_founder(accounts):
     } == names
     founder = unix_user(accounts.founder())
     assert (founder,) == accounts.members(ADMINISTRATORS)
-    found = [(who, group.sid) for who, group in accounts.memberships_of([founder])]
-    assert [(founder, ADMINISTRATORS)] == found
+    assert [ADMINISTRATORS] == [group.sid for group in groups_of(accounts, founder)]
 
 
 @pytest.mark.parametrize("taken", ["alice", "ALICE", "\uff41lice", "staff", "users"])
@@ -188,7 +192,7 @@ def test_members_come_and_go(accounts):
     assert accounts.add_member(staff.sid, unix_user(70_001))
     assert {alice.sid, unix_user(70_001)} == set(accounts.members(staff.sid))
     both = [staff, accounts.group_by_sid(USERS)]
-    assert both == [group for _, group in accounts.memberships_of([alice.sid])]
+    assert both == groups_of(accounts, alice.sid)
     assert accounts.remove_member(staff.sid, alice.sid)
     assert not accounts.remove_member(staff.sid, alice.sid)
     assert (unix_user(70_001),) == accounts.members(staff.sid)
@@ -224,9 +228,14 @@ def test_rights_come_and_go(accounts):
         (other, "SeNetworkLogonRight"),
     )
     assert set(both) == set(accounts.all_rights()) - set(begun)
-    assert both == accounts.rights((other, NOBODY, someone))
-    assert both[1:] == accounts.rights((other,))
-    assert () == accounts.rights(())
+    assigned = accounts.assignments_of((other, NOBODY, someone))
+    assert {other, NOBODY, someone} == assigned.keys()
+    assert NOTHING_ASSIGNED == assigned[NOBODY]
+    assert {*both} == {
+        (who, right) for who in assigned for right in assigned[who].rights
+    }
+    assert both[1][1:] == accounts.assignments_of((other,))[other].rights
+    assert {} == accounts.assignments_of(())
     assert accounts.remove_right(other, "SeNetworkLogonRight")
     assert not accounts.remove_right(other, "SeNetworkLogonRight")
     assert not accounts.remove_right(other, "\udc80")
@@ -238,10 +247,52 @@ def test_groups_of_very_many_members_are_found(accounts):
     last, first = accounts.add_group("last", None), accounts.add_group("first", 70_003)
     for group, member in ((last, members[0]), (first, members[0]), (last, members[-1])):
         accounts.add_member(group.sid, member)
-    assert [
-        (members[0], first), (members[0], last), (members[-1], last),
-    ] == list(accounts.memberships_of(members))  # fmt: skip
-    assert [] == list(accounts.memberships_of([]))
+    found = accounts.assignments_of(members)
+    assert members == list(found)
+    assert ((first, last), (last,)) == (
+        found.pop(members[0]).groups, found.pop(members[-1]).groups,
+    )  # fmt: skip
+    assert {NOTHING_ASSIGNED} == {*found.values()}
+
+
+def test_what_a_sid_is_in_and_holds_is_one_answer(accounts):
+    group, member = accounts.add_group("staff", None), NOBODY.with_rid(1)
+    accounts.add_member(group.sid, member)
+    accounts.add_right(member, "SeNetworkLogonRight")
+    accounts.add_right(member, "SeBackupPrivilege")
+    [assigned] = accounts.assignments_of((member,)).values()
+    assert (group,) == assigned.groups
+    assert {"SeNetworkLogonRight", "SeBackupPrivilege"} == {*assigned.rights}
+
+
+def test_who_is_somebody_is_told_within_a_bound(accounts):
+    begun = accounts.assigned_to(100)
+    assert {str(EVERYONE), str(USERS), str(ADMINISTRATORS)} <= {*begun}
+    alice = accounts.add_account("alice", None, None).sid
+    group = accounts.add_group("staff", None).sid
+    accounts.add_member(group, alice)
+    accounts.add_right(alice, "SeBackupPrivilege")
+    assert sorted([*begun, str(alice), str(alice)]) == sorted(accounts.assigned_to(100))
+    assert 2 == len(accounts.assigned_to(2))
+    for name in ("one", "two", "three"):
+        accounts.add_alias(alice, Alias("issuer", name))
+    assert {"one", "two", "three"} == {*accounts.alias_names("issuer", 3)}
+    assert 2 == len(accounts.alias_names("issuer", 2))
+    for issuer in ("another", "\udc80"):
+        assert [] == accounts.alias_names(issuer, 3)
+
+
+def test_of_two_names_the_first_that_is_an_accounts_counts(accounts):
+    sids = [accounts.add_account(name, None, None).sid for name in ("al", "bo")]
+    for sid, name in zip(sids, ("one", "two"), strict=True):
+        accounts.add_alias(sid, Alias("issuer", name))
+    for names, expected in (
+        (("one", "two"), "al"), (("two", "one"), "bo"), (("none", "two"), "bo"),
+        (("two", "none"), "bo"), (("two",), "bo"), (("\udc80", "one"), "al"),
+    ):  # fmt: skip
+        assert expected == accounts.account_by_alias("issuer", *names).name
+    assert accounts.account_by_alias("issuer", "none", "\udc80") is None
+    assert accounts.account_by_alias("another", "one", "two") is None
 
 
 def test_ids_of_the_wrong_kind_of_principal_are_not_changed(accounts):
@@ -256,7 +307,9 @@ def test_ids_of_the_wrong_kind_of_principal_are_not_changed(accounts):
 
 def test_rights_of_very_many_holders_are_found(accounts):
     holders = (*(NOBODY.with_rid(rid) for rid in range(2000)), USERS)
-    assert ((USERS, "SeInteractiveLogonRight"),) == accounts.rights(holders)
+    found = accounts.assignments_of(holders)
+    assert ("SeInteractiveLogonRight",) == found.pop(USERS).rights
+    assert {NOTHING_ASSIGNED} == {*found.values()}
 
 
 CHANGES = {

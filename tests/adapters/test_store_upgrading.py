@@ -78,8 +78,8 @@ def test_what_an_old_store_held_is_kept_and_passwords_can_be_added(old):
     with Store.open(old) as store:
         alice = store.accounts.account_by_name("alice")
         assert (ALICE, 70001) == (alice.sid, alice.uid)
-        groups = [group.name for _, group in store.accounts.memberships_of([ALICE])]
-        assert "Administrators" in groups
+        [alice] = store.accounts.assignments_of([ALICE]).values()
+        assert "Administrators" in [group.name for group in alice.groups]
         assert store.accounts.allocate_luid() >= 66000
         store.credentials.set_password(ALICE, "verifier", changed_at=1)
         assert {} == store.credentials.failures()
@@ -96,10 +96,9 @@ def test_whoever_could_log_on_before_still_can(old):
         )
         store.accounts.remove_right(USERS, "SeInteractiveLogonRight")
     with Store.open(old) as store:  # a right that was taken does not come back
-        assert () == store.accounts.rights((USERS,))
-        assert ((EVERYONE, "SeNetworkLogonRight"),) == store.accounts.rights(
-            (EVERYONE,)
-        )
+        assigned = store.accounts.assignments_of((USERS, EVERYONE))
+        assert () == assigned[USERS].rights
+        assert ("SeNetworkLogonRight",) == assigned[EVERYONE].rights
 
 
 def test_an_upgrade_that_fails_leaves_the_old_store_whole(old):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import pytest
@@ -47,7 +48,7 @@ def group(text):
 @pytest.fixture
 def believe(store):
     def make(*issuers):
-        return Issuers(issuers, store.domain())
+        return Issuers(issuers, store.domain(), time.monotonic_ns)
 
     return make
 

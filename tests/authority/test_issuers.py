@@ -1,5 +1,7 @@
 """What could not be meant of an issuer is refused where it is written."""
 
+import time
+
 import pytest
 
 from stead.authority.issuers import Issuer, Issuers
@@ -15,6 +17,9 @@ OWN = Sid.from_string("S-1-5-21-9-9-9")
     [
         ({"name": ""}, "has a name", "realm"),
         ({"domains": "S-1-5-21-1-2-3"}, "one by one", r"`domains=\[...\]`"),
+        ({"host_lasts": -1.0}, "0 to 60 seconds", "host_lasts=1.0"),
+        ({"host_lasts": 60.1}, "0 to 60 seconds", "leave it out"),
+        ({"host_lasts": float("nan")}, "0 to 60 seconds", "each time"),
         ({"packages": "kerberos"}, "one by one", r"`packages=\[...\]`"),
         ({"domains": ["S-1-5-21-1-2-3"]}, "no domain's SID", "Sid.from_string"),
         ({"domains": [Sid.from_string("S-1-5-32")]}, "no domain's SID", "S-1-5-21-a"),
@@ -28,7 +33,7 @@ def test_an_issuer_is_refused_with_what_to_write(settings, said, advice):
 
 def test_a_server_has_issuers_each_by_one_name():
     ad = Issuer("AD.EXAMPLE", domains=[DOMAIN])
-    assert [ad] == list(Issuers([ad], OWN))
+    assert [ad] == list(Issuers([ad], OWN, time.monotonic_ns))
     for issuers, said in (
         ("AD.EXAMPLE", "not names"),
         (["AD.EXAMPLE"], "not names"),
@@ -36,5 +41,5 @@ def test_a_server_has_issuers_each_by_one_name():
         ([Issuer("EVIL", domains=[OWN])], "the store's own accounts"),
     ):
         with pytest.raises(InvalidRequestError, match=said) as caught:
-            Issuers(issuers, OWN)
+            Issuers(issuers, OWN, time.monotonic_ns)
         assert caught.value.advice

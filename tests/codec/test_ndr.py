@@ -5,7 +5,7 @@ import struct
 import pytest
 from tests.codec.pac_builder import HEADERS, NdrWriter, serialize
 
-from stead.codec.ndr import ArrayHeader, NdrReader, UnicodeHeader, decode_text
+from stead.codec.ndr import ArrayHeader, NdrReader, decode_text
 from stead.errors import InvalidPacError, InvalidSidError
 from stead.model.sid import Sid
 
@@ -110,19 +110,18 @@ def test_a_unicode_string_follows_its_header():
     writer.unicode("naïve")
     writer.flush()
     reader = NdrReader(bytes(writer.binary))
-    header = reader.unicode_header()
-    assert UnicodeHeader(10, 10, is_present=True) == header
+    header = reader.take(8)
+    assert (10, 10) == struct.unpack("<HH4x", header)
     assert "naïve" == reader.unicode_text(header)
 
 
 def test_a_unicode_string_may_have_room_to_spare():
     reader = NdrReader(varying(4, 0, 2, "ab"))
-    assert "ab" == reader.unicode_text(UnicodeHeader(4, 8, is_present=True))
+    assert "ab" == reader.unicode_text(struct.pack("<HHI", 4, 8, 1))
 
 
 def test_a_unicode_string_that_is_not_there_is_empty():
-    reader = NdrReader(struct.pack("<HHI", 0, 2, 0))
-    assert "" == reader.unicode_text(reader.unicode_header())
+    assert "" == NdrReader(b"").unicode_text(struct.pack("<HHI", 0, 2, 0))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_a_unicode_string_that_is_not_there_is_empty():
 )
 def test_a_unicode_header_that_contradicts_itself_is_refused(lengths):
     with pytest.raises(InvalidPacError):
-        NdrReader(struct.pack("<HHI", *lengths)).unicode_header()
+        NdrReader(varying(2, 0, 1, "a")).unicode_text(struct.pack("<HHI", *lengths))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_a_unicode_header_that_contradicts_itself_is_refused(lengths):
 def test_counts_of_a_unicode_string_agree_with_its_header(counts):
     reader = NdrReader(varying(*counts, "abcd"))
     with pytest.raises(InvalidPacError):
-        reader.unicode_text(UnicodeHeader(4, 4, is_present=True))
+        reader.unicode_text(struct.pack("<HHI", 4, 4, 1))
 
 
 def test_a_terminated_string_loses_its_nul():

@@ -348,7 +348,7 @@ def test_names_that_contradict_themselves_or_the_logon_are_refused(data):
         ((2, 1), PacAttributes.WAS_REQUESTED),
         ((2, 0xFFFF_FFFE), PacAttributes.WAS_GIVEN_IMPLICITLY),
         ((0,), PacAttributes.NONE),
-        ((33, 3, 1), PacAttributes(0x1_0000_0003)),
+        ((33, 3, 1), PacAttributes(3)),
     ],
 )
 def test_attributes_are_the_announced_bits(words, expected):
@@ -497,3 +497,49 @@ def test_what_was_read_twice_is_one_value_and_long_ones_are_read_again():
     assert len(large) > 4096
     assert read_pac(large) == read_pac(large) == read_pac(large)
     assert read_pac(large) is not read_pac(large)
+
+
+def test_tickets_of_one_logon_share_what_they_say_and_not_their_signatures():
+    forget()
+    parts = ((LOGON, logon_info()), (UPN, upn_info("a@b", "B")))
+    first, second, third = (
+        read_pac(pac(*parts, (SERVER, signature(16, 11) + bytes((number,)))))
+        for number in range(3)
+    )
+    assert first.logon == second.logon
+    assert (second.logon, second.names) == (third.logon, third.names)
+    assert second.logon is third.logon
+    assert second.names is third.names
+    assert 3 == len({each.signatures for each in (first, second, third)})
+    large = (LOGON, logon_info(rids=[(rid, 7) for rid in range(1000, 2000)]))
+    again = [read_pac(pac(large, (99, bytes((number,))))) for number in range(3)]
+    assert again[1].logon == again[2].logon
+    assert again[1].logon is not again[2].logon
+
+
+def test_a_group_that_is_known_is_held_as_each_ticket_says():
+    forget()
+    for _ in range(3):
+        for bits in (7, 0x10, 1):
+            found = logon(rids=[(513, bits)], extra=[(ASSERTED, bits)]).groups
+            assert [bits, bits] == [int(each.attributes) for each in found]
+
+
+def test_flags_that_have_no_name_are_left_out_and_kept_nowhere():
+    """An enumeration keeps each number that it was ever asked for."""
+    for kind in (UserFlags, PacAttributes):
+        before = len(kind._value2member_map_)
+        assert 0x40_0000 == kind(0x40_0000)  # naive
+        assert before + 1 == len(kind._value2member_map_)
+    with_all = logon(flags=0xFFFF_FFFF).user_flags
+    assert (
+        UserFlags.GUEST | UserFlags.EXTRA_SIDS | UserFlags.RESOURCE_GROUPS == with_all
+    )
+    sizes = [len(kind._value2member_map_) for kind in (UserFlags, PacAttributes)]
+    for number in range(9, 25):
+        assert not logon(flags=1 << number & ~0x220).user_flags
+        data = struct.pack("<II", 32, 1 << number)
+        assert PacAttributes.NONE == with_buffer(ATTRIBUTES, data).attributes
+    assert sizes == [
+        len(kind._value2member_map_) for kind in (UserFlags, PacAttributes)
+    ]

@@ -12,9 +12,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from stead.authority.asserted_identity import AssertedIdentity, account_of_alias
+from stead.authority.asserted_identity import AssertedIdentity
 from stead.authority.identity import (
     HostIdentity,
     Identity,
@@ -30,12 +32,14 @@ from stead.authority.remembered import KnownClient
 from stead.errors import EvidenceRefusedError, TooManyGroupsError
 from stead.model import well_known
 from stead.model.logon_record import LogonType
+from stead.model.posix_identity import PosixIdentity
 from stead.model.token import ENABLED_GROUP, GroupAttributes, TokenGroup
 
 _LONGEST_NAME: Final = 1024
 _THEIRS_TO_SAY: Final = (
     ENABLED_GROUP | GroupAttributes.USE_FOR_DENY_ONLY | GroupAttributes.RESOURCE
 )
+_SECOND: Final = 1_000_000_000
 _NOT_THEIRS: Final = ~int(_THEIRS_TO_SAY)
 
 
@@ -63,25 +67,27 @@ def identify_asserted(
             `identify_account`.
     """
     issuer = issuers.believed(client.issuer, client.package)
-    if not 1 <= len(client.name) <= _LONGEST_NAME or not client.name.isprintable():
-        raise EvidenceRefusedError(
-            "what a client is called has 1 to 1024 letters, all of them to be seen"
-        )
+    _require_name(client.name)
     generation = store.generation()
     known = issuers.remembered.at(generation)
     key = (issuer.name, client.name, client.is_verified_by_service, logon_type)
-    found = known.get(key)
+    found, now = known.clients.get(key), issuers.monotonic()
     if found is not None and found.sids == client.sids:
+        if now < found.host_counts_until:
+            return found.identity
         said, account = found.said, found.identity.account
     else:
         found, said = None, _asserted(issuer, client)
-        account = account_of_alias(store, said)
-    # What the host says has no generation: it is asked each time.
+        account = known.account_of(store, said)
+    # What the host says has no generation: it is asked each time, or counts a while.
     vouched = None if account is None else vouched_by_host(account, host)
+    until = _host_counts_until(issuer, vouched, now)
     if found is not None and found.identity.vouched == vouched:
+        if until:
+            known.clients.offer(key, replace(found, host_counts_until=until))
         return found.identity
     identity = identify_alias(
-        store,
+        partial(known.assignments_of, store),
         said,
         account=account,
         name=f"{client.name}@{issuer.name}" if account is None else account.name,
@@ -89,8 +95,31 @@ def identify_asserted(
         logon_type=logon_type,
         generation=generation,
     )
-    known.offer(key, KnownClient(client.sids, said, identity))
+    known.clients.offer(key, KnownClient(client.sids, said, identity, until))
     return identity
+
+
+def _require_name(name: str) -> None:
+    """Refuse what nobody is called; raises `EvidenceRefusedError`."""
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise EvidenceRefusedError(
+            "what a client is called has 1 to 1024 letters, all of them to be seen"
+        )
+
+
+def _host_counts_until(issuer: Issuer, vouched: PosixIdentity | None, now: int) -> int:
+    """Return until when the host's word counts; 0 for no longer than now.
+
+    Args:
+        issuer: who brought the client.
+        vouched: what the host says. Where it has groups, at least one is among them:
+            that it knows nobody of a uid never counts any longer.
+        now: monotonic nanoseconds, before the host was asked.
+    """
+    if vouched is None or not vouched.groups:
+        return 0
+    lasts = int(issuer.host_lasts * _SECOND)
+    return now + lasts if lasts else 0
 
 
 def _asserted(issuer: Issuer, client: Authenticated) -> AssertedIdentity:
@@ -144,7 +173,7 @@ def _believed_sids(issuer: Issuer, client: Authenticated) -> AssertedSids | None
 def _spoken_for(
     issuer: Issuer, groups: tuple[TokenGroup, ...]
 ) -> tuple[TokenGroup, ...]:
-    return tuple(group for group in groups if issuer.speaks_for(group.sid))
+    return tuple([group for group in groups if issuer.speaks_for(group.sid)])
 
 
 def _as_theirs(group: TokenGroup) -> TokenGroup:

@@ -44,10 +44,15 @@ class AssertedIdentity:
 
 def account_of_alias(store: AccountStore, said: AssertedIdentity) -> Account | None:
     """Return the account that a client is, whom an issuer brought; None if none is."""
-    for alias in said.aliases:
-        found = store.account_by_alias(said.issuer, alias)
+    if said.aliases:
+        found = store.account_by_alias(said.issuer, *said.aliases)
         if found is not None:
             return found
+    return account_of_name(store, said)
+
+
+def account_of_name(store: AccountStore, said: AssertedIdentity) -> Account | None:
+    """Return the account of a client that is nobody's alias; None if none is."""
     if said.account_name is None:
         return None
     found = store.account_by_name(said.account_name)
@@ -87,4 +92,4 @@ def asserted_sids(said: AssertedIdentity | None, user: Sid) -> tuple[Sid, ...]:
 
     What matches deny entries alone gives nothing.
     """
-    return tuple(g.sid for g in asserted_groups(said, user) if g.is_enabled)
+    return tuple([g.sid for g in asserted_groups(said, user) if g.is_enabled])

@@ -12,7 +12,7 @@ from stead.authority.asserted_identity import (
     asserted_sids,
 )
 from stead.authority.logon_rules import logon_rule
-from stead.authority.membership import Membership, memberships
+from stead.authority.membership import Asker, Assigned, Membership, memberships
 from stead.authority.ports import Account, AccountStore
 from stead.errors import (
     AccountDisabledError,
@@ -81,7 +81,7 @@ def identify_peer(
     else:
         user, name = account.sid, account.name
     return _identity(
-        store, user=user, name=name, account=account, vouched=peer,
+        store.assignments_of, user=user, name=name, account=account, vouched=peer,
         logon_type=logon_type, generation=generation,
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def identify_account(
             f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
         )
     return _identity(
-        store, user=account.sid, name=account.name, account=account,
+        store.assignments_of, user=account.sid, name=account.name, account=account,
         vouched=vouched_by_host(account, host), logon_type=logon_type,
         generation=generation,
     )  # fmt: skip
@@ -133,7 +133,7 @@ def vouched_by_host(account: Account, host: HostIdentity) -> PosixIdentity | Non
 
 
 def identify_alias(
-    store: AccountStore,
+    ask: Asker,
     said: AssertedIdentity,
     *,
     account: Account | None,
@@ -145,7 +145,7 @@ def identify_alias(
     """Return who a client is, whom an issuer brought.
 
     Args:
-        store: where accounts live.
+        ask: says what the store assigns to SIDs.
         said: what counts of what the issuer says.
         account: who the client is here, if anybody.
         name: as records print it.
@@ -165,7 +165,7 @@ def identify_alias(
             advice="`stead account alias`, or `names_accounts=True` of the issuer",
         )
     return _identity(
-        store, user=user, name=name, account=account, vouched=vouched,
+        ask, user=user, name=name, account=account, vouched=vouched,
         logon_type=logon_type, generation=generation, asserted=said,
     )  # fmt: skip
 
@@ -179,8 +179,8 @@ def identify_nobody(store: AccountStore, logon_type: LogonType) -> Identity:
     store.account_by_name("")  # which none has
     nobody = Account(well_known.NULL_SID, "nobody")
     return _identity(
-        store, user=nobody.sid, name=nobody.name, account=nobody, vouched=None,
-        logon_type=logon_type, generation=generation,
+        store.assignments_of, user=nobody.sid, name=nobody.name, account=nobody,
+        vouched=None, logon_type=logon_type, generation=generation,
     )  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def identify_again(store: AccountStore, before: Identity) -> Identity:
         if account is None:
             raise UnknownAccountError(f"account `{before.name}` is gone")
     return _identity(
-        store, user=before.user, name=before.name, account=account,
+        store.assignments_of, user=before.user, name=before.name, account=account,
         vouched=before.vouched, logon_type=before.logon_type, generation=generation,
         asserted=before.asserted,
     )  # fmt: skip
@@ -250,7 +250,7 @@ def require_logon_right(identity: Identity) -> None:
 
 
 def _identity(
-    store: AccountStore,
+    ask: Asker,
     *,
     user: Sid,
     name: str,
@@ -272,10 +272,8 @@ def _identity(
         *(() if account is None else (well_known.USERS,)),
         *asserted_sids(asserted, user),
     )  # what the token holds before groups: what these are in and hold counts too
-    found, posix = _expand(store, known, vouched)
-    unix = () if posix is None else _unix_sids(posix)
-    holders = (*dict.fromkeys((*known, *unix)), *(m.group.sid for m in found))
-    rights = frozenset(right for _, right in store.rights(holders))
+    assigned = Assigned(ask)
+    found, posix = _expand(assigned, known, vouched)
     return Identity(
         user=user,
         name=name,
@@ -284,15 +282,15 @@ def _identity(
         vouched=vouched,
         logon_type=logon_type,
         generation=generation,
-        unix_sids=unix,
+        unix_sids=() if posix is None else _unix_sids(posix),
         memberships=found,
-        rights=rights,
+        rights=assigned.rights(),
         asserted=asserted,
     )
 
 
 def _expand(
-    store: AccountStore, known: tuple[Sid, ...], posix: PosixIdentity | None
+    assigned: Assigned, known: tuple[Sid, ...], posix: PosixIdentity | None
 ) -> tuple[tuple[Membership, ...], PosixIdentity | None]:
     """Return all groups, and the kernel's view with the gids they map to.
 
@@ -300,7 +298,7 @@ def _expand(
     """
     while True:
         unix = () if posix is None else _unix_sids(posix)
-        found = memberships(store, tuple(dict.fromkeys((*known, *unix))))
+        found = memberships(assigned, tuple(dict.fromkeys((*known, *unix))))
         mapped = tuple(m.group.gid for m in found if m.group.gid is not None)
         require_mappable(*mapped)
         if posix is None or {*mapped} <= {*posix.groups}:

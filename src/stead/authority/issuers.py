@@ -11,8 +11,8 @@ told so. Never the machine's own SIDs, nor those of another domain (docs/adr/009
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from stead.authority.remembered import Remembered
@@ -22,6 +22,7 @@ from stead.model.sid import Sid
 _NT_AUTHORITY: Final = 5
 _DOMAIN: Final = 21
 _DOMAIN_PARTS: Final = 4
+_LONGEST_HOST_LASTS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Issuer:
         names_accounts: whether its names are names of the store's accounts. Without
             it, a name counts where an account has it as an alias.
         ignores_case: whether it tells names that differ in case alone as one.
+        host_lasts: for how many seconds, 60 at most, what this host says of the uid of
+            one of its clients counts for that client's next logons; 0 if the host is
+            asked each time. Whatever changes in the store ends that at once.
+        scopes: what the SIDs of `domains` are within.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Issuer:
     domains: Collection[Sid] = ()
     names_accounts: bool = False
     ignores_case: bool = False
+    host_lasts: float = 0.0
+    scopes: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant; raises `InvalidRequestError`."""
@@ -62,10 +69,17 @@ class Issuer:
                     f"`{domain}` is no domain's SID",
                     advice='write `Sid.from_string("S-1-5-21-a-b-c")`',
                 )
+        if not 0 <= self.host_lasts <= _LONGEST_HOST_LASTS:
+            raise InvalidRequestError(
+                "what the host says counts for 0 to 60 seconds",
+                advice="write `host_lasts=1.0`, or leave it out to ask each time",
+            )
+        scopes = frozenset(domain.scope for domain in self.domains)
+        object.__setattr__(self, "scopes", scopes)
 
     def speaks_for(self, sid: Sid) -> bool:
         """Tell whether it may say that somebody is, or is in, `sid`."""
-        return any(sid.is_within(domain) for domain in self.domains)
+        return sid.within in self.scopes
 
 
 class Issuers:
@@ -74,20 +88,27 @@ class Issuers:
     Args:
         issuers: each named once.
         local_domain: the store's own authority, which nobody else speaks for.
+        monotonic: nanoseconds that never step.
 
     Raises:
         InvalidRequestError: two have one name, or one speaks for the store.
     """
 
-    __slots__ = ("_by_name", "remembered")
+    __slots__ = ("_by_name", "monotonic", "remembered")
 
-    def __init__(self, issuers: Collection[Issuer], local_domain: Sid) -> None:
+    def __init__(
+        self,
+        issuers: Collection[Issuer],
+        local_domain: Sid,
+        monotonic: Callable[[], int],
+    ) -> None:
         if not all(isinstance(issuer, Issuer) for issuer in issuers):
             raise InvalidRequestError(
                 "issuers are `Issuer`s, not names",
                 advice='write `issuers=[Issuer("AD.EXAMPLE", ...)]`',
             )
         self._by_name: Final = {issuer.name: issuer for issuer in issuers}
+        self.monotonic: Final = monotonic
         self.remembered: Final = Remembered()
         """Who their clients turned out to be, in the one store that they are for."""
         if len(self._by_name) != len(issuers):

@@ -8,9 +8,9 @@ durable when the call returns; concurrent processes may share a store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
@@ -58,6 +58,22 @@ class Group:
     sid: Sid
     name: str
     gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignments:
+    """What a store assigns to one SID by itself.
+
+    Attributes:
+        groups: the groups that it is directly in, by name.
+        rights: the account rights and privileges that it holds.
+    """
+
+    groups: tuple[Group, ...] = ()
+    rights: tuple[str, ...] = ()
+
+
+NOTHING_ASSIGNED: Final = Assignments()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -207,8 +223,17 @@ class AccountStore(Protocol):
         """Return the account that maps to this uid."""
         ...
 
-    def account_by_alias(self, issuer: str, name: str) -> Account | None:
-        """Return the account that is known to an issuer by this name, exactly."""
+    def account_by_alias(self, issuer: str, *names: str) -> Account | None:
+        """Return the account that is known to an issuer by a name, exactly.
+
+        Args:
+            issuer: who calls it so.
+            names: one or two; the first counts that is an account's.
+        """
+        ...
+
+    def alias_names(self, issuer: str, most: int) -> Collection[str]:
+        """Return what an issuer calls accounts; `most` of it if it is more."""
         ...
 
     def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
@@ -256,8 +281,18 @@ class AccountStore(Protocol):
         """Return the direct members of a group."""
         ...
 
-    def memberships_of(self, members: Sequence[Sid]) -> Sequence[tuple[Sid, Group]]:
-        """Return each of these members with a group that it is directly in."""
+    def assignments_of(self, sids: Sequence[Sid]) -> Mapping[Sid, Assignments]:
+        """Return what is assigned to each of these SIDs."""
+        ...
+
+    def assigned_to(self, most: int) -> Collection[str]:
+        """Return the SIDs, as text, that are in a group or hold a right.
+
+        Those that do both, or are in several, stand there as often.
+
+        Args:
+            most: how many at most; the rest is left out.
+        """
         ...
 
     def add_right(self, holder: Sid, right: str) -> bool:
@@ -266,10 +301,6 @@ class AccountStore(Protocol):
 
     def remove_right(self, holder: Sid, right: str) -> bool:
         """Take an account right or privilege; False if it was not held."""
-        ...
-
-    def rights(self, holders: tuple[Sid, ...]) -> tuple[tuple[Sid, str], ...]:
-        """Return (holder, right) of all these holders."""
         ...
 
     def all_rights(self) -> tuple[tuple[Sid, str], ...]:

@@ -34,15 +34,9 @@ _WIDE: Final = 2
 _LONG: Final = struct.Struct("<I")
 _PAIR: Final = struct.Struct("<II")
 _UNICODE: Final = struct.Struct("<HHI")
+UNICODE_HEADER_SIZE: Final = _UNICODE.size
+"""Bytes of the fixed part of an RPC_UNICODE_STRING: two lengths and a pointer."""
 _VARYING: Final = struct.Struct("<III")
-
-
-class UnicodeHeader(NamedTuple):
-    """The fixed part of an RPC_UNICODE_STRING ([MS-DTYP] 2.3.10)."""
-
-    length: int
-    maximum: int
-    is_present: bool
 
 
 class ArrayHeader(NamedTuple):
@@ -171,7 +165,7 @@ class NdrReader:
             if length:
                 raise InvalidPacError(f"{length} elements are announced, none follow")
             return range(0)
-        conformance = self.u32()
+        (conformance,) = self.fixed(_LONG)
         if conformance != length:
             raise InvalidPacError(
                 f"an array of {conformance} elements is announced with {length}"
@@ -196,22 +190,26 @@ class NdrReader:
         """Read a deferred conformant array of bytes."""
         return self.take(len(self.array(header, size=1)))
 
-    def unicode_header(self) -> UnicodeHeader:
-        """Read the fixed part of an RPC_UNICODE_STRING."""
-        return unicode_header(*self.fixed(_UNICODE))
+    def unicode_text(self, header: bytes) -> str:
+        """Read the deferred characters of an RPC_UNICODE_STRING ([MS-DTYP] 2.3.10).
 
-    def unicode_text(self, header: UnicodeHeader) -> str:
-        """Read the deferred characters of an RPC_UNICODE_STRING."""
-        if not header.is_present:
+        Args:
+            header: its fixed part: `UNICODE_HEADER_SIZE` bytes.
+        """
+        length, maximum, pointer = _UNICODE.unpack(header)
+        if length % _WIDE or length > maximum or (length and not pointer):
+            raise InvalidPacError("the lengths of a unicode string contradict it")
+        if not pointer:
             return ""
-        maximum, actual = self._varying_counts()
-        if (maximum, actual) != (header.maximum // _WIDE, header.length // _WIDE):
+        if self.fixed(_VARYING) != (maximum // _WIDE, 0, length // _WIDE):
             raise InvalidPacError("the counts of a unicode string contradict it")
-        return decode_text(self.take(header.length)) if header.length else ""
+        return decode_text(self.take(length)) if length else ""
 
     def terminated_text(self) -> str:
         """Read a deferred string that ends with its one NUL."""
-        _, actual = self._varying_counts()
+        maximum, offset, actual = self.fixed(_VARYING)
+        if offset or actual > maximum:
+            raise InvalidPacError("the counts of a string contradict one another")
         binary = self.take(_WIDE * actual)
         if binary[-_WIDE:] != bytes(_WIDE):
             raise InvalidPacError("a string has no end")
@@ -219,17 +217,11 @@ class NdrReader:
 
     def sid(self) -> Sid:
         """Read a deferred RPC_SID ([MS-DTYP] 2.4.2.3)."""
-        count = self.u32()
+        (count,) = self.fixed(_LONG)
         if count > MAXIMUM_SUB_AUTHORITIES:
             raise InvalidPacError(f"a sid cannot have {count} sub-authorities")
         # The SID's own count must agree: its value refuses any other number of bytes.
         return Sid(self.take(8 + _SUB_AUTHORITY_SIZE * count))
-
-    def _varying_counts(self) -> tuple[int, int]:
-        maximum, offset, actual = self.fixed(_VARYING)
-        if offset or actual > maximum:
-            raise InvalidPacError("the counts of a string contradict one another")
-        return maximum, actual
 
     def _align(self, size: int) -> None:
         self.take(-self.position % size)
@@ -238,17 +230,6 @@ class NdrReader:
         return InvalidPacError(
             f"{size} bytes do not fit the {self.remaining} that are left"
         )
-
-
-def unicode_header(length: int, maximum: int, pointer: int) -> UnicodeHeader:
-    """Make the fixed part of an RPC_UNICODE_STRING of its three numbers.
-
-    Raises:
-        InvalidPacError: they contradict one another.
-    """
-    if length % _WIDE or length > maximum or (length and not pointer):
-        raise InvalidPacError("the lengths of a unicode string contradict it")
-    return UnicodeHeader(length, maximum, pointer != 0)
 
 
 def decode_text(binary: bytes) -> str:

@@ -48,9 +48,12 @@ _UPN: Final = struct.Struct("<HHHHI")
 _UPN_EXTENSION: Final = struct.Struct("<HHHH")
 _UPN_IS_CONSTRUCTED: Final = 0x1
 _UPN_IS_EXTENDED: Final = 0x2
+_KEPT_ATTRIBUTES: Final = int(
+    PacAttributes.WAS_REQUESTED | PacAttributes.WAS_GIVEN_IMPLICITLY
+)
 _SIGNATURE: Final = struct.Struct("<i")
 _RODC_SIZES: Final = frozenset({0, 2})
-_CHECKSUM_SIZES: Final = {-138: 16, 15: 12, 16: 12}
+_CHECKSUM_ENDS: Final = {-138: 20, 15: 16, 16: 16}  # the type's size included
 _SIGNATURES: Final[dict[int, PacBufferType]] = {
     kind: kind
     for kind in (
@@ -64,6 +67,7 @@ _KNOWN: Final = frozenset(PacBufferType)
 _KEPT_SIZE: Final = 4096
 _KEPT_PACS: Final = 1024
 _known_pacs: Final[Kept[bytes, Pac]] = Kept(_KEPT_PACS)
+_known_parts: Final[Kept[tuple[int, bytes], Any]] = Kept(2 * _KEPT_PACS)
 
 
 def read_pac(binary: bytes) -> Pac:
@@ -93,21 +97,26 @@ def read_pac(binary: bytes) -> Pac:
 
 def _buffers(binary: bytes) -> list[tuple[int, bytes]]:
     """Return type and content of each buffer, in the order of the table."""
-    entries = _entries(binary)
-    filled = [(start, end) for _, start, end in entries if start != end]
-    reached = 0
-    for start, end in sorted(filled):
+    entries, first = _entries(binary)
+    reached, end = first, len(binary)
+    for start, size in sorted([(start, size) for _, size, start in entries]):
+        if start % _ALIGNMENT or not first <= start <= end:
+            raise InvalidPacError(f"no buffer can begin at `{start}`")
+        if not size:
+            continue
         if start < reached:
             raise InvalidPacError(f"the buffer at `{start}` begins inside another one")
-        reached = end
+        reached = start + size
+        if reached > end:
+            raise InvalidPacError(f"the buffer at `{start}` does not fit")
     known = [kind for kind, _, _ in entries if kind in _KNOWN]
     if len(known) != len(set(known)):
         raise InvalidPacError("a buffer of a known type stands twice")
-    return [(kind, binary[start:end]) for kind, start, end in entries]
+    return [(kind, binary[start : start + size]) for kind, size, start in entries]
 
 
-def _entries(binary: bytes) -> list[tuple[int, int, int]]:
-    """Return type, start and end of each buffer, as the table gives them."""
+def _entries(binary: bytes) -> tuple[list[tuple[int, int, int]], int]:
+    """Return the table, type, size and start of each buffer, and where it ends."""
     if len(binary) < _HEADER.size:
         raise InvalidPacError("no pac header fits the bytes")
     count, version = _HEADER.unpack_from(binary)
@@ -116,40 +125,41 @@ def _entries(binary: bytes) -> list[tuple[int, int, int]]:
     first = _HEADER.size + _ENTRY.size * count
     if first > len(binary):
         raise InvalidPacError(f"{count} buffers are announced and do not fit")
-    entries = []
-    for kind, size, start in _ENTRY.iter_unpack(binary[_HEADER.size : first]):
-        if start % _ALIGNMENT or not first <= start <= len(binary):
-            raise InvalidPacError(f"no buffer can begin at `{start}`")
-        if start + size > len(binary):
-            raise InvalidPacError(f"the buffer at `{start}` does not fit")
-        entries.append((kind, start, start + size))
-    return entries
+    return list(_ENTRY.iter_unpack(binary[_HEADER.size : first])), first
 
 
 # --- the buffers together -----------------------------------------------------------
 
 
 def _pac_of(buffers: list[tuple[int, bytes]]) -> Pac:
-    by_type = dict(buffers)
-    if PacBufferType.LOGON_INFO not in by_type:
+    parts: dict[str, Any] = {}
+    signatures, others = [], []
+    for buffer in buffers:
+        kind = buffer[0]
+        if kind in _READERS:
+            name, read = _READERS[kind]
+            parts[name] = _read_part(buffer, read)
+        elif kind in _SIGNATURES:
+            signatures.append(_signature(*buffer))
+        else:
+            others.append(PacBuffer(*buffer))
+    if "logon" not in parts:
         raise InvalidPacError("a pac without logon information names nobody")
-    parts: dict[str, Any] = {
-        name: read(by_type[kind])
-        for kind, (name, read) in _READERS.items()
-        if kind in by_type
-    }
-    pac = Pac(
-        **parts,
-        signatures=tuple(
-            [_signature(*each) for each in buffers if each[0] in _SIGNATURES]
-        ),
-        other_buffers=tuple(
-            [PacBuffer(*each) for each in buffers if each[0] not in _NO_OTHERS]
-        ),
-    )
+    pac = Pac(**parts, signatures=tuple(signatures), other_buffers=tuple(others))
     if pac.names is not None and pac.names.sid not in {None, pac.user_sid}:
         raise InvalidPacError("the logon and the names are those of two accounts")
     return pac
+
+
+def _read_part(buffer: tuple[int, bytes], read: Callable[[bytes], Any]) -> Any:
+    """Read a buffer. All but the signatures are the same in a logon's tickets."""
+    known = _known_parts.get(buffer)
+    if known is None:
+        _, binary = buffer
+        known = read(binary)
+        if len(binary) <= _KEPT_SIZE:
+            _known_parts.offer(buffer, known)
+    return known
 
 
 # --- the buffers that are not NDR ---------------------------------------------------
@@ -195,23 +205,19 @@ def _attributes_info(binary: bytes) -> PacAttributes:
     if len(binary) != 4 + 4 * words:
         raise InvalidPacError(f"{count} attribute bits do not fill their buffer")
     bits = int.from_bytes(binary[4:], "little") & ((1 << count) - 1)
-    return PacAttributes(bits)
+    # Others than these, an enumeration would keep for good, as many as somebody sends.
+    return PacAttributes(bits & _KEPT_ATTRIBUTES)
 
 
 def _signature(kind: int, binary: bytes) -> PacSignature:
     (checksum_type,) = _unpack(_SIGNATURE, binary)
-    rest = binary[_SIGNATURE.size :]
+    end = _CHECKSUM_ENDS.get(checksum_type)
     # A checksum of a type that the specification does not list has no known size.
-    size = _CHECKSUM_SIZES.get(checksum_type, len(rest))
-    tail = rest[size:]
-    if len(rest) < size or len(tail) not in _RODC_SIZES:
-        raise InvalidPacError(f"a checksum cannot have {len(rest)} bytes")
-    return PacSignature(
-        kind=_SIGNATURES[kind],
-        checksum_type=checksum_type,
-        checksum=rest[:size],
-        rodc_identifier=int.from_bytes(tail, "little") if tail else None,
-    )
+    checksum, tail = binary[_SIGNATURE.size : end], b"" if end is None else binary[end:]
+    if (end or 0) > len(binary) or len(tail) not in _RODC_SIZES:
+        raise InvalidPacError(f"a checksum cannot have {len(checksum)} bytes")
+    rodc = int.from_bytes(tail, "little") if tail else None
+    return PacSignature(_SIGNATURES[kind], checksum_type, checksum, rodc)
 
 
 def _unpack(layout: struct.Struct, binary: bytes) -> tuple[int, ...]:
@@ -220,7 +226,7 @@ def _unpack(layout: struct.Struct, binary: bytes) -> tuple[int, ...]:
     return layout.unpack_from(binary)
 
 
-_READERS: Final[dict[PacBufferType, tuple[str, Callable[[bytes], Any]]]] = {
+_READERS: Final[dict[int, tuple[str, Callable[[bytes], Any]]]] = {
     PacBufferType.LOGON_INFO: ("logon", read_logon_info),
     PacBufferType.CLIENT_INFO: ("client", _client_info),
     PacBufferType.DELEGATION_INFO: ("delegation", read_delegation_info),
@@ -232,4 +238,3 @@ _READERS: Final[dict[PacBufferType, tuple[str, Callable[[bytes], Any]]]] = {
     PacBufferType.REQUESTOR_SID: ("requestor_sid", Sid),
     PacBufferType.REQUESTOR_GUID: ("requestor_guid", Guid),
 }
-_NO_OTHERS: Final[frozenset[int]] = frozenset(_READERS) | frozenset(_SIGNATURES)

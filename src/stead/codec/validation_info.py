@@ -7,29 +7,39 @@ its pointers point at, in the order of the pointers.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import Final, NamedTuple
 
-from stead.codec.ndr import ArrayHeader, NdrReader, UnicodeHeader, unicode_header
+from stead.codec.keeping import Kept
+from stead.codec.ndr import UNICODE_HEADER_SIZE, ArrayHeader, NdrReader
 from stead.errors import InvalidPacError
 from stead.model.pac import DelegationInfo, DeviceInfo, LogonInfo, UserFlags
 from stead.model.pac_sids import ticket_group
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 
-_GROUP: Final = struct.Struct("<4sI")
-_RID_SIZE: Final = 4
-_NOTHING: Final = bytes(4)  # a pointer to it
+_MEMBERSHIP: Final = struct.Struct("<8s")  # a RID and attributes
+_SID_HEAD: Final = struct.Struct("<4s4s")  # a pointer and attributes
+_NAME: Final = struct.Struct(f"<{UNICODE_HEADER_SIZE}s")
+_LONG_SIZE: Final = 4
+_NOTHING: Final = bytes(_LONG_SIZE)  # a pointer to it
 _DOMAIN_GROUPS_SIZE: Final = 12
-_UNICODE_SIZE: Final = 8
 _LOGON: Final = struct.Struct(
     "<6Q"  # when: pairs of 32 bits, so that they are aligned as those are
-    "HHI HHI HHI HHI HHI HHI"  # account, full, script, profile, home, drive
+    "8s 8s 8s 8s 8s 8s"  # names: account, full, script, profile, home, drive
     "4x 2I 2I I"  # LogonCount and BadPasswordCount; the RIDs; groups; UserFlags
-    "16x HHI HHI I"  # UserSessionKey; LogonServer, LogonDomainName, LogonDomainId
+    "16x 8s 8s I"  # UserSessionKey; LogonServer, LogonDomainName, LogonDomainId
     "8x I 28x"  # Reserved1; UserAccountControl; SubAuthStatus to Reserved3
     "2I I 2I"  # ExtraSids; ResourceGroupDomainSid; resource groups
 )
 """The fixed part of KERB_VALIDATION_INFO, read at once: it is most of a PAC."""
+
+_EXTRA_SIDS: Final = int(UserFlags.EXTRA_SIDS)
+_RESOURCE_GROUPS: Final = int(UserFlags.RESOURCE_GROUPS)
+_KEPT_FLAGS: Final = int(UserFlags.GUEST) | _EXTRA_SIDS | _RESOURCE_GROUPS
+_KEPT_GROUPS: Final = 4096
+_known_groups: Final[Kept[bytes, TokenGroup]] = Kept(_KEPT_GROUPS)
+"""Groups by their SID and attributes: those of a domain are in all of its tickets."""
 
 
 class _Account(NamedTuple):
@@ -38,26 +48,8 @@ class _Account(NamedTuple):
     rid: int
     primary_rid: int
     domain: Sid | None
-    group_rids: list[tuple[bytes, int]]
+    memberships: list[bytes]
     extra_groups: list[TokenGroup]
-
-
-class _LogonHead(NamedTuple):
-    """The fixed part of KERB_VALIDATION_INFO, as far as anything follows of it."""
-
-    times: tuple[int, ...]
-    names: list[UnicodeHeader]
-    rid: int
-    primary_rid: int
-    groups: ArrayHeader
-    user_flags: UserFlags
-    logon_server: UnicodeHeader
-    domain_name: UnicodeHeader
-    has_domain: bool
-    account_control: int
-    extra_sids: ArrayHeader
-    has_resource_domain: bool
-    resource_groups: ArrayHeader
 
 
 # --- KERB_VALIDATION_INFO -----------------------------------------------------------
@@ -71,67 +63,60 @@ def read_logon_info(binary: bytes) -> LogonInfo:
         InvalidSidError: it holds a SID that is none.
     """
     reader = _open(binary)
-    head = _logon_head(reader)
-    _require_flags(head)
-    names = [reader.unicode_text(name) for name in head.names]
-    group_rids = _rids(reader, head.groups)
-    logon_server = reader.unicode_text(head.logon_server)
-    domain_name = reader.unicode_text(head.domain_name)
-    domain = reader.sid() if head.has_domain else None
-    extra = _sids_and_attributes(reader, head.extra_sids)
-    resource_domain = reader.sid() if head.has_resource_domain else None
-    resource_rids = _rids(reader, head.resource_groups)
+    (
+        logon_time, logoff_time, kick_off_time, _, _, _,
+        account_name, full_name, *other_names,
+        rid, primary_rid, group_count, groups, user_flags,
+        logon_server, domain_name, domain_pointer, account_control,
+        extra_count, extra, resource_pointer, resource_count, resources,
+    ) = reader.fixed(_LOGON)  # fmt: skip
+    _require_flags(user_flags, extra_count, resource_count)
+    names = [
+        reader.unicode_text(each) for each in (account_name, full_name, *other_names)
+    ]
+    memberships = _memberships(reader, ArrayHeader(group_count, groups != 0))
+    server_text = reader.unicode_text(logon_server)
+    domain_text = reader.unicode_text(domain_name)
+    domain = reader.sid() if domain_pointer else None
+    extra_groups = _sids_and_attributes(reader, ArrayHeader(extra_count, extra != 0))
+    elsewhere = reader.sid() if resource_pointer else None
+    resource_groups = _memberships(reader, ArrayHeader(resource_count, resources != 0))
     reader.finish()
-    account = _Account(head.rid, head.primary_rid, domain, group_rids, extra)
-    primary = _primary_group(account)
-    user_sid, groups = _identify(account, primary)
+    account = _Account(rid, primary_rid, domain, memberships, extra_groups)
+    user_sid, primary, own = _identify(account)
     return LogonInfo(
         user_sid=user_sid,
-        groups=groups,
-        resource_groups=tuple(_domain_groups(resource_domain, resource_rids)),
+        groups=own,
+        resource_groups=tuple(_domain_groups(elsewhere, resource_groups)),
         domain_sid=domain,
         primary_group=primary,
         account_name=names[0],
         full_name=names[1],
-        domain_name=domain_name,
-        logon_server=logon_server,
-        user_flags=head.user_flags,
-        account_control=head.account_control,
-        logon_time=head.times[0],
-        logoff_time=head.times[1],
-        kick_off_time=head.times[2],
-    )
-
-
-def _logon_head(reader: NdrReader) -> _LogonHead:
-    said = reader.fixed(_LOGON)
-    names = [unicode_header(*said[at : at + 3]) for at in range(6, 24, 3)]
-    rid, primary_rid, group_count, groups, user_flags = said[24:29]
-    server, domain_name = unicode_header(*said[29:32]), unicode_header(*said[32:35])
-    domain, account_control, extra_count, extra, resource_domain = said[35:40]
-    return _LogonHead(
-        times=said[:3],
-        names=names,
-        rid=rid,
-        primary_rid=primary_rid,
-        groups=ArrayHeader(group_count, groups != 0),
-        user_flags=UserFlags(user_flags),
-        logon_server=server,
-        domain_name=domain_name,
-        has_domain=domain != 0,
+        domain_name=domain_text,
+        logon_server=server_text,
+        user_flags=_flags(user_flags & _KEPT_FLAGS),
         account_control=account_control,
-        extra_sids=ArrayHeader(extra_count, extra != 0),
-        has_resource_domain=resource_domain != 0,
-        resource_groups=ArrayHeader(said[40], said[41] != 0),
+        logon_time=logon_time,
+        logoff_time=logoff_time,
+        kick_off_time=kick_off_time,
     )
 
 
-def _require_flags(head: _LogonHead) -> None:
+def _require_flags(user_flags: int, extra_count: int, resource_count: int) -> None:
     """Refuse SIDs that the flags deny: left out, entries that deny would miss them."""
-    if head.extra_sids.length and not head.user_flags & UserFlags.EXTRA_SIDS:
+    if extra_count and not user_flags & _EXTRA_SIDS:
         raise InvalidPacError("extra sids are there and the flags say there are none")
-    if head.resource_groups.length and not head.user_flags & UserFlags.RESOURCE_GROUPS:
+    if resource_count and not user_flags & _RESOURCE_GROUPS:
         raise InvalidPacError("resource groups are there and the flags deny it")
+
+
+@cache
+def _flags(bits: int) -> UserFlags:
+    """Return flags of their number, of the few that have a name.
+
+    Others, an enumeration would keep for good, as many as somebody sends.
+    """
+    return UserFlags(bits)
 
 
 # --- PAC_DEVICE_INFO ----------------------------------------------------------------
@@ -149,12 +134,12 @@ def read_device_info(binary: bytes) -> DeviceInfo:
     has_domain = reader.pointer()
     groups, extra_sids, domains = (reader.array_header() for _ in range(3))
     domain = reader.sid() if has_domain else None
-    group_rids = _rids(reader, groups)
+    memberships = _memberships(reader, groups)
     extra = _sids_and_attributes(reader, extra_sids)
     elsewhere = _groups_by_domain(reader, domains)
     reader.finish()
-    account = _Account(rid, primary_rid, domain, group_rids, extra)
-    device_sid, own = _identify(account, _primary_group(account))
+    account = _Account(rid, primary_rid, domain, memberships, extra)
+    device_sid, _, own = _identify(account)
     return DeviceInfo(device_sid, (*own, *elsewhere))
 
 
@@ -167,7 +152,7 @@ def _groups_by_domain(reader: NdrReader, header: ArrayHeader) -> list[TokenGroup
     groups: list[TokenGroup] = []
     for has_domain, rids in heads:
         domain = reader.sid() if has_domain else None
-        groups += _domain_groups(domain, _rids(reader, rids))
+        groups += _domain_groups(domain, _memberships(reader, rids))
     return groups
 
 
@@ -181,12 +166,10 @@ def read_delegation_info(binary: bytes) -> DelegationInfo:
         InvalidPacError: it contradicts itself.
     """
     reader = _open(binary)
-    target_head, services = reader.unicode_header(), reader.array_header()
-    target = reader.unicode_text(target_head)
-    heads = [
-        reader.unicode_header() for _ in reader.array(services, size=_UNICODE_SIZE)
-    ]
-    transited = tuple(reader.unicode_text(head) for head in heads)
+    (target_name,), services = reader.fixed(_NAME), reader.array_header()
+    target = reader.unicode_text(target_name)
+    names = reader.elements(services, _NAME)
+    transited = tuple(reader.unicode_text(name) for (name,) in names)
     reader.finish()
     return DelegationInfo(target, transited)
 
@@ -201,54 +184,57 @@ def _open(binary: bytes) -> NdrReader:
     return reader
 
 
-def _rids(reader: NdrReader, header: ArrayHeader) -> list[tuple[bytes, int]]:
+def _memberships(reader: NdrReader, header: ArrayHeader) -> list[bytes]:
     """Read deferred GROUP_MEMBERSHIPs ([MS-PAC] 2.2.2): RIDs with attributes."""
-    return reader.elements(header, _GROUP)
+    return [each for (each,) in reader.elements(header, _MEMBERSHIP)]
 
 
 def _sids_and_attributes(reader: NdrReader, header: ArrayHeader) -> list[TokenGroup]:
     """Read deferred KERB_SID_AND_ATTRIBUTES ([MS-PAC] 2.2.1)."""
     groups: list[TokenGroup] = []
-    for pointer, attributes in reader.elements(header, _GROUP):
+    for pointer, attributes in reader.elements(header, _SID_HEAD):
         if pointer == _NOTHING:
             raise InvalidPacError("an extra sid is announced and none follows")
-        groups.append(ticket_group(reader.sid(), attributes))
+        groups.append(_group(reader.sid() + attributes))
     return groups
 
 
-def _domain_groups(
-    domain: Sid | None, rids: list[tuple[bytes, int]]
-) -> list[TokenGroup]:
-    if not rids:
+def _domain_groups(domain: Sid | None, memberships: list[bytes]) -> list[TokenGroup]:
+    if not memberships:
         return []
     if domain is None:
         raise InvalidPacError("groups are there and their domain is not")
-    begins = domain.with_rid(0)[:-_RID_SIZE]
-    return [ticket_group(Sid(begins + rid), bits) for rid, bits in rids]
+    begins = domain.with_rid(0)[:-_LONG_SIZE]
+    return [_group(begins + membership) for membership in memberships]
 
 
-def _identify(
-    account: _Account, primary: Sid | None
-) -> tuple[Sid, tuple[TokenGroup, ...]]:
-    """Return an account's SID and its groups, the primary one among them.
+def _group(said: bytes) -> TokenGroup:
+    """Make a group of the bytes of its SID, followed by those of its attributes."""
+    known = _known_groups.get(said)
+    if known is None:
+        sid, attributes = Sid(said[:-_LONG_SIZE]), said[-_LONG_SIZE:]
+        known = ticket_group(sid, int.from_bytes(attributes, "little"))
+        _known_groups.offer(said, known)
+    return known
+
+
+def _identify(account: _Account) -> tuple[Sid, Sid | None, tuple[TokenGroup, ...]]:
+    """Return an account's SID, its primary group, and its groups, that one among them.
 
     An account with RID 0 is of no domain, and the first extra SID is its own.
     """
-    groups = _domain_groups(account.domain, account.group_rids)
-    if primary is not None and all(group.sid != primary for group in groups):
-        groups.insert(0, TokenGroup(primary))
+    domain, primary = account.domain, None
+    groups = _domain_groups(domain, account.memberships)
+    if domain is not None and account.primary_rid:
+        primary = domain.with_rid(account.primary_rid)
+        if all(group.sid != primary for group in groups):
+            groups.insert(0, TokenGroup(primary))
     if account.rid:
-        if account.domain is None:
+        if domain is None:
             raise InvalidPacError("an account is there and its domain is not")
-        user_sid = account.domain.with_rid(account.rid)
-        return user_sid, (*groups, *account.extra_groups)
+        user_sid = domain.with_rid(account.rid)
+        return user_sid, primary, (*groups, *account.extra_groups)
     if not account.extra_groups:
         raise InvalidPacError("there is no account")
     first, *others = account.extra_groups
-    return first.sid, (*groups, *others)
-
-
-def _primary_group(account: _Account) -> Sid | None:
-    if account.domain is None or not account.primary_rid:
-        return None
-    return account.domain.with_rid(account.primary_rid)
+    return first.sid, primary, (*groups, *others)

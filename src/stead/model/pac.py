@@ -298,4 +298,4 @@ class Pac:
 def _crossing(
     groups: tuple[TokenGroup, ...], local_domain: Sid | None
 ) -> tuple[TokenGroup, ...]:
-    return tuple(g for g in groups if may_cross(g.sid, local_domain=local_domain))
+    return tuple([g for g in groups if may_cross(g.sid, local_domain=local_domain)])

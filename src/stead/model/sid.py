@@ -139,7 +139,17 @@ class Sid(bytes):
 
     def is_within(self, domain: Sid) -> bool:
         """Tell whether this SID is `domain` followed by exactly one RID."""
-        return self[2:-4] == domain[2:]  # but for the count, all before the last part
+        return self.within == domain.scope
+
+    @property
+    def scope(self) -> bytes:
+        """What SIDs that are within this one have as `within`."""
+        return self[2:]  # but for the count
+
+    @property
+    def within(self) -> bytes:
+        """All before the last part, but for the count: of whom it is within one."""
+        return self[2:-4]
 
     def to_bytes(self) -> bytes:
         """Return the binary form as plain bytes."""

@@ -229,7 +229,7 @@ class AccessToken:
         object.__setattr__(
             self,
             "enabled_privileges",
-            frozenset(p.privilege for p in self.privileges if p.is_enabled),
+            frozenset([p.privilege for p in self.privileges if p.is_enabled]),
         )
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -277,7 +277,7 @@ def _admission(
     settings: Settings, ground: Ground, acting: Acting, late: LateAnswers
 ) -> Admission:
     """Return the door."""
-    issuers = Issuers(settings.issuers, ground.accounts.domain())
+    issuers = Issuers(settings.issuers, ground.accounts.domain(), time.monotonic_ns)
     return Admission(
         ground.guard,
         ground.accounts,

@@ -82,7 +82,7 @@ class Holdings:
             return self.store.remove_right(sid, right.value)
 
     def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
-        return (sid, right.value) in self.store.rights((sid,))
+        return right.value in self.store.assignments_of((sid,))[sid].rights
 
 
 def right_named(text: str) -> Privilege | LogonRight:

@@ -35,7 +35,7 @@ from stead.adapters.store.schema import (
     STORE,
 )
 from stead.adapters.store.session_ends import end_sessions_of
-from stead.authority.ports import Account, Alias, Group
+from stead.authority.ports import Account, Alias, Assignments, Group
 from stead.errors import UnknownAccountError
 from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
@@ -179,12 +179,16 @@ class SqlAccountStore:
         """Return the account that maps to this uid."""
         return self._account(look_ups.ACCOUNT_BY_UID, uid) if is_id(uid) else None
 
-    def account_by_alias(self, issuer: str, name: str) -> Account | None:
-        """Return the account that is known to an issuer by this name, exactly."""
-        alias = Alias(issuer, name)
-        if not aliases.is_writable(alias):
+    def account_by_alias(self, issuer: str, *names: str) -> Account | None:
+        """Return the account that is known to an issuer by a name, of two."""
+        known = [name for name in names if is_text(name)]
+        if not known or not is_text(issuer):
             return None
-        return self._account(look_ups.ACCOUNT_BY_ALIAS, issuer, name)
+        return look_ups.account_by_alias(self._ask, issuer, known)
+
+    def alias_names(self, issuer: str, most: int) -> list[str]:
+        """Return what an issuer calls accounts; `most` of it if it is more."""
+        return look_ups.alias_names(self._ask, issuer, most) if is_text(issuer) else []
 
     def aliases_of(self, sid: Sid) -> tuple[Alias, ...]:
         """Return what issuers call an account, in order."""
@@ -256,9 +260,16 @@ class SqlAccountStore:
         """Return the direct members of a group."""
         return tuple(look_ups.members_of(self._ask, group))
 
-    def memberships_of(self, members: Sequence[Sid]) -> tuple[tuple[Sid, Group], ...]:
-        """Return each of these members with a group that it is directly in."""
-        return tuple(look_ups.memberships_of(self._ask, members))
+    def assignments_of(self, sids: Sequence[Sid]) -> dict[Sid, Assignments]:
+        """Return what is assigned to each of these SIDs."""
+        return look_ups.assignments_of(self._ask, sids)
+
+    def assigned_to(self, most: int) -> list[str]:
+        """Return SIDs, as text, that are in a group or hold a right; `most` at most.
+
+        Those that do both, or are in several, stand there as often.
+        """
+        return look_ups.assigned_to(self._ask, most)
 
     def add_right(self, holder: Sid, right: str) -> bool:
         """Give an account right or privilege; False if it was held already."""
@@ -282,10 +293,6 @@ class SqlAccountStore:
             count_change(connection)
             return gone.rowcount == 1
 
-    def rights(self, holders: tuple[Sid, ...]) -> tuple[tuple[Sid, str], ...]:
-        """Return (holder, right) of all these holders."""
-        return tuple(look_ups.rights_of(self._ask, holders))
-
     def all_rights(self) -> tuple[tuple[Sid, str], ...]:
         """Return every (holder, right) of the store."""
         return tuple(
@@ -293,8 +300,8 @@ class SqlAccountStore:
             for holder, name in self._ask(look_ups.RIGHTS, ())
         )
 
-    def _account(self, query: ClauseElement, *key: str | int) -> Account | None:
-        found = self._ask(query, key)
+    def _account(self, query: ClauseElement, key: str | int) -> Account | None:
+        found = self._ask(query, (key,))
         return look_ups.account_of(found[0]) if found else None
 
     def _group(self, query: ClauseElement, key: str) -> Group | None:

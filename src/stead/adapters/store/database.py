@@ -91,11 +91,15 @@ class Database:
         """Connect at once; raises `StoreUnavailableError`."""
         self._pid = os.getpid()
         self._lock = RLock()
-        self._is_closed = False
         self._is_doubtful = False
         self._cursor: sqlite3.Cursor | None = None
+        with _mapped_driver():
+            plain = connect()
+        self._plain: sqlite3.Connection | None = plain  # until it is closed
         # One connection for good: `StaticPool` hands the same one to everybody.
-        self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+        self._engine = create_engine(
+            "sqlite://", creator=lambda: plain, poolclass=StaticPool
+        )
         with _mapped():
             self._connection = self._engine.connect()
 
@@ -175,8 +179,12 @@ class Database:
             values: of its parameters, in the order in which it names them.
         """
         self.require_own_process()
-        with self._lock, self._doubting(), _mapped_driver():
-            return self._driver().execute(text_of(query), values).fetchall()
+        with self._lock:
+            try:
+                return self._driver().execute(text_of(query), values).fetchall()
+            except sqlite3.Error:
+                with self._doubting(), _mapped_driver():
+                    raise
 
     def flush_anew(self) -> None:
         """Put into the main file, and flush, what lies in the write-ahead log.
@@ -207,18 +215,14 @@ class Database:
             raise
 
     def _driver(self) -> sqlite3.Connection:
-        if self._is_closed:
+        if self._plain is None:
             raise StoreUnavailableError("the store is closed")
-        driver = self._connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            raise StoreUnavailableError("the store's connection was lost")
-        return driver
+        return self._plain
 
     def close(self) -> None:
         """Close the connection. In a forked child: forget it, it is the parent's."""
         with self._lock:
-            self._is_closed = True
-            self._cursor = None
+            self._plain = self._cursor = None
             if os.getpid() == self._pid:
                 self._connection.close()
                 self._engine.dispose()
@@ -238,8 +242,7 @@ class Database:
         # Before the lock: a fork may have copied it while another thread held it.
         self.require_own_process()
         with self._lock, self._doubting(), _mapped():
-            if self._is_closed:
-                raise StoreUnavailableError("the store is closed")
+            self._driver()  # it is open
             try:
                 with self._connection.begin():
                     self._connection.exec_driver_sql(begin)

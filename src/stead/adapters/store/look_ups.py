@@ -11,8 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, ClauseElement, ColumnElement, bindparam, select
+from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
+    ColumnElement,
+    bindparam,
+    null,
+    select,
+    union_all,
+)
 
+from stead.adapters.store.naming import name_key
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
     ALIAS,
@@ -20,7 +29,7 @@ from stead.adapters.store.schema import (
     PRINCIPAL,
     STORE,
 )
-from stead.authority.ports import Account, Alias, Group
+from stead.authority.ports import NOTHING_ASSIGNED, Account, Alias, Assignments, Group
 from stead.model.logon_hours import LogonHours
 from stead.model.sid import Sid
 
@@ -28,21 +37,22 @@ Row = Sequence[Any]
 Ask = Callable[[ClauseElement, Row], Sequence[Row]]
 """Answers a statement with the values of its parameters."""
 
-_FEW, _MANY = 16, 128
+_AT_ONCE: Final = (1, 16, 128)
 """Of how many SIDs one statement asks: its text, and so its plan, is made once."""
 
+_ACCOUNT: Final = (
+    PRINCIPAL.c.sid,
+    PRINCIPAL.c.name,
+    PRINCIPAL.c.uid,
+    PRINCIPAL.c.primary_gid,
+    PRINCIPAL.c.is_disabled,
+    PRINCIPAL.c.version,
+    PRINCIPAL.c.expires_at,
+    PRINCIPAL.c.logon_hours,
+    PRINCIPAL.c.password_lasts,
+)
 _ACCOUNTS: Final = (
-    select(
-        PRINCIPAL.c.sid,
-        PRINCIPAL.c.name,
-        PRINCIPAL.c.uid,
-        PRINCIPAL.c.primary_gid,
-        PRINCIPAL.c.is_disabled,
-        PRINCIPAL.c.version,
-        PRINCIPAL.c.expires_at,
-        PRINCIPAL.c.logon_hours,
-        PRINCIPAL.c.password_lasts,
-    )
+    select(*_ACCOUNT)
     .where(PRINCIPAL.c.is_group.is_(False))
     .order_by(PRINCIPAL.c.name_key)
 )
@@ -61,22 +71,11 @@ ACCOUNTS: Final = _ACCOUNTS
 ACCOUNT_BY_NAME: Final = _ACCOUNTS.where(_is("name_key"))
 ACCOUNT_BY_SID: Final = _ACCOUNTS.where(_is("sid"))
 ACCOUNT_BY_UID: Final = _ACCOUNTS.where(_is("uid"))
-ACCOUNT_BY_ALIAS: Final = (
-    _ACCOUNTS.join(ALIAS, ALIAS.c.sid == PRINCIPAL.c.sid)
-    .where(ALIAS.c.issuer == bindparam("issuer"))
-    .where(ALIAS.c.name == bindparam("name"))
-)
 GROUPS: Final = _GROUPS
 GROUP_BY_NAME: Final = _GROUPS.where(_is("name_key"))
 GROUP_BY_SID: Final = _GROUPS.where(_is("sid"))
 RIGHTS: Final = select(ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name).order_by(
     ACCOUNT_RIGHT.c.holder, ACCOUNT_RIGHT.c.name
-)
-_MEMBERSHIPS: Final = (
-    select(MEMBERSHIP.c.member_sid, *_GROUP)
-    .join(PRINCIPAL, MEMBERSHIP.c.group_sid == PRINCIPAL.c.sid)
-    .where(PRINCIPAL.c.is_group.is_(True))
-    .order_by(PRINCIPAL.c.name_key, MEMBERSHIP.c.member_sid)
 )
 _MEMBERS: Final = (
     select(MEMBERSHIP.c.member_sid)
@@ -90,14 +89,41 @@ _ALIASES_OF: Final = (
 )
 
 
-@cache
-def _rights_of(count: int) -> ClauseElement:
-    return RIGHTS.where(ACCOUNT_RIGHT.c.holder.in_(_keys(count)))
+_ALIAS_NAMES: Final = (
+    select(ALIAS.c.name)
+    .where(ALIAS.c.issuer == bindparam("issuer"))
+    .limit(bindparam("most"))
+    .offset(bindparam("first"))
+)
+# Not only those that differ: for that, SQLite would read all before the first.
+_ASSIGNED_TO: Final = (
+    union_all(select(MEMBERSHIP.c.member_sid), select(ACCOUNT_RIGHT.c.holder))
+    .limit(bindparam("most"))
+    .offset(bindparam("first"))
+)
+_CALLED: Final = union_all(*[
+    select(ALIAS.c.name, *_ACCOUNT)
+    .join(PRINCIPAL, ALIAS.c.sid == PRINCIPAL.c.sid)
+    .where(PRINCIPAL.c.is_group.is_(False))
+    .where(ALIAS.c.issuer == bindparam(f"issuer_{number}"))
+    .where(ALIAS.c.name == bindparam(f"name_{number}"))
+    for number in range(2)
+])  # fmt: skip
+"""The account that an issuer knows by one of two names."""
 
 
 @cache
-def _memberships_of(count: int) -> ClauseElement:
-    return _MEMBERSHIPS.where(MEMBERSHIP.c.member_sid.in_(_keys(count)))
+def _assigned_to(count: int) -> ClauseElement:
+    """Ask for groups that SIDs are directly in, and for rights that they hold."""
+    keys = _keys(count)
+    groups = (
+        select(MEMBERSHIP.c.member_sid, *_GROUP)
+        .join(PRINCIPAL, MEMBERSHIP.c.group_sid == PRINCIPAL.c.sid)
+        .where(PRINCIPAL.c.is_group.is_(True))
+        .where(MEMBERSHIP.c.member_sid.in_(keys))
+    )
+    rights = select(ACCOUNT_RIGHT.c.holder, null(), ACCOUNT_RIGHT.c.name, null())
+    return union_all(groups, rights.where(ACCOUNT_RIGHT.c.holder.in_(keys)))
 
 
 def _keys(count: int) -> list[BindParameter[Any]]:
@@ -126,16 +152,52 @@ def group_of(row: Row) -> Group:
     return Group(Sid.from_string(sid), name, gid)
 
 
-def memberships_of(ask: Ask, members: Sequence[Sid]) -> Iterator[tuple[Sid, Group]]:
-    """Yield each member with a group that it is directly in, by the group's name."""
-    for member, *group in _asked(ask, _memberships_of, members):
-        yield Sid.from_string(member), group_of(group)
+def account_by_alias(ask: Ask, issuer: str, names: Sequence[str]) -> Account | None:
+    """Return the account that an issuer knows by the first of these names that is one.
+
+    Args:
+        ask: answers statements.
+        issuer: who calls it so.
+        names: one or two.
+    """
+    first, last = names[0], names[-1]
+    found = {name: row for name, *row in ask(_CALLED, (issuer, first, issuer, last))}
+    row = found.get(first) or found.get(last)
+    return None if row is None else account_of(row)
 
 
-def rights_of(ask: Ask, holders: Sequence[Sid]) -> Iterator[tuple[Sid, str]]:
-    """Yield each holder with a right that it holds."""
-    for holder, right in _asked(ask, _rights_of, holders):
-        yield Sid.from_string(holder), right
+def assignments_of(ask: Ask, sids: Sequence[Sid]) -> dict[Sid, Assignments]:
+    """Return what is assigned to each SID: by one statement, if they are few."""
+    count = next((size for size in _AT_ONCE if len(sids) <= size), _AT_ONCE[-1])
+    found: dict[str, list[Row]] = {}
+    keys = [str(sid) for sid in sids]
+    for start in range(0, len(keys), count):
+        asked = keys[start : start + count]
+        asked += asked[-1:] * (count - len(asked))
+        for key, *row in ask(_assigned_to(count), asked + asked):
+            found.setdefault(key, []).append(row)
+    return {
+        sid: _assignments(found[key]) if key in found else NOTHING_ASSIGNED
+        for sid, key in zip(sids, keys, strict=True)
+    }
+
+
+def _assignments(rows: Sequence[Row]) -> Assignments:
+    """Make groups and rights of rows; a right has no SID."""
+    groups = [group_of(row) for row in rows if row[0] is not None]
+    groups.sort(key=lambda group: name_key(group.name))
+    rights = tuple(name for sid, name, _ in rows if sid is None)
+    return Assignments(tuple(groups), rights)
+
+
+def assigned_to(ask: Ask, most: int) -> list[str]:
+    """Return the SIDs that anything is assigned to, as text, within a bound."""
+    return [sid for (sid,) in ask(_ASSIGNED_TO, (most, 0))]
+
+
+def alias_names(ask: Ask, issuer: str, most: int) -> list[str]:
+    """Return what an issuer calls accounts, within a bound."""
+    return [name for (name,) in ask(_ALIAS_NAMES, (issuer, most, 0))]
 
 
 def members_of(ask: Ask, group: Sid) -> Iterator[Sid]:
@@ -146,13 +208,3 @@ def members_of(ask: Ask, group: Sid) -> Iterator[Sid]:
 def aliases_of(ask: Ask, sid: Sid) -> Iterator[Alias]:
     """Yield what issuers call an account, in order."""
     return (Alias(issuer, name) for issuer, name in ask(_ALIASES_OF, (str(sid),)))
-
-
-def _asked(
-    ask: Ask, query_of: Callable[[int], ClauseElement], sids: Sequence[Sid]
-) -> Iterator[Row]:
-    """Ask about SIDs, as many at a time as a statement has room for."""
-    count = _FEW if len(sids) <= _FEW else _MANY
-    for start in range(0, len(sids), count):
-        keys = tuple(map(str, sids[start : start + count]))
-        yield from ask(query_of(count), keys + keys[-1:] * (count - len(keys)))
