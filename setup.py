@@ -1,6 +1,6 @@
 """The one thing of the build that pyproject.toml has no settled words for: the twins.
 
-Each is left out where it cannot be built (docs/adr/0042, 0052, 0058, 0100). One wheel serves every
+Each is left out where it cannot be built (docs/adr/0042, 0052, 0058, 0100, 0113). One wheel serves every
 Python from 3.11 on.
 """
 
@@ -11,6 +11,7 @@ from setuptools import Extension, setup
 TWINS = {
     "stead.decision._fast": "src/stead/decision/_fast.c",
     "stead.ledger._canonical": "src/stead/ledger/_canonical.c",
+    "stead.ledger._sealing": "src/stead/ledger/_sealing.c",
     "stead.monitor._frames": "src/stead/monitor/_frames.c",
 }
 if sys.platform == "linux":

@@ -96,6 +96,18 @@ def test_a_number_that_is_taken_keeps_nothing(store):
     assert [Entry(1, b"a", b"")] == list(store.ledger.entries())
 
 
+@pytest.mark.parametrize("taken", [1, 64, 65, 128, 149])
+def test_many_entries_are_kept_all_or_none(store, taken):
+    store.ledger.append(lambda _: [Entry(1, b"a", b"")])
+    entries = [Entry(n, b"%d" % n, b"") for n in range(2, 152)]
+    twice = [*entries[:taken], entries[0], *entries[taken:]]
+    with pytest.raises(LedgerUnavailableError):
+        store.ledger.append(lambda _: twice)
+    assert [Entry(1, b"a", b"")] == list(store.ledger.entries())
+    store.ledger.append(lambda _: entries)
+    assert entries == list(store.ledger.entries(after=1))
+
+
 def test_a_closed_store_refuses_to_keep_or_read(store):
     store.close()
     with pytest.raises(LedgerUnavailableError, match="closed"):

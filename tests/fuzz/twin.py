@@ -25,11 +25,13 @@ from pathlib import Path
 import twin_blocks
 import twin_passes
 import twin_records
+import twin_sealing
 
 _ROOT = Path(__file__).parents[2] / "src"
 _NAMES = (
     "stead.decision._fast",
     "stead.ledger._canonical",
+    "stead.ledger._sealing",
     "stead.monitor._frames",
     "stead.privileged._switch",
 )
@@ -91,6 +93,7 @@ def run(seconds: float, seed: int) -> int:
             twin_blocks.compare_reading(source)
             twin_blocks.compare_calls(source)
             twin_records.compare(source)
+            twin_sealing.compare(source)
             count += 1
         twin_blocks.switch(source)
         twin_passes.walk_in_operations(source)

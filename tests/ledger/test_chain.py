@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead.errors import InvalidRequestError, LedgerCorruptError
-from stead.ledger.chain import Verification, seal, verify
+from stead.ledger import chain
+from stead.ledger.chain import Verification, pure_digests, seal, verify
+from stead.ledger.ports import Entry
+from stead.ledger.twins import load
 
 GENESIS = bytes.fromhex("010400000000000515000000010000000200000003000000")
 BODIES = [b"one", b"two", b"three", b"four", b"five"]
@@ -43,6 +46,25 @@ def test_sealing_in_batches_gives_the_same_chain(cut):
     first = seal(None, BODIES[:cut], GENESIS)
     last = first[-1] if first else None
     assert [*first, *seal(last, BODIES[cut:], GENESIS)] == TRAIL
+
+
+@given(
+    st.integers(0, (1 << 63) - 20),
+    st.binary(min_size=32, max_size=32),
+    st.lists(st.binary(max_size=200) | st.integers(0, 300).map(bytes), max_size=9),
+)
+def test_digests_are_the_same_with_the_twin_and_without(sequence, digest, bodies):
+    sealed = seal(Entry(sequence, b"", digest), bodies, GENESIS)
+    assert pure_digests(sequence, digest, bodies) == [one.digest for one in sealed]
+    assert [sequence + 1 + n for n in range(len(bodies))] == [
+        e.sequence for e in sealed
+    ]
+
+
+def test_without_the_twin_python_seals(monkeypatch):
+    assert load("stead.ledger._nothing") is None
+    monkeypatch.setattr(chain, "_digests", pure_digests)
+    assert TRAIL == seal(None, BODIES, GENESIS)
 
 
 def test_a_trail_of_another_store_does_not_verify():

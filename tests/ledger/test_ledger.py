@@ -742,7 +742,7 @@ def test_kinds_are_bounded(record):
     told = flood.rest()
     assert 257 == len(told)
     assert "744" == told[-1].detail["count"]
-    assert not flood
+    assert not flood.kinds
 
 
 # --- from where it may be called ------------------------------------------------------

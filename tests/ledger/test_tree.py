@@ -16,10 +16,12 @@ from stead.ledger.tree import (
     CompactRange,
     Node,
     consistency_ranges,
+    grown,
     inclusion_ranges,
     leaf_hash,
     node_hash,
     nodes_of,
+    pure_grown,
     require_consistency,
     require_inclusion,
     root_of_inclusion,
@@ -48,6 +50,21 @@ def _other(digest):
 @pytest.mark.parametrize("size", range(len(LEAVES) + 1))
 def test_roots_are_those_that_were_published(size):
     assert VECTORS["roots"][size] == _tree(LEAVES[:size]).root().hex()
+
+
+@given(st.integers(0, (1 << 63) - 20), st.lists(st.binary(max_size=200), max_size=9))
+def test_an_edge_is_gone_on_with_as_the_tree_is_with_the_twin_and_without(size, bodies):
+    tree = CompactRange(size, tuple(map(leaf_hash, [b"peak"] * size.bit_count())))
+    expected = tree.extend(map(leaf_hash, bodies)).to_bytes()
+    assert expected == grown(tree.to_bytes(), bodies)
+    assert expected == pure_grown(tree.to_bytes(), bodies)
+
+
+@pytest.mark.parametrize("edge", [b"", bytes(7), bytes(9), b"\xff" * 8, bytes(40)])
+def test_what_is_no_edge_is_not_gone_on_with(edge):
+    for go_on in (grown, pure_grown):
+        with pytest.raises(ValueError, match="tree"):
+            go_on(edge, [b"body"])
 
 
 @pytest.mark.parametrize("vector", VECTORS["inclusion"])

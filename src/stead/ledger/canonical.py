@@ -17,12 +17,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from operator import index
-from types import ModuleType
 from typing import Any, Final
 
 from stead.errors import InvalidRecordError, SteadError
+from stead.ledger.twins import load
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
 from stead.model.sid import Sid
@@ -80,15 +79,7 @@ def pure_write_record(record: AuditRecord) -> bytes:
     return body
 
 
-def load(name: str = "stead.ledger._canonical") -> ModuleType | None:
-    """Return the twin, or None if it was not built."""
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-TWIN: Final = load()
+TWIN: Final = load("stead.ledger._canonical")
 
 if TWIN is not None:
     TWIN.connect(

@@ -9,18 +9,23 @@ What the chain cannot show by itself: that the *end* of the trail was cut off, o
 somebody who may write the store made the whole of it anew. For that, an outside witness
 is needed: keep the count and head that `verify` returns somewhere else (on paper, in
 a mail, on another machine) and hand them to a later `verify`.
+
+The twin in C (`_sealing.c`), where it can run, makes digests; what verifies them is
+done here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from typing import Final, Self
 
 from stead.errors import InvalidRequestError, LedgerCorruptError
 from stead.ledger.ports import Entry
+from stead.ledger.twins import SEALING
 
 _RECORD_LABEL: Final = b"stead ledger record 1\0"
 _GENESIS_LABEL: Final = b"stead ledger genesis 1\0"
@@ -55,7 +60,7 @@ class Verification:
         return f"{self.count}:{self.head.hex()}"
 
 
-def seal(last: Entry | None, bodies: Sequence[bytes], genesis: bytes) -> list[Entry]:
+def seal(last: Entry | None, bodies: list[bytes], genesis: bytes) -> list[Entry]:
     """Number and chain `bodies` so that they follow `last`.
 
     Args:
@@ -65,12 +70,28 @@ def seal(last: Entry | None, bodies: Sequence[bytes], genesis: bytes) -> list[En
     """
     sequence = 0 if last is None else last.sequence
     digest = _start(genesis) if last is None else last.digest
-    sealed = []
-    for body in bodies:
-        sequence += 1
-        digest = _digest(sequence, digest, body)
-        sealed.append(Entry(sequence, body, digest))
-    return sealed
+    digests = _digests(sequence, digest, bodies)
+    return list(map(Entry, count(sequence + 1), bodies, digests))
+
+
+def pure_digests(sequence: int, digest: bytes, bodies: list[bytes]) -> list[bytes]:
+    """Return the digests of bodies that follow an entry, by Python alone.
+
+    Args:
+        sequence: the entry's number.
+        digest: its digest.
+        bodies: what follows it, in order.
+    """
+    found = []
+    for number, body in enumerate(bodies, start=sequence + 1):
+        digest = _digest(number, digest, body)
+        found.append(digest)
+    return found
+
+
+_digests: Final[Callable[[int, bytes, list[bytes]], list[bytes]]] = getattr(
+    SEALING, "digests", pure_digests
+)
 
 
 def verify(

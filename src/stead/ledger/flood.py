@@ -34,15 +34,14 @@ class Flood:
 
     It has no clock: time goes by as records say. Where none come, the writer says how
     often it waited in vain for its second.
+
+    Attributes:
+        kinds: what is not told yet.
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[str, _Kind] = {}
+        self.kinds: dict[str, _Kind] = {}
         self._quiet = 0
-
-    def __bool__(self) -> bool:
-        """Tell whether something is not told yet."""
-        return bool(self._kinds)
 
     def add(self, kind: str, record: AuditRecord) -> None:
         """Count one.
@@ -51,11 +50,11 @@ class Flood:
             kind: what is told together; beyond 256 of them, the rest is one.
             record: what happened.
         """
-        if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+        if kind not in self.kinds and len(self.kinds) >= _MOST_KINDS:
             kind = _REST
-        known = self._kinds.get(kind)
+        known = self.kinds.get(kind)
         if known is None:
-            self._kinds[kind] = _Kind(1, record.time, record)
+            self.kinds[kind] = _Kind(1, record.time, record)
         else:
             known.count += 1
             known.last = record
@@ -72,15 +71,13 @@ class Flood:
         if now is None:
             return []
         # A clock that was set back must not keep anything for as long.
-        told = [
-            k for k, known in self._kinds.items() if abs(now - known.since) > PERIOD
-        ]
-        return [_telling(self._kinds.pop(kind)) for kind in told]
+        told = [k for k, known in self.kinds.items() if abs(now - known.since) > PERIOD]
+        return [_telling(self.kinds.pop(kind)) for kind in told]
 
     def rest(self) -> list[AuditRecord]:
         """Take and return everything."""
-        told = [_telling(kind) for kind in self._kinds.values()]
-        self._kinds.clear()
+        told = [_telling(kind) for kind in self.kinds.values()]
+        self.kinds.clear()
         self._quiet = 0
         return told
 

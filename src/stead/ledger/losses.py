@@ -9,24 +9,24 @@ from stead.model.audit_record import AuditEvent
 
 
 class Losses:
-    """Counts from anywhere, finalizers too; read and reported by one thread."""
+    """Counts from anywhere, finalizers too; read and reported by one thread.
+
+    Attributes:
+        is_owing: whether something may not be reported yet.
+    """
 
     def __init__(self) -> None:
         self._all = Tally()
         self._tallies: dict[object, Tally] = {event: Tally() for event in AuditEvent}
         self._strange = Tally()
         self._reported: Counter[str] = Counter()
-        self._is_owing = False
-
-    def __bool__(self) -> bool:
-        """Tell whether something may not be reported yet; costs next to nothing."""
-        return self._is_owing
+        self.is_owing = False
 
     def add(self, event: object) -> None:
         """Count one more of an event, or of what is none."""
         self._tallies.get(event, self._strange).add()
         self._all.add()
-        self._is_owing = True
+        self.is_owing = True
 
     def total(self) -> int:
         """Return how many were lost, reported or not."""
@@ -39,10 +39,10 @@ class Losses:
     def report(self, counts: Counter[str]) -> None:
         """Note that the trail now says so."""
         self._reported += counts
-        self._is_owing = False
+        self.is_owing = False
         # Whoever adds now either has counted already or says so after this.
         if self._all.total() > self._reported.total():
-            self._is_owing = True
+            self.is_owing = True
 
     def _totals(self) -> Counter[str]:
         totals = Counter({"not a record": self._strange.total()})

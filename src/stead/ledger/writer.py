@@ -101,11 +101,6 @@ class _Batch:
     ends: list[bytes]
     waiting: list[tuple[int, Awaited]]
 
-    def tell(self, first: int) -> None:
-        """Tell everybody the number of theirs; `first` is the first body's."""
-        for place, item in self.waiting:
-            item.waiter.set_result(first + place)
-
 
 class Writer:
     """Writes what it is handed, in order, in as few transactions as it can.
@@ -136,6 +131,7 @@ class Writer:
         self._flood = Flood()
         self._is_stopping = False
         self._failure: BaseException | None = None
+        self._ident: int | None = None
         self.has_ended = False
         self.losses = Losses()
         self._thread = threading.Thread(
@@ -149,14 +145,14 @@ class Writer:
 
     def is_in_trouble(self) -> bool:
         """Tell whether what came last could not be written, or not all of it."""
-        return bool(self._kept or self._refused or self.losses)
+        return bool(self._kept or self._refused or self.losses.is_owing)
 
     def is_ready(self, most: int) -> bool:
         """Tell whether less than `most` waits, and what came last was written."""
         return not (
             self._kept
             or self._refused
-            or self.losses
+            or self.losses.is_owing
             or self.has_ended
             or self._inbox.qsize() >= most
         )
@@ -170,7 +166,7 @@ class Writer:
 
     def is_current_thread(self) -> bool:
         """Tell whether the caller is the writer's own thread."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._ident
 
     def refuse(self, item: Awaited, error: LedgerUnavailableError) -> bool:
         """Tell one waiter that its record is not written, and whether it must not act.
@@ -192,6 +188,7 @@ class Writer:
         return len(self._kept) + self.losses.unreported().total()
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
         try:
             while not (self._is_stopping and self._inbox.empty()):
                 self._write(self._sort(self._take()))
@@ -202,12 +199,13 @@ class Writer:
             raise
         finally:
             self.has_ended = True
+            self._ident = None  # the next thread may be given the number
             self._refuse_rest()
 
     def _take(self) -> list[_Item]:
         """Wait for the next item and take all that has gathered behind it."""
         inbox = self._inbox
-        is_owing = self.is_in_trouble() or self._flood
+        is_owing = self.is_in_trouble() or self._flood.kinds
         timeout = _RETRY_SECONDS if is_owing else None
         try:
             first = inbox.get(block=not self._is_stopping, timeout=timeout)
@@ -235,14 +233,15 @@ class Writer:
                 newest = item.record
             else:
                 self._is_stopping = True
-        if self._flood:
+        if self._flood.kinds:
             for record in self._flood.due(None if newest is None else newest.time):
                 self._add_end(batch, record)
         return batch
 
     def _write(self, batch: _Batch) -> None:
         try:
-            self._require_room()
+            if not self._room.is_whole():
+                self._require_room()
             first = self._append(batch.bodies)
         except LedgerFullError as error:
             self._keep(batch.ends)
@@ -254,10 +253,11 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
         else:
-            batch.tell(first)
+            for place, item in batch.waiting:
+                item.waiter.set_result(first + place)
 
     def _require_room(self) -> None:
-        if not self._room.is_whole() and not self._room.refill():
+        if not self._room.refill():
             raise LedgerFullError(
                 "the disk is full but for what is kept for administrators",
                 advice="free some space on the store's disk",

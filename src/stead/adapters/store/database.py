@@ -135,8 +135,7 @@ class Database:
         """
         self.require_own_process()
         with self._lock:
-            self._require_sound()
-            driver = self._cursor or self._driver().cursor()
+            driver = self._cursor or self._sound_cursor()
             self._cursor = None  # till all went well
             try:
                 driver.execute("BEGIN IMMEDIATE")
@@ -150,6 +149,10 @@ class Database:
                     raise
             self._cursor = driver
             return done
+
+    def _sound_cursor(self) -> sqlite3.Cursor:
+        self._require_sound()
+        return self._driver().cursor()
 
     def note(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
         """Run a transaction as `append` does, which does not wait for the disk.
@@ -212,6 +215,7 @@ class Database:
             yield
         except StoreUnflushedError:
             self._is_doubtful = True
+            self._cursor = None
             raise
 
     def _driver(self) -> sqlite3.Connection:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from stead.adapters.store.database import Database, plain_text
 from stead.adapters.store.schema import ENTRY
-from stead.adapters.store.tree_row import advance_tree
+from stead.adapters.store.tree_row import edge_behind, set_edge
 from stead.errors import (
     InvalidRequestError,
     LedgerFullError,
@@ -31,9 +32,10 @@ from stead.errors import (
     StoreUnavailableError,
 )
 from stead.ledger.ports import Entry
-from stead.ledger.tree import CompactRange
+from stead.ledger.tree import grown
 
 _PAGE: Final = 500
+_MOST_ROWS: Final = 64
 _LARGEST: Final = (1 << 63) - 1
 
 # Built once: building a statement costs more than SQLite takes to answer it.
@@ -73,12 +75,12 @@ class _Known(NamedTuple):
     Attributes:
         version: what SQLite counts of the others' commits, seen in a transaction.
         last: the last entry.
-        edge: the tree's edge; None if it is to be read.
+        edge: the tree's edge, as it is kept.
     """
 
     version: object
     last: Entry | None
-    edge: CompactRange | None = None
+    edge: bytes
 
 
 class SqlLedgerStore:
@@ -161,13 +163,35 @@ def _append(
     version = driver.execute(_VERSION).fetchone()
     if known is None or known.version != version:
         row = driver.execute(_LAST_TEXT).fetchone()
-        known = _Known(version, None if row is None else Entry(*row))
+        last = None if row is None else Entry(*row)
+        known = _Known(version, last, edge_behind(driver, last))
     added = build(known.last)
     if not added:
         return known
-    driver.executemany(_ADD_TEXT, added)
-    edge = advance_tree(driver.execute, known.last, added, known.edge)
+    _add(driver, added)
+    edge = grown(known.edge, [entry.body for entry in added])
+    set_edge(driver, edge)
     return _Known(version, added[-1], edge)
+
+
+def _add(driver: sqlite3.Cursor, added: Sequence[Entry]) -> None:
+    """Insert entries, many rows by one statement.
+
+    While a statement runs, the interpreter's lock is let go once, and not for each row:
+    to get it back is to wait for whoever is running then.
+    """
+    if len(added) == 1:
+        driver.execute(_ADD_TEXT, added[0])
+        return
+    for at in range(0, len(added), _MOST_ROWS):
+        rows = added[at : at + _MOST_ROWS]
+        driver.execute(_adding(len(rows)), tuple(chain.from_iterable(rows)))
+
+
+@cache
+def _adding(count: int) -> str:
+    """Return the statement that inserts so many rows."""
+    return _ADD_TEXT + ", (?, ?, ?)" * (count - 1)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ advancing it; the next one that does catches up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from stead.errors import InvalidProofError, StoreUnavailableError
@@ -14,7 +15,7 @@ from stead.ledger.ports import Entry
 from stead.ledger.tree import CompactRange, leaf_hash
 
 _EDGE: Final = "SELECT CAST(edge AS BLOB) FROM tree"
-_SET: Final = "UPDATE tree SET edge = ?"
+_SET: Final = "UPDATE tree SET edge = ? WHERE id = 1"
 _BODIES: Final = (
     "SELECT sequence, CAST(body AS BLOB) FROM entry "
     "WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
@@ -24,29 +25,19 @@ Execute = Callable[[str, tuple[Any, ...]], Any]
 """Executes SQL in the driver's own words and returns its cursor."""
 
 
-def advance_tree(
-    execute: Execute,
-    last: Entry | None,
-    added: Sequence[Entry],
-    edge: CompactRange | None = None,
-) -> CompactRange:
-    """Put entries into the tree that have just been appended, in the transaction.
+def set_edge(driver: sqlite3.Cursor, edge: bytes) -> None:
+    """Keep the edge behind what was just appended, in the transaction."""
+    driver.execute(_SET, (edge,))
 
-    Args:
-        execute: of the transaction's connection.
-        last: the entry before them.
-        added: the entries.
-        edge: the tree's edge before them, where it is known; else it is read.
 
-    Returns:
-        the edge after them.
+def edge_behind(driver: sqlite3.Cursor, last: Entry | None) -> bytes:
+    """Return the tree's edge behind the last entry, as it is to be kept.
 
     Raises:
         StoreUnavailableError: the tree knows more than there is. Nothing may be added
             to such a trail.
     """
-    if edge is None:
-        edge = read_edge(execute)
+    edge = read_edge(driver.execute)
     end = 0 if last is None else last.sequence
     if edge.size > end:
         raise StoreUnavailableError(
@@ -54,10 +45,8 @@ def advance_tree(
             advice="keep the store as evidence and look with `stead audit verify`",
         )
     if edge.size < end:
-        edge = edge.extend(_missed(execute, edge.size, end))
-    edge = edge.extend([leaf_hash(entry.body) for entry in added])
-    execute(_SET, (edge.to_bytes(),))
-    return edge
+        edge = edge.extend(_missed(driver.execute, edge.size, end))
+    return edge.to_bytes()
 
 
 def build_tree(execute: Execute) -> CompactRange:
