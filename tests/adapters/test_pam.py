@@ -356,6 +356,28 @@ def test_many_ask_at_once_and_those_who_wait_too_long_are_told(services, authori
     assert 4 == len(caught)
 
 
+def test_no_process_is_left_of_many_attempts_after_and_beside_each_other(
+    services, authority
+):
+    host = authority(services.usual(), at_once=4)
+    worker = host._workers._process.pid
+    names = [log_on(host).name for _ in range(5)]
+    threads = [
+        threading.Thread(target=lambda: names.append(log_on(host).name))
+        for _ in range(20)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert [DAEMON] * 25 == names
+    eventually(lambda: len(children_of(worker)) == 2)
+    waiting = children_of(worker)
+    assert DAEMON == log_on(host).name  # the other one waits; this one is new, too
+    eventually(lambda: len(set(children_of(worker)) & set(waiting)) == 1)
+    eventually(lambda: len(children_of(worker)) == 2)
+
+
 def test_a_worker_that_was_killed_is_started_again(services, authority):
     host = authority(services.usual(), at_once=2)
     assert DAEMON == log_on(host).name

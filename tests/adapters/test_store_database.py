@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from stead.adapters.store import Store
-from stead.adapters.store.database import Database, connect_file
+from stead.adapters.store.database import Database, connect_aside, connect_file
 from stead.adapters.store.schema import STORE
 from stead.errors import StoreUnavailableError, StoreUnflushedError
 
@@ -123,3 +123,57 @@ def test_what_is_noted_is_seen_at_once_and_the_next_change_waits_again(place):
         database.note(change)
     with pytest.raises(StoreUnavailableError, match="closed"):
         other.rows(NEXT_RID)
+
+
+def test_what_shall_be_durable_waits_for_the_disk_after_what_need_not(place):
+    """How it waits is the connection's: what follows a note must not inherit it."""
+    Store.open(place).close()
+    database = Database(lambda: connect_file(place))
+    waits = []
+
+    def work(driver):
+        waits.append(driver.execute("PRAGMA synchronous").fetchone()[0])
+
+    try:
+        for _ in range(2):
+            database.note(work)
+            database.note(work)
+            database.append(work)
+            database.note(work)
+            with database.writing() as connection:
+                waits.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    finally:
+        database.close()
+    does_not, does = 1, 2  # NORMAL, FULL
+    assert [does_not, does_not, does, does_not, does] * 2 == waits
+
+
+def test_a_connection_that_waits_for_nothing_stays_so(place):
+    Store.open(place).close()
+    database = Database(lambda: connect_aside(place))
+    waits = []
+
+    def work(driver):
+        waits.append(driver.execute("PRAGMA synchronous").fetchone()[0])
+
+    try:
+        database.note(work)
+        database.append(work)
+    finally:
+        database.close()
+    assert [1, 1] == waits
+
+
+def test_a_note_that_fails_leaves_nothing_that_does_not_wait(place):
+    Store.open(place).close()
+    database = Database(lambda: connect_file(place))
+    waits = []
+    try:
+        with pytest.raises(StoreUnavailableError):
+            database.note(lambda driver: driver.execute("no such words"))
+        database.append(
+            lambda driver: waits.extend(driver.execute("PRAGMA synchronous").fetchone())
+        )
+    finally:
+        database.close()
+    assert [2] == waits

@@ -59,15 +59,26 @@ def verifier():
 
 @pytest.fixture
 def make_logon(whole_store, clock, calls, verifier):
+    def errand(ask):
+        calls.append("errand begins")
+        try:
+            return ask()
+        finally:
+            calls.append("errand ends")
+
+    def host(_uid):
+        calls.append("host")
+
     def make(verifier=verifier, policy=POLICY):
         credentials = Counted(whole_store.credentials, calls)
         return Logon(
             Counted(whole_store.accounts, calls),
             credentials,
             verifier=Counted(verifier, calls),
-            host=lambda _uid: None,
+            host=host,
             lockout=Lockout(credentials, policy, clock),
             monotonic=clock,
+            errand=errand,
         )
 
     return make
@@ -166,7 +177,23 @@ def test_every_failure_does_the_same_work_and_a_naive_logon_does_not(
     [done] = set(work.values())
     assert 1 == done.count("matches")
     assert 2 == done.count("change_failures")
+    assert 3 == done.count("errand begins")
     assert 1 < len({naive(name, secret) for name, secret, _ in FAILURES.values()})
+
+
+def test_nobody_waits_for_a_password_or_the_host_in_an_errand_to_the_store(
+    attempt, logon, calls, store
+):
+    dora = store.add_account("dora", 70001, 70001)
+    logon.set_password(dora.sid, Secret(RIGHT))
+    calls.clear()
+    assert dora == attempt("dora").require().account
+    assert {"matches", "host"} < set(calls)
+    is_away = False
+    for call in calls:
+        is_away = call == "errand begins" or (is_away and call != "errand ends")
+        assert not (is_away and call in {"matches", "host"})
+    assert 3 == calls.count("errand begins")
 
 
 def test_a_failure_is_counted_for_names_that_nobody_has_too(attempt):

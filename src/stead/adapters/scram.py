@@ -145,8 +145,8 @@ class ScramPackage:
         The store is asked as much for either.
         """
         sid = well_known.NULL_SID if account is None else account.sid
-        kept = self._credentials.scram_of(sid)
-        decoy = self._decoy(self._credentials.scram_decoys(), name)
+        kept, decoys = self._credentials.scram_or_decoys(sid)
+        decoy = self._decoy(decoys, name)
         return (decoy, False) if kept is None else (kept, True)
 
     def _decoy(self, decoys: ScramDecoys, name: str) -> ScramVerifier:

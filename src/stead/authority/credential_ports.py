@@ -124,6 +124,10 @@ class CredentialStore(Protocol):
         """Return what is kept of an account's password for SCRAM, if anything."""
         ...
 
+    def scram_or_decoys(self, sid: Sid) -> tuple[ScramVerifier | None, ScramDecoys]:
+        """Return both: what is kept, and what a challenge for nobody is made of."""
+        ...
+
     def scram_decoys(self) -> ScramDecoys:
         """Return what challenges for nobody are made of."""
         ...

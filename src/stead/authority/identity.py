@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from stead.authority.account_policy import out_of_time
 from stead.authority.asserted_identity import (
@@ -11,6 +12,7 @@ from stead.authority.asserted_identity import (
     account_of_alias,
     asserted_sids,
 )
+from stead.authority.errands import Errand, at_once
 from stead.authority.logon_rules import logon_rule
 from stead.authority.membership import Asker, Assigned, Membership, memberships
 from stead.authority.ports import Account, AccountStore
@@ -92,6 +94,7 @@ def identify_account(
     *,
     host: HostIdentity,
     logon_type: LogonType = LogonType.NETWORK,
+    errand: Errand = at_once,
 ) -> Identity:
     """Return who an account is, by name.
 
@@ -104,17 +107,16 @@ def identify_account(
         TooManyGroupsError: it is in too many groups.
         InvalidNameError: the store alone gives it a group of the system.
     """
-    generation = store.generation()
-    account = store.account_by_name(name)
+    generation, account = errand(partial(_named, store, name))
     if account is None:
         raise UnknownAccountError(
             f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
         )
-    return _identity(
-        store.assignments_of, user=account.sid, name=account.name, account=account,
-        vouched=vouched_by_host(account, host), logon_type=logon_type,
-        generation=generation,
-    )  # fmt: skip
+    vouched = vouched_by_host(account, host)  # no errand: it may keep one waiting
+    return errand(partial(
+        _identity, store.assignments_of, user=account.sid, name=account.name,
+        account=account, vouched=vouched, logon_type=logon_type, generation=generation,
+    ))  # fmt: skip
 
 
 def vouched_by_host(account: Account, host: HostIdentity) -> PosixIdentity | None:
@@ -170,18 +172,25 @@ def identify_alias(
     )  # fmt: skip
 
 
-def identify_nobody(store: AccountStore, logon_type: LogonType) -> Identity:
+def identify_nobody(
+    store: AccountStore, logon_type: LogonType, errand: Errand = at_once
+) -> Identity:
     """Return who an account would be that has nothing but what all accounts have.
 
     It asks the store as much as it is asked for an account that is in no group.
     """
-    generation = store.generation()
-    store.account_by_name("")  # which none has
+    generation, _ = errand(partial(_named, store, ""))  # which none has
     nobody = Account(well_known.NULL_SID, "nobody")
-    return _identity(
-        store.assignments_of, user=nobody.sid, name=nobody.name, account=nobody,
-        vouched=None, logon_type=logon_type, generation=generation,
-    )  # fmt: skip
+    return errand(partial(
+        _identity, store.assignments_of, user=nobody.sid, name=nobody.name,
+        account=nobody, vouched=None, logon_type=logon_type, generation=generation,
+    ))  # fmt: skip
+
+
+def _named(store: AccountStore, name: str) -> tuple[int, Account | None]:
+    """Return a name's account, and the store's generation before it was read."""
+    generation = store.generation()
+    return generation, store.account_by_name(name)
 
 
 def identify_again(store: AccountStore, before: Identity) -> Identity:

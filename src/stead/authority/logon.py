@@ -23,6 +23,7 @@ from stead.authority.credential_ports import (
     PasswordVerifier,
     ScramVerifiers,
 )
+from stead.authority.errands import Errand, at_once
 from stead.authority.guesses import LONGEST_SPELLING, Guesses
 from stead.authority.identity import (
     HostIdentity,
@@ -32,7 +33,7 @@ from stead.authority.identity import (
     require_logon_right,
 )
 from stead.authority.kept_passwords import KeptPasswords
-from stead.authority.lockout import Lockout
+from stead.authority.lockout import Lockout, Reservation
 from stead.authority.logon_attempt import (
     Answer,
     LogonAttempt,
@@ -82,6 +83,7 @@ class Logon:
         renewing: is told, before, that an account's verifier is made again.
         scram: returns what makes what is kept of passwords for SCRAM; None for nothing.
         unknown: writes names that nobody has; as by default if None.
+        errand: has several questions asked of the store at once.
 
     What others compare is counted by `elsewhere` (`Guesses`).
     What is kept of passwords it sets, removes and lists as `KeptPasswords` does.
@@ -100,6 +102,7 @@ class Logon:
         renewing: Callable[[Account], object] = lambda _account: None,
         scram: Callable[[], ScramVerifiers | None] = lambda: None,
         unknown: UnknownNames | None = None,
+        errand: Errand = at_once,
     ) -> None:
         self.lockout: Final = lockout
         self.unknown: Final = unknown or UnknownNames.of(credentials)
@@ -115,6 +118,7 @@ class Logon:
         self.with_password: Final = passwords.owners
         self._store = store
         self._host = host
+        self._errand = errand
         self._monotonic = monotonic
         self._lines = _locks()
 
@@ -178,10 +182,11 @@ class Logon:
 
     def _identify(self, logon_type: LogonType, account: Account | None) -> Identity:
         if account is None:
-            return identify_nobody(self._store, logon_type)
+            return identify_nobody(self._store, logon_type, self._errand)
         identity = identify_account(
-            self._store, account.name, host=self._host, logon_type=logon_type
-        )
+            self._store, account.name, host=self._host, logon_type=logon_type,
+            errand=self._errand,
+        )  # fmt: skip
         require_logon_right(identity)
         return identity
 
@@ -226,13 +231,8 @@ class Logon:
         """Take steps 2 to 6 of `attempt`; tell whose the name is, too."""
         asked = _as_kept(name)
         with self._lines[hash(name_key(asked)) % _LINES]:
-            account = self._store.account_by_name(asked)
-            key = self.unknown.key(asked) if account is None else name_key(asked)
+            key, reservation, account, kept = self._errand(partial(self._begin, asked))
             shown = self.shown(account, name)
-            reservation = self.lockout.reserve(key)
-            kept = self._passwords.of(
-                well_known.NULL_SID if account is None else account.sid
-            )
             answer = verify(account, kept)
             error = refusal(account, reservation, answer) or self._untimely(
                 account, None if is_change else kept
@@ -248,6 +248,16 @@ class Logon:
     def shown(self, account: Account | None, name: str) -> str:
         """Return what records call a name, whose account this is, if anybody's."""
         return self.unknown.shown(name) if account is None else name[:LONGEST_SHOWN]
+
+    def _begin(
+        self, asked: str
+    ) -> tuple[str, Reservation, Account | None, Password | None]:
+        """Take steps 2 and 3 of `attempt`; tell under what the name is counted, too."""
+        account = self._store.account_by_name(asked)
+        key = self.unknown.key(asked) if account is None else name_key(asked)
+        reservation = self.lockout.reserve(key)
+        sid = well_known.NULL_SID if account is None else account.sid
+        return key, reservation, account, self._passwords.of(sid)
 
     def _untimely(
         self, account: Account | None, kept: Password | None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stead.authority.asserted import identify_asserted
-from stead.authority.identity import (
-    HostIdentity,
-    Identity,
-    identify_account,
-    identify_peer,
-)
+from stead.authority.errands import Errand, at_once
+from stead.authority.identity import HostIdentity, Identity, identify_account
 from stead.authority.issuers import Issuers
 from stead.authority.packages import Authenticated, OutboundCredentials
 from stead.authority.ports import AccountStore
@@ -65,6 +62,14 @@ class Newcomer:
             held.close()
 
 
+OnHost = Callable[[PosixIdentity, LogonType], Identity]
+"""Tells who a user of this host is, as the host knows it."""
+
+
+def _unheard(_posix: PosixIdentity, _logon_type: LogonType) -> Identity:
+    raise EvidenceRefusedError("only a password authority speaks for the host")
+
+
 def newcomer_of(
     store: AccountStore,
     client: Authenticated,
@@ -72,7 +77,8 @@ def newcomer_of(
     *,
     host: HostIdentity,
     logon_type: LogonType,
-    believes_host: bool = False,
+    on_host: OnHost = _unheard,
+    errand: Errand = at_once,
 ) -> Newcomer:
     """Return who an authenticated client is here, with what it brought.
 
@@ -84,7 +90,9 @@ def newcomer_of(
         issuers: who is believed.
         host: what this host knows of a uid.
         logon_type: how it comes.
-        believes_host: whether this host's own word counts, who the client is to it.
+        on_host: tells who a user of this host is; without it this host's own word does
+            not count, who the client is to it.
+        errand: has several questions asked of the store at once.
 
     Raises:
         EvidenceRefusedError: that word comes from somebody who may not give it.
@@ -92,16 +100,14 @@ def newcomer_of(
     """
     try:
         if client.host is not None:
-            identity = _identify_on_host(
-                store, client.host, logon_type, is_believed=believes_host
-            )
+            identity = on_host(client.host, logon_type)
         elif client.issuer:
             identity = identify_asserted(
                 store, client, issuers, host=host, logon_type=logon_type
             )
         else:
             identity = identify_account(
-                store, client.name, host=host, logon_type=logon_type
+                store, client.name, host=host, logon_type=logon_type, errand=errand
             )
     except BaseException:
         client.close()
@@ -116,16 +122,3 @@ def newcomer_of(
         actors=client.actors,
         details=client.details,
     )
-
-
-def _identify_on_host(
-    store: AccountStore,
-    posix: PosixIdentity,
-    logon_type: LogonType,
-    *,
-    is_believed: bool,
-) -> Identity:
-    """Return who a user of this host is: the account with its uid, or the bare uid."""
-    if not is_believed:
-        raise EvidenceRefusedError("only a password authority speaks for the host")
-    return identify_peer(store, posix, logon_type=logon_type)

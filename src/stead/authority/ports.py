@@ -164,6 +164,10 @@ class AccountStore(Protocol):
         """Return a number that this store never gave out before and never will."""
         ...
 
+    def allocate_luids(self, count: int) -> tuple[Luid, ...]:
+        """Return so many such numbers."""
+        ...
+
     def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
         """Add an account under a new RID; raises `AccountExistsError`."""
         ...

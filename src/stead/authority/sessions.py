@@ -21,6 +21,7 @@ from stead.authority.ceiling import is_within
 from stead.authority.fitness import Asking, Fitness, LeasesOfStore, asked_here
 from stead.authority.identity import Identity
 from stead.authority.live_sessions import LiveSessions, SessionWatcher
+from stead.authority.numbers import Numbers
 from stead.authority.packages import OutboundCredentials
 from stead.authority.ports import AccountStore
 from stead.authority.roster import Leases, ListedSession
@@ -64,6 +65,7 @@ class Sessions:
         watcher: SessionWatcher | None = None,
     ) -> None:
         self._store = store
+        self._number: Final = Numbers(store).take
         self._fitness = Fitness(store, leases or LeasesOfStore(store))
         self._policy = policy or AccountPolicy()
         self._ask = ask
@@ -108,12 +110,12 @@ class Sessions:
             credentials: what the client gave, to reach other machines as it.
             expires: nanoseconds since the epoch, UTC, at which it ends by itself.
         """
-        logon_id = self._store.allocate_luid()
+        logon_id, number = self._number(), self._number()
         token = tokens.client_token(
             identity,
             level=level,
             logon_id=logon_id,
-            token_id=self._store.allocate_luid(),
+            token_id=number,
             origin=origin,
         )
         if effective_only:
@@ -147,10 +149,8 @@ class Sessions:
 
     def open_anonymous(self) -> Session:
         """Open a session of nobody's (Win32: the anonymous logon session)."""
-        logon_id = self._store.allocate_luid()
-        token = tokens.nobodys_token(
-            logon_id=logon_id, token_id=self._store.allocate_luid()
-        )
+        logon_id, number = self._number(), self._number()
+        token = tokens.nobodys_token(logon_id=logon_id, token_id=number)
         record = LogonRecord(
             logon_id, token.user, "ANONYMOUS LOGON", LogonType.NETWORK, "none", "",
             self._clock(),
@@ -168,11 +168,12 @@ class Sessions:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
             InvalidRequestError: the limits cannot be put on the token.
         """
-        outer, logon_id = self.of(token), self._store.allocate_luid()
+        outer = self.of(token)
+        logon_id, number = self._number(), self._number()
         lent = limit_token(
             replace(token, logon_id=logon_id),
             replace(limits, grant=logon_id),
-            token_id=self._store.allocate_luid(),
+            token_id=number,
         )
         self.hold(token)
         record = replace(outer.record, logon_id=logon_id, opened_at=self._clock())
@@ -198,8 +199,8 @@ class Sessions:
             LogonSessionEndedError, StoreUnavailableError: as `of` does.
         """
         try:
-            outer, logon_id = self.of(token), self._store.allocate_luid()
-            number = self._store.allocate_luid()
+            outer = self.of(token)
+            logon_id, number = self._number(), self._number()
             copied = replace(token, logon_id=logon_id, token_id=number)
             record = replace(
                 outer.record,
@@ -228,12 +229,9 @@ class Sessions:
 
     def open_server(self, name: str, privileges: tuple[Privilege, ...]) -> Session:
         """Open the session of the server itself: its primary token."""
-        logon_id = self._store.allocate_luid()
+        logon_id, number = self._number(), self._number()
         token = tokens.server_token(
-            name,
-            logon_id=logon_id,
-            token_id=self._store.allocate_luid(),
-            privileges=privileges,
+            name, logon_id=logon_id, token_id=number, privileges=privileges
         )
         record = LogonRecord(
             logon_id, token.user, name, LogonType.SERVICE, "self", "itself",

@@ -71,7 +71,7 @@ def token_detail(token: AccessToken) -> dict[str, str]:
     """
     text = write_token(token)
     parts = [text[at : at + _PART] for at in range(0, len(text), _PART)]
-    told = {DIGEST: token_digest(token)}
+    told = {DIGEST: token.kept_digest or _keep_digest(token, text)}
     if len(parts) <= _PARTS:
         for number, part in enumerate(parts, 1):
             told[TEXT if number == 1 else f"{TEXT} {number}"] = part
@@ -95,9 +95,13 @@ def described(detail: Mapping[str, str]) -> DescribedToken | None:
 
 def token_digest(token: AccessToken) -> str:
     """Return the digest of a token's text, in hexadecimal; kept with the token."""
-    if not token.kept_digest:
-        object.__setattr__(token, "kept_digest", _digest(write_token(token)))
-    return token.kept_digest
+    return token.kept_digest or _keep_digest(token, write_token(token))
+
+
+def _keep_digest(token: AccessToken, text: str) -> str:
+    digest = _digest(text)
+    object.__setattr__(token, "kept_digest", digest)
+    return digest
 
 
 def write_token(token: AccessToken) -> str:

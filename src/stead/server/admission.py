@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from stead.authority.account_policy import PasswordAges
+from stead.authority.errands import Errand, at_once
 from stead.authority.identity import (
     HostIdentity,
     identify_account,
@@ -88,6 +89,7 @@ class Admission:
         ages: whether passwords count that a package says are known.
         tickets: by what a broker knows clients; None without a broker.
         shows_passwords: whether the broker is shown passwords that were right here.
+        errand: has several questions asked of the store at once.
     """
 
     guard: Guard
@@ -102,6 +104,7 @@ class Admission:
     ages: PasswordAges
     tickets: Tickets | None = None
     shows_passwords: bool = False
+    errand: Errand = at_once
 
     def admit_peer(
         self,
@@ -173,7 +176,9 @@ class Admission:
         try:
             self.require_tcb()
             _require_unlimited(via)
-            identity = identify_account(self.store, name, host=self.host)
+            identity = identify_account(
+                self.store, name, host=self.host, errand=self.errand
+            )
             newcomer = Newcomer(identity=identity)
             session, client = self._admit(newcomer, quality_at(level), arrival)
         except SteadError as error:

@@ -156,6 +156,7 @@ class Authentication:
                     self._admission.elsewhere.issuers,
                     host=self._admission.host,
                     logon_type=logon_type,
+                    errand=self._admission.errand,
                 )
                 session = self._admission.open_session(newcomer, quality, arrival)
                 undo.pop_all()

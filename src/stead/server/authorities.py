@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from stead.authority.guesses import LONGEST_SPELLING
+from stead.authority.host_clients import HostClients
 from stead.authority.identity import HostIdentity
 from stead.authority.issuers import Issuers
 from stead.authority.logon_rules import logon_rule
@@ -32,12 +33,14 @@ class Elsewhere:
         issuers: who is believed.
         store: where accounts live.
         host: what this host knows of a uid.
+        hosts: who users of this host are.
     """
 
     authorities: Collection[PasswordAuthority]
     issuers: Issuers
     store: AccountStore
     host: HostIdentity
+    hosts: HostClients
 
     def __post_init__(self) -> None:
         """Refuse two for one domain, and none's; raises `InvalidRequestError`."""
@@ -78,7 +81,7 @@ class Elsewhere:
         """
         return newcomer_of(
             self.store, client, self.issuers, host=self.host, logon_type=logon_type,
-            believes_host=True,
+            on_host=self.hosts.identify,
         )  # fmt: skip
 
     def counted_as(self, name: str) -> str:

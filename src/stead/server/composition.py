@@ -288,11 +288,16 @@ def _admission(
         late.of_name,
         FailureQuota(time.monotonic_ns),
         Elsewhere(
-            settings.password_authorities, issuers, ground.accounts, host_identity
+            settings.password_authorities,
+            issuers,
+            ground.accounts,
+            host_identity,
+            ground.hosts,
         ),
         PasswordAges(ground.credentials, settings.account_policy, time.time_ns),
         ground.tickets,
         settings.broker_passwords,
+        ground.errand,
     )
 
 

@@ -16,6 +16,8 @@ from stead.adapters.host import HostNameSource, host_identity, host_names
 from stead.adapters.store import Store
 from stead.authority.audit_ports import AuditPolicyStore
 from stead.authority.credential_ports import CredentialStore
+from stead.authority.errands import Errand
+from stead.authority.host_clients import HostClients
 from stead.authority.lockout import Lockout
 from stead.authority.logon import Logon
 from stead.authority.name_lookup import NameLookup
@@ -53,6 +55,8 @@ class Ground:
     """What stands first: who there is, who the server is, and the guard."""
 
     accounts: AccountStore
+    hosts: HostClients
+    errand: Errand
     names: NameTable
     lookup: NameLookup
     sessions: Sessions
@@ -108,12 +112,13 @@ def lay_ground(
     )
     subject = Subject(own.token, principal)
     credentials = carried(store.credentials, service)
-    logon = _logon(settings, accounts, credentials, guard, undo)
+    logon = _logon(settings, accounts, credentials, guard, service.run, undo)
     tickets = None if way is None else Tickets(way, sessions)
+    hosts = carried(HostClients(store.accounts), service)  # one errand for all it asks
     return Ground(
-        accounts, names, lookup, sessions, own, subject, genesis, guard, rules,
-        policies, threads, credentials, logon, tickets, carried(roster, service),
-        carried(store.session_ends, service),
+        accounts, hosts, service.run, names, lookup, sessions, own, subject, genesis,
+        guard, rules, policies, threads, credentials, logon, tickets,
+        carried(roster, service), carried(store.session_ends, service),
     )  # fmt: skip
 
 
@@ -167,6 +172,7 @@ def _logon(
     accounts: AccountStore,
     credentials: CredentialStore,
     guard: Guard,
+    errand: Errand,
     undo: ExitStack,
 ) -> Logon | None:
     """Return what compares passwords; None if the library for that is missing."""
@@ -191,6 +197,7 @@ def _logon(
         unknown=UnknownNames.of(
             credentials, are_recorded=settings.records_unknown_names
         ),
+        errand=errand,
     )
 
 

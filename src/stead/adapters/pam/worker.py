@@ -44,6 +44,7 @@ _SPARES: Final = 2  # children that wait for a request
 _DUMPABLE: Final = 4
 _DIE_WITH_PARENT: Final = 1
 _LOOK_AGAIN: Final = 0.2  # seconds, while killed children are still there
+_REST: Final = 0.02  # seconds after an answer, in which whoever got it has work to do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,13 +116,15 @@ class Worker:
         self._lanes = {fd: socket.socket(fileno=fd) for fd in lanes}
         self._spares: list[_Child] = []
         self._attempts: dict[int, _Attempt] = {}
+        self._done: list[tuple[float, _Child]] = []
         self._ending: set[int] = set()
 
     def run(self) -> None:
         """Answer until the control socket says something, which is its end."""
         while not self._turn():
             pass
-        for child in (*self._spares, *(one.child for one in self._attempts.values())):
+        at_work = [attempt.child for attempt in self._attempts.values()]
+        for child in (*self._spares, *at_work, *(child for _, child in self._done)):
             self._kill(child)
 
     def _turn(self) -> bool:
@@ -142,12 +145,16 @@ class Worker:
         for attempt in tuple(self._attempts.values()):
             if attempt.gives_up_at <= now:
                 self._answer(attempt, HUNG)
+                self._kill(attempt.child)
+        while self._done and self._done[0][0] <= now:
+            self._kill(self._done.pop(0)[1])
         self._reap()
         return False
 
     def _patience(self) -> int | None:
         """Return milliseconds until something is to be done; None for never."""
         moments = [attempt.gives_up_at for attempt in self._attempts.values()]
+        moments += [at for at, _ in self._done[:1]]  # the last of them ends the rest
         left = [max(0.0, moment - time.monotonic()) for moment in moments]
         if self._ending:
             left.append(_LOOK_AGAIN)
@@ -183,9 +190,13 @@ class Worker:
         """Have children wait, whom nobody has to wait for.
 
         One is enough while somebody waits for an answer: to fork takes the processor
-        that PAM may need.
+        that PAM may need. Right after an answer whoever got it needs that.
         """
-        wanted = 1 if self._attempts else _SPARES
+        wanted = _SPARES
+        if self._attempts:
+            wanted = 1
+        elif self._done:
+            wanted = 0
         while len(self._spares) < wanted:
             self._spares.append(self._fork())
 
@@ -232,12 +243,12 @@ class Worker:
         except OSError:
             word = b""
         self._answer(attempt, word or CRASHED)
+        self._done.append((time.monotonic() + _REST, attempt.child))
 
     def _answer(self, attempt: _Attempt, word: bytes) -> None:
         del self._attempts[attempt.child.answer.fileno()]
         with suppress(OSError):  # the server has given this lane up
             attempt.lane.send(attempt.mark + word)
-        self._kill(attempt.child)
 
     def _kill(self, child: _Child) -> None:
         child.answer.close()

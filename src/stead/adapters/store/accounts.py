@@ -72,6 +72,10 @@ class SqlAccountStore:
         """Return a number that this store never gave out before and never will."""
         return self._luids.allocate()
 
+    def allocate_luids(self, count: int) -> tuple[Luid, ...]:
+        """Return so many such numbers."""
+        return tuple(self._luids.allocate() for _ in range(count))
+
     def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
         """Add an account under a new RID; raises `AccountExistsError`."""
         key = name_key(name)

@@ -148,13 +148,15 @@ class SqlCredentialStore:
 
     def scram_of(self, sid: Sid) -> ScramVerifier | None:
         """Return what is kept of an account's password for SCRAM, if anything."""
-        with self._database.reading() as connection:
-            return read_scram(connection, sid)
+        return read_scram(self._database.rows, sid)
+
+    def scram_or_decoys(self, sid: Sid) -> tuple[ScramVerifier | None, ScramDecoys]:
+        """Return both: what is kept, and what a challenge for nobody is made of."""
+        return self.scram_of(sid), self.scram_decoys()
 
     def scram_decoys(self) -> ScramDecoys:
         """Return what challenges for nobody are made of."""
-        with self._database.reading() as connection:
-            return read_decoys(connection)
+        return read_decoys(self._database.rows)
 
     def remove_password(self, sid: Sid) -> bool:
         """Forget an account's password; False if it had none."""

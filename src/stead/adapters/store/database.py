@@ -92,6 +92,7 @@ class Database:
         self._pid = os.getpid()
         self._lock = RLock()
         self._is_doubtful = False
+        self._usual: int | None = None  # how commits wait, if they do not by now
         self._cursor: sqlite3.Cursor | None = None
         with _mapped_driver():
             plain = connect()
@@ -115,9 +116,12 @@ class Database:
 
         It is durable when the block was left. An error raised in it undoes it.
         """
-        self._require_sound()
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
+        self.require_own_process()  # before the lock: see `_transaction`
+        with self._lock:
+            self._require_sound()
+            self._wait_as_usual()
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                yield connection
 
     def append(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
         """Run a transaction as `writing` does, in the driver's own words.
@@ -135,20 +139,24 @@ class Database:
         """
         self.require_own_process()
         with self._lock:
-            driver = self._cursor or self._sound_cursor()
-            self._cursor = None  # till all went well
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                done = work(driver)
-                driver.execute("COMMIT")
-            except BaseException:
-                with self._doubting(), _mapped_driver():
-                    # SQLite has undone it by itself where the disk was full or failed.
-                    if driver.connection.in_transaction:
-                        driver.execute("ROLLBACK")
-                    raise
-            self._cursor = driver
-            return done
+            self._wait_as_usual()
+            return self._append(work)
+
+    def _append(self, work: Callable[[sqlite3.Cursor], _T]) -> _T:
+        driver = self._cursor or self._sound_cursor()
+        self._cursor = None  # till all went well
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            done = work(driver)
+            driver.execute("COMMIT")
+        except BaseException:
+            with self._doubting(), _mapped_driver():
+                # SQLite has undone it by itself where the disk was full or failed.
+                if driver.connection.in_transaction:
+                    driver.execute("ROLLBACK")
+                raise
+        self._cursor = driver
+        return done
 
     def _sound_cursor(self) -> sqlite3.Cursor:
         self._require_sound()
@@ -161,16 +169,30 @@ class Database:
         over whatever connection: SQLite flushes its whole log. Power that fails before
         that undoes it, with all that came after it.
         """
+        self.require_own_process()
         with self._lock:
-            self._set_synchronous("NORMAL")
-            try:
-                return self.append(work)
-            finally:
-                self._set_synchronous("FULL")
+            self._wait_for_nothing()
+            return self._append(work)
 
-    def _set_synchronous(self, how: str) -> None:
-        with _mapped_driver():
-            self._driver().execute(f"PRAGMA synchronous = {how}")
+    def _wait_for_nothing(self) -> None:
+        """Have commits not wait for the disk, until the next that shall.
+
+        To change that takes as long as a note itself, and notes come one after another.
+        """
+        if self._usual is None:
+            with _mapped_driver():
+                driver = self._driver()
+                (usual,) = driver.execute("PRAGMA synchronous").fetchone()
+                # First: what comes between must not leave it so for whatever waits.
+                self._usual = usual
+                driver.execute("PRAGMA synchronous = NORMAL")
+
+    def _wait_as_usual(self) -> None:
+        """Have commits wait as the connection was opened to; before each that shall."""
+        if self._usual is not None:
+            with _mapped_driver():
+                self._driver().execute(f"PRAGMA synchronous = {self._usual}")
+            self._usual = None
 
     def rows(self, query: ClauseElement, values: Sequence[Any] = ()) -> list[Any]:
         """Return what one query finds, which sees one state of the database.

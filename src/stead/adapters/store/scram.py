@@ -7,13 +7,16 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
+from stead.adapters.store.look_ups import Ask
 from stead.adapters.store.schema import SCRAM, SCRAM_KEY
 from stead.authority.credential_ports import ScramDecoys
 from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
 _KEY_BYTES: Final = 32
-_VERIFIER: Final = select(SCRAM).where(SCRAM.c.sid == bindparam("key"))
+_VERIFIER: Final = select(
+    SCRAM.c.salt, SCRAM.c.iterations, SCRAM.c.stored_key, SCRAM.c.server_key
+).where(SCRAM.c.sid == bindparam("key"))
 _COUNTS: Final = (
     select(SCRAM.c.iterations, func.count())
     .group_by(SCRAM.c.iterations)
@@ -22,12 +25,10 @@ _COUNTS: Final = (
 _KEY: Final = select(SCRAM_KEY.c.key)
 
 
-def read_scram(connection: Connection, sid: Sid) -> ScramVerifier | None:
+def read_scram(ask: Ask, sid: Sid) -> ScramVerifier | None:
     """Return what an account has."""
-    row = connection.execute(_VERIFIER, {"key": sid}).first()
-    if row is None:
-        return None
-    return ScramVerifier(row.salt, row.iterations, row.stored_key, row.server_key)
+    found = ask(_VERIFIER, (str(sid),))
+    return ScramVerifier(*found[0]) if found else None
 
 
 def keep_scram(connection: Connection, sid: Sid, verifier: ScramVerifier) -> None:
@@ -44,10 +45,10 @@ def keep_scram(connection: Connection, sid: Sid, verifier: ScramVerifier) -> Non
     )
 
 
-def read_decoys(connection: Connection) -> ScramDecoys:
+def read_decoys(ask: Ask) -> ScramDecoys:
     """Return the store's secret, and how often each count of iterations occurs."""
-    key: bytes = connection.execute(_KEY).scalar_one()
-    counts = tuple((row[0], row[1]) for row in connection.execute(_COUNTS))
+    ((key,),) = ask(_KEY, ())
+    counts = tuple((iterations, count) for iterations, count in ask(_COUNTS, ()))
     return ScramDecoys(key, counts)
 
 
