@@ -7,6 +7,7 @@ nobody else may ask.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import SESSION, Lifeline
 from stead.adapters.patience import Patience
+from stead.adapters.tls_terms import verifying
 from stead.authority.session import LEASE
 from stead.authority.sessions import Sessions
 from stead.errors import LogonSessionEndedError, SteadError
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
     import httpx
 
     from stead.adapters.outbound.postgres import Pool
-    from stead.adapters.outbound.smb import SmbPool
+    from stead.adapters.outbound.smb_pool import SmbPool
     from stead.adapters.outbound.tls_binding import Bindings
 
+_log: Final = logging.getLogger("stead.server")
 _LEASE_SECONDS: Final = LEASE / 1e9
 
 
@@ -77,7 +80,7 @@ class Reach:
 
     def smb_pool(self) -> SmbPool:
         """Return the session's connections to file servers."""
-        from stead.adapters.outbound.smb import SmbPool  # noqa: PLC0415 - as above
+        from stead.adapters.outbound.smb_pool import SmbPool  # noqa: PLC0415 - as above
 
         with self._lock:
             if self._smb is None:
@@ -116,7 +119,7 @@ class Hops:
     @cached_property
     def verify(self) -> ssl.SSLContext:
         """Which certificates of web servers are believed: those of this machine."""
-        return ssl.create_default_context()
+        return verifying()
 
     @cached_property
     def binding(self) -> Bindings:
@@ -218,8 +221,10 @@ class Hops:
                 continue
             try:
                 self.sessions.require_live(reach.token)
-            except SteadError:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody says yes
                 # It has ended, or nobody can say that it lives: no lease, no access.
+                if not isinstance(error, SteadError):
+                    _log.exception("whether a session lives cannot be looked at")
                 reach.line.end()
                 self._forget(reach)
         return _LEASE_SECONDS if reaches else None

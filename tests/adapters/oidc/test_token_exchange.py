@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor.ports import Subject
 from stead.testing.https_server import Reply
-from stead.testing.issuer import TOKEN
+from stead.testing.issuer import TOKEN, PrivateIssuer
 
 FRONT, FILES, DB = "https://front.example", "files", "db"
 PLACES = {"https://files.example": FILES, "https://db.example:8443": DB}
@@ -195,6 +196,56 @@ def test_they_end_with_the_session(oidc_issuer, held):
         credentials.bearer("https://files.example")
 
 
+def test_a_forked_process_has_no_part_in_them(oidc_issuer, held):
+    credentials = held()
+    token = credentials.bearer("https://files.example")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            kept = next(iter(credentials._places.values())).token.secret._content
+            os.write(writing, b"naive " if bytes(kept).decode() == token else b"")
+            credentials.bearer("https://files.example")
+            os.write(writing, b"shown")
+        except LogonSessionEndedError:
+            os.write(writing, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        assert "naive refused" == answer.read()
+    assert token == credentials.bearer("https://files.example")
+
+
+def test_who_waits_with_others_for_a_silent_issuer_does_not_ask_it_again(oidc_issuer):
+    """Each in its turn would be a queue, in which the last one waits for all."""
+    shown = oidc_issuer.add_server("front", RULE)
+    oidc_issuer.replies[TOKEN] = Reply(delay=2)
+
+    class Naive(OwnToken):
+        def _require_no_failure_since(self, came):
+            pass
+
+    def times_asked(kind):
+        before = oidc_issuer.asked[TOKEN]
+        own_token = kind(
+            oidc_issuer.url + TOKEN, oidc_issuer.fetcher(seconds=0.3), shown
+        )
+        with ThreadPoolExecutor(3) as pool:
+            came = [pool.submit(own_token) for _ in range(3)]
+        assert all(
+            isinstance(each.exception(), DirectoryUnavailableError) for each in came
+        )
+        return oidc_issuer.asked[TOKEN] - before, own_token
+
+    assert 3 == times_asked(Naive)[0]
+    asked, own_token = times_asked(OwnToken)
+    assert 1 == asked
+    del oidc_issuer.replies[TOKEN]
+    assert "front" == naive(own_token())["sub"]  # who comes later asks anew
+
+
 def test_a_session_that_ends_during_an_exchange_gets_nothing(oidc_issuer, held):
     exchange = own(oidc_issuer)
     credentials = held(exchange=exchange)
@@ -351,6 +402,54 @@ def test_an_issuer_that_gives_another_s_token_is_not_followed(
     assert naive(wrong)
     with pytest.raises(WrongIdentityError, match=match):
         credentials.bearer("https://files.example")
+
+
+def test_a_token_of_another_issuer_is_neither_shown_to_this_one_nor_mistaken(
+    oidc_issuer, exchange
+):
+    """What two issuers call by one name are two people."""
+    with PrivateIssuer() as other:
+        text = other.token("alice", FRONT)
+        credentials = other.credentials(exchange, text, FRONT)
+    reply(oidc_issuer)  # it takes whatever token names somebody it knows
+    shown = {"grant_type": GRANT, "subject_token": text}
+    answer = exchange.fetcher.post(exchange.endpoint, shown, {})
+    got = naive(json.loads(answer.body)["access_token"])
+    assert ("alice", oidc_issuer.url) == (got["sub"], got["iss"])
+    assert other.url == naive(text)["iss"] != got["iss"]
+    assert 1 == oidc_issuer.asked[TOKEN]
+    with pytest.raises(NoCredentialsError, match="is exchanged at"):
+        credentials.bearer("https://files.example")
+    assert 1 == oidc_issuer.asked[TOKEN]
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "given"),
+    [
+        ("read", (), "read write"),
+        ("read write", ["read"], "read write"),
+        (None, ["read"], "write"),
+    ],
+)
+def test_a_token_that_may_do_more_than_was_asked_for_is_not_used(
+    oidc_issuer, held, has, asked, given
+):
+    exchange = oidc_issuer.exchange(
+        "front", RULE, PLACES, scopes=asked,
+        actor_token=lambda: oidc_issuer.token("front", oidc_issuer.url),
+    )  # fmt: skip
+    credentials = held(exchange=exchange, scope=has)
+
+    def give(scope):
+        act = {"sub": "front"}
+        token = oidc_issuer.token("alice", FILES, act=act, scope=scope)
+        reply(oidc_issuer, access_token=token)
+        return token
+
+    assert "write" in naive(give(given))["scope"]  # and the naive one sends it
+    with pytest.raises(WrongIdentityError, match="scope `write`, which was not"):
+        credentials.bearer("https://files.example")
+    assert give("read") == credentials.bearer("https://files.example")
 
 
 def test_a_chain_that_an_issuer_makes_shorter_is_found(oidc_issuer, held):
@@ -547,6 +646,21 @@ def test_a_desk_refuses_what_it_cannot_mean(oidc_issuer, desk, more, code):
     assert answer.cause
 
 
+def test_a_token_without_scopes_is_exchanged_for_none(oidc_issuer, desk):
+    subject = oidc_issuer.token("alice", FRONT)
+    has = naive(subject).get("scope")
+    # The naive reads "it does not say" as "whatever is asked for".
+    assert has is None or {"admin"} <= set(has.split())
+    asked = form(oidc_issuer, subject_token=subject, scope="admin")
+    answer = desk().answer(asked, client="front")
+    assert (400, {"error": "invalid_scope"}) == (answer.status, answer.body)
+    plain = desk().answer(form(oidc_issuer, subject_token=subject), client="front")
+    assert oidc_issuer.read(plain.body["access_token"], FILES).scopes is None
+    # What an operator's rule gives is the operator's to say.
+    ruled = ExchangeRule(audience=FRONT, targets=[FILES], scopes=["admin"])
+    assert 200 == desk(front=ruled).answer(asked, client="front").status
+
+
 def test_a_desk_knows_who_asks(oidc_issuer, desk):
     answer = desk().answer(form(oidc_issuer), client="evil")
     assert "unauthorized_client" == answer.body["error"]
@@ -597,15 +711,6 @@ def test_impersonation_is_asked_for_by_name(oidc_issuer, held):
     exchange = oidc_issuer.exchange("front", rule, PLACES, actor_token=None)
     token = held(exchange=exchange).bearer("https://files.example")
     assert () == oidc_issuer.read(token, FILES).actors
-
-
-def test_a_token_without_scopes_is_exchanged_for_none(oidc_issuer, desk):
-    """It says of nothing what it is for: where scopes mean something, it is refused."""
-    bare = oidc_issuer.token("alice", FRONT)
-    asked = form(oidc_issuer, subject_token=bare, scope="admin")
-    assert "invalid_scope" == desk().answer(asked, client="front").body["error"]
-    made = desk().answer(form(oidc_issuer, subject_token=bare), client="front")
-    assert oidc_issuer.read(made.body["access_token"], FILES).scopes is None
 
 
 def test_scopes_and_ends_only_shrink(oidc_issuer, desk):

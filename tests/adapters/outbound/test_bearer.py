@@ -129,6 +129,7 @@ def admitted(server, oidc_issuer, exchange):
 
 def test_another_server_sees_each_client_and_through_whom_it_comes(client_of, files):
     alice, bob = client_of("alice", act={"sub": "gateway"}), client_of("bob")
+    bindings = alice._hop._hops.binding
     for _ in range(2):
         for client, said in (
             (alice, ["alice", ["front", "gateway"]]),
@@ -137,6 +138,7 @@ def test_another_server_sees_each_client_and_through_whom_it_comes(client_of, fi
             with client.http(files.url) as http:
                 assert said == http.get("/").json()
     assert 2 == len(set(files.shown))  # a token for each of them, and kept
+    assert {} == bindings._known  # such a token is bound to no channel
 
 
 def test_a_session_goes_on_as_its_client_does(admitted, files):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from tests.adapters.outbound.test_postgres import eventually
@@ -16,8 +16,8 @@ from tests.adapters.outbound.test_postgres import eventually
 from stead.adapters.outbound import by_password
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.smb import SmbPool
 from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.adapters.outbound.smb_pool import SmbPool
 from stead.adapters.patience import Patience
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import LogonSessionEndedError, SteadError
@@ -122,7 +122,7 @@ def test_tickets_that_come_after_the_end_are_wiped_and_nobody_waits_for_them(
     monkeypatch.setattr(by_password, "_asked", ask)
     held = PasswordCredentials("alice@STEAD.TEST", Secret("alice-pw"))
     known = TicketsByPassword(line, Patience())
-    thread, came = in_a_thread(known.of, held, 60)
+    thread, came = in_a_thread(known.of, held, 60, 60)
     assert ask.began.wait(10)
     line.end()
     line.clean()  # this thread would wait for ever
@@ -178,3 +178,32 @@ def test_a_lease_that_is_over_is_seen_while_another_session_waits_for_a_server(
     thread.join(30)
     assert not thread.is_alive()
     assert [LogonSessionEndedError] == came
+
+
+def test_what_cannot_be_looked_at_is_cut_and_keeps_no_other_from_it(
+    sessions, web, monkeypatch, caplog
+):
+    """Of whatever fails there: the next look would be an hour later, at nobody."""
+    for session in sessions.values():
+        with session.http(web.url) as http:
+            http.get("/")
+    hops = sessions["alice"].client._hop._hops
+    lines = [session.client._hop.way().line for session in sessions.values()]
+    fails = RuntimeError("nobody thought of that")
+
+    def naive():
+        for reach in list(hops._reaches.values()):
+            with suppress(SteadError):
+                hops.sessions.require_live(reach.token)
+
+    def fail(_):
+        raise fails
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hops.sessions, "require_live", fail)
+        with pytest.raises(RuntimeError):
+            naive()
+        assert not any(line.is_over for line in lines)
+        hops._look()
+    assert all(line.is_over for line in lines)
+    assert "cannot be looked at" in caplog.text

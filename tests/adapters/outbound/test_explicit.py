@@ -12,8 +12,11 @@ from datetime import timedelta
 import gssapi
 import psycopg
 import pytest
+from gssapi.raw import acquire_cred_with_password
+from gssapi.raw.misc import GSSError
 from tests.adapters.outbound.test_postgres import ALICE, BOB, WHO, dsn, eventually
 
+from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.authority.packages import Authenticated
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
@@ -94,6 +97,37 @@ def test_a_service_sees_the_explicit_account(bare, stage):
         assert "alice@STEAD.TEST" == str(theirs.initiator_name)
     with pytest.raises(ENDED):
         context.wrap(b"late")
+
+
+def test_a_wrong_password_is_shown_once_and_locks_nobody(sessions, stage, web):
+    """A realm locks whoever is guessed at; and each request would be a guess."""
+    most = 3
+    stage.realm._administer(f"addpol -maxfailure {most} -lockoutduration 1h strict")
+    for name in ("naive", "ours"):
+        stage.realm.add_principal(name, "right", options="-policy strict")
+    kerberos = [gssapi.MechType.kerberos]
+
+    def tickets(name, password):
+        who = gssapi.Name(f"{name}@STEAD.TEST", gssapi.NameType.kerberos_principal)
+        shown = acquire_cred_with_password(
+            who, password.encode(), usage="initiate", mechs=kerberos
+        )
+        KerberosCredentials.keep(gssapi.Credentials(shown.creds)).close()
+
+    for _ in range(most):
+        with pytest.raises(GSSError):
+            tickets("naive", "wrong")
+    with pytest.raises(GSSError):
+        tickets("naive", "right")  # it is locked
+
+    wrong = PasswordCredentials("ours@STEAD.TEST", Secret("wrong"))
+    with sessions["bob"].client.with_new_credentials(wrong) as session:
+        http = session.http(web.url)
+        for _ in range(most + 1):
+            with pytest.raises(NoCredentialsError, match="the password is wrong"):
+                http.get("/")
+    tickets("ours", "right")
+    assert [] == web.seen
 
 
 def test_who_has_nothing_to_show_goes_by_what_is_explicit_alone(bare, database):

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.adapters.outbound.web import serving
 
+from stead.adapters.outbound import http as module
 from stead.errors import (
     AccessDeniedError,
     CredentialsExpiredError,
@@ -155,6 +156,28 @@ def test_a_header_of_the_callers_own_is_not_sent(sessions, web):
     assert principal("alice") == got.text
 
 
+def test_what_was_shown_is_in_no_response_and_no_error(sessions, web, stage):
+    tickets = stage.tickets("alice")
+    with httpx.Client(trust_env=False) as client:
+        client.event_hooks["request"] = [NaiveEverywhere(tickets)]
+        naive = client.get(web.url).request.headers
+    assert any("Negotiate" in value for value in dict(naive).values())
+    tickets.close()
+    with sessions["alice"].http(web.url, follow_redirects=True) as http:
+        got = http.get("/redirect?/after")
+        asked = [each.request for each in (*got.history, got)]
+        with pytest.raises(httpx.ReadTimeout) as caught:
+            http.get("/slow", timeout=0.05)
+
+    async def ask():
+        async with await sessions["alice"].aio.http(web.url) as http:
+            return (await http.get("/")).request
+
+    asked += [caught.value.request, asyncio.run(ask())]
+    assert 4 == len(asked)
+    assert not any("Authorization" in each.headers for each in asked)
+
+
 def test_a_server_that_does_not_show_who_it_is_is_not_believed(sessions, web):
     with sessions["alice"].http(web.url) as http:
         with pytest.raises(WrongIdentityError, match="does not show who it is"):
@@ -289,6 +312,34 @@ def test_a_limited_client_reaches_the_hosts_that_are_named(sessions, web):
     assert 1 == len(web.seen)
 
 
+def test_no_way_to_write_a_host_reaches_another(sessions, web, stage):
+    """What is judged is what is connected to, letter by letter."""
+    client, minute = sessions["alice"].client, timedelta(minutes=1)
+    named, port = Host("localhost", web.port), web.port
+    written = [
+        "127.0.0.1", "127.1", "0x7f.1", "2130706433", "localhost.", "LOCALHOST.",
+        "[::1]", "[::1%25lo]", "localhost@127.0.0.1", "127.0.0.1%2f@localhost.",
+        "loc%61lhost.", "ⓛocalhost.",
+    ]  # fmt: skip
+    # A list of what must not be reached is got round by another way to write it.
+    with httpx.Client(trust_env=False) as naive:
+        for host in ("127.1", "0x7f.1", "2130706433", "localhost@127.0.0.1"):
+            assert naive.get(f"http://{host}:{port}/").status_code == 401
+    asked = len(web.seen)
+    with client.limited(expires=minute, targets=[named]) as lent, lent.http() as http:
+        for host in written:
+            with pytest.raises(
+                (AccessDeniedError, InvalidRequestError, httpx.InvalidURL)
+            ):
+                http.get(f"http://{host}:{port}/")
+        assert asked == len(web.seen)
+        for host in ("LocalHost", "127.0.0.1@localhost"):
+            assert principal("alice") == http.get(f"http://{host}:{port}/").text
+    assert "https://xn--strae-oqa.example:443" == str(
+        module.target_of(httpx.URL("https://straße.example"))
+    )
+
+
 def test_tickets_that_end_too_soon_are_an_error_before_the_work(
     server, admit, stage, web
 ):
@@ -385,3 +436,34 @@ def test_a_task_fails_when_the_session_ends(sessions, web, path):
                 await asyncio.wait_for(task, 10)
 
     asyncio.run(ask())
+
+
+def test_an_answer_that_comes_just_when_its_task_is_cancelled_is_closed():
+    """Its connection would be held by nobody, until the pool has none left."""
+
+    class Stream(httpx.AsyncByteStream):
+        is_closed = False
+
+        async def aclose(self):
+            self.is_closed = True
+
+    async def naive(asking):
+        return await asyncio.get_running_loop().create_task(asking)
+
+    async def cancelled(wait):
+        stream, answer = Stream(), asyncio.get_running_loop().create_future()
+
+        async def asking():
+            return await answer
+
+        task = asyncio.create_task(wait(asking()))
+        await asyncio.sleep(0.01)
+        answer.set_result(httpx.Response(200, stream=stream))
+        await asyncio.sleep(0)  # it has come, and whoever asked has not gone on
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return stream.is_closed
+
+    assert asyncio.run(cancelled(module._as_nobody))
+    assert not asyncio.run(cancelled(naive))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import socket
+import ssl
 import threading
 
 import httpx
@@ -14,12 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.adapters.outbound.web import serving
 from tests.receivers import Authority
 
-from stead.adapters.outbound.tls_binding import end_point_binding
+from stead.adapters.oidc.fetching import Fetcher
+from stead.adapters.outbound.tls_binding import Bindings, end_point_binding
+from stead.adapters.patience import Patience
 from stead.errors import (
     LogonSessionEndedError,
     NoCredentialsError,
     ServerUnavailableError,
 )
+from stead.model.delegation_policy import NetworkTarget
 
 
 @pytest.fixture
@@ -46,6 +51,51 @@ def test_a_ticket_is_bound_to_the_channel(sessions, secure, stage):
     for name, session in sessions.items():
         with session.http(secure.url) as http:
             assert f"{name}@STEAD.TEST" == http.get("/").text
+
+
+def test_nobody_writes_down_by_what_keys_a_client_was_shown(
+    sessions, secure, monkeypatch, tmp_path
+):
+    """Python does, for whoever set a variable, and has all read that was sent."""
+    written = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(written))
+
+    def keys():
+        lines = written.read_text().splitlines() if written.exists() else []
+        return [line for line in lines if not line.startswith("#")]
+
+    with sessions["alice"].http(secure.url) as http:
+        assert "alice@STEAD.TEST" == http.get("/").text
+    assert [] == keys()
+    with httpx.Client(verify=ssl.create_default_context()) as naive:
+        naive.get(secure.url)
+    assert keys()
+    assert Fetcher()._context.keylog_filename is None
+
+
+@pytest.mark.bypasses_the_law  # nobody's request is behind it
+def test_a_server_that_says_nothing_keeps_nobody_waiting_for_long(certified):
+    """It takes connections; the threads that wait for it are everybody's."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = NetworkTarget("https", "localhost", silent.getsockname()[1])
+        bindings = Bindings(ssl.create_default_context(), Patience(0.2))
+        naive = threading.Thread(target=bindings._look, args=(target,), daemon=True)
+        naive.start()
+        taken = [silent.accept()[0]]
+        with pytest.raises(ServerUnavailableError, match="not answer in time"):
+            bindings(target)
+        taken.append(silent.accept()[0])
+        with pytest.raises(ServerUnavailableError, match="not answer in time"):
+            bindings(target)  # and nobody asks it again meanwhile
+        silent.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            silent.accept()
+        assert naive.is_alive()
+        threading.excepthook, before = (lambda _: None), threading.excepthook
+        for each in taken:
+            each.close()
+        naive.join()
+        threading.excepthook = before
 
 
 def test_a_server_that_is_not_believed_gets_no_ticket(sessions, secure, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import struct
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+import traceback
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -18,11 +20,14 @@ import asyncpg
 import gssapi
 import psycopg
 import pytest
+from cryptography import x509
 from gssapi.raw.ext_krb5 import krb5_ccache_name
 
+from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.outbound import postgres as module
 from stead.errors import (
     AccessDeniedError,
+    CredentialsExpiredError,
     InvalidRequestError,
     LogonSessionEndedError,
     LoopThreadError,
@@ -31,6 +36,8 @@ from stead.errors import (
     WrongIdentityError,
 )
 from stead.model.limits import Host
+from stead.testing.certificates import SERVER, Authority
+from stead.testing.postgres import Postgres
 
 WHO = "select current_user, principal from pg_stat_gssapi where pid = pg_backend_pid()"
 ALICE, BOB = ("alice", "alice@STEAD.TEST"), ("bob", "bob@STEAD.TEST")
@@ -114,6 +121,57 @@ def test_a_connection_that_is_given_back_after_the_end_is_not_kept(sessions, dat
     pool.give("a database", connection)
     assert connection.closed
     assert pool.take("a database") is None
+
+
+def test_a_pool_lends_nothing_when_the_tickets_have_ended(
+    server, admit, stage, database
+):
+    """The database goes on: it asks for a ticket when somebody connects, and once."""
+    cache = stage.realm.log_on("alice", "alice-pw", options="-l 63s")
+    shown = gssapi.Credentials(
+        usage="initiate", store={"ccache": cache}, mechs=[gssapi.MechType.kerberos]
+    )
+    tickets = KerberosCredentials.keep(shown)
+    with admit(server, credentials=tickets) as session:
+        hop = session.postgres(dsn(database))
+        with hop.connection() as connection:
+            assert ALICE == connection.execute(WHO).fetchone()
+        while tickets.expires / 1e9 - time.time() > 59:
+            time.sleep(0.1)
+        # As a pool does that looks at its connections alone.
+        naive = hop._pool.take(hop._conninfo)
+        assert ALICE == naive.execute(WHO).fetchone()
+        naive.rollback()
+        hop._pool.give(hop._conninfo, naive)
+        with pytest.raises(CredentialsExpiredError), hop.connection():
+            pass
+
+        async def ask():
+            async with module.AsyncPostgresHop(hop).connection():
+                pass
+
+        with pytest.raises(CredentialsExpiredError):
+            asyncio.run(ask())
+
+
+# It is about those that nobody closes, on which the library remarks.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_of_a_connection_that_nobody_has_any_more_nothing_is_kept(sessions, database):
+    hop = sessions["alice"].postgres(dsn(database))
+    line = sessions["alice"].client._hop.way().line
+
+    def kept(*, is_naive):
+        for _ in range(3):
+            connection = hop.connect()
+            if is_naive:
+                connection.forget.detach()
+            del connection
+        gc.collect()
+        return sum(copy.fileno() >= 0 for copy in line._cuts.values())
+
+    assert 0 == kept(is_naive=False)
+    assert 3 == kept(is_naive=True)
 
 
 def break_in_role(hop):
@@ -230,6 +288,50 @@ except EnforcementUnavailableError as error:
     assert "psycopg[c]" in refusal
 
 
+def test_what_a_newer_libpq_takes_is_not_said_unless_it_is_known_here():
+    """One that is loaded tomorrow knows words that no list of today's refuses."""
+    naive = {
+        "password", "passfile", "service", "sslcert", "sslkey", "sslpassword",
+        "gsslib", "replication", "options", "hostaddr", "gssdelegation",
+    }  # fmt: skip
+    code = f"""
+from psycopg import pq
+from stead.adapters.outbound.libpq import parameters
+from stead.errors import InvalidRequestError
+assert pq.version() >= 180000
+words = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+let = []
+for word in words:
+    try:
+        parameters("host=localhost port=1 krbsrvname=postgres " + word + "=1")
+        let.append(word)
+    except InvalidRequestError as error:
+        if "is not said" not in str(error):
+            let.append(word)
+print(*sorted(set(words) - {naive!r} - set(let)))
+print(*sorted(set(let) & {naive!r}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dict(os.environ, PSYCOPG_IMPL="binary"),
+        text=True, check=True, capture_output=True,
+    )  # fmt: skip
+    more, less = done.stdout.split("\n")[:2]
+    assert {"sslkeylogfile", "scram_client_key", "oauth_client_secret"} <= set(
+        more.split()
+    )
+    assert "" == less
+
+
+def test_a_connection_string_that_is_none_is_quoted_nowhere(sessions):
+    said = "host=localhost hunter2"
+    with pytest.raises(psycopg.ProgrammingError, match="hunter2"):
+        psycopg.conninfo.conninfo_to_dict(said)
+    with pytest.raises(InvalidRequestError) as caught:
+        sessions["alice"].postgres(said)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+
+
 def test_a_connection_string_takes_no_ticket_to_whom_nobody_named(
     open_server, admit, stage
 ):
@@ -280,9 +382,66 @@ def listening(address):
     thread.join(10)
 
 
-def own_cache(stage, folder):
+def test_a_query_is_cancelled_by_whoever_shows_nobody(stage, database, tmp_path):
+    """From libpq 17 on, the server's own ticket would be shown to cancel a query."""
+    alice = stage.realm.log_on("alice", "alice-pw")
+    caches = [own_cache(stage, tmp_path, name) for name in ("naive", "ours")]
+    code = f"""
+import os, threading, time
+import psycopg
+from psycopg import pq
+from stead.adapters.outbound.postgres_connection import Connection
+assert pq.version() >= 170000
+said = {dsn(database)!r} + " gssencmode=require user=alice"
+announced = []
+for kind, own in zip((psycopg.Connection, Connection), {caches!r}):
+    os.environ["KRB5CCNAME"] = {alice!r}
+    made = kind(pq.PGconn.connect(said.encode()))
+    made.announce = lambda: announced.append(kind)
+    assert {ALICE!r} == made.execute({WHO!r}).fetchone()
+    os.environ["KRB5CCNAME"] = own
+    cancel = threading.Timer(0.3, made.cancel_safe)
+    cancel.start()
+    try:
+        made.execute("select pg_sleep(20)")
+    except psycopg.errors.QueryCanceled:
+        print("cancelled", len(announced))
+    cancel.join()
+    made.close()
+"""
+    environment = dict(os.environ, PSYCOPG_IMPL="binary", PGPASSWORD="")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, text=True, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert "cancelled 0\ncancelled 1\n" == done.stdout
+
+    def shown(cache):
+        said = subprocess.run(
+            ["klist", "-c", cache], capture_output=True, text=True, check=True
+        )
+        return "postgres/localhost" in said.stdout
+
+    assert [True, False] == [shown(cache) for cache in caches]
+
+
+def test_what_cancels_a_query_is_recorded_before(sessions, database, hops, server):
+    async def ask():
+        async with await sessions["alice"].aio.postgres(dsn(database)) as hop:
+            async with hop.connection() as connection:
+                before = len(hops(server))
+                query = connection.execute("select pg_sleep(20)")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(query, 0.3)
+            return before, len(hops(server))
+
+    before, after = asyncio.run(ask())
+    assert before + 1 == after
+
+
+def own_cache(stage, folder, name="own"):
     """Return a cache with the server's own tickets in it."""
-    cache = f"FILE:{folder}/own.ccache"
+    cache = f"FILE:{folder}/{name}.ccache"
     gssapi.Credentials(
         name=gssapi.Name("HTTP/front.stead.test", gssapi.NameType.kerberos_principal),
         usage="initiate",
@@ -345,6 +504,87 @@ def test_threads_that_connect_at_once_do_not_mix(sessions, database):
     assert {("alice", ALICE), ("bob", BOB)} == set(seen)
 
 
+def test_no_authorities_of_the_servers_home_are_believed_by_a_ticket_either(
+    stage, sessions, tmp_path, monkeypatch
+):
+    """By itself libpq believes whom a file in the server's home says."""
+    homes, machines = Authority(), Authority()
+    certificate = homes.issue("localhost", x509.DNSName("localhost"), use=[SERVER])
+    home = tmp_path / "home"
+    (home / ".postgresql").mkdir(parents=True)
+    homes.anchor(home / ".postgresql" / "root.crt")
+    believed = tmp_path / "machines.pem"
+    machines.anchor(believed)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SSL_CERT_FILE", str(believed))
+    with Postgres(
+        domain=stage.realm, keytab=stage.database, certificate=certificate
+    ) as there:
+        there.add_role("alice")
+        where = dsn(there, sslmode="verify-full", user="alice")
+        tickets = stage.tickets("alice")
+        with tickets.on_this_thread():
+            naive = psycopg.connect(f"{where} gssencmode=disable")
+        assert "alice" == naive.execute("select session_user").fetchone()[0]
+        naive.close()
+        tickets.close()
+        with pytest.raises(ServerUnavailableError, match="certificate verify failed"):
+            sessions["alice"].postgres(where).connect()
+        homes.anchor(believed)
+        with sessions["alice"].postgres(where).connection() as connection:
+            assert ALICE == connection.execute(WHO).fetchone()
+
+
+class Between(threading.Thread):
+    """Whoever stands between us and the database, and has us ask something else."""
+
+    def __init__(self, database):
+        super().__init__(daemon=True)
+        self.database = database
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+
+    def run(self):
+        with suppress(OSError):
+            while True:
+                near = self.listening.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self.database.port))
+                for way in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=way, daemon=True).start()
+
+    def carry(self, one, other):
+        with suppress(OSError), one:
+            while content := one.recv(65536):
+                other.sendall(content.replace(b"'her own'", b"'another'"))
+            other.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_a_ticket_opens_is_not_left_to_who_stands_between(
+    sessions, database, stage
+):
+    between, asks = Between(database), "select 'her own'"
+    between.start()
+    open_to_all = dsn(between, gssencmode="disable", sslmode="disable", user="alice")
+    tickets = stage.tickets("alice")
+    with tickets.on_this_thread():
+        naive = psycopg.connect(open_to_all)
+    assert ("another",) == naive.execute(asks).fetchone()
+    naive.close()
+    tickets.close()
+    for words in (
+        {"gssencmode": "disable", "sslmode": "disable"},
+        {"gssencmode": "prefer"},
+        {"gssencmode": "disable", "sslmode": "require"},
+    ):
+        with pytest.raises(InvalidRequestError, match="whoever stands between"):
+            sessions["alice"].postgres(dsn(between, **words))
+    for words in ({}, {"gssencmode": "require"}):
+        hop = sessions["alice"].postgres(dsn(between, **words))
+        with hop.connection() as connection:
+            assert ("her own",) == connection.execute(asks).fetchone()
+    between.listening.close()
+
+
 # --- who the database takes us for ---------------------------------------------------
 
 
@@ -386,6 +626,53 @@ def test_a_database_that_believes_what_it_is_told_is_not_believed(
         back(database, before)
     assert WrongIdentityError.status == hops(server)[-1].status
     eventually(lambda: "alice" not in backends(database))
+
+
+def test_a_database_says_who_we_are_by_its_own_words_and_not_its_owners(
+    sessions, database
+):
+    """Its owner says where names are looked for, and may have put answers there."""
+    database.execute(
+        "create schema evil; grant usage on schema evil to public;"
+        "create view evil.pg_stat_gssapi as select pg_backend_pid() as pid,"
+        " true as gss_authenticated, 'alice@STEAD.TEST'::text as principal;"
+        "grant select on evil.pg_stat_gssapi to public;"
+        "alter database postgres set search_path to evil, pg_catalog"
+    )
+    before = rules(database, "hostgssenc all all 127.0.0.1/32 trust")
+    try:
+        naive = psycopg.connect(dsn(database, user="alice", gssencmode="require"))
+        assert ALICE == naive.execute(WHO).fetchone()
+        naive.close()
+        with pytest.raises(WrongIdentityError, match="whoever we say we are"):
+            sessions["alice"].postgres(dsn(database)).connect()
+    finally:
+        back(database, before)
+        database.execute(
+            "alter database postgres reset search_path; drop schema evil cascade"
+        )
+
+
+def test_what_a_database_says_makes_no_line_of_a_log(sessions, database, stage):
+    """A role may be called anything, and an error goes where others read lines."""
+    line = "x\n2026-11-27 alice was let in\x1b[2J"
+    database.execute(
+        f'create role "{line}"; grant "{line}" to alice; alter role alice set role to '
+        f"'{line}'"
+    )
+    tickets = stage.tickets("alice")
+    try:
+        with tickets.on_this_thread():
+            naive = psycopg.connect(dsn(database, user="alice", gssencmode="require"))
+        said = naive.execute("select current_user").fetchone()[0]
+        assert 2 == len(f"it takes us for {said}".splitlines())
+        naive.close()
+        with pytest.raises(WrongIdentityError, match="takes us for") as caught:
+            sessions["alice"].postgres(dsn(database)).connect()
+        assert str(caught.value.args[0]).isprintable()
+    finally:
+        tickets.close()
+        database.execute(f'alter role alice reset role; drop role "{line}"')
 
 
 def test_a_database_that_maps_the_client_to_another_is_not_believed(sessions, database):

@@ -493,10 +493,10 @@ def test_a_database_without_tls_is_not_reached(bob, private_postgres):
 
 
 def test_a_machine_that_believes_nobody_reaches_nobody(bob, database, monkeypatch):
-    from stead.adapters.outbound import postgres_password
+    from stead.adapters.outbound import libpq
 
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
-    monkeypatch.setattr(postgres_password, "_BUNDLES", ())
+    monkeypatch.setattr(libpq, "_BUNDLES", ())
     with (
         explicit(bob, database.port) as shown,
         pytest.raises(InvalidRequestError, match="sslrootcert"),

@@ -17,18 +17,21 @@ import pytest
 import smbclient
 import spnego
 from smbprotocol.dfs import DFSReferralResponse
-from smbprotocol.exceptions import SMBException
+from smbprotocol.exceptions import SMBException, SMBOSError
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.kerberos.naming import exact_name
 from stead.adapters.kerberos.proof import TrustedRealm
 from stead.adapters.kerberos.s4u import LogonWithoutPassword
 from stead.adapters.kerberos.service import KerberosService
 from stead.adapters.outbound import smb as module
 from stead.adapters.outbound.lsarpc import user_name
+from stead.adapters.outbound.smb_connection import OwnConnection
 from stead.authority.issuers import Issuer
 from stead.authority.packages import Authenticated
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
+    CredentialsExpiredError,
     InvalidRequestError,
     LogonSessionEndedError,
     NoCredentialsError,
@@ -400,6 +403,65 @@ def test_a_connection_that_was_lost_is_made_again_as_the_client(
     assert files.listdir("data") is not None
     assert own is not next(iter(files._pool._open.values()))[0]
     assert 2 == len([*server.trail.find(Query(event=AuditEvent.DELEGATED))])
+
+
+def test_a_connection_whose_ticket_ends_is_made_again_before_the_work(
+    sessions, domain, monkeypatch
+):
+    """The server ends a session there with its ticket, and refuses it for ever."""
+    held = sessions["alice"].credentials_for("kerberos")
+    gssapi.SecurityContext(
+        name=exact_name(f"cifs@{domain.address}"), creds=held.gss(), lifetime=4,
+        mech=gssapi.MechType.kerberos, usage="initiate",
+    ).step()  # fmt: skip
+    alice = sessions["alice"].smb(domain.address)
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnConnection, "lasts", True)  # as if nobody looked
+        assert alice.listdir("data") is not None
+        old, shown = next(iter(alice._pool._open.values()))
+        time.sleep(max(0.0, old.expires / 1e9 - time.time()) + 1)
+        naive = partial(
+            old.ask, smbclient.listdir, rf"\\{domain.address}\data", username=shown,
+            auth_protocol="kerberos",
+        )  # fmt: skip
+        for _ in range(2):
+            with pytest.raises(SMBOSError) as caught:
+                naive()
+            assert 0xC000035C == caught.value.ntstatus
+        with pytest.raises(ServerUnavailableError, match="has ended the client's"):
+            alice.listdir("data")
+        assert alice.listdir("data") is not None
+    new = next(iter(alice._pool._open.values()))[0]
+    assert old is not new
+    assert new.lasts
+    assert alice.listdir("data") is not None
+    assert new is next(iter(alice._pool._open.values()))[0]
+    new.expires = time.time_ns() + 30 * 10**9
+    assert alice.listdir("data") is not None
+    assert new is not next(iter(alice._pool._open.values()))[0]
+
+
+def test_tickets_are_renewed_while_the_domain_takes_them(server, domain):
+    """Samba takes no ticket-granting ticket for anything in its last two minutes."""
+    options = "-l 125s -r 1h"
+    cache = domain.log_on("alice", domain.password_of("alice"), options=options)
+    shown = gssapi.Credentials(
+        usage="initiate", store={"ccache": cache}, mechs=[gssapi.MechType.kerberos]
+    )
+    naive, held = KerberosCredentials.keep(shown), KerberosCredentials.keep(shown)
+    time.sleep(1.1)  # of which an end is told in whole ones
+    admitted = Authenticated(
+        package="kerberos", issuer=domain.name, name="alice", credentials=held,
+        level=ImpersonationLevel.DELEGATION,
+    )  # fmt: skip
+    with server.admit(admitted) as session:
+        assert session.smb(domain.address).listdir("data") is not None
+        assert naive.expires < held.expires
+        while naive.expires / 1e9 - time.time() > 119:
+            time.sleep(0.1)
+        with pytest.raises(CredentialsExpiredError):
+            naive.renew_for(300)
+        naive.close()
 
 
 def test_a_server_with_very_many_descriptors_reaches_files_all_the_same(

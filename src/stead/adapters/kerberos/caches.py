@@ -6,6 +6,7 @@ handle to it finds it empty.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
@@ -88,6 +89,35 @@ def renewed(cache: str) -> str:
     held = krb5.cc_resolve(context, cache.encode())
     client = krb5.cc_get_principal(context, held)
     return keep_ticket(context, client, krb5.get_renewed_creds(context, client, held))
+
+
+def only_for(cache: str, service: str) -> str:
+    """Return a new cache, with a cache's good tickets to one service and no others.
+
+    Args:
+        cache: that of its client.
+        service: the principal; its realm does not count, which the library may leave
+            out of what it asked for.
+
+    Raises:
+        krb5.Krb5Error: the cache is gone.
+        NoCredentialsError: there is none.
+    """
+    context, wanted = krb5.init_context(), service.rpartition("@")[0]
+    held = krb5.cc_resolve(context, cache.encode())
+    client, now = krb5.cc_get_principal(context, held), time.time()
+    # Those that have ended stay in a cache beside what came after them.
+    found = [
+        each
+        for each in held
+        if str(each.server).rpartition("@")[0] == wanted and each.times.endtime > now
+    ]
+    if not found:
+        raise NoCredentialsError(f"there is no ticket to `{wanted}`")
+    made = keep_ticket(context, client, found[0])
+    for each in found[1:]:
+        krb5.cc_store_cred(context, krb5.cc_resolve(context, made.encode()), each)
+    return made
 
 
 def destroy(cache: str) -> None:

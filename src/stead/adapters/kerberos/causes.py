@@ -79,6 +79,11 @@ def is_unavailable(error: GSSError | Krb5Error) -> bool:
     return code_of(error) in _UNAVAILABLE
 
 
+def is_wrong_password(error: GSSError | Krb5Error) -> bool:
+    """Whether a realm says that a password is not the principal's."""
+    return code_of(error) in {PREAUTH_FAILED, BAD_INTEGRITY}
+
+
 def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
     """Return why a client's credentials do not reach another machine.
 

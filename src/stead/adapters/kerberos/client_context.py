@@ -18,6 +18,10 @@ class ClientSecurityContext(gssapi.SecurityContext):
     """A context in which a client, and nobody else, is the initiator."""
 
     client: str = ""
+    target: str = ""
+    """The service, as it was asked for."""
+    place: tuple[str, str] = ("", "")
+    """The cache that its ticket is in, and the service."""
     fetch: Callable[[_Step], bytes | None] | None = None
     """Takes the first step, if that may have to wait for a ticket."""
 
@@ -34,7 +38,7 @@ class ClientSecurityContext(gssapi.SecurityContext):
             if self.complete:
                 require_client(self.client, self.initiator_name)
         except GSSError as error:
-            act = f"`{self.client}` reaches `{self._target_name}`"
+            act = f"`{self.client}` reaches `{self.target}`"
             raise refused_outbound(error, act) from error
         return blob
 

@@ -38,6 +38,7 @@ from stead.adapters.kerberos.client_context import (
     ClientSecurityContext,
     require_client,
 )
+from stead.adapters.kerberos.naming import ServiceNames, service_and_host
 from stead.adapters.patience import Patience
 from stead.errors import (
     CredentialsExpiredError,
@@ -86,7 +87,7 @@ class KerberosCredentials:
             targets: where constrained ones may be used, as `service@host`.
         """
         self._principal: Final = principal
-        self._targets: Final = frozenset(_target(target) for target in targets)
+        self._targets: Final = frozenset(map(service_and_host, targets))
         self.is_constrained: Final = not caches.has_own_ticket(cache)
         # The last one counts. What was made of those before, until they were renewed,
         # lives until its own end.
@@ -99,6 +100,7 @@ class KerberosCredentials:
         self._patience: Final = Patience()
         # Until when there is a ticket for a service, in which cache.
         self._fetched: Final[dict[tuple[str, str], float]] = {}
+        self._names: Final = ServiceNames(self._realm, self._patience)
         self._ended: Final = threading.Event()
         self._wipe: Final = weakref.finalize(
             self, _wipe, self._caches, self._process, self._ended
@@ -174,9 +176,12 @@ class KerberosCredentials:
             NoCredentialsError: they are closed, or of another process.
             CredentialsExpiredError: their time is over.
         """
+        return self._gss(self._open_cache())
+
+    def _gss(self, cache: str) -> gssapi.Credentials:
         # All are named: without a name, or with a client keytab, the library would get
         # the process's own tickets into the cache where there are none.
-        store = {"ccache": self._open_cache(), "client_keytab": _NOWHERE}
+        store = {"ccache": cache, "client_keytab": _NOWHERE}
         try:
             credentials = gssapi.Credentials(
                 name=_principal_name(self._principal), usage="initiate",
@@ -199,7 +204,8 @@ class KerberosCredentials:
         """Begin to authenticate the client to another machine.
 
         Args:
-            target: `service@host`, or a name of GSS-API's.
+            target: `service@host`, which means that very host, whatever DNS says; or
+                a name of GSS-API's.
             flags: what is asked for (RFC 2744 5.19).
             binding: the application data of a channel binding.
 
@@ -209,18 +215,18 @@ class KerberosCredentials:
             CredentialsExpiredError: their time is over.
         """
         self.require_target(str(target))
-        if isinstance(target, str):
-            target = gssapi.Name(target, gssapi.NameType.hostbased_service)
+        cache = self._open_cache()  # first: a forked process asks the library nothing
+        name = self._names.of(target) if isinstance(target, str) else target
         made = ClientSecurityContext(
-            name=target, creds=self.gss(), mech=_KERBEROS, flags=flags,
+            name=name, creds=self._gss(cache), mech=_KERBEROS, flags=flags,
             usage="initiate", channel_bindings=_bindings(binding),
         )  # fmt: skip
         # Its base's `__new__` says less, to one of the two type checkers.
         context = cast("ClientSecurityContext", made)  # type: ignore[redundant-cast]
-        context.client = self._principal
+        context.client, context.target = self._principal, str(target)
         # An error is raised at once, in the place of a blob for the other side.
         context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]  # no stub has it
-        place = (self._open_cache(), str(target))
+        place = context.place = (cache, str(target))
         if self._fetched.get(place, 0.0) <= time.time():
             context.fetch = partial(self._fetch, place)
         return context
@@ -234,12 +240,35 @@ class KerberosCredentials:
         Raises:
             NoCredentialsError: they are constrained, and not for this one.
         """
-        if self.is_constrained and _target(target) not in self._targets:
+        if self.is_constrained and service_and_host(target) not in self._targets:
             raise NoCredentialsError(
                 f"the server may not go to `{target}` for `{self._principal}`",
                 advice="the client delegates, or the target is named when the package "
                 "is made",
             )
+
+    def only_for(self, target: str) -> KerberosCredentials:
+        """Return a copy with the ticket to one service, and nothing to get others by.
+
+        It is for libraries that name services themselves: they find that ticket, or
+        none. It must be closed.
+
+        Args:
+            target: `service@host`.
+
+        Raises:
+            NoCredentialsError: as `initiate` says; or such a library would name the
+                service as DNS does.
+            CredentialsExpiredError: their time is over.
+        """
+        context = self.initiate(target)
+        context.step()
+        self._names.require_exact(target)
+        try:
+            cache = caches.only_for(context.place[0], str(self._names.of(target)))
+        except krb5.Krb5Error as error:
+            raise refused_outbound(error, f"the ticket to `{target}`") from error
+        return KerberosCredentials(self._principal, cache, (target,))
 
     @contextmanager
     def on_this_thread(self) -> Iterator[str]:
@@ -401,8 +430,8 @@ def _attend(
         del credentials
 
 
-def _forget(_blob: bytes | None) -> None:
-    """Drop what a context says that nobody waits for."""
+def _forget(_found: object) -> None:
+    """Drop what nobody waits for."""
 
 
 def _half(ends: float) -> float:
@@ -417,12 +446,6 @@ def _wipe(held: list[str], process: int, ended: threading.Event) -> None:
     if os.getpid() == process:
         for cache in held:
             caches.destroy(cache)
-
-
-def _target(name: str) -> tuple[str, str]:
-    """Return a service and its host, however the two are written."""
-    service, _, host = name.replace("/", "@", 1).partition("@")
-    return service, host.partition("@")[0].casefold()
 
 
 def _principal_name(principal: str) -> gssapi.Name:

@@ -6,6 +6,7 @@ there, renewed before they end, wiped with the session.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class BearerCredentials:
         self._margin = int(margin * _NANOSECONDS)
         self._clock = clock
         self._places: dict[_Key, _Place] = {}
+        self._process = os.getpid()
         self._is_closed = False
 
     @property
@@ -187,7 +189,8 @@ class BearerCredentials:
             raise _ended() from None
 
     def _require_open(self) -> None:
-        if self._is_closed:
+        # A process that was forked off has no part in them.
+        if self._is_closed or os.getpid() != self._process:
             raise _ended()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from stead.adapters.tls_terms import verifying
 from stead.errors import DirectoryUnavailableError, UnsafeConfigurationError
 
 _OK: Final = 200
@@ -76,7 +77,7 @@ class Fetcher:
                 the whole until its body has come.
             largest: how many bytes it may have.
         """
-        self._context = context or ssl.create_default_context()
+        self._context = context or verifying()
         self._seconds = seconds
         self._largest = largest
 

@@ -14,6 +14,7 @@ from typing import Final
 from stead.adapters.oidc.client_authentication import ClientAuthentication
 from stead.adapters.oidc.fetching import Fetcher, require_https
 from stead.adapters.oidc.token_answer import read_answer
+from stead.errors import DirectoryUnavailableError
 from stead.model.secret import Secret
 
 _MARGIN: Final = 30.0
@@ -51,6 +52,8 @@ class OwnToken:
         self._lock = Lock()
         self._token: Secret | None = None
         self._until = 0.0
+        self._failure: DirectoryUnavailableError | None = None
+        self._failed_at = 0.0
 
     def __call__(self) -> str:
         """Return it, good for some time; waits.
@@ -59,11 +62,27 @@ class OwnToken:
             NoCredentialsError, WrongIdentityError, DirectoryUnavailableError: the
                 issuer gives none.
         """
+        came = self._monotonic()
         with self._lock:
             if self._token is None or self._monotonic() >= self._until:
-                self._token = self._asked()
+                self._require_no_failure_since(came)
+                self._token = self._tried()
             with self._token.revealed() as letters:
                 return letters.decode()
+
+    def _require_no_failure_since(self, came: float) -> None:
+        """Fail with whom one waited for: asking anew in turn would be a queue."""
+        if self._failure is not None and self._failed_at >= came:
+            raise DirectoryUnavailableError(
+                str(self._failure), advice=self._failure.advice
+            )
+
+    def _tried(self) -> Secret:
+        try:
+            return self._asked()
+        except DirectoryUnavailableError as error:
+            self._failure, self._failed_at = error, self._monotonic()
+            raise
 
     def _asked(self) -> Secret:
         shown = self._authentication.present(self._endpoint)

@@ -73,7 +73,8 @@ class TokenExchange:
             issuer must allow: the new token then does not name this server.
         audiences: by the server to be reached, such as `https://files.example`, the
             audience that its tokens name. What is not named here is not reached.
-        scopes: what is asked for; empty for what the client's token has.
+        scopes: what is asked for, and given at most; empty for what the client's token
+            has.
         accepts_opaque: whether tokens are taken that only the other server can read.
         certificate: this server's, in DER, if the issuer binds its tokens to it.
         clock: nanoseconds since the epoch, UTC.
@@ -123,7 +124,8 @@ class TokenExchange:
 
         1. What is asked for, and who asks, goes to the issuer.
         2. What it answers is a token, of the type that was asked for.
-        3. The token is the client's, for that audience, and its chain is whole.
+        3. The token is the client's, for that audience, with no scope that was not
+           asked for, and its chain is whole.
 
         Args:
             token: the client's, as it came.
@@ -133,10 +135,18 @@ class TokenExchange:
                 identity on.
 
         Raises:
-            NoCredentialsError: the issuer refuses.
+            NoCredentialsError: the issuer refuses, or the token is another issuer's.
             WrongIdentityError: it answers with something else than was asked for.
             DirectoryUnavailableError: it does not answer.
         """
+        # Another's token is good here: it is not shown to this issuer, and whom this
+        # one calls by the same name is somebody else.
+        if read.issuer != self.issuer.issuer:
+            raise NoCredentialsError(
+                f"the token of `{read.name}` is `{read.issuer}`'s, and is exchanged at "
+                f"`{self.issuer.issuer}`",
+                advice="exchange each issuer's tokens at that issuer's own endpoint",
+            )
         shown = self.authentication.present(self.endpoint)
         asked = self._form(token, audience) | dict(shown.form)
         answer = self.fetcher.post(self.endpoint, asked, shown.headers)
@@ -186,10 +196,17 @@ class TokenExchange:
     def _require_ours(
         self, made: BearerToken, read: BearerToken, subject: Subject | None
     ) -> None:
-        """Return if a new token is the client's, with its whole chain."""
+        """Return if a new token is the client's, with its whole chain, and no wider."""
         if made.name != read.name:
             raise WrongIdentityError(
                 f"the issuer's token is `{made.name}`'s, not `{read.name}`'s"
+            )
+        most = frozenset(self.scopes) or read.scopes
+        if most is not None and (wider := (made.scopes or frozenset()) - most):
+            raise WrongIdentityError(
+                f"the issuer's token has the scope `{min(wider)[:80]}`, which was not "
+                "asked for",
+                advice="if it may, name all of them in `scopes`",
             )
         expected = read.actors
         if self.actor_token is not None:

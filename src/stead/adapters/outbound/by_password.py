@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.patience import Patience
 from stead.authority.packages import OutboundCredentials
-from stead.errors import NoCredentialsError
+from stead.errors import DirectoryUnavailableError, NoCredentialsError, SteadError
 
 if TYPE_CHECKING:
     from stead.adapters.kerberos.credentials import KerberosCredentials
@@ -37,17 +37,27 @@ class TicketsByPassword:
         self._patience: Final = patience
         self._line: Final = line
         self._known: dict[str, KerberosCredentials] = {}
+        self._wrong: dict[str, SteadError] = {}
         self._asking: Final = threading.Lock()
         self._is_closed = False
         # Never held while a KDC is asked: whoever closes waits for none.
         self._lock: Final = threading.Lock()
         line.at_end(self._close)
 
-    def of(self, held: PasswordLike, seconds: float) -> KerberosCredentials:
-        """Return tickets that last for so long; it may wait for a KDC.
+    def of(
+        self, held: PasswordLike, least: float, renewed_at: float
+    ) -> KerberosCredentials:
+        """Return tickets that last; it may wait for a KDC.
+
+        Args:
+            held: the password.
+            least: seconds that they last.
+            renewed_at: seconds before their end at which others are asked for.
 
         Raises:
-            NoCredentialsError: the name has no realm, or the realm refuses.
+            NoCredentialsError: the name has no realm, or the realm refuses. A wrong
+                password is shown once: a realm locks the account after some times, and
+                each request would be one.
             DirectoryUnavailableError: no KDC answers.
             LogonSessionEndedError: the session has ended meanwhile.
         """
@@ -55,12 +65,27 @@ class TicketsByPassword:
             self._line.require_not_over()
             with self._lock:
                 known = self._known.get(held.principal)
-            if known is None or not _lasts(known, seconds):
-                known = self._patience.ask(
-                    held.principal.rpartition("@")[2], partial(_asked, held), _drop
-                )
-                self._keep(held.principal, known)
+            if known is None or not _lasts(known, renewed_at):
+                try:
+                    known = self._got(held)
+                except DirectoryUnavailableError:
+                    if known is None or not _lasts(known, least):
+                        raise
             return known
+
+    def _got(self, held: PasswordLike) -> KerberosCredentials:
+        """Ask for tickets, and keep them; raises as `of` does."""
+        if (wrong := self._wrong.get(held.principal)) is not None:
+            raise NoCredentialsError(str(wrong), advice=wrong.advice)
+        realm = held.principal.rpartition("@")[2]
+        try:
+            made = self._patience.ask(realm, partial(_asked, held), _drop)
+        except NoCredentialsError as error:
+            if isinstance(error, _WrongPasswordError):
+                self._wrong[held.principal] = error
+            raise
+        self._keep(held.principal, made)
+        return made
 
     def _keep(self, principal: str, tickets: KerberosCredentials) -> None:
         with self._lock:
@@ -78,6 +103,10 @@ class TicketsByPassword:
             tickets.close()
 
 
+class _WrongPasswordError(NoCredentialsError):
+    """The realm says that the password is not the principal's."""
+
+
 def _drop(tickets: KerberosCredentials) -> None:
     tickets.close()
 
@@ -91,7 +120,10 @@ def _asked(held: PasswordLike) -> KerberosCredentials:
     from gssapi.raw import acquire_cred_with_password  # noqa: PLC0415
     from gssapi.raw.misc import GSSError  # noqa: PLC0415
 
-    from stead.adapters.kerberos.causes import refused_outbound  # noqa: PLC0415
+    from stead.adapters.kerberos.causes import (  # noqa: PLC0415
+        is_wrong_password,
+        refused_outbound,
+    )
     from stead.adapters.kerberos.credentials import (  # noqa: PLC0415
         KerberosCredentials,
     )
@@ -111,4 +143,9 @@ def _asked(held: PasswordLike) -> KerberosCredentials:
             ).creds
         return KerberosCredentials.keep(gssapi.Credentials(shown))
     except GSSError as error:
+        if is_wrong_password(error):
+            raise _WrongPasswordError(
+                f"`{held.principal}` logs on: the password is wrong",
+                advice="hand the right one in anew: this one is not shown again",
+            ) from error
         raise refused_outbound(error, f"`{held.principal}` logs on") from error

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from stead.adapters.outbound.aside import aside, require_may_wait
 from stead.adapters.outbound.by_password import PasswordLike
 from stead.adapters.outbound.passage import (
+    RENEWED_AT,
     TIME_LEFT,
     Passage,
     credentials_for,
@@ -64,33 +65,34 @@ def tickets_of(
     if found.package == "kerberos":
         return cast("KerberosCredentials", found)
     with recorded(passage, target):
-        return passage.by_password.of(cast("PasswordLike", found), TIME_LEFT)
+        return passage.by_password.of(
+            cast("PasswordLike", found), TIME_LEFT, RENEWED_AT
+        )
 
 
 @contextmanager
-def lent_cache(tickets: KerberosCredentials, service: str) -> Iterator[str]:
-    """Have a library find the client's tickets, which takes none from its caller.
+def lent_cache(
+    tickets: KerberosCredentials, service: str
+) -> Iterator[tuple[str, int | None]]:
+    """Have a library find the client's ticket, which takes none from its caller.
 
-    The ticket for the service is fetched by name first, and the cache is a copy: the
-    session may end while the library connects, and a cache that is emptied under it is
-    one in which it finds the server's own keys to fill it with.
+    The ticket for the service is fetched by name first, and the cache is a copy that
+    has nothing else: the library may ask DNS what the service is called, and get a
+    ticket for that. And the session may end while it connects; a cache that is emptied
+    under it is one in which it finds the server's own keys to fill it with.
 
     Args:
         tickets: the client's.
         service: `service@host`.
 
     Yields:
-        the copy's name. In this thread, the library's default is the copy too.
+        the copy's name, and when the ticket ends. In this thread, the library's default
+        is the copy too.
     """
-    from stead.adapters.kerberos.credentials import (  # noqa: PLC0415 - an extra's
-        KerberosCredentials,
-    )
-
-    tickets.initiate(service).step()
-    copy = KerberosCredentials.keep(tickets.gss(), targets=(service,))
+    copy = tickets.only_for(service)
     try:
         with copy.on_this_thread() as cache:
-            yield cache
+            yield cache, copy.expires
     finally:
         copy.close()
 

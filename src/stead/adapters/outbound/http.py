@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Coroutine,
+    Generator,
+    Iterator,
+)
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -23,7 +28,7 @@ import httpcore  # noqa: F401 - httpx does it later, and then within a handler
 import httpx
 
 from stead.adapters.outbound.aside import aside, require_may_wait
-from stead.adapters.outbound.http_proof import Shown, mechanism, show
+from stead.adapters.outbound.http_proof import Binding, Shown, mechanism, show
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, not_taken, recorded
 from stead.model.delegation_policy import PORTS, NetworkTarget
@@ -35,14 +40,12 @@ _CONNECTED: Final = frozenset({
 })  # fmt: skip
 _LIMITS: Final = httpx.Limits(max_connections=20, max_keepalive_connections=10)
 
-Binding = Callable[[NetworkTarget], bytes | None]
-"""Returns what binds a token to the channel to a service; None without TLS."""
-
 
 def target_of(url: httpx.URL) -> NetworkTarget:
     """Return the service that a URL is at; raises `InvalidRequestError`."""
     port = url.port or PORTS.get(url.scheme, 0)
-    return NetworkTarget(url.scheme, url.host, port)
+    # As it is connected to: what it is called in other alphabets is for people.
+    return NetworkTarget(url.scheme, url.raw_host.decode(), port)
 
 
 class _Asked(httpx.Auth):
@@ -97,7 +100,7 @@ class _Hop:
             self.uses[target] = use
         try:
             with recorded(self.passage, target):
-                return show(self.passage, target, self.binding(target)), use
+                return show(self.passage, target, self.binding), use
         except BaseException:
             use.connected()  # the record was of what came to nothing
             raise
@@ -174,7 +177,7 @@ class _Transport(httpx.BaseTransport):
         request.headers["Authorization"] = shown.authorization
         trace = partial(self._hop.note, use)
         request.extensions = request.extensions | {"trace": trace}
-        with self._hop.working():
+        with self._hop.working(), _shown_alone(request):
             # A handler is nobody; this says who it is by what it shows.
             response = Context().run(self._pool.handle_request, request)
         use.connected()
@@ -201,10 +204,8 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         request.headers["Authorization"] = shown.authorization
         trace = partial(self._note, use)
         request.extensions = request.extensions | {"trace": trace}
-        with self._hop.working():
-            response = await asyncio.get_running_loop().create_task(
-                self._pool.handle_async_request(request), context=Context()
-            )
+        with self._hop.working(), _shown_alone(request):
+            response = await _as_nobody(self._pool.handle_async_request(request))
         use.connected()
         response.request = request
         try:
@@ -225,6 +226,35 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+@contextmanager
+def _shown_alone(request: httpx.Request) -> Iterator[None]:
+    """Have a request hold what it shows until it was sent, and no longer.
+
+    Responses and errors keep it: whoever logs those would log that, too.
+    """
+    try:
+        yield
+    finally:
+        request.headers.pop("Authorization", None)
+
+
+async def _as_nobody(
+    asking: Coroutine[Any, Any, httpx.Response],
+) -> httpx.Response:
+    """Await a response, for whoever asks, where nobody is in force.
+
+    Who is cancelled just when it has come has it closed: its connection would be held
+    by nobody, and be one less for the others.
+    """
+    task = asyncio.get_running_loop().create_task(asking, context=Context())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            await task.result().aclose()
+        raise
 
 
 # --- what the server hands out --------------------------------------------------------

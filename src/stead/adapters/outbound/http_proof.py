@@ -34,6 +34,9 @@ _BEARER: Final = "bearer"
 _BY_ANY: Final = (KERBEROS, "password")
 _BY_TLS: Final = (KERBEROS, _BEARER, "password")
 
+Binding = Callable[[NetworkTarget], bytes | None]
+"""Returns what binds a token to the channel to a service; None without TLS."""
+
 Prove = Callable[[int, Sequence[str]], None]
 """Judges a response by its status and its `WWW-Authenticate`; raises if it must not be
 believed."""
@@ -74,24 +77,24 @@ def _taken_by(target: NetworkTarget) -> Sequence[str]:
     return _BY_TLS if target.protocol == "https" else _BY_ANY
 
 
-def show(passage: Passage, target: NetworkTarget, binding: bytes | None) -> Shown:
+def show(passage: Passage, target: NetworkTarget, binding: Binding) -> Shown:
     """Return what goes with one request to a service.
 
     Args:
         passage: whose.
         target: the service.
-        binding: the application data of the channel's binding, under TLS.
+        binding: finds what a ticket is bound to; a bearer token is bound to nothing.
 
     Raises:
         NoCredentialsError, CredentialsExpiredError, WrongIdentityError,
-        DirectoryUnavailableError: nothing can be shown.
+        DirectoryUnavailableError, ServerUnavailableError: nothing can be shown.
     """
     held = credentials_for(passage, target, _taken_by(target), time.time_ns())
     if held.package == _BEARER:
         token = cast("BearerLike", held).bearer(str(target), passage.subject)
         return Shown(f"Bearer {token}", _Taken(target))
     context = tickets_of(passage, target, held).initiate(
-        f"HTTP@{target.host}", binding=binding
+        f"HTTP@{target.host}", binding=binding(target)
     )
     blob = base64.b64encode(context.step() or b"").decode()
 

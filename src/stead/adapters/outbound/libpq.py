@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stead.adapters.outbound.libpq_channel import Patience
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.passage import mistaken, not_taken
+from stead.adapters.outbound.passage import as_said, mistaken, not_taken
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
@@ -36,13 +37,21 @@ _LOOK_AGAIN: Final = 0.25
 _NOWHERE: Final = "/nonexistent/stead"
 _ENCODING: Final = "utf-8"
 
-_REFUSED: Final = frozenset({
-    "password", "passfile", "service", "sslcert", "sslkey", "sslpassword", "gsslib",
-    "replication", "options", "hostaddr", "gssdelegation",
+_SAID: Final = frozenset({
+    "host", "port", "dbname", "user", "krbsrvname", "connect_timeout",
+    "client_encoding", "application_name", "fallback_application_name",
+    "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    "tcp_user_timeout", "target_session_attrs", "load_balance_hosts", "requirepeer",
+    "require_auth", "channel_binding", "gssencmode", "sslmode", "sslnegotiation",
+    "sslcompression", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "sslcertmode",
+    "ssl_min_protocol_version", "ssl_max_protocol_version", "min_protocol_version",
+    "max_protocol_version",
 })  # fmt: skip
-"""What would show somebody else than the client, ask for something else as it, or go
-where policy and limits name nobody: to an address that is not its host's, which can
-pass the client's ticket on, or with all of the client's tickets."""
+"""All that a connection string may say. What it may not, by now and in libpq's next
+versions, would show somebody else than the client, ask for something else as it, write
+keys to a file (`sslkeylogfile`), or go where policy and limits name nobody: to an
+address that is not its host's (`hostaddr`), which can pass the client's ticket on, or
+with all of the client's tickets (`gssdelegation`)."""
 
 _SERVICE: Final = "postgres"
 
@@ -52,14 +61,25 @@ _NEWER: Final = MappingProxyType({
 })  # fmt: skip
 """Options of libpq 16 to 18 of which nothing is no value."""
 
+# Whoever owns the database says where names are looked for: none is left to that.
 _WHO: Final = """\
-select coalesce(found.gss_authenticated, false)::text,
-       coalesce(found.principal, ''), session_user::text, current_user::text{more}
-from (select pg_backend_pid() as pid) as own left join pg_stat_gssapi as found
-using (pid)"""
+select coalesce(found.gss_authenticated, false)::pg_catalog.text,
+       coalesce(found.principal, ''), session_user::pg_catalog.text,
+       current_user::pg_catalog.text{more}
+from (select pg_catalog.pg_backend_pid() as pid) as own
+left join pg_catalog.pg_stat_gssapi as found
+on found.pid operator(pg_catalog.=) own.pid"""
 # A query whose client is gone would run on, for somebody whose session has ended.
-_NOTICE: Final = ", set_config('client_connection_check_interval', '1000', false)"
+_NOTICE: Final = (
+    ", pg_catalog.set_config('client_connection_check_interval', '1000', false)"
+)
 _KNOWS_IT: Final = 140_000
+
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)  # fmt: skip
+"""Where distributions keep the authorities that the machine believes, in one file."""
 
 
 def parameters(dsn: str, *, may_be_local: bool = False) -> dict[str, str]:
@@ -75,12 +95,11 @@ def parameters(dsn: str, *, may_be_local: bool = False) -> dict[str, str]:
     """
     if "\0" in dsn:  # it would end there
         raise InvalidRequestError("a NUL is no part of a connection string")
-    try:
-        read = {k: str(v) for k, v in conninfo_to_dict(dsn).items() if v is not None}
-    except psycopg.ProgrammingError as error:
-        # Its text may hold a password.
-        raise InvalidRequestError("it is no connection string of libpq's") from error
-    refused = _REFUSED & read.keys()
+    read = _read(dsn)
+    if read is None:
+        # From nothing: libpq's error quotes it, and it may hold a password.
+        raise InvalidRequestError("it is no connection string of libpq's")
+    refused = read.keys() - _SAID
     if refused:
         raise InvalidRequestError(
             f"`{min(refused)}` is not said to a database that is reached as a client",
@@ -105,11 +124,34 @@ def parameters(dsn: str, *, may_be_local: bool = False) -> dict[str, str]:
     return read
 
 
+def _read(dsn: str) -> dict[str, str] | None:
+    try:
+        said = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return None
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
 def target(read: Mapping[str, str]) -> NetworkTarget:
     """Return the service that a connection string is about."""
     port = int(read.get("port", "") or PORTS["postgres"])
     host = "localhost" if is_local(read) else read["host"]
     return NetworkTarget("postgres", host, port)
+
+
+def require_protected(read: Mapping[str, str]) -> None:
+    """Return if what a ticket opens is protected, too, by GSS or by TLS.
+
+    Raises:
+        InvalidRequestError: it need not be: whoever stands between passes the ticket
+            on, and says as the client what he likes.
+    """
+    said = read.get("gssencmode", "require")
+    if said != "require" and read.get("sslmode") != "verify-full":
+        raise InvalidRequestError(
+            f"`gssencmode={said[:20]}` leaves the connection to whoever stands between",
+            advice="leave it out, or say `sslmode=verify-full`",
+        )
 
 
 def is_local(read: Mapping[str, str]) -> bool:
@@ -120,11 +162,12 @@ def is_local(read: Mapping[str, str]) -> bool:
 def conninfo(read: Mapping[str, str]) -> str:
     """Return a connection string that leaves nothing to the environment.
 
-    Unless the caller says how the connection is protected, GSS protects it: then
-    whoever it was authenticated to is who answers.
+    GSS protects the connection, unless it is to be TLS: then whoever it was
+    authenticated to is who answers.
 
     Raises:
-        InvalidRequestError: a value would end the string, and leave the rest unsaid.
+        InvalidRequestError: a value would end the string, and leave the rest unsaid; or
+            nobody is believed by this machine.
         NoCredentialsError: the environment names a service, which cannot be unsaid.
     """
     if os.environ.get("PGSERVICE"):
@@ -149,7 +192,22 @@ def conninfo(read: Mapping[str, str]) -> str:
     said["gssencmode"] = "disable" if is_tls else "require"
     if not is_tls and "sslmode" not in read:
         said["sslmode"] = "disable"
-    return make_conninfo("", **(said | dict(read)))
+    said |= read
+    if is_tls and not said.get("sslrootcert"):
+        said["sslrootcert"] = _authorities()  # and not the home's
+    return make_conninfo("", **said)
+
+
+def _authorities() -> str:
+    """Return the file of those whose certificates this machine believes."""
+    named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    found = [path for path in (named, *_BUNDLES) if path and Path(path).is_file()]
+    if not found:
+        raise InvalidRequestError(
+            "this machine names nobody whose certificates it believes",
+            advice="install `ca-certificates`, or say `sslrootcert=FILE`",
+        )
+    return found[0]
 
 
 Prove = Callable[[pq.abc.PGconn, Patience], None]
@@ -206,7 +264,7 @@ def _wait(descriptor: int, state: int) -> None:
 
 def _refused(made: pq.abc.PGconn, to: NetworkTarget) -> Exception:
     said = made.get_error_message(_ENCODING).strip().splitlines()
-    why = said[-1] if said else "it says nothing"
+    why = as_said(said[-1]) if said else "it says nothing"
     # It says its state only once it speaks the protocol: before, nobody was refused.
     if "FATAL" in why or "GSSAPI" in why:
         return not_taken(to, f"the database refuses the client: {why}")

@@ -169,29 +169,36 @@ def credentials_for(
     return passage.refuse(target, not_taken(target, why))
 
 
-_LOOK_AGAIN: Final = 60 * 10**9
+_SECOND: Final = 10**9
+_LOOK_AGAIN: Final = 60 * _SECOND
 TIME_LEFT: Final = 60.0
 """Seconds that credentials must last: they end before the work, not within it."""
+RENEWED_AT: Final = 180.0
+"""Seconds before their end at which they are renewed, if they can be. Samba's KDC takes
+no ticket-granting ticket for anything in its last two minutes (CVE-2022-2031)."""
 
 
 def _good_until(held: OutboundCredentials, now: int) -> int:
-    """Return when to look again; have them last for a minute, renewed if need be.
+    """Return when to look again; have them last for a minute, renewed before.
 
     Raises:
         CredentialsExpiredError: they do not.
+        DirectoryUnavailableError: nobody says whether they could.
     """
     expires = held.expires
-    if expires is None or expires - now >= TIME_LEFT * 1e9:
-        return now + _LOOK_AGAIN if expires is None else expires - int(TIME_LEFT * 1e9)
-    renew = getattr(held, "renew_for", None)
-    if renew is None:
-        raise CredentialsExpiredError(
-            f"the {held.package} credentials of `{held.principal}` end within a "
-            "minute, or have ended",
-            advice="log the client on again",
-        )
-    renew(TIME_LEFT)
-    return now
+    if expires is None:
+        return now + _LOOK_AGAIN
+    if expires - now >= RENEWED_AT * _SECOND:
+        return expires - int(RENEWED_AT * _SECOND)
+    try:
+        held.renew_for(RENEWED_AT)
+    except (CredentialsExpiredError, DirectoryUnavailableError):
+        if expires - now < TIME_LEFT * _SECOND:
+            raise
+        return expires - int(TIME_LEFT * _SECOND)
+    # Some last for less than that when they are new.
+    left = (held.expires or now) - now
+    return now + max(left - int(RENEWED_AT * _SECOND), left // 4)
 
 
 def not_taken(target: NetworkTarget, why: str, advice: str = "") -> NoCredentialsError:
@@ -211,10 +218,18 @@ def not_taken(target: NetworkTarget, why: str, advice: str = "") -> NoCredential
     )
 
 
+_LONGEST: Final = 200
+
+
+def as_said(text: str) -> str:
+    """Return what another machine says, as a line of a log can hold it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
+
+
 def mistaken(target: NetworkTarget, said: str, meant: str) -> WrongIdentityError:
     """Return that a service takes us for somebody else."""
     return WrongIdentityError(
-        f"`{target}` takes us for `{said[:120]}`, not for `{meant}`",
+        f"`{target}` takes us for `{as_said(said)}`, not for `{meant}`",
         advice="look at how that service maps names to its users; nothing was asked "
         "of it, and the connection is closed",
     )

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import psycopg
 from psycopg import pq
@@ -29,11 +29,16 @@ from stead.adapters.outbound.gss import kerberos_of, lent_cache
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, recorded
 from stead.adapters.outbound.passwords import machine_password
+from stead.adapters.outbound.postgres_connection import (
+    Act,
+    AsyncConnection,
+    Connection,
+    told,
+)
 from stead.adapters.outbound.postgres_password import PasswordConnector
 from stead.model.delegation_policy import NetworkTarget
 
-Row: TypeAlias = tuple[Any, ...]
-_Made: TypeAlias = tuple[pq.abc.PGconn, Callable[[], None]]
+_Made: TypeAlias = tuple[pq.abc.PGconn, Act]
 
 _MOST_IDLE: Final = 8
 _IDLE: Final = pq.TransactionStatus.IDLE
@@ -98,30 +103,6 @@ class Pool:
                 connection.close()
 
 
-class Connection(psycopg.Connection[Row]):
-    """A connection as the client, which is cut when the session ends."""
-
-    forget: Callable[[], None] | None = None
-
-    def close(self) -> None:
-        """Close it; again does nothing."""
-        super().close()
-        if (forget := self.forget) is not None:
-            forget()
-
-
-class AsyncConnection(psycopg.AsyncConnection[Row]):
-    """The same for asyncio."""
-
-    forget: Callable[[], None] | None = None
-
-    async def close(self) -> None:
-        """Close it; again does nothing."""
-        await super().close()
-        if (forget := self.forget) is not None:
-            forget()
-
-
 class PostgresHop:
     """One database, as the client."""
 
@@ -140,7 +121,8 @@ class PostgresHop:
                 name if it says none.
 
         Raises:
-            InvalidRequestError: it names credentials, no host, or several.
+            InvalidRequestError: it names credentials, no host, or several, or protects
+                nothing.
             EnforcementUnavailableError: this `psycopg` cannot take a client's ticket.
             SteadError: as `Passage.begin` raises.
         """
@@ -164,6 +146,7 @@ class PostgresHop:
 
     def _use_of_ticket(self) -> Use:
         libpq.require_shared_kerberos()
+        libpq.require_protected(self._parameters)
         use = Use(self._passage, self._target)
         principal = kerberos_of(self._passage, self._target).principal
         self._parameters.setdefault("user", principal.partition("@")[0])
@@ -175,10 +158,15 @@ class PostgresHop:
         return self._target
 
     def require_live(self) -> None:
-        """Return if the session and its password live; it may wait."""
+        """Return if the session lives, and what it has to show; it may wait.
+
+        A database goes on when a ticket has ended; its client's work does not.
+        """
         self._passage.line.require_live()
         if self._by_password is not None:
             self._by_password.require_open()
+        else:
+            kerberos_of(self._passage, self._target)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -218,7 +206,7 @@ class PostgresHop:
         require_may_wait("postgres")
         connected, forget = self.connecting().result()
         connection = Connection(connected, row_factory=tuple_row)
-        connection.forget = forget
+        told(connection, forget=forget, announce=self.use.connecting)
         return connection
 
     def connecting(self) -> Future[_Made]:
@@ -317,7 +305,7 @@ class AsyncPostgresHop:
             future.add_done_callback(_drop)
             raise
         connection = AsyncConnection(connected, row_factory=tuple_row)
-        connection.forget = forget
+        told(connection, forget=forget, announce=self._hop.use.connecting)
         return connection
 
     async def close(self) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final
 
 from psycopg import pq
@@ -26,11 +24,6 @@ from stead.adapters.outbound.postgres_scram import end_point, show_password
 from stead.errors import InvalidRequestError, WrongIdentityError
 from stead.model.delegation_policy import NetworkTarget, PasswordWay
 
-_BUNDLES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-)  # fmt: skip
-"""Where distributions keep the authorities that the machine believes, in one file."""
 _SSL_MODES: Final = frozenset({"disable", "verify-full"})
 
 
@@ -74,8 +67,8 @@ class PasswordConnector:
             "gssencmode": "disable",
             "channel_binding": "disable",
         }
-        if not (self._is_clear or read.get("sslrootcert")):
-            self.parameters["sslrootcert"] = _authorities()  # and not the home's
+        # Whether there are any is known before anything is recorded.
+        libpq.conninfo(self.parameters)
 
     @property
     def shown(self) -> ShownPassword:
@@ -166,15 +159,3 @@ def _cut_with(held: MachinePassword, descriptor: int) -> Callable[[], None]:
 def _forget(undo: list[Callable[[], None]]) -> None:
     while undo:
         undo.pop()()
-
-
-def _authorities() -> str:
-    """Return the file of those whose certificates this machine believes."""
-    named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-    found = [path for path in (named, *_BUNDLES) if path and Path(path).is_file()]
-    if not found:
-        raise InvalidRequestError(
-            "this machine names nobody whose certificates it believes",
-            advice="install `ca-certificates`, or say `sslrootcert=FILE`",
-        )
-    return found[0]

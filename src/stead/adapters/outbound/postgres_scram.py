@@ -18,7 +18,7 @@ from typing import Final
 
 from stead.adapters.end_point import server_end_point
 from stead.adapters.outbound.libpq_channel import Channel
-from stead.adapters.outbound.passage import mistaken, not_taken
+from stead.adapters.outbound.passage import as_said, mistaken, not_taken
 from stead.adapters.outbound.passwords import MachinePassword
 from stead.adapters.scram_client import ScramClient
 from stead.authority.packages import ChannelBinding
@@ -151,8 +151,8 @@ def _expect(channel: Channel, to: NetworkTarget, code: int, account: str) -> byt
 def _refused(body: bytes, to: NetworkTarget) -> SteadError:
     """Return what a server's error message means; its fields are letter and text."""
     texts = [part.decode("utf-8", "replace") for part in body.split(b"\0") if part]
-    said = {text[0]: text[1:200] for text in texts}
-    why = "".join(c if c.isprintable() else "?" for c in said.get("M", "nothing"))
+    said = {text[0]: text[1:] for text in texts}
+    why = as_said(said.get("M", "nothing"))
     if said.get("C", "").startswith(_REFUSALS):
         return not_taken(to, f"the database refuses the client: {why}")
     return ServerUnavailableError(f"`{to}` cannot be reached: {why}")

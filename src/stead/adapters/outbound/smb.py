@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,11 +41,11 @@ from smbprotocol.session import Session
 
 from stead.adapters.outbound.aside import require_may_wait
 from stead.adapters.outbound.gss import kerberos_of, lent_cache
-from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.lsarpc import user_name
 from stead.adapters.outbound.passage import (
     Passage,
     Use,
+    as_said,
     mistaken,
     not_taken,
     recorded,
@@ -68,6 +67,7 @@ from stead.adapters.outbound.smb_ntlm import (
     shown_by_ntlm,
     unlogged,
 )
+from stead.adapters.outbound.smb_pool import SmbPool
 from stead.errors import (
     InvalidRequestError,
     ServerUnavailableError,
@@ -79,55 +79,6 @@ from stead.model.delegation_policy import NetworkTarget
 _T = TypeVar("_T")
 _SECONDS: Final = 30
 _LARGEST: Final = 4280
-
-
-class SmbPool:
-    """The connections of one session to file servers."""
-
-    def __init__(self, line: Lifeline) -> None:
-        self._line = line
-        self._open: dict[NetworkTarget, tuple[OwnConnection, Any]] = {}
-        self._turns: dict[NetworkTarget, threading.Lock] = {}
-        self._is_closed = False
-        # Never held while a server is asked: whoever closes waits for none.
-        self._lock = threading.Lock()
-        line.at_end(self.close)
-
-    def take(
-        self, target: NetworkTarget, make: Callable[[], tuple[OwnConnection, Any]]
-    ) -> tuple[OwnConnection, Any]:
-        """Return a connection that is in order; a new one, if there is none.
-
-        Two threads that ask for one server at once wait for one another.
-
-        Raises:
-            LogonSessionEndedError: the session has ended meanwhile.
-        """
-        with self._lock:
-            turn = self._turns.setdefault(target, threading.Lock())
-        with turn:
-            with self._lock:
-                found = self._open.get(target)
-            if found is None or not found[0].is_up:
-                found = make()
-                self._keep(target, found)
-            return found
-
-    def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Any]) -> None:
-        with self._lock:
-            if not self._is_closed:
-                self._open[target] = made
-                return
-        made[0].disconnect()
-        self._line.require_not_over()
-
-    def close(self) -> None:
-        """Close them all; what is being made is closed by whoever makes it."""
-        with self._lock:
-            self._is_closed = True
-            found, self._open = self._open, {}
-        for connections, _ in found.values():
-            connections.disconnect()
 
 
 class SmbHop:
@@ -236,13 +187,23 @@ class SmbHop:
         with self._working():
             connections, shown = self._pool.take(self._target, self._connect)
             self._use.connected()
-            return connections.ask(
-                call,
-                unc,
-                username=shown,
-                port=self._target.port,
-                auth_protocol=self._protocol,
-            )
+            try:
+                return connections.ask(
+                    call,
+                    unc,
+                    username=shown,
+                    port=self._target.port,
+                    auth_protocol=self._protocol,
+                )
+            except SMBOSError as error:
+                if error.ntstatus not in _LOGGED_OFF:
+                    raise
+                self._pool.drop(self._target, connections)
+                raise ServerUnavailableError(
+                    f"`{self._target}` has ended the client's session there",
+                    advice="ask again: it is connected anew. What was under way may be "
+                    "half done",
+                ) from error
 
     def _unc(self, path: str) -> str:
         """Return the name that the library knows a path by."""
@@ -263,11 +224,12 @@ class SmbHop:
         target = self._target
         tickets = kerberos_of(self._passage, target)
         with recorded(self._passage, target):
-            with lent_cache(tickets, f"cifs@{target.host}") as cache:
+            with lent_cache(tickets, f"cifs@{target.host}") as (cache, expires):
                 # With its principal: a cache without tickets is not filled from keys.
                 shown = spnego.KerberosCCache(cache, tickets.principal)
                 connection = Context().run(self._logged_on, shown, tickets.principal)
             own = self._known(connection, shown, tickets.principal)
+            own.expires = expires
         return own, shown
 
     def _connect_by_password(self, held: MachinePassword) -> tuple[OwnConnection, Any]:
@@ -325,7 +287,7 @@ class SmbHop:
 
     def _refused(self, error: SMBException, session: Session, name: str) -> SteadError:
         """Return what it means that nobody is logged on."""
-        why = str(error).splitlines()[0]
+        why = as_said(str(error).splitlines()[0])
         if isinstance(error, (SMBAuthenticationError, SMBResponseException)):
             return not_taken(self._target, f"the file server refuses: {why}")
         if isinstance(error, SMBConnectionClosed):
@@ -378,6 +340,12 @@ class SmbHop:
     def __repr__(self) -> str:
         return f"SmbHop({self._target})"
 
+
+_LOGGED_OFF: Final = frozenset({
+    0xC0000203,  # STATUS_USER_SESSION_DELETED
+    0xC000035C,  # STATUS_NETWORK_SESSION_EXPIRED, which the library does not know
+})  # fmt: skip
+"""What servers answer to whom they have ended the session of; nothing was done."""
 
 _CANNOT_SAY: Final = (AccessDenied, NotSupported, ObjectNameNotFound)
 """What servers answer that have no such pipe."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, ContextVar
@@ -21,6 +22,7 @@ from smbprotocol.exceptions import SMBException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
 
 from stead.adapters.outbound.lifeline import Cuttable
+from stead.adapters.outbound.passage import TIME_LEFT
 from stead.errors import ServerUnavailableError, WrongIdentityError
 
 _T = TypeVar("_T")
@@ -124,12 +126,15 @@ class OwnConnection(dict[str, Connection]):
     Attributes:
         referrals: what its server said of where paths lead (DFS).
         forget: what is to be called when it is closed.
+        expires: when the ticket ends by which it was opened, and the server its session
+            there (STATUS_NETWORK_SESSION_EXPIRED); nanoseconds since the epoch.
     """
 
     def __init__(self, key: str, connection: Connection) -> None:
         super().__init__({key: connection})
         self.referrals: list[Any] = []
         self.forget: Callable[[], None] | None = None
+        self.expires: int | None = None
 
     @property
     def is_up(self) -> bool:
@@ -137,6 +142,13 @@ class OwnConnection(dict[str, Connection]):
         # A transport is None before it is connected.
         transports: list[Any] = [connection.transport for connection in self.values()]
         return all(transport.connected for transport in transports)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether its server will go on to know the client."""
+        return self.expires is None or (
+            self.expires - time.time_ns() >= TIME_LEFT * 1e9
+        )
 
     def disconnect(self) -> None:
         """Close it; never raises."""

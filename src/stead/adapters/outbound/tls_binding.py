@@ -2,7 +2,9 @@
 
 The binding is made of the server's certificate, and a token is made before the request
 that carries it is sent. So the certificate is looked at once, on a connection that
-serves nothing else, and remembered for a minute.
+serves nothing else, and remembered for a minute. A server that takes a connection and
+says nothing is given up soon, and keeps nobody else waiting: the threads that wait for
+it are those of every client.
 """
 
 from __future__ import annotations
@@ -11,11 +13,16 @@ import socket
 import ssl
 import threading
 import time
-from contextvars import Context
+from functools import partial
 from typing import Final
 
 from stead.adapters.end_point import server_end_point
-from stead.errors import InvalidRequestError, ServerUnavailableError
+from stead.adapters.patience import Patience
+from stead.errors import (
+    DirectoryUnavailableError,
+    InvalidRequestError,
+    ServerUnavailableError,
+)
 from stead.model.delegation_policy import NetworkTarget
 
 _PREFIX: Final = b"tls-server-end-point:"
@@ -27,13 +34,17 @@ _MOST: Final = 1024
 class Bindings:
     """The bindings to web servers that were reached lately."""
 
-    def __init__(self, verify: ssl.SSLContext) -> None:
+    def __init__(
+        self, verify: ssl.SSLContext, patience: Patience | None = None
+    ) -> None:
         """Know none yet.
 
         Args:
             verify: which certificates are believed.
+            patience: for how long a server is waited for.
         """
         self._verify: Final = verify
+        self._patience: Final = patience or Patience()
         self._known: dict[NetworkTarget, tuple[float, bytes | None]] = {}
         self._lock = threading.Lock()
 
@@ -50,7 +61,14 @@ class Bindings:
             until, known = self._known.get(target, (0.0, None))
         if until > now:
             return known
-        found = Context().run(self._look, target)
+        try:
+            look = partial(self._look, target)
+            found = self._patience.ask(str(target), look, _forget)
+        except DirectoryUnavailableError:
+            raise ServerUnavailableError(
+                f"`{target}` does not answer in time",
+                advice="see whether it runs, and the network",
+            ) from None
         with self._lock:
             if len(self._known) >= _MOST:
                 self._known.clear()
@@ -72,6 +90,10 @@ class Bindings:
                 "machine's authorities count, and `SSL_CERT_FILE` adds one",
             ) from error
         return None if binary is None else end_point_binding(binary)
+
+
+def _forget(_found: bytes | None) -> None:
+    """Drop what nobody waits for."""
 
 
 def end_point_binding(certificate: bytes) -> bytes | None:

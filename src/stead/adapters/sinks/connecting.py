@@ -8,6 +8,7 @@ import ssl
 import stat
 from pathlib import Path
 
+from stead.adapters.tls_terms import verifying
 from stead.errors import SinkUnavailableError, UnsafeConfigurationError
 
 _WORD = re.compile(r"[\x21-\x7e]+")
@@ -32,7 +33,7 @@ def tls_context(
         UnsafeConfigurationError: somebody else may read the key.
     """
     try:
-        context = ssl.create_default_context(cafile=authorities)
+        context = verifying(authorities)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if certificate is not None:
             private = certificate if key is None else key

@@ -1,0 +1,72 @@
+"""The connections of one session to file servers, one to each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.model.delegation_policy import NetworkTarget
+
+
+class SmbPool:
+    """The connections of one session to file servers."""
+
+    def __init__(self, line: Lifeline) -> None:
+        self._line = line
+        self._open: dict[NetworkTarget, tuple[OwnConnection, Any]] = {}
+        self._turns: dict[NetworkTarget, threading.Lock] = {}
+        self._is_closed = False
+        # Never held while a server is asked: whoever closes waits for none.
+        self._lock = threading.Lock()
+        line.at_end(self.close)
+
+    def take(
+        self, target: NetworkTarget, make: Callable[[], tuple[OwnConnection, Any]]
+    ) -> tuple[OwnConnection, Any]:
+        """Return a connection that is in order; a new one, if there is none.
+
+        Two threads that ask for one server at once wait for one another.
+
+        Raises:
+            LogonSessionEndedError: the session has ended meanwhile.
+        """
+        with self._lock:
+            turn = self._turns.setdefault(target, threading.Lock())
+        with turn:
+            with self._lock:
+                found = self._open.get(target)
+            if found is not None and not (found[0].is_up and found[0].lasts):
+                self.drop(target, found[0])
+                found = None
+            if found is None:
+                found = make()
+                self._keep(target, found)
+            return found
+
+    def drop(self, target: NetworkTarget, old: OwnConnection) -> None:
+        """Lend a connection no more; what is open by it lives as long as it does."""
+        with self._lock:
+            found = self._open.get(target)
+            if found is not None and found[0] is old:
+                del self._open[target]
+        if old.is_up:
+            self._line.at_end(old.disconnect)
+
+    def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Any]) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._open[target] = made
+                return
+        made[0].disconnect()
+        self._line.require_not_over()
+
+    def close(self) -> None:
+        """Close them all; what is being made is closed by whoever makes it."""
+        with self._lock:
+            self._is_closed = True
+            found, self._open = self._open, {}
+        for connections, _ in found.values():
+            connections.disconnect()
