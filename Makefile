@@ -17,6 +17,7 @@ ROOTS := */stead/privileged/*
 # What runs only in processes that have become somebody else, or are about to: they
 # cannot write what coverage measured. Each step there has a test of what it does.
 ELSEWHERE := */stead/privileged/launcher.py,*/stead/privileged/keeper.py
+ELSEWHERE := $(ELSEWHERE),*/stead/privileged/post.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/becoming.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/pam_session.py
 ELSEWHERE := $(ELSEWHERE),*/stead/privileged/bootstrap.py,*/stead/privileged/trees.py

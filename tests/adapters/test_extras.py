@@ -1,5 +1,6 @@
 """What is imported without its extra says which extra that is."""
 
+import subprocess
 import sys
 from importlib import import_module
 
@@ -23,6 +24,10 @@ def test_a_library_that_is_there_is_nothing_to_speak_of():
         ("stead.adapters.oidc", "joserfc", "oidc"),
         ("stead.adapters.certificates", "cryptography", "tls"),
         ("stead.gates.grpc", "grpc", "grpc"),
+        ("stead.adapters.store", "sqlalchemy", "server"),
+        ("stead.adapters.store", "msgspec", "server"),
+        ("stead.gates.pipe", "msgspec", "server"),
+        ("stead.testing.certificates", "cryptography", "tls"),
         ("stead.adapters.argon2", "argon2", "password"),
         ("stead.adapters.ed25519", "cryptography", "witness"),
         ("stead.adapters.end_point", "cryptography", "tls"),
@@ -49,3 +54,17 @@ def test_what_is_imported_names_the_extra_that_it_needs(
     assert isinstance(caught.value, ImportError)
     assert library == caught.value.name
     assert isinstance(caught.value, EnforcementUnavailableError)
+
+
+def test_a_first_program_without_extras_is_told_which_it_needs():
+    # As after `pip install stead`: none of the libraries is there.
+    program = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['sqlalchemy', 'msgspec']))\n"
+        "from stead import ProtectedServer\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert "`sqlalchemy` and `msgspec` cannot be imported" in ran.stderr
+    assert "`pip install 'stead[server]'`" in ran.stderr

@@ -74,7 +74,7 @@ def test_asking_why_is_itself_written_down(stead, events, length):
         (("check", "nobody", "plan", "READ"), "is called `nobody`"),
         (("check", "staff", "plan", "READ"), "`staff` is no account"),
         (("check", "bob", "map", "READ"), "no object is called `map`"),
-        (("check", "bob", "plan", "FLY"), "`FLY` is no right of a Doc"),
+        (("check", "bob", "plan", "FLY"), "`FLY` is no right of `Doc`"),
         (("check", "S-1-x", "plan", "READ"), "S-1-x"),
         (("audit", "list", "--event", "tea_time"), "`tea_time` is no event"),
         (("audit", "list", "--event", "4711"), "`4711` is no event"),

@@ -128,7 +128,7 @@ def test_what_can_may_be_asked_about_one_object(stead):
         (("effective", "nobody", "plan"), "is called `nobody`"),
         (("effective", "bob", "map"), "no object is called `map`"),
         (("who-can", "map", "READ"), "no object is called `map`"),
-        (("who-can", "plan", "FLY"), "`FLY` is no right of a Doc"),
+        (("who-can", "plan", "FLY"), "`FLY` is no right of `Doc`"),
         (("what-can", "bob", "FLY"), "`FLY` is no right of"),
         (("what-can", "nobody", "READ"), "is called `nobody`"),
     ],

@@ -186,3 +186,61 @@ def test_a_store_in_a_folder_that_one_may_not_enter_says_what_to_do(tmp_path):
         finally:
             os._exit(code)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (("witness", "key", "{}/nowhere/key", "--name", "w"), "no such file"),
+        (("witness", "serve", "--key", "{}/none", "--state", "s", "--socket", "w",
+          "--uid", "5"), "no such file"),
+        (("broker", "--config", "{}", "--dry-run"), "is no file"),
+        (("broker", "--config", "none.toml", "--dry-run"), "cannot be read"),
+    ],
+    ids=lambda each: " ".join(each[:2]) if isinstance(each, tuple) else each,
+)  # fmt: skip
+def test_what_the_machine_refuses_is_said_without_its_numbers(
+    process, private, verb, words
+):
+    ran = process(*(word.format(private) for word in verb))
+
+    assert (1, "") == (ran.status, ran.out)
+    assert ran.err.startswith("stead")
+    assert 1 == len(ran.err.splitlines())
+    assert "Errno" not in ran.err
+    if os.geteuid() == 0 or verb[0] != "broker":
+        assert words in ran.err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("doctor", "--guard-uid", "0"), ("doctor", "--guard-uid", "99999999999"),
+     ("serve", "--store", "a.db", "--web", "a:b", "--port", "65536", "--dry-run")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_number_that_could_be_none_is_wrong_usage(process, verb):
+    ran = process(*verb)
+
+    assert (2, "") == (ran.status, ran.out)
+    assert "Traceback" not in ran.err
+    assert "range" in ran.err or "than or equal to" in ran.err
+
+
+@pytest.mark.parametrize("verb", ["list", "export"])
+def test_who_reads_no_further_has_what_it_wanted(store, private, verb):
+    with ProtectedServer("notes", store=store, enforcement=Enforcement.TOKEN) as server:
+        for number in range(200):
+            server.accounts.add(f"account {number}")
+    command = [sys.executable, "-W", "error", "-m", "stead", "audit", verb]
+    verbose = subprocess.Popen(
+        [*command, "--store", store],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=private,
+    )  # fmt: skip
+
+    assert verbose.stdout.readline()
+    verbose.stdout.close()
+    said = verbose.stderr.read()
+    verbose.stderr.close()
+
+    assert "" == said
+    assert 1 == verbose.wait(60)

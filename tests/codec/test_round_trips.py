@@ -28,9 +28,6 @@ from stead.errors import (
     InvalidSidError,
 )
 from stead.model.ace import (
-    ACE_CLASSES,
-    DACL_KINDS,
-    SACL_KINDS,
     AccessAllowedAce,
     AccessDeniedAce,
     AceFlags,
@@ -42,6 +39,7 @@ from stead.model.ace import (
     ResourceAttributeAce,
     SystemAuditAce,
 )
+from stead.model.ace_kinds import ACE_CLASSES, DACL_KINDS, SACL_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.guid import Guid
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor

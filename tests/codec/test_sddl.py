@@ -16,7 +16,6 @@ from stead.errors import (
     InvalidSddlError,
 )
 from stead.model.ace import (
-    ACE_CLASSES,
     AccessAllowedAce,
     AccessAllowedCallbackAce,
     AccessAllowedObjectAce,
@@ -28,6 +27,7 @@ from stead.model.ace import (
     OpaqueAce,
     ResourceAttributeAce,
 )
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import ABSENT_DACL, NULL_DACL, Acl
 from stead.model.claim import Claim, ClaimType
 from stead.model.condition import (

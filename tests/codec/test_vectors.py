@@ -25,6 +25,7 @@ from stead.errors import InvalidAclError, InvalidSddlError, SteadError
 from stead.model import ace as ace_kinds
 from stead.model import claim, condition, pac
 from stead.model.ace import AccessAllowedAce, AceFlags, AceType, ObjectAce, Place
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import Acl
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor
 from stead.model.sid import Sid
@@ -99,7 +100,7 @@ def test_an_entry_is_printed_if_sddl_has_words_for_it(case):
 
 def test_the_good_entries_are_of_every_kind():
     kinds = {case["expected"]["kind"] for case in rows("ace/valid/entries.json")}
-    known = {kind.__name__ for kind in ace_kinds.ACE_CLASSES.values()}
+    known = {kind.__name__ for kind in ACE_CLASSES.values()}
     assert known | {"OpaqueAce"} == kinds
 
 

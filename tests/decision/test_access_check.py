@@ -39,10 +39,7 @@ from stead.errors import (
     InvalidAccessMaskError,
 )
 from stead.model.access_mask import FILE_MAPPING, FileRights
-from stead.model.ace import (
-    AceFlags,
-    MandatoryLabelAce,
-)
+from stead.model.ace import AceFlags, MandatoryLabelAce
 from stead.model.acl import NULL_DACL, NULL_SACL, Acl
 from stead.model.decision import AccessDecision, AccessQuestion
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege

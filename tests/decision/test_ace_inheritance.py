@@ -50,7 +50,6 @@ from stead.decision.ace_inheritance import (
 )
 from stead.model.access_mask import GENERIC_RIGHTS, GenericMapping
 from stead.model.ace import (
-    ACE_CLASSES,
     AccessAllowedAce,
     AccessAllowedCallbackAce,
     AccessAllowedCallbackObjectAce,
@@ -67,6 +66,7 @@ from stead.model.ace import (
     ScopedPolicyIdAce,
     SystemAuditObjectAce,
 )
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import NULL_DACL, Acl
 from stead.model.sid import Sid
 from stead.model.well_known import CREATOR_GROUP, CREATOR_OWNER, EVERYONE

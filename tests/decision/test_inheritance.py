@@ -34,12 +34,7 @@ from stead.decision.inheritance import (
 )
 from stead.errors import InvalidAclError, InvalidOwnerError, PrivilegeNotHeldError
 from stead.model.access_mask import AccessMask
-from stead.model.ace import (
-    AccessAllowedAce,
-    AceFlags,
-    OpaqueAce,
-    SystemAuditAce,
-)
+from stead.model.ace import AccessAllowedAce, AceFlags, OpaqueAce, SystemAuditAce
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
 from stead.model.privilege import Privilege
 from stead.model.token import GroupAttributes, TokenGroup

@@ -18,12 +18,7 @@ from tests.strategies import aces, acls, descriptors, desires, sids, tokens
 
 from stead.decision.access_check import access_check
 from stead.errors import SteadError
-from stead.model.ace import (
-    AccessAllowedAce,
-    AccessDeniedAce,
-    AceFlags,
-    SystemAuditAce,
-)
+from stead.model.ace import AccessAllowedAce, AccessDeniedAce, AceFlags, SystemAuditAce
 from stead.model.acl import NULL_SACL, Acl
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.well_known import HIGH_LEVEL, OWNER_RIGHTS

@@ -107,10 +107,10 @@ def _attempt(act: Callable[[], object]) -> None:
 
 def garbage(source: random.Random) -> None:
     """Hand the twin of switches what was never packed; it does nothing."""
-    from stead.privileged import credentials
+    from stead.privileged import thread_credentials
 
     twin = _switches()
-    before = credentials.read()
+    before = thread_credentials.read()
     fixed = source.randbytes(source.choice((0, 1, 35, 36, 39, 40, 44)))
     count = struct.pack("I", source.choice((0, 1, 2, 65536, 65537, 0xFFFFFFFF)))
     packed = source.choice((fixed, fixed[:36] + count, fixed[:36] + count + fixed))
@@ -128,7 +128,7 @@ def garbage(source: random.Random) -> None:
             # What happens to be well formed is nobody whom this thread is.
             if act() not in {False, -1}:
                 raise differ(f"garbage was taken: {packed.hex()}")
-    if credentials.read() != before:
+    if thread_credentials.read() != before:
         raise differ("garbage switched the thread")
 
 
@@ -164,9 +164,9 @@ def compare_reading(source: random.Random) -> None:
     """Ask both who this thread is, and whether it is somebody like it."""
     from dataclasses import replace
 
-    from stead.privileged import credentials
+    from stead.privileged import thread_credentials
 
-    own = credentials.read()
+    own = thread_credentials.read()
     changed = source.choice((
         own,
         replace(own, uids=(*own.uids[:2], own.uids[2] ^ source.choice((0, 1)))),
@@ -192,10 +192,10 @@ def switch(source: random.Random) -> None:
 
 def _stay(source: random.Random, depth: int) -> None:
     from stead.model.posix_identity import PosixIdentity
-    from stead.privileged import credentials
+    from stead.privileged import credentials, thread_credentials
     from stead.privileged.hardened_thread import KernelBlock, current_hardened_thread
 
-    own = credentials.read()
+    own = thread_credentials.read()
     many = source.choice((0, 0, 1, 16, 300))
     groups = tuple(sorted(source.sample(range(71_000, 72_000), many)))
     uid = source.randrange(70_001, 70_100)
@@ -204,11 +204,12 @@ def _stay(source: random.Random, depth: int) -> None:
     expected = credentials.client_credentials(identity, server)
     for _ in range(source.choice((1, 1, 3))):  # the thread knows them from the first on
         with KernelBlock(identity) as block:
-            if credentials.read() != expected or not credentials.is_now(expected):
+            found = thread_credentials.read()
+            if found != expected or not credentials.is_now(expected):
                 raise differ(f"{expected} was entered")
             if depth and source.random() < 0.5:
                 _stay(source, depth - 1)
-        if credentials.read() != own:
+        if thread_credentials.read() != own:
             raise differ(f"{own} was left to")
         _disorder(source, block, own)
 
@@ -216,7 +217,7 @@ def _stay(source: random.Random, depth: int) -> None:
 def _disorder(source: random.Random, block, own: object) -> None:
     """Do with a block that was left what must not be done; it changes nothing."""
     from stead.errors import RevertOrderError
-    from stead.privileged import credentials
+    from stead.privileged import thread_credentials
     from stead.privileged.hardened_thread import KernelBlock
 
     act = source.choice((block.enter, block.leave, KernelBlock(block.identity).leave))
@@ -227,15 +228,15 @@ def _disorder(source: random.Random, block, own: object) -> None:
     else:
         raise differ("a block that was left is of use")
     block.again().leave()
-    if credentials.read() != own:
+    if thread_credentials.read() != own:
         raise differ(f"{own} was left to")
 
 
 def misuse_of_stays(source: random.Random) -> None:
     """Hand the types of the twin of switches anything; they switch nothing."""
-    from stead.privileged import credentials
+    from stead.privileged import thread_credentials
 
-    twin, before = _switches(), credentials.read()
+    twin, before = _switches(), thread_credentials.read()
     things = (None, 1, "x", b"x", [], object(), type, before.packed, 1 << 70, -1)
     draw = lambda: source.choice(things)  # noqa: E731 - as often as is asked
     books, block = twin.Books(), twin.Block(draw())
@@ -254,7 +255,7 @@ def misuse_of_stays(source: random.Random) -> None:
         with suppress(OverflowError, RuntimeError):
             _attempt(act)
     books._close_books()
-    if credentials.read() != before:
+    if thread_credentials.read() != before:
         raise differ("garbage switched the thread")
 
 

@@ -54,9 +54,15 @@ def test_a_kind_s_own_rights_are_bits_0_to_15(bits):
         type(Rights)("Bad", (Rights,), _members("Bad", bits))
 
 
-def _members(name, bits):
+def test_a_kind_s_own_right_has_no_name_that_every_object_s_rights_have():
+    with pytest.raises(InvalidAccessMaskError, match="every object has") as refused:
+        type(Rights)("Bad", (Rights,), _members("Bad", 4, name_of_it="DELETE"))
+    assert "AccessMask.DELETE" in refused.value.advice
+
+
+def _members(name, bits, name_of_it="WRONG"):
     members = type(Rights).__prepare__(name, (Rights,))
-    members["WRONG"] = bits
+    members[name_of_it] = bits
     return members
 
 

@@ -7,16 +7,9 @@ import pytest
 
 from stead.errors import InvalidAccessMaskError, InvalidAclError
 from stead.model.ace import (
-    ACE_CLASSES,
-    ALLOW_KINDS,
-    AUDIT_KINDS,
-    CALLBACK_KINDS,
     CONDITION_SIGNATURE,
-    DACL_KINDS,
-    DENY_KINDS,
     INHERITANCE,
     MAXIMUM_ACE_SIZE,
-    SACL_KINDS,
     AccessAllowedAce,
     AccessAllowedCallbackAce,
     AccessAllowedObjectAce,
@@ -29,6 +22,15 @@ from stead.model.ace import (
     OpaqueAce,
     Place,
     checked_ace,
+)
+from stead.model.ace_kinds import (
+    ACE_CLASSES,
+    ALLOW_KINDS,
+    AUDIT_KINDS,
+    CALLBACK_KINDS,
+    DACL_KINDS,
+    DENY_KINDS,
+    SACL_KINDS,
 )
 from stead.model.guid import Guid
 from stead.model.sid import Sid

@@ -93,7 +93,7 @@ def test_a_policy_says_what_it_allows():
 
 
 def test_one_text_is_no_list_of_targets():
-    with pytest.raises(InvalidRequestError, match="one by one"):
+    with pytest.raises(InvalidRequestError, match="not several"):
         DelegationPolicy.of("https://files.example")
 
 

@@ -3,12 +3,7 @@
 import pytest
 
 from stead.errors import InvalidAccessMaskError, InvalidNameError
-from stead.model.ace import (
-    AccessAllowedAce,
-    AccessDeniedAce,
-    AceFlags,
-    SystemAuditAce,
-)
+from stead.model.ace import AccessAllowedAce, AccessDeniedAce, AceFlags, SystemAuditAce
 from stead.model.explicit_access import ANY_ACCESS, allow, audit, deny
 from stead.model.well_known import EVERYONE, USERS
 

@@ -7,12 +7,8 @@ from dataclasses import replace
 import pytest
 
 from stead.errors import InvalidSecurityDescriptorError
-from stead.model.ace import (
-    DACL_KINDS,
-    SACL_KINDS,
-    AccessAllowedAce,
-    OpaqueAce,
-)
+from stead.model.ace import AccessAllowedAce, OpaqueAce
+from stead.model.ace_kinds import DACL_KINDS, SACL_KINDS
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, NULL_DACL, NULL_SACL, Acl
 from stead.model.security_descriptor import (
     ControlFlags,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stead.privileged import orders, trees
+from stead.privileged import sealing, trees
 from stead.privileged.broker_wire import VERSION, hear, say
 
 SECONDS = 60.0
@@ -327,7 +327,7 @@ def server_part(words, **fields):
 
 
 def sealed(document):
-    return orders.sealed(document)
+    return sealing.sealed(document)
 
 
 def unsealed(document):

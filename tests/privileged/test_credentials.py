@@ -8,9 +8,10 @@ import pytest
 
 from stead.errors import ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials
-from stead.privileged.credentials import ServerIdentity, ThreadCredentials
+from stead.privileged import credentials, thread_credentials
+from stead.privileged.credentials import ServerIdentity
 from stead.privileged.syscalls import call
+from stead.privileged.thread_credentials import ThreadCredentials
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("switching")]
 
@@ -27,7 +28,9 @@ def on_thread():
 
         def life():
             try:
-                outcome.set_result(act(ServerIdentity(credentials.read(), GUARD, 0)))
+                outcome.set_result(
+                    act(ServerIdentity(thread_credentials.read(), GUARD, 0))
+                )
             except BaseException as error:
                 outcome.set_exception(error)
 
@@ -42,9 +45,9 @@ def on_thread():
 def test_inside_everything_is_the_clients_but_the_way_back(on_thread):
     def act(server):
         credentials.enter(ALICE, server)
-        inside = credentials.read()
+        inside = thread_credentials.read()
         credentials.leave(ALICE, server)
-        return inside, credentials.read() == server.credentials
+        return inside, thread_credentials.read() == server.credentials
 
     inside, back = on_thread(act)
     expected = ThreadCredentials(
@@ -63,7 +66,7 @@ def test_only_the_calling_thread_switches(on_thread):
 
     def other():
         entered.wait()
-        uids.append(credentials.read().uids)
+        uids.append(thread_credentials.read().uids)
         done.set()
 
     def act(server):
@@ -82,10 +85,10 @@ def test_only_the_calling_thread_switches(on_thread):
 def test_entering_twice_is_refused_and_changes_nothing(on_thread):
     def act(server):
         credentials.enter(ALICE, server)
-        before = credentials.read()
+        before = thread_credentials.read()
         with pytest.raises(ImpersonationRefusedError, match="not the server now"):
             credentials.enter(PosixIdentity(70003, 70003), server)
-        after = credentials.read()
+        after = thread_credentials.read()
         credentials.leave(ALICE, server)
         return before, after
 
@@ -98,7 +101,7 @@ def test_nobody_becomes_root_or_the_guard(uid, on_thread):
     def act(server):
         with pytest.raises(ImpersonationRefusedError, match=f"uid {uid}"):
             credentials.enter(PosixIdentity(uid, 70001), server)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert on_thread(act)
 
@@ -111,7 +114,7 @@ def test_capabilities_that_stay_refuse_the_entry(on_thread):
         call("prctl", keep_them, no_setuid_fixup)
         with pytest.raises(ImpersonationRefusedError, match="something else"):
             credentials.enter(ALICE, server)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert on_thread(act)
 
@@ -124,7 +127,7 @@ def test_an_entry_that_fails_half_way_is_undone(executor):
         other = ServerIdentity(server.credentials, GUARD - 1, server.seal)
         with pytest.raises(ImpersonationRefusedError, match="not permitted"):
             credentials.enter(ALICE, other)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert executor.submit(act).result()
 
@@ -143,7 +146,7 @@ def test_an_exception_in_the_middle_of_an_entry_undoes_it(on_thread):
     def act(server):
         with pytest.raises(KeyboardInterrupt):
             credentials.enter(Striking(), server)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert on_thread(act)
 
@@ -152,9 +155,9 @@ def test_nobody_has_no_groups_and_no_capabilities(on_thread):
     def act(server):
         credentials.enter(ALICE, server)
         credentials.become_nobody(server)
-        nobody = credentials.read()
+        nobody = thread_credentials.read()
         credentials.restore(server)
-        return nobody, credentials.read() == server.credentials
+        return nobody, thread_credentials.read() == server.credentials
 
     nobody, back = on_thread(act)
     assert ThreadCredentials((GUARD, GUARD, 0), (GUARD, GUARD, 0), (), 0) == nobody
@@ -162,7 +165,7 @@ def test_nobody_has_no_groups_and_no_capabilities(on_thread):
 
 
 def test_the_seal_is_not_printed():
-    server = ServerIdentity(credentials.read(), GUARD, 0x5EA1)
+    server = ServerIdentity(thread_credentials.read(), GUARD, 0x5EA1)
     assert str(0x5EA1) not in repr(server)
 
 
@@ -170,10 +173,10 @@ def test_supplementary_groups_of_the_server_come_back(on_thread):
     def act(_server):
         groups = (4711, 4712)
         call("setgroups", *credentials._array_of(groups), 0, 0)
-        server = ServerIdentity(credentials.read(), GUARD, 0)
+        server = ServerIdentity(thread_credentials.read(), GUARD, 0)
         credentials.enter(ALICE, server)
         credentials.leave(ALICE, server)
-        return credentials.read().groups
+        return thread_credentials.read().groups
 
     assert (4711, 4712) == on_thread(act)
 
@@ -181,7 +184,7 @@ def test_supplementary_groups_of_the_server_come_back(on_thread):
 def test_leaving_as_the_server_proves_it_and_changes_nothing(on_thread):
     def act(server):
         credentials.leave(None, server)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert on_thread(act)
 
@@ -202,7 +205,7 @@ def test_leaving_as_the_server_proves_it_and_changes_nothing(on_thread):
 def test_what_is_no_packed_credentials_is_refused(packed):
     twin = credentials.load()
     assert twin is not None
-    whole = credentials.read().packed
+    whole = thread_credentials.read().packed
     for one in (lambda: twin.is_now(packed), lambda: twin.enter(packed, whole, 0)):
         with pytest.raises(ValueError, match="no packed credentials"):
             one()
@@ -246,9 +249,9 @@ def test_a_block_is_kept_in_the_moment_of_the_switch(on_thread):
         done = credentials.enter_alone(ALICE, server, kept, block)
         if credentials.TWIN is None:
             return not done and not credentials.leave_alone(ALICE, server, [block])
-        inside = credentials.read(), kept == [block]
+        inside = thread_credentials.read(), kept == [block]
         left = credentials.leave_alone(ALICE, server, kept)
-        back = credentials.read() == server.credentials
+        back = thread_credentials.read() == server.credentials
         expected = credentials.client_credentials(ALICE, server), True
         return done and left and back and inside == expected and kept == []
 
@@ -280,14 +283,14 @@ def test_what_cannot_be_kept_is_not_entered(on_thread, lacks):
         finally:
             if lacks == "memory":
                 _testcapi.remove_mem_hooks()
-        return came, kept, credentials.read() == server.credentials
+        return came, kept, thread_credentials.read() == server.credentials
 
     expected = {"room": RecursionError, "memory": MemoryError}[lacks]
     assert (expected, [], True) == on_thread(act)
 
 
 def test_what_is_packed_is_kept_for_that_very_client_alone():
-    server = ServerIdentity(credentials.read(), GUARD, 0)
+    server = ServerIdentity(thread_credentials.read(), GUARD, 0)
     bob, again = PosixIdentity(70002, 70002), replace(ALICE)
     for identity in (ALICE, bob, ALICE, again, bob):
         expected = credentials.client_credentials(identity, server).packed
@@ -315,6 +318,6 @@ def test_a_switch_that_is_not_asked_for_rightly_is_an_error(on_thread, wrong):
     def act(server):
         with pytest.raises(TypeError):
             wrong(credentials.load(), server.packed)
-        return credentials.read() == server.credentials
+        return thread_credentials.read() == server.credentials
 
     assert on_thread(act)

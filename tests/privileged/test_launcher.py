@@ -16,7 +16,8 @@ from stead.errors import LauncherUnavailableError, ServerClosedError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import launching
 from stead.privileged.launching import Launcher
-from stead.privileged.orders import Order, Parcel
+from stead.privileged.orders import Order
+from stead.privileged.parcels import Parcel
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.privileged.watch import Watch
 

@@ -22,8 +22,10 @@ from stead.errors import (
     ServerClosedError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.launching import Child, Launcher, begin
-from stead.privileged.orders import MAXIMUM_EXTRA, Order
+from stead.privileged.child import Child, begin
+from stead.privileged.launching import Launcher
+from stead.privileged.orders import Order
+from stead.privileged.parcels import MAXIMUM_EXTRA
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.privileged.watch import Watch
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from stead.errors import InvalidRequestError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import orders
+from stead.privileged import parcels, sealing
 from stead.privileged.confinement import Confinement
-from stead.privileged.orders import Order, Parcel, Terms, Warrant
+from stead.privileged.orders import Order, Terms, Warrant
+from stead.privileged.parcels import Parcel
 
 CLIENT = PosixIdentity(70001, 70001, (5, 70002))
 TEXTS = st.binary(min_size=1).filter(lambda text: b"\0" not in text)
@@ -115,10 +116,10 @@ def test_garbage_is_no_order(document):
 @pytest.mark.parametrize("needs_session", [False, True])
 def test_an_order_arrives_with_its_descriptors(pair, null, needs_session):
     order = Order(CLIENT, (b"a",))
-    with orders.sealed(order.to_bytes()) as document:
+    with sealing.sealed(order.to_bytes()) as document:
         sent = Parcel(null, document.fileno(), (null, null, null, 2), needs_session)
-        orders.send(pair[0], sent)
-    parcel = orders.receive(pair[1])
+        parcels.send(pair[0], sent)
+    parcel = parcels.receive(pair[1])
     assert needs_session == parcel.needs_session
     assert order == parcel.order()
     assert os.path.sameopenfile(null, parcel.channel)
@@ -131,7 +132,7 @@ def test_an_order_arrives_with_its_descriptors(pair, null, needs_session):
 
 
 def test_what_is_sealed_is_never_changed():
-    with orders.sealed(b"order") as document:
+    with sealing.sealed(b"order") as document:
         with pytest.raises(PermissionError):
             os.pwrite(document.fileno(), b"x", 0)
         with pytest.raises(PermissionError):
@@ -155,22 +156,22 @@ def test_an_order_that_lies_in_no_memory_is_refused(null):
 
 def test_a_document_that_cannot_be_sealed_leaves_nothing_open(monkeypatch, descriptors):
     before = descriptors()
-    monkeypatch.setattr(orders, "_seals", lambda: 2**31)
+    monkeypatch.setattr(sealing, "_seals", lambda: 2**31)
     with pytest.raises((OSError, OverflowError)):
-        orders.sealed(b"order")
+        sealing.sealed(b"order")
     assert before == descriptors()
 
 
 def test_there_is_no_order_yet_or_none_any_more(pair):
     with pytest.raises(BlockingIOError):
-        orders.receive(pair[1])
+        parcels.receive(pair[1])
     pair[0].close()
-    assert orders.receive(pair[1]) is None
+    assert parcels.receive(pair[1]) is None
 
 
 @pytest.mark.parametrize(
     ("datagram", "count"),
-    [(b"order", 4), (b"other", 5), (b"order", orders.MAXIMUM_EXTRA + 7), (b"", 5)],
+    [(b"order", 4), (b"other", 5), (b"order", parcels.MAXIMUM_EXTRA + 7), (b"", 5)],
 )
 def test_what_is_no_order_is_refused_and_what_it_carried_closed(
     pair, null, descriptors, datagram, count
@@ -180,17 +181,17 @@ def test_what_is_no_order_is_refused_and_what_it_carried_closed(
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, carried)]
     pair[0].sendmsg([datagram], rights)
     with pytest.raises(InvalidRequestError, match="no order"):
-        orders.receive(pair[1])
+        parcels.receive(pair[1])
     assert before == descriptors()
 
 
 def test_sending_never_waits_and_says_when_too_many_wait(pair, null):
-    with orders.sealed(b"order") as document:
+    with sealing.sealed(b"order") as document:
         parcel = Parcel(null, document.fileno(), (null,) * 3)
 
         def flood():
             for _ in range(100_000):
-                orders.send(pair[0], parcel)
+                parcels.send(pair[0], parcel)
 
         with pytest.raises(BlockingIOError):
             flood()
@@ -204,7 +205,7 @@ def test_terms_go_without_relative_places_to_import_from():
 
 
 def test_the_seals_are_all_that_there_are_for_content():
-    with orders.sealed(b"") as document:
+    with sealing.sealed(b"") as document:
         expected = (
             fcntl.F_SEAL_SEAL
             | fcntl.F_SEAL_SHRINK
@@ -250,15 +251,15 @@ def test_a_server_says_nothing_of_what_the_broker_says(part):
 
 def test_a_warrant_arrives_with_its_hold(pair, null):
     with (
-        orders.sealed(PROGRAM.to_server_part()) as document,
-        orders.sealed(Warrant(CLIENT).to_bytes()) as warrant,
+        sealing.sealed(PROGRAM.to_server_part()) as document,
+        sealing.sealed(Warrant(CLIENT).to_bytes()) as warrant,
     ):
         parts = (null, document.fileno(), (null, null, null))
         with pytest.raises(InvalidRequestError, match="comes with a hold"):
-            orders.send(pair[0], Parcel(*parts, warrant=warrant.fileno()))
+            parcels.send(pair[0], Parcel(*parts, warrant=warrant.fileno()))
         whole = Parcel(*parts, warrant=warrant.fileno(), hold=null)
-        orders.send(pair[0], whole)
-    came = orders.receive(pair[1])
+        parcels.send(pair[0], whole)
+    came = parcels.receive(pair[1])
     assert came.is_warranted
     assert PROGRAM == came.order()
     came.let_go()
@@ -271,7 +272,7 @@ def test_a_warrant_arrives_with_its_hold(pair, null):
 
 def test_what_else_comes_with_a_message_is_no_descriptor():
     credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, bytes(12))
-    assert [] == orders.carried_by([credentials])
+    assert [] == parcels.carried_by([credentials])
 
 
 # --- confined -------------------------------------------------------------------------
@@ -296,7 +297,7 @@ def test_a_confined_process_has_no_other_way_out(fields, problem):
 
 
 def test_a_document_has_a_size(null):
-    with orders.sealed(b"12345") as document:
-        assert b"12345" == orders.read_sealed(document.fileno(), 5)
+    with sealing.sealed(b"12345") as document:
+        assert b"12345" == sealing.read_sealed(document.fileno(), 5)
         with pytest.raises(InvalidRequestError, match="more than 4 bytes"):
-            orders.read_sealed(document.fileno(), 4)
+            sealing.read_sealed(document.fileno(), 4)

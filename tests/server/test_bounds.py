@@ -53,14 +53,48 @@ def test_one_account_never_holds_every_thread(kernel_threads, handler_threads, t
         ({"store": 5}, "name a file"),
         ({"enforcement": "kernel"}, "`Enforcement.KERNEL`"),
         ({"enforcement": True}, "`Enforcement.TOKEN`"),
+        ({"kernel_threads": "4"}, "how many"),
+        ({"privileges": "SeTcbPrivilege"}, "Privilege.TCB"),
+        ({"privileges": ["SeTcbPrivilege"]}, "Privilege.TCB"),
+        ({"privileges": None}, "Privilege.TCB"),
+        ({"guard_uid": "65530"}, "a uid is a number"),
+        ({"allowed_system_uids": 33}, "allowed_system_uids=[33]"),
+        ({"worker_modules": "app.jobs"}, 'worker_modules=("app.jobs",)'),
+        ({"worker_limits": 5}, "WorkerLimits(...)"),
+        ({"lockout": 5}, "LockoutPolicy(...)"),
+        ({"account_policy": {}}, "AccountPolicy(...)"),
+        ({"segments": 5}, "SegmentPolicy(...)"),
+        ({"impersonation": 5}, "a file of rules"),
+        ({"trail_reserve": "5"}, "bytes"),
+        ({"sinks": "linux-audit"}, "sinks=["),
+        ({"sinks": [5]}, "a URL"),
+        ({"packages": "negotiate"}, "packages=["),
+        ({"packages": ["negotiate"]}, "packages=["),
+        ({"password_authorities": ["PAM"]}, "password_authorities=["),
+        ({"delegation": "https://x"}, "https://..."),
+        ({"delegation": [5]}, "https://..."),
     ],
 )
 def test_what_is_nothing_of_the_kind_is_said_with_what_would_be(wrong, advice):
-    with pytest.raises(
-        InvalidRequestError, match=r"`(name|store|enforcement)` is a"
-    ) as e:
+    with pytest.raises(InvalidRequestError, match=r"` is a `\w+`") as e:
         ProtectedServer(**{"name": "notes", **wrong})
     assert advice in e.value.advice
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kernel_threads": 0},
+        {"handler_threads": -1},
+        {"processes_per_client": 0},
+        {"guard_uid": 0},
+        {"guard_uid": 2**32},
+        {"allowed_system_uids": [33, 0]},
+    ],
+)
+def test_a_number_that_could_not_be_is_refused(wrong):
+    with pytest.raises(InvalidRequestError):
+        ProtectedServer(name="notes", **wrong)
 
 
 def test_a_text_without_end_is_cut_and_says_so(server, alice, trail):

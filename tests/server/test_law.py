@@ -19,7 +19,7 @@ from stead.monitor.covering import covering
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.passing import Pass
-from stead.testing.law import UNWATCHED, WATCHED
+from stead.testing.law_of_tables import UNWATCHED, WATCHED
 
 bypasses_the_law = pytest.mark.bypasses_the_law
 

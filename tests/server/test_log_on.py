@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -129,6 +130,15 @@ def test_a_password_opens_a_session_whose_token_is_that_of_its_type(
     }
     assert expected | token_detail(token) == logon.detail
     assert ("local", "uid 0", "42") == (logon.gate, logon.peer, logon.correlation)
+
+
+def test_a_session_is_carried_to_a_thread_and_no_more_once_it_is_closed(log_on):
+    with log_on() as session, ThreadPoolExecutor(1) as pool:
+        carried_on = session.carry(effective_token)
+        assert session.token == pool.submit(carried_on).result(10)
+    for verb in (session.carry, session.run):
+        with pytest.raises(LogonSessionEndedError, match="was closed here"):
+            verb(effective_token)
 
 
 def test_a_thread_impersonates_with_a_primary_token(log_on):

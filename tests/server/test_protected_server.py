@@ -40,10 +40,17 @@ def test_a_server_whose_name_is_none_does_not_open(open_server):
         process_token()
 
 
+class Twin:
+    name = "twin"
+
+    def begin(self, binding):
+        raise InvalidRequestError("nobody begins with it")
+
+
 def test_a_start_that_fails_leaves_nothing_open(open_server, tmp_path):
     tmp_path.chmod(0o700)
-    with pytest.raises(ValueError, match="must be greater than 0"):
-        open_server(store=tmp_path / "notes.db", handler_threads=0)
+    with pytest.raises(InvalidRequestError, match="two packages have one name"):
+        open_server(store=tmp_path / "notes.db", packages=[Twin(), Twin()])
     with pytest.raises(NoProcessTokenError):
         process_token()
     server = open_server(store=tmp_path / "notes.db")
@@ -169,7 +176,7 @@ def test_a_client_may_ask_whether_it_may(server, alice, plan):
 
 
 def test_an_owner_is_told_which_rights_there_are(server, bob, plan):
-    with pytest.raises(InvalidRequestError, match="`FLY` is no right of a Doc"):
+    with pytest.raises(InvalidRequestError, match="`FLY` is no right of `Doc`"):
         server.call(bob, "stead.check", name="plan", rights=["FLY"])
     with pytest.raises(InvalidRequestError):
         server.call(bob, "stead.explain", account="alice", name="plan", rights=["FLY"])

@@ -215,7 +215,7 @@ def test_files_are_looked_at_when_the_server_is_opened(open_server, tmp_path):
 def test_two_sinks_have_two_names_and_a_url_is_not_a_list(open_server):
     with pytest.raises(InvalidRequestError, match="one name"):
         open_server(sinks=["linux-audit", "linux-audit"])
-    with pytest.raises(InvalidRequestError, match="one by one"):
+    with pytest.raises(InvalidRequestError, match="not several"):
         open_server(sinks="linux-audit")
 
 

@@ -19,7 +19,6 @@ import random
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,7 +28,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cryptography import x509
-from tests.soak.second_hop import Tally, descriptors, look_for_leftovers
+from tests.soak.far_end import (
+    Tally,
+    act,
+    descriptors,
+    expect_rows,
+    look_for_leftovers,
+    run,
+)
 
 from stead import ProtectedServer
 from stead.authority.password_credentials import PasswordCredentials
@@ -142,19 +148,11 @@ def soak(given: argparse.Namespace, stack: ExitStack) -> Tally:
     def open_client(name: str) -> Any:
         return server.client_for(name, authenticated_by="a soak")
 
-    stop = threading.Event()
-    threads = [
-        threading.Thread(
-            target=Client(number, open_client, far, tally, given.seed).run, args=(stop,)
-        )
+    clients = [
+        Client(number, open_client, far, tally, given.seed)
         for number in range(given.clients)
     ]
-    for thread in threads:
-        thread.start()
-    stop.wait(given.seconds)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    act(clients, given.seconds)
     look_for_leftovers(before, tally)
     count_at_the_end(far, tally)
     return tally
@@ -162,11 +160,7 @@ def soak(given: argparse.Namespace, stack: ExitStack) -> Tally:
 
 def count_at_the_end(far: Far, tally: Tally) -> None:
     """Count rows where they lie, and who is still connected there."""
-    said = far.database.execute("select owner, count(*) from notes group by owner")
-    rows = {owner: int(count) for owner, _, count in (r.partition("|") for r in said)}
-    for account in ACCOUNTS:
-        wanted = tally.done[f"rows of {account}"]
-        tally.expect(wanted, rows.get(account, 0), f"rows of {account}")
+    expect_rows(far.database, ACCOUNTS, tally)
     left = "select count(*) from pg_stat_activity where usename = any('{%s}')"
     tally.expect(["0"], far.database.execute(left % ",".join(ACCOUNTS)), "connections")
 
@@ -174,26 +168,8 @@ def count_at_the_end(far: Far, tally: Tally) -> None:
 def main() -> int:
     """Read the arguments, run it and tell."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    if os.geteuid() != 0:
-        print("this soak needs root, for the file server")
-        return 1
-    begun = time.monotonic()
-    with ExitStack() as stack:
-        tally = soak(given, stack)
-    kinds = ("blocks", "rows", "files", "ends")
-    said = ", ".join(f"{tally.done[kind]} {kind}" for kind in kinds)
-    print(f"{given.clients} clients of {len(ACCOUNTS)} accounts: {said}"
-          f" in {time.monotonic() - begun:.0f} s")  # fmt: skip
-    for fault in tally.faults[:20]:
-        print(f"WRONG: {fault}")
-    if not all(tally.done[kind] for kind in kinds):
-        print("WRONG: one kind of act was never done")
-        return 1
-    return 1 if tally.faults else 0
+    return run(soak, parser, ("blocks", "rows", "files", "ends"))
 
 
 if __name__ == "__main__":

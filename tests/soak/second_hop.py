@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import random
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -33,6 +31,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.adapters.outbound.web import serving
 from tests.domain_clients import found
+from tests.soak.far_end import (
+    Tally,
+    act,
+    descriptors,
+    expect_rows,
+    look_for_leftovers,
+    run,
+)
 
 from stead import ProtectedServer
 from stead.adapters.kerberos.password import KerberosPasswords
@@ -66,26 +72,6 @@ class Far:
     @property
     def share(self) -> Path:
         return self.domain.shares["data"]
-
-
-@dataclass
-class Tally:
-    """What was done, and what was not as it should be."""
-
-    done: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, kind: str, account: str) -> None:
-        with self.lock:
-            self.done[kind] += 1
-            self.done[f"{kind} of {account}"] += 1
-
-    def expect(self, expected: object, actual: object, what: str) -> None:
-        """Note a difference."""
-        if expected != actual:
-            with self.lock:
-                self.faults.append(f"{what}: {actual!r} in place of {expected!r}")
 
 
 class Client:
@@ -173,17 +159,10 @@ def learn_uids(far: Far, accounts: list[str], log_on: Callable[[str], Any]) -> N
 def count_at_the_end(far: Far, accounts: list[str], tally: Tally) -> None:
     """Count files and rows where they lie."""
     owners = Counter(path.stat().st_uid for path in far.share.iterdir())
-    said = far.database.execute("select owner, count(*) from notes group by owner")
-    rows = {owner: int(count) for owner, _, count in (r.partition("|") for r in said)}
     for account in accounts:
         files = tally.done[f"files of {account}"] + 1  # the first one
         tally.expect(files, owners[far.uids[account]], f"files of {account}")
-        wanted = tally.done[f"rows of {account}"]
-        tally.expect(wanted, rows.get(account, 0), f"rows of {account}")
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only counted
+    expect_rows(far.database, accounts, tally)
 
 
 def soak(given: argparse.Namespace, stack: ExitStack) -> Tally:
@@ -235,54 +214,12 @@ def soak(given: argparse.Namespace, stack: ExitStack) -> Tally:
     return tally
 
 
-def act(clients: list[Client], seconds: float) -> None:
-    """Let all clients act at once, for so long."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
-    for thread in threads:
-        thread.start()
-    stop.wait(seconds)
-    stop.set()
-    for thread in threads:
-        thread.join()
-
-
-def look_for_leftovers(before: tuple[int, int], tally: Tally) -> None:
-    """See that sessions that ended left neither threads nor descriptors."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        gc.collect()
-        now = threading.active_count(), descriptors()
-        if now[0] <= before[0] + 2 and now[1] <= before[1] + 4:
-            return
-        time.sleep(0.2)
-    tally.expect(before, now, "threads and descriptors")
-
-
 def main() -> int:
     """Read the arguments, run it and tell."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--accounts", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    if os.geteuid() != 0:
-        print("this soak needs root, for the domain controller")
-        return 1
-    begun = time.monotonic()
-    with ExitStack() as stack:
-        tally = soak(given, stack)
-    kinds = ("sessions", "requests", "files", "rows")
-    said = ", ".join(f"{tally.done[kind]} {kind}" for kind in kinds)
-    print(f"{given.clients} clients of {given.accounts} accounts: {said}"
-          f" in {time.monotonic() - begun:.0f} s")  # fmt: skip
-    for fault in tally.faults[:20]:
-        print(f"WRONG: {fault}")
-    if not all(tally.done[kind] for kind in kinds):
-        print("WRONG: one kind of server was never reached")
-        return 1
-    return 1 if tally.faults else 0
+    return run(soak, parser, ("sessions", "requests", "files", "rows"))
 
 
 if __name__ == "__main__":

@@ -59,11 +59,7 @@ from tests.spec.naive_who import (
 )
 
 from stead.model.access_mask import FILE_MAPPING
-from stead.model.ace import (
-    AccessAllowedAce,
-    Ace,
-    ScopedPolicyIdAce,
-)
+from stead.model.ace import AccessAllowedAce, Ace, ScopedPolicyIdAce
 from stead.model.acl import Acl, NoAcl
 from stead.model.decision import AccessQuestion, Intent
 from stead.model.policy import CentralAccessRule

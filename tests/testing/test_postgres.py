@@ -1,6 +1,7 @@
 """A PostgreSQL of a test's own: a real server, private, and gone afterwards."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.testing.ordinary import done_as
 
 from stead.errors import EnforcementUnavailableError
 from stead.testing import postgres as module
@@ -71,6 +73,20 @@ def test_a_principal_of_the_realm_is_the_role_of_its_name(kerberos_realm):
             assert "alice|alice@STEAD.TEST\n" == done.stdout, done
         other = psql(database, database.conninfo("bob"), WHO, environment)
         assert "authentication failed" in other.stderr
+
+
+@pytest.mark.root
+def test_an_ordinary_user_has_one_and_a_uid_without_account_is_told_why_not():
+    def ask():
+        with Postgres() as database:
+            database.add_role("alice")
+            return database.execute("select rolname from pg_roles where rolcanlogin")
+
+    nobody = pwd.getpwnam("nobody").pw_uid
+    assert "['nobody', 'alice']" == done_as(nobody, ask)
+    told = done_as(61_234, ask)
+    assert "there is no account of uid 61234 on this host" in told
+    assert "EnforcementUnavailableError" in told
 
 
 def test_what_the_database_refuses_is_an_error(private_postgres):
@@ -138,9 +154,3 @@ def test_a_machine_without_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(module, "_USER", "nobody-of-that-name")
     with pytest.raises(EnforcementUnavailableError, match="no user"), Postgres():
         pass
-
-
-def test_without_root_it_runs_as_whoever_we_are(monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 1234)
-    monkeypatch.setattr(os, "getegid", lambda: 1235)
-    assert (1234, 1235) == module._ids()

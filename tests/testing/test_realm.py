@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.testing.ordinary import done_as
 
 from stead.errors import EnforcementUnavailableError, LogonFailureError
 from stead.testing import realm as module
@@ -31,6 +32,16 @@ def kdcs(realm):
         if str(realm.configuration).encode() in variables:
             found.append(process)
     return found
+
+
+@pytest.mark.root
+def test_an_ordinary_user_has_one_though_the_host_knows_no_account_of_the_uid():
+    def ask():
+        with Realm() as realm:
+            realm.add_principal("alice", "tiger")
+            return realm.log_on("alice", "tiger")
+
+    assert done_as(61_234, ask).startswith("FILE:")
 
 
 def test_somebody_logs_on_with_a_password_and_nobody_with_another(kerberos_realm):

@@ -12,7 +12,7 @@ it is taken over a channel that it is bound to. What pyspnego lets pass is refus
 - a response that is bound to no channel, or to an empty one;
 - a name that is another's in capitals: the library would compare that one's password.
 
-A response lets its sender try a password, so a server counts it as one (docs/adr/0119).
+A response lets its sender try a password, so a server counts it as one (docs/adr/0117).
 It is never taken over HTTP: that gate takes one message, and NTLM needs two.
 """
 

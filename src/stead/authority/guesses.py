@@ -2,7 +2,7 @@
 
 A directory, PAM, a file of NTLM's: whoever compares, guesses of one name are counted
 once, are answered late, and lock it, as those of the store's accounts are
-(docs/adr/0119).
+(docs/adr/0117).
 """
 
 from __future__ import annotations

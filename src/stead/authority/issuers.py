@@ -17,6 +17,7 @@ from typing import Final
 
 from stead.authority.remembered import Remembered
 from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.model.arguments import require_text
 from stead.model.sid import Sid
 
 _NT_AUTHORITY: Final = 5
@@ -53,6 +54,7 @@ class Issuer:
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant; raises `InvalidRequestError`."""
+        require_text("name", self.name)
         if not self.name:
             raise InvalidRequestError(
                 "an issuer has a name", advice="name its realm, its anchor or its URL"

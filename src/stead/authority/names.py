@@ -14,6 +14,7 @@ from typing import Final
 from stead.authority.ports import AccountStore
 from stead.errors import InvalidNameError, InvalidSidError, UnknownAccountError
 from stead.model import well_known
+from stead.model.arguments import require_kind, require_text
 from stead.model.sid import Sid
 
 MAXIMUM_NAME: Final = 64
@@ -48,6 +49,7 @@ def require_name(name: str) -> str:
         InvalidNameError: it is empty, too long, holds what a name may not, or would be
             read as a SID, a uid or a well-known name.
     """
+    require_text("name", name)
     kept = unicodedata.normalize("NFC", name)
     if not kept.strip() or kept != kept.strip() or len(kept) > MAXIMUM_NAME:
         raise InvalidNameError(
@@ -160,6 +162,7 @@ class NameTable:
         """
         if isinstance(trustee, Sid):
             return trustee
+        require_kind("name", trustee, str, "give a `Sid`, or a name")
         if trustee[:4].upper() == "S-1-":
             return Sid.from_string(trustee)
         if self._elsewhere is not None and split_name(trustee)[1]:

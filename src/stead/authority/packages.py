@@ -189,6 +189,7 @@ class CountingExchange(Exchange, Protocol):
         ...
 
 
+@runtime_checkable
 class AuthenticationPackage(Protocol):
     """One way for clients to show who they are."""
 
@@ -207,6 +208,7 @@ class AuthenticationPackage(Protocol):
         ...
 
 
+@runtime_checkable
 class PasswordAuthority(Protocol):
     """Who knows whether passwords of other people's accounts are right: PAM, a KDC."""
 

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Final, NoReturn
 
 from stead.errors import CredentialsExpiredError, InvalidRequestError
+from stead.model.arguments import require_kind, require_text
 from stead.model.secret import Secret
 
 _WIPE_ON_FORK: Final = 18
@@ -38,6 +39,8 @@ class PasswordCredentials:
     )  # fmt: skip
 
     def __init__(self, principal: str, secret: Secret) -> None:
+        require_text("principal", principal)
+        require_kind("secret", secret, Secret, 'write `Secret("...")`: it is wiped')
         self.principal: Final = principal
         self._lock = threading.RLock()
         self._size = 0

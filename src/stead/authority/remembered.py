@@ -4,7 +4,7 @@ A client that shows its ticket with each request is looked up once: what an issu
 of it and what the store makes of that are the same until the store changes, which its
 generation tells (`AccountStore.generation`). What the host knows of a uid, no
 generation tells: whoever takes an identity from here asks the host again, unless the
-issuer's clients are told to be believed for a while (docs/adr/0117).
+issuer's clients are told to be believed for a while (docs/adr/0115).
 
     known = remembered.at(store.generation())
     found = known.clients.get(key)      # a `KnownClient`, or None

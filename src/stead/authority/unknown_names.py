@@ -2,7 +2,7 @@
 
 Whoever types the password where the name belongs has it looked up, refused, and written
 down: in the trail, for years, and wherever that is sent. So a name is written where
-somebody has it, and in its place stands a mark where nobody does (docs/adr/0120). The
+somebody has it, and in its place stands a mark where nobody does (docs/adr/0118). The
 mark is the same for the same name as long as the process lives, and says nothing of it
 to whoever has the trail.
 

@@ -19,6 +19,7 @@ from stead.cli.output import (
 from stead.decision.fast import has_twin
 from stead.errors import DirectoryUnavailableError, InvalidRequestError
 from stead.gates.pipe.client import PipeClient
+from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.system_ids import SYSTEM_RANGES
 from stead.model.token import ImpersonationLevel
 from stead.privileged.broker_config import DEFAULT_SOCKET
@@ -85,9 +86,9 @@ def _whoami_lines(found: dict[str, Any]) -> list[str]:
 def doctor(
     store: Annotated[str | None, typer.Option("--store", envvar="STEAD_STORE")] = None,
     *,
-    guard_uid: Annotated[int, typer.Option(help="The reserved uid.")] = (
-        DEFAULT_GUARD_UID
-    ),
+    guard_uid: Annotated[
+        int, typer.Option(help="The reserved uid.", min=1, max=MAXIMUM_ID)
+    ] = DEFAULT_GUARD_UID,
     broker: Annotated[
         str, typer.Option(help="The socket of the machine's broker.")
     ] = DEFAULT_SOCKET,

@@ -24,6 +24,7 @@ def broker(
 
     It is executed as a program of its own, which loads nothing but what runs as root.
     """
-    arguments = ["--config", str(config), *(["--check"] if dry_run else [])]
+    # Its own folder is none of the broker's: what is not absolute is meant here.
+    arguments = ["--config", str(config.absolute()), *(["--check"] if dry_run else [])]
     command = [sys.executable, "-I", "-m", "stead.privileged.broker", *arguments]
     os.execv(sys.executable, command)  # noqa: S606  # without a shell, on purpose

@@ -19,10 +19,6 @@ from stead.decision.ace_order import is_canonical
 from stead.errors import InvalidClaimError, InvalidConditionError, SteadError
 from stead.model.access_mask import format_mask, name_rights
 from stead.model.ace import (
-    ALLOW_KINDS,
-    AUDIT_KINDS,
-    CALLBACK_KINDS,
-    DENY_KINDS,
     AccessFilterAce,
     Ace,
     AceFlags,
@@ -34,6 +30,7 @@ from stead.model.ace import (
     ResourceAttributeAce,
     ScopedPolicyIdAce,
 )
+from stead.model.ace_kinds import ALLOW_KINDS, AUDIT_KINDS, CALLBACK_KINDS, DENY_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor
 from stead.model.sid import Sid

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 refused or failed, 2 usage.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,15 +60,43 @@ def show_exactly(text: str) -> None:
 
 
 def fail(error: SteadError | OSError) -> NoReturn:
-    """Say in one line what went wrong, in another what to do, and end with status 1."""
+    """Say in one line what went wrong, in another what to do, and end with status 1.
+
+    Whoever no longer reads what is printed, as `head` does, has what it wanted: that
+    is said to nobody.
+    """
+    if isinstance(error, BrokenPipeError) and not error.filename:
+        _print_no_more()
+        raise typer.Exit(REFUSED)
     # A server's refusal says no more than the number under which the trail says why.
     record = error.record if isinstance(error, RemoteError) else None
     where = "" if record is None else f" (record {record})"
-    sys.stderr.write(f"stead: {printable(str(error))}{where}\n")
+    said = str(error) if isinstance(error, SteadError) else _machine_s(error)
+    sys.stderr.write(f"stead: {printable(said)}{where}\n")
     advice = getattr(error, "advice", "")
     if advice:
         sys.stderr.write(f"  what to do: {printable(advice)}\n")
     raise typer.Exit(REFUSED)
+
+
+def _machine_s(error: OSError) -> str:
+    """Return what the machine says went wrong, without its number."""
+    words = str(error.strerror or error)
+    if error.filename is None:
+        return words
+    name = (
+        os.fsdecode(error.filename)
+        if isinstance(error.filename, bytes)
+        else error.filename
+    )
+    return f"`{name}`: {words[:1].lower()}{words[1:]}"
+
+
+def _print_no_more() -> None:
+    """Have the interpreter find nothing to flush where nobody reads any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 @contextmanager

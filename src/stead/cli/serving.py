@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,6 +28,8 @@ from stead.server.serving import Gate
 from stead.server.settings import ServerOptions
 from stead.server.sinks import export_origin, make_sinks
 from stead.server.tls_settings import read_tls
+
+_HIGHEST_PORT: Final = 65_535
 
 Target = Annotated[
     str | None,
@@ -63,7 +65,9 @@ WebOption = Annotated[
     str | None, typer.Option(help="module:name of an ASGI application.")
 ]
 HostOption = Annotated[str, typer.Option(help="Where it listens.")]
-PortOption = Annotated[int, typer.Option(help="0 for any free one.", min=0)]
+PortOption = Annotated[
+    int, typer.Option(help="0 for any free one.", min=0, max=_HIGHEST_PORT)
+]
 BrokerOption = Annotated[
     Path | None,
     typer.Option(help="Socket of the broker, for a server without a target."),

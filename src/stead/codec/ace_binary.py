@@ -19,14 +19,8 @@ from stead.errors import (
     InvalidAclError,
     InvalidSidError,
 )
-from stead.model.ace import (
-    ACE_CLASSES,
-    Ace,
-    AceFlags,
-    ObjectAce,
-    OpaqueAce,
-    checked_ace,
-)
+from stead.model.ace import Ace, AceFlags, ObjectAce, OpaqueAce, checked_ace
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import Acl, checked_acl, unlooked_at_acl
 from stead.model.guid import GUID_SIZE, Guid
 from stead.model.sid import MAXIMUM_SUB_AUTHORITIES, Sid, checked_sid

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from stead.model.ace import ACE_CLASSES, Ace, AceType, ObjectAce
+from stead.model.ace import Ace, AceType, ObjectAce
+from stead.model.ace_kinds import ACE_CLASSES
 
 LETTERS: Final[dict[AceType, str]] = {
     AceType.ACCESS_ALLOWED: "A",

@@ -26,13 +26,9 @@ from stead.codec.sddl_entries import keep_head, read_plain_entries, read_plain_e
 from stead.codec.sid_aliases import sid_to_sddl
 from stead.codec.sid_text import read_sid_here
 from stead.errors import InvalidAclError, InvalidClaimError, InvalidConditionError
-from stead.model.ace import (
-    Ace,
-    AceFlags,
-    ObjectAce,
-    Place,
-)
+from stead.model.ace import Ace, AceFlags, ObjectAce, Place
 from stead.model.acl import ACL_REVISION, Acl, NoAcl, unlooked_at_acl
+from stead.model.arguments import require_text
 from stead.model.guid import Guid
 from stead.model.security_descriptor import (
     ControlFlags,
@@ -106,6 +102,7 @@ def read_sddl(text: str, *, domain: Sid | None = None) -> SecurityDescriptor:
     Raises:
         InvalidSddlError: the text is wrong; it says where and why.
     """
+    require_text("sddl", text)
     known = _known_texts.get((text, domain))
     if known is not None:
         return known

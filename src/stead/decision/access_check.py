@@ -40,8 +40,12 @@ from stead.errors import (
     GenericNotMappedError,
     InvalidSecurityDescriptorError,
 )
-from stead.model.access_mask import GENERIC_RIGHTS, GenericMapping, format_mask
-from stead.model.ace import require_mask
+from stead.model.access_mask import (
+    GENERIC_RIGHTS,
+    GenericMapping,
+    format_mask,
+    require_mask,
+)
 from stead.model.decision import (
     AccessDecision,
     AccessQuestion,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from stead.decision.ace_inheritance import is_inherited, rebuild
-from stead.model.ace import DENY_KINDS, Ace, OpaqueAce
+from stead.model.ace import Ace, OpaqueAce
+from stead.model.ace_kinds import DENY_KINDS
 from stead.model.acl import Acl
 
 _DENYING: Final = 0

@@ -19,7 +19,8 @@ from stead.decision.mandatory import EVERY_RIGHT
 from stead.decision.object_tree import ObjectTree, build_tree
 from stead.decision.principals import Principal, token_principal
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED
-from stead.model.ace import AUDIT_KINDS, SACL_KINDS, Ace, AceFlags
+from stead.model.ace import Ace, AceFlags
+from stead.model.ace_kinds import AUDIT_KINDS, SACL_KINDS
 from stead.model.acl import Acl
 from stead.model.decision import AccessDecision
 

@@ -16,7 +16,8 @@ from stead.codec.condition_tree import in_postfix_order
 from stead.decision.conditional import ConditionContext, Truth, evaluate
 from stead.decision.principals import Principal, sids_of
 from stead.errors import InvalidClaimError, SteadError
-from stead.model.ace import CALLBACK_KINDS, Ace, ResourceAttributeAce
+from stead.model.ace import Ace, ResourceAttributeAce
+from stead.model.ace_kinds import CALLBACK_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.claim import Claim
 from stead.model.condition import Attribute, AttributeSource, Condition

@@ -24,7 +24,8 @@ from stead.decision.mandatory import (
 from stead.decision.object_tree import ObjectTree, build_tree
 from stead.decision.principals import Principal
 from stead.decision.privilege_rights import ACCESS_SYSTEM_SECURITY
-from stead.model.ace import DACL_KINDS, Ace
+from stead.model.ace import Ace
+from stead.model.ace_kinds import DACL_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.decision import AccessQuestion, Reason, Rule, Whom
 from stead.model.privilege import Privilege

@@ -26,10 +26,7 @@ from stead.decision.privilege_rights import (
     MAXIMUM_ALLOWED,
     WRITE_OWNER,
 )
-from stead.model.ace import (
-    ALLOW_KINDS,
-    DENY_KINDS,
-)
+from stead.model.ace_kinds import ALLOW_KINDS, DENY_KINDS
 from stead.model.acl import NoAcl
 from stead.model.decision import AccessQuestion, Intent
 from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege

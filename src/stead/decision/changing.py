@@ -14,11 +14,8 @@ from typing import Final
 
 from stead.decision.dacl_walk import unconditional
 from stead.model.access_mask import name_rights
-from stead.model.ace import (
-    DENY_KINDS,
-    AccessAllowedAce,
-    AceFlags,
-)
+from stead.model.ace import AccessAllowedAce, AceFlags
+from stead.model.ace_kinds import DENY_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.decision import AccessQuestion
 from stead.model.policy import CentralAccessPolicy, CentralAccessRule

@@ -30,8 +30,6 @@ from stead.decision.ace_inheritance import (
 )
 from stead.model.access_mask import GenericMapping
 from stead.model.ace import (
-    ALLOW_KINDS,
-    DENY_KINDS,
     INHERITANCE,
     Ace,
     AceFlags,
@@ -41,6 +39,7 @@ from stead.model.ace import (
     ProcessTrustLabelAce,
     ResourceAttributeAce,
 )
+from stead.model.ace_kinds import ALLOW_KINDS, DENY_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.guid import Guid
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor

@@ -16,15 +16,8 @@ from stead.decision.callbacks import Callbacks
 from stead.decision.object_tree import ObjectTree
 from stead.decision.principals import Principal
 from stead.model.access_mask import GenericMapping
-from stead.model.ace import (
-    ALLOW_KINDS,
-    CALLBACK_KINDS,
-    DACL_KINDS,
-    AccessAllowedAce,
-    AccessAllowedObjectAce,
-    Ace,
-    ObjectAce,
-)
+from stead.model.ace import AccessAllowedAce, AccessAllowedObjectAce, Ace, ObjectAce
+from stead.model.ace_kinds import ALLOW_KINDS, CALLBACK_KINDS, DACL_KINDS
 from stead.model.acl import Acl
 
 Note: TypeAlias = Callable[[int, Ace, bool, int], None]

@@ -27,8 +27,7 @@ from stead.decision.access_check import decide, require_question
 from stead.decision.fast import EVERY_NAMED_RIGHT, granted_mask, is_granted
 from stead.decision.judgement import judge
 from stead.decision.privilege_rights import bits_of
-from stead.model.access_mask import GenericMapping
-from stead.model.ace import require_mask
+from stead.model.access_mask import GenericMapping, require_mask
 from stead.model.decision import AccessQuestion
 from stead.model.limits import Circumstances
 from stead.model.policy import CentralAccessPolicy

@@ -22,8 +22,7 @@ from stead.decision import plain_list, twin
 from stead.decision.access_check import decide, require_question
 from stead.decision.judgement import judge
 from stead.decision.plain_list import EVERY_NAMED_RIGHT, Index
-from stead.model.access_mask import GenericMapping
-from stead.model.ace import require_mask
+from stead.model.access_mask import GenericMapping, require_mask
 from stead.model.decision import AccessQuestion
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.token import AccessToken

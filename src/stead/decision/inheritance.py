@@ -18,7 +18,8 @@ from stead.decision.descriptor_parts import (
 from stead.decision.new_object import owner_only
 from stead.errors import InvalidAclError
 from stead.model.access_mask import GenericMapping
-from stead.model.ace import ACE_CLASSES, Place
+from stead.model.ace import Place
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid

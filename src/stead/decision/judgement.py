@@ -45,7 +45,8 @@ from stead.decision.privilege_rights import (
 )
 from stead.errors import SteadError
 from stead.model.access_mask import AccessMask, GenericMapping
-from stead.model.ace import SACL_KINDS, Ace
+from stead.model.ace import Ace
+from stead.model.ace_kinds import SACL_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.decision import AccessQuestion, StagedDifference
 from stead.model.policy import CentralAccessPolicy, CentralAccessRule

@@ -39,8 +39,8 @@ from stead.decision.plain_list import (
 )
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED
 from stead.errors import InvalidRequestError, InvalidSecurityDescriptorError
-from stead.model.access_mask import GenericMapping
-from stead.model.ace import AccessAllowedAce, require_mask
+from stead.model.access_mask import GenericMapping, require_mask
+from stead.model.ace import AccessAllowedAce
 from stead.model.decision import AccessQuestion
 from stead.model.limits import Circumstances
 from stead.model.security_descriptor import SecurityDescriptor

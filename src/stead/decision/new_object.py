@@ -47,12 +47,8 @@ from stead.errors import (
     InvalidSecurityDescriptorError,
 )
 from stead.model.access_mask import AccessMask, GenericMapping
-from stead.model.ace import (
-    ACE_CLASSES,
-    AccessAllowedAce,
-    Ace,
-    OpaqueAce,
-)
+from stead.model.ace import AccessAllowedAce, Ace, OpaqueAce
+from stead.model.ace_kinds import ACE_CLASSES
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
 from stead.model.guid import Guid
 from stead.model.security_descriptor import ControlFlags, SecurityDescriptor

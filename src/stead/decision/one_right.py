@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from stead.decision.judgement import Case, find_unknown
-from stead.model.ace import DACL_KINDS
+from stead.model.ace_kinds import DACL_KINDS
 from stead.model.acl import Acl
 from stead.model.decision import AccessQuestion, Reason, Rule
 from stead.model.sid import Sid

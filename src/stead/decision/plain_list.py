@@ -26,13 +26,8 @@ from stead.decision.privilege_rights import (
     WRITE_OWNER,
 )
 from stead.model.access_mask import GENERIC_RIGHTS, VALID_MASK, GenericMapping
-from stead.model.ace import (
-    AUDIT_KINDS,
-    AccessAllowedAce,
-    AccessDeniedAce,
-    Ace,
-    ResourceAttributeAce,
-)
+from stead.model.ace import AccessAllowedAce, AccessDeniedAce, Ace, ResourceAttributeAce
+from stead.model.ace_kinds import AUDIT_KINDS
 from stead.model.acl import Acl, NoAcl
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
 from stead.gates.ports import ClientLike, PublicRefusal, public_refusal
+from stead.model.arguments import require_callable, require_kind
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
 from stead.monitor.tracing import arriving
@@ -82,6 +83,7 @@ class SteadMiddleware:
                 answered like a refusal of the application's own.
             challenge: how to authenticate, as the WWW-Authenticate of a 401.
         """
+        require_callable("client_for", client_for, "a function of the request")
         self._app = app
         self._client_for = client_for
         self._challenge = challenge
@@ -175,6 +177,12 @@ def problem(status: int, refusal: PublicRefusal) -> bytes:
     return json.dumps(said).encode()
 
 
+def _scope_of(request: Any) -> Mapping[str, Any]:
+    scope = getattr(request, "scope", None)
+    require_kind("request", scope, Mapping, "give the request, or its ASGI scope")
+    return cast("Mapping[str, Any]", scope)
+
+
 def client_of(request: Mapping[str, Any] | Any) -> ClientLike:
     """Return the client of a request.
 
@@ -184,8 +192,9 @@ def client_of(request: Mapping[str, Any] | Any) -> ClientLike:
     Raises:
         LogonFailureError: nobody said who sent it.
         OperationFailedError: no `SteadMiddleware` stands before the application.
+        InvalidRequestError: it is no request.
     """
-    scope = request if isinstance(request, Mapping) else request.scope
+    scope = request if isinstance(request, Mapping) else _scope_of(request)
     if CLIENT_KEY not in scope:
         raise OperationFailedError(
             "the request did not pass a stead middleware",

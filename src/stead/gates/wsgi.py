@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
 from stead.gates.http import CLIENT_KEY, http_status, problem
 from stead.gates.ports import ClientLike, public_refusal
+from stead.model.arguments import require_callable
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
 from stead.monitor.tracing import arriving
@@ -67,6 +68,7 @@ class WsgiMiddleware:
             challenge: how to authenticate, as the WWW-Authenticate of a 401.
         """
         self._app = app
+        require_callable("client_for", client_for, "a function of the request")
         self._client_for = client_for
         self._challenge = challenge
 

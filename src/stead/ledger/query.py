@@ -17,6 +17,7 @@ from typing import Final
 from stead.errors import InvalidRecordError, LedgerCorruptError, SteadError
 from stead.ledger.canonical import read_record
 from stead.ledger.ports import Entry, LedgerStore
+from stead.model.arguments import several
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import NO_LUID, Luid
 
@@ -94,7 +95,8 @@ class Query:
         """The events that are asked for, where `event` says any."""
         if isinstance(self.event, AuditEvent):
             return frozenset({self.event})
-        return frozenset(self.event or ())
+        given = self.event or ()
+        return frozenset(several("event", given, AuditEvent, "`AuditEvent.LOGON`"))
 
     @property
     def sessions(self) -> frozenset[int]:

@@ -365,7 +365,9 @@ class Writer:
 def ended(failure: BaseException | None = None) -> LedgerUnavailableError:
     """Return the refusal of a ledger that writes no more."""
     if failure is None:
-        return LedgerUnavailableError("the ledger is closed")
+        return LedgerUnavailableError(
+            "the ledger is closed", advice="its server was closed: open another one"
+        )
     return LedgerUnavailableError(
         f"the ledger's writer has failed: {failure}", advice="restart the server"
     )

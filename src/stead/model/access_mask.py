@@ -88,13 +88,21 @@ class Rights(IntFlag, boundary=KEEP):
     """
 
     def __init_subclass__(cls) -> None:
-        """Refuse rights outside bits 0-15 when the class is made.
+        """Refuse what is no right of the object's own when the class is made.
 
         Raises:
-            InvalidAccessMaskError: a member uses a bit that is not the object's.
+            InvalidAccessMaskError: a member uses a bit that is not the object's, or
+                the name of a right that every object has: nobody who reads the name
+                could tell which is meant.
         """
         super().__init_subclass__()
-        for member in cls.__members__.values():
+        for name, member in cls.__members__.items():
+            if name in AccessMask.__members__:
+                raise InvalidAccessMaskError(
+                    f"right `{cls.__name__}.{name}` has the name of a right that every "
+                    "object has",
+                    advice=f"use `AccessMask.{name}`, or call yours otherwise",
+                )
             if not 0 < int(member) <= OBJECT_RIGHTS:
                 raise InvalidAccessMaskError(
                     f"right `{cls.__name__}.{member.name}` is {int(member):#x}; an "
@@ -194,3 +202,10 @@ def name_rights(mask: int, names: dict[str, int]) -> str:
     if left:
         words.append(f"{left:#x}")
     return " | ".join(words) or "nothing"
+
+
+def require_mask(mask: int) -> int:
+    """Return `mask` as a plain int; raise `InvalidAccessMaskError` past 32 bits."""
+    if not isinstance(mask, int) or not 0 <= mask <= VALID_MASK:
+        raise InvalidAccessMaskError(f"`{mask}` is not an access mask of 32 bits")
+    return int(mask)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import KEEP, Enum, IntEnum, IntFlag
 from typing import ClassVar, Final
 
-from stead.errors import InvalidAccessMaskError, InvalidAclError
-from stead.model.access_mask import VALID_MASK
+from stead.errors import InvalidAclError
+from stead.model.access_mask import require_mask
 from stead.model.guid import Guid
 from stead.model.sid import Sid
 from stead.model.well_known import NULL_SID
@@ -397,46 +397,7 @@ class OpaqueAce(Ace):
         return 4 + len(self.body)
 
 
-ACE_CLASSES: Final[dict[AceType, type[Ace]]] = {
-    kind.type: kind
-    for kind in (
-        AccessAllowedAce, AccessDeniedAce, SystemAuditAce, SystemAlarmAce,
-        AccessAllowedObjectAce, AccessDeniedObjectAce,
-        SystemAuditObjectAce, SystemAlarmObjectAce,
-        AccessAllowedCallbackAce, AccessDeniedCallbackAce,
-        AccessAllowedCallbackObjectAce, AccessDeniedCallbackObjectAce,
-        SystemAuditCallbackAce, SystemAlarmCallbackAce,
-        SystemAuditCallbackObjectAce, SystemAlarmCallbackObjectAce,
-        MandatoryLabelAce, ResourceAttributeAce, ScopedPolicyIdAce,
-        ProcessTrustLabelAce, AccessFilterAce,
-    )
-}  # fmt: skip
 _NUMBERS: Final = frozenset(int(number) for number in AceType)
-
-ALLOW_KINDS: Final = frozenset({
-    AccessAllowedAce, AccessAllowedObjectAce,
-    AccessAllowedCallbackAce, AccessAllowedCallbackObjectAce,
-})  # fmt: skip
-DENY_KINDS: Final = frozenset({
-    AccessDeniedAce, AccessDeniedObjectAce,
-    AccessDeniedCallbackAce, AccessDeniedCallbackObjectAce,
-})  # fmt: skip
-CALLBACK_KINDS: Final = frozenset({
-    AccessAllowedCallbackAce, AccessAllowedCallbackObjectAce,
-    AccessDeniedCallbackAce, AccessDeniedCallbackObjectAce,
-    SystemAuditCallbackAce, SystemAuditCallbackObjectAce,
-    SystemAlarmCallbackAce, SystemAlarmCallbackObjectAce,
-})  # fmt: skip
-DACL_KINDS: Final = ALLOW_KINDS | DENY_KINDS
-"""The kinds that the judge knows; entries of others refuse what they could have."""
-SACL_KINDS: Final = frozenset(
-    kind for kind in ACE_CLASSES.values() if kind.place is Place.SACL
-)
-AUDIT_KINDS: Final = frozenset({
-    SystemAuditAce, SystemAuditObjectAce,
-    SystemAuditCallbackAce, SystemAuditCallbackObjectAce,
-})  # fmt: skip
-
 
 _ALL_FLAGS: Final = tuple(AceFlags(number) for number in range(_LARGEST_BYTE + 1))
 _set_trustee, _set_mask, _set_flags, _set_data = (
@@ -465,10 +426,3 @@ def checked_ace(
     _set_flags(made, _ALL_FLAGS[flags])
     _set_data(made, data)
     return made
-
-
-def require_mask(mask: int) -> int:
-    """Return `mask` as a plain int; raise `InvalidAccessMaskError` past 32 bits."""
-    if not isinstance(mask, int) or not 0 <= mask <= VALID_MASK:
-        raise InvalidAccessMaskError(f"`{mask}` is not an access mask of 32 bits")
-    return int(mask)

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from stead.errors import InvalidRequestError
+from stead.model.arguments import several
 from stead.model.limits import Host
 
 GSS: Final = "gss"
@@ -165,12 +166,8 @@ class DelegationPolicy:
         Raises:
             InvalidRequestError: one is no target, or they are one text.
         """
-        if isinstance(texts, str):
-            raise InvalidRequestError(
-                "targets are named one by one", advice='write `["https://..."]`'
-            )
         plain, ways = [], []
-        for text in texts:
+        for text in several("targets", texts, str, 'write `["https://..."]`'):
             protocol, plus, rest = text.partition("+")
             way, mark, place = rest.partition("://")
             if plus and mark and "://" not in protocol:

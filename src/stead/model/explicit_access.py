@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from stead.errors import InvalidAccessMaskError, InvalidNameError
-from stead.model.access_mask import AccessMask
+from stead.model.access_mask import AccessMask, require_mask
 from stead.model.ace import (
     AccessAllowedAce,
     AccessDeniedAce,
     Ace,
     AceFlags,
     SystemAuditAce,
-    require_mask,
 )
 from stead.model.sid import Sid
 

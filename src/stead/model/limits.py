@@ -36,8 +36,9 @@ from stead.model.access_mask import (
     FileRights,
     GenericMapping,
     name_rights,
+    require_mask,
 )
-from stead.model.ace import require_mask
+from stead.model.arguments import require_kind, require_text
 from stead.model.luid import NO_LUID, Luid
 from stead.model.privilege import Privilege
 
@@ -112,6 +113,7 @@ class NamePattern:
         Raises:
             InvalidRequestError: it is empty, or holds what no name holds.
         """
+        require_text("name", self.text)
         if not self.text.isprintable() or not (self.text or self.is_prefix):
             raise InvalidRequestError("a name that limits a token is printable text")
 
@@ -173,6 +175,8 @@ class Host:
 
     def __post_init__(self) -> None:
         """Refuse what is no address; raises `InvalidRequestError`."""
+        require_text("host", self.name)
+        require_kind("port", self.port, int, "a port is a number")
         is_name = (
             self.name.isascii() and self.name.isprintable() and " " not in self.name
         )
@@ -229,6 +233,7 @@ class TokenLimits:
         object.__setattr__(self, "privileges", frozenset(self.privileges))
         if not 0 < self.expires < _LATEST:
             raise InvalidRequestError(f"`{self.expires}` is no time to expire at")
+        require_text("purpose", self.purpose)
         if len(self.purpose) > LONGEST_PURPOSE or not self.purpose.isprintable():
             raise InvalidRequestError(
                 f"a purpose is up to {LONGEST_PURPOSE} printable characters"

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import NoReturn, Protocol, Self, TypeVar
 
 from stead.errors import InvalidRequestError, SecretUsedError
+from stead.model.arguments import require_kind
 
 
 class _Room(Protocol):
@@ -38,6 +39,8 @@ class Secret:
     __slots__ = ("_content", "_is_wiped")
 
     def __init__(self, content: str | bytes | bytearray) -> None:
+        # A number would be so many zero bytes, and a password that everybody guesses.
+        require_kind("secret", content, (str, bytes, bytearray), "text or bytes")
         try:
             made = content.encode() if isinstance(content, str) else content
         except UnicodeEncodeError:

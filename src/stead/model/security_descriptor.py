@@ -11,7 +11,8 @@ from enum import KEEP, IntFlag
 from typing import Final
 
 from stead.errors import InvalidSecurityDescriptorError
-from stead.model.ace import DACL_KINDS, SACL_KINDS, OpaqueAce, Place
+from stead.model.ace import OpaqueAce, Place
+from stead.model.ace_kinds import DACL_KINDS, SACL_KINDS
 from stead.model.acl import ABSENT_SACL, Acl, NoAcl
 from stead.model.sid import Sid
 

@@ -16,6 +16,7 @@ import struct
 from typing import Final, Self
 
 from stead.errors import InvalidSidError
+from stead.model.arguments import require_text
 
 MAXIMUM_SUB_AUTHORITIES: Final = 15
 _REVISION: Final = 1
@@ -87,6 +88,7 @@ class Sid(bytes):
         Raises:
             InvalidSidError: the text is no SID.
         """
+        require_text("sid", text)
         match = _TEXT.fullmatch(text)
         if match is None:
             # Escaped: whoever sends text does not get to write lines of a log.

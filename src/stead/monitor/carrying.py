@@ -33,6 +33,7 @@ from stead.errors import (
     RevertOrderError,
     StrangerIdentityError,
 )
+from stead.model.arguments import require_callable
 from stead.model.audit_record import Principal
 from stead.monitor import context
 from stead.monitor.context import Frame
@@ -212,6 +213,7 @@ def carried(function: Callable[_P, _T], lease: Lease, aside: Aside) -> Callable[
     Raises:
         InvalidRequestError: it is a generator function, which runs later by itself.
     """
+    require_callable("function", function, "a function, which is not yet called")
     kind = _called_as(function)
     if inspect.isgeneratorfunction(kind) or inspect.isasyncgenfunction(kind):
         raise InvalidRequestError(

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
-from stead.errors import AccessDeniedError, HandleClosedError
+from stead.errors import AccessDeniedError, HandleClosedError, InvalidRequestError
 from stead.model.access_mask import AccessMask, GenericMapping, Rights, name_rights
+from stead.model.arguments import require_kind
 from stead.model.security_descriptor import SecurityDescriptor
+
+_RIGHTS: Final = "such as `Doc.READ`, or `AccessMask.READ_CONTROL`"
+_CLASS: Final = "write a class that lists them: `class Doc(Rights): READ = 1`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,35 @@ class ObjectKind:
 
     @classmethod
     def of(cls, rights: type[Rights]) -> Self:
-        """Return the kind that a `Rights` class describes."""
+        """Return the kind that a `Rights` class describes.
+
+        Raises:
+            InvalidRequestError: it is none.
+        """
+        require_kind("rights", rights, type(Rights), _CLASS)
+        if not issubclass(rights, Rights):
+            raise InvalidRequestError(
+                f"`{rights.__name__}` is no class of rights", advice=_CLASS
+            )
         names = {name: int(member) for name, member in rights.__members__.items()}
         return cls(rights.__name__, names, rights.generic_mapping())
+
+    def mask_of(self, rights: int) -> int:
+        """Return rights to an object of this kind as a number.
+
+        Raises:
+            InvalidRequestError: they are no rights, or those of another kind, whose
+                bits mean something else here.
+        """
+        if isinstance(rights, Rights):
+            if type(rights).__name__ != self.name:
+                raise InvalidRequestError(
+                    f"`{rights!r}` is no right of `{self.name}`",
+                    advice=f"name rights of `{self.name}`, or of `AccessMask`",
+                )
+            return int(rights)
+        require_kind("rights", rights, int, _RIGHTS)
+        return int(rights)
 
     def spell(self, mask: int) -> str:
         """Print a mask with this kind's names."""
@@ -79,6 +109,12 @@ class SecurableObject:
         if self._renew is not None:
             self._renew(self)
         return self.descriptor
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise InvalidRequestError(
+            "an object is neither pickled nor copied",
+            advice="hand on its name: `find_object` finds it there",
+        )
 
     def __repr__(self) -> str:
         return f"SecurableObject({self.name!r}, {self.kind.name})"
@@ -149,11 +185,12 @@ class Handle:
         if self._close is None:
             raise HandleClosedError(f"the handle to `{self.object.name}` is closed")
         self._require_live()
-        wanted = self.object.kind.mapping.map(int(rights))
+        kind = self.object.kind
+        wanted = kind.mapping.map(kind.mask_of(rights))
         if not wanted or wanted & int(AccessMask.MAXIMUM_ALLOWED):
             raise AccessDeniedError(object_name=self.object.name)
         if wanted & ~self.granted:
-            granted = self.object.kind.spell(self.granted)
+            granted = kind.spell(self.granted)
             raise AccessDeniedError(
                 object_name=self.object.name,
                 advice=f"the handle was opened with {granted}",
@@ -179,6 +216,12 @@ class Handle:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise InvalidRequestError(
+            "a handle is neither pickled nor copied",
+            advice="open the object where it is used",
+        )
 
     def __repr__(self) -> str:
         granted = "closed" if self.is_closed else self.object.kind.spell(self.granted)

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from stead.errors import SteadError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials, orders
+from stead.privileged import parcels, sealing, thread_credentials
 from stead.privileged.confining import confine
-from stead.privileged.orders import Order, Parcel
+from stead.privileged.orders import Order
+from stead.privileged.parcels import Parcel
 from stead.privileged.syscalls import call
 from stead.privileged.system_uids import refuse_system_uid
 
@@ -118,7 +119,7 @@ def wait_and_become(cradle: Cradle) -> NoReturn:
     """
     report = [cradle.report]
     _go_through(_before_the_order(cradle, report), report)
-    parcel = orders.receive(cradle.orders)
+    parcel = parcels.receive(cradle.orders)
     if parcel is None:
         os._exit(0)
     taken: list[Order] = []
@@ -214,16 +215,16 @@ def _rehearse() -> None:
     costs nobody any time.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, orders.sealed(_MEANS_NOTHING.to_bytes()) as document:
+    with ours, theirs, sealing.sealed(_MEANS_NOTHING.to_bytes()) as document:
         number = document.fileno()
-        orders.send(ours, Parcel(number, number, (number, number, number)))
-        parcel = orders.receive(theirs)
+        parcels.send(ours, Parcel(number, number, (number, number, number)))
+        parcel = parcels.receive(theirs)
     if parcel is not None:
         parcel.order()
         parcel.let_go()
         os.close(parcel.channel)
     _capabilities()
-    credentials.read()
+    thread_credentials.read()
     _places(b"rehearsal", {b"PATH": b"/"})
 
 
@@ -297,13 +298,13 @@ def _drop_capabilities() -> None:
 
 def _prove(identity: PosixIdentity) -> None:
     uid, gid = identity.uid, identity.gid
-    expected = credentials.ThreadCredentials(
+    expected = thread_credentials.ThreadCredentials(
         uids=(uid, uid, uid),
         gids=(gid, gid, gid),
         groups=identity.groups,
         effective=0,
     )
-    if credentials.read() != expected or any(_capabilities()):
+    if thread_credentials.read() != expected or any(_capabilities()):
         raise OSError(errno.EPERM, "the kernel reads back something else")
     try:
         os.setresuid(0, 0, 0)

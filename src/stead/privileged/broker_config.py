@@ -267,10 +267,11 @@ def load(path: str | os.PathLike[str], *, owner: int = 0) -> BrokerConfig:
         raise UnsafeConfigurationError(
             f"`{place}` cannot be read: {error.strerror}"
         ) from error
+    status = os.fstat(number)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(number)
+        raise UnsafeConfigurationError(f"`{place}` is no file")
     with os.fdopen(number, "rb") as file:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnsafeConfigurationError(f"`{place}` is no file")
         _require_safe(place, status, owner)
         text = file.read(_LONGEST)
     try:
@@ -356,14 +357,15 @@ def _service(name: str, words: dict[str, Any]) -> Service:
 
 
 def _made(kind: type[_T], words: Mapping[str, Any], where: str) -> _T:
-    known = {each.name for each in dataclasses.fields(kind)}  # type: ignore[arg-type]  # each is a dataclass
+    known = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]  # each is a dataclass
     for name in words:
         if name not in known:
             raise UnsafeConfigurationError(f"`{name}` means nothing in {where}")
-    try:
-        return kind(**words)
-    except TypeError as error:
-        raise UnsafeConfigurationError(f"{where} lacks a word: {error}") from error
+    for name, each in known.items():
+        has_default = {each.default, each.default_factory} != {dataclasses.MISSING}
+        if name not in words and not has_default:
+            raise UnsafeConfigurationError(f"`{where}` lacks `{name}`")
+    return kind(**words)
 
 
 def _table(value: object, name: str) -> dict[str, Any]:

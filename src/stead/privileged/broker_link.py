@@ -30,7 +30,7 @@ from stead.errors import (
     ServerClosedError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import orders
+from stead.privileged import sealing
 from stead.privileged.broker_connection import Connection
 from stead.privileged.broker_opening import request_document
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear
@@ -156,8 +156,8 @@ class BrokerLink:
         connection.require_may("log_on")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         name = json.dumps({"account": account}).encode()
-        with ours, theirs, orders.sealed(name) as document:
-            with orders.sealed(bytes(secret)) as word:
+        with ours, theirs, sealing.sealed(name) as document:
+            with sealing.sealed(bytes(secret)) as word:
                 descriptors = (theirs.fileno(), document.fileno(), word.fileno())
                 connection.ask("log_on", {}, descriptors)
             theirs.close()
@@ -213,7 +213,7 @@ class BrokerLink:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         wanted = request_document(path, flags, mode, within)
-        with ours, theirs, channel, keepers, orders.sealed(wanted) as document:
+        with ours, theirs, channel, keepers, sealing.sealed(wanted) as document:
             descriptors = (keepers.fileno(), document.fileno(), theirs.fileno())
             client.ask("open", {"groups": list(groups)} if groups else {}, descriptors)
             theirs.close()

@@ -31,7 +31,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import broker_opening, orders
+from stead.privileged import broker_opening, sealing
 from stead.privileged.broker_clients import Client, ClientTable
 from stead.privileged.broker_entrances import Entrances
 from stead.privileged.broker_passwords import Attempts
@@ -51,7 +51,8 @@ from stead.privileged.broker_wire import (
     require_channel,
     say,
 )
-from stead.privileged.orders import MAXIMUM_EXTRA, Order, Parcel
+from stead.privileged.orders import Order
+from stead.privileged.parcels import MAXIMUM_EXTRA, Parcel
 from stead.privileged.stated_level import unwillingness
 from stead.privileged.system_uids import refuse_system_uid
 
@@ -151,7 +152,7 @@ class Monitor:
     def start(self, request: Request) -> None:
         """Start a program as a client."""
         channel, document, *inherited = request.descriptors
-        orders.require_sealed(document, LARGEST_ORDER)
+        sealing.require_sealed(document, LARGEST_ORDER)
         self._processes.order(
             "programs",
             self._named(request, channel),
@@ -165,7 +166,7 @@ class Monitor:
         if body is None:
             raise RemoteProtocolError("there is no such worker")
         channel, document, *inherited = request.descriptors
-        orders.require_sealed(document, LARGEST_ORDER)
+        sealing.require_sealed(document, LARGEST_ORDER)
         self._processes.order(
             "workers",
             self._named(request, channel),
@@ -177,11 +178,11 @@ class Monitor:
     def open(self, request: Request) -> None:
         """Have a process of a client's open a file beneath a configured folder."""
         channel, document, answer = request.descriptors
-        orders.require_sealed(document, LONGEST_DOCUMENT)
+        sealing.require_sealed(document, LONGEST_DOCUMENT)
         client = self._named(request, channel)
         roots = broker_opening.roots_document(self._given.service.open_roots)
         stdio = (self._null,) * 3
-        with orders.sealed(_OPENER) as order, orders.sealed(roots) as folders:
+        with sealing.sealed(_OPENER) as order, sealing.sealed(roots) as folders:
             inherited = (*stdio, answer, document, folders.fileno())
             self._processes.order(
                 "programs",
@@ -197,7 +198,7 @@ class Monitor:
         channel, document, secret = request.descriptors
         self._require_channel(channel)
         for each in (document, secret):
-            orders.require_sealed(each, LONGEST_DOCUMENT)
+            sealing.require_sealed(each, LONGEST_DOCUMENT)
         self._attempts.begin(channel, document, secret)
 
     def renew(self, request: Request) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import InvalidRequestError, KernelRefusedError, NotARegularFileError
-from stead.privileged import orders
+from stead.privileged import sealing
 from stead.privileged.opening import (
     openable,
     openat2,
@@ -90,8 +90,8 @@ def open_beneath(answer: int) -> int:
 
 
 def _opened(document: int, folders: int) -> int:
-    asked = json.loads(orders.read_sealed(document, _LONGEST))
-    roots = json.loads(orders.read_sealed(folders, _LONGEST))
+    asked = json.loads(sealing.read_sealed(document, _LONGEST))
+    roots = json.loads(sealing.read_sealed(folders, _LONGEST))
     path, flags, mode = asked["path"].encode("latin-1"), asked["flags"], asked["mode"]
     openable(path, flags, mode=mode)
     folders_given = [each.encode("latin-1") for each in roots]

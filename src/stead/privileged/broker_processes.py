@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import QuotaExceededError
-from stead.privileged import orders
+from stead.privileged import parcels, sealing
 from stead.privileged.broker_clients import Client, ClientTable, Hold
 from stead.privileged.broker_poll import Poll, Turn
 from stead.privileged.broker_wire import LONGEST_DOCUMENT, say
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stead.privileged.broker_inheritance import Inheritance
-    from stead.privileged.orders import Parcel
+    from stead.privileged.parcels import Parcel
 
 _log: Final = logging.getLogger("stead.broker")
 
@@ -120,11 +120,11 @@ class Processes:
         own = client.identity
         identity = replace(own, groups=(*own.groups, *groups))
         warrant = Warrant(identity, body).to_bytes()
-        with theirs, orders.sealed(warrant) as document:
+        with theirs, sealing.sealed(warrant) as document:
             whole = replace(parcel, warrant=document.fileno(), hold=theirs.fileno())
             try:
                 self._clients.hold(client, held)
-                orders.send(self._launchers[launcher].control, whole)
+                parcels.send(self._launchers[launcher].control, whole)
             except QuotaExceededError as error:
                 ours.close()
                 _refuse(parcel.channel, "quota", str(error))

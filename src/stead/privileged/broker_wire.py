@@ -29,7 +29,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import RemoteProtocolError
-from stead.privileged.orders import MAXIMUM_EXTRA, carried_by
+from stead.privileged.parcels import MAXIMUM_EXTRA, carried_by
 from stead.privileged.peers import peer_credentials
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from stead.errors import (
     ServerClosedError,
     SteadError,
 )
-from stead.privileged import orders
+from stead.privileged import sealing
 from stead.privileged.broker_wire import LARGEST_ORDER, WORKERS
 from stead.privileged.brokered_client import BrokeredIdentity
-from stead.privileged.launching import Child, begin
-from stead.privileged.orders import MAXIMUM_EXTRA
+from stead.privileged.child import Child, begin
+from stead.privileged.parcels import MAXIMUM_EXTRA
 from stead.privileged.syscalls import words_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class BrokeredLauncher:
                 advice="hand over what is long by a pipe or a file",
             )
         try:
-            with orders.sealed(part) as document:
+            with sealing.sealed(part) as document:
                 child, theirs = begin(self._watch, name, on_end)
                 with theirs:
                     self._send(

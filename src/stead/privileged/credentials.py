@@ -11,11 +11,12 @@ While a thread is the client it has, in the kernel's order (real, effective, sav
   would not be the server;
 - *saved* stays 0: that is the way back, and the reason for the filter in ``seccomp``.
 
-Each verb is read back from the kernel after the fact. Failing to enter restores the
-server and refuses: nothing ran. Failing to leave ends the process: a thread that is
-neither is never let run on. Nested stays are composed in ``hardened_thread``; at
-this level entering twice is refused. Callers prove beforehand that the stack has room
-(``headroom``): a RecursionError in the middle would end the process too.
+Each verb is read back from the kernel after the fact (``thread_credentials``). Failing
+to enter restores the server and refuses: nothing ran. Failing to leave ends the
+process: a thread that is neither is never let run on. Nested stays are composed in
+``hardened_thread``; at this level entering twice is refused. Callers prove beforehand
+that the stack has room (``headroom``): a RecursionError in the middle would end the
+process too.
 
 What stands here is the reference. Where the twin in C was built, a switch is one call
 of it: the same system calls in the same order, with nothing in between.
@@ -26,7 +27,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -34,13 +34,12 @@ from stead.errors import ImpersonationRefusedError
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged import syscalls
 from stead.privileged.syscalls import LEAVE_UNCHANGED, call, words_of
+from stead.privileged.thread_credentials import ThreadCredentials, read, three_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-_CAPABILITY_VERSION_3 = 0x2008_0522
-_FIXED: Final = struct.Struct("3I3IQI")
 _NOT_THE_SERVER: Final = "the thread is not the server now"
 _NOT_BACK: Final = "a thread could not become the server again"
 _SWITCHED: Final = "a thread was switched behind the back of its block"
@@ -94,30 +93,6 @@ def load(name: str = "stead.privileged._switch") -> Twin | None:
 
 
 TWIN: Final = load()
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadCredentials:
-    """What the kernel holds about one thread.
-
-    Attributes:
-        uids: real, effective and saved. The file-system uid follows every change of
-            the effective one, and the filter denies the call that would part them.
-        gids: likewise.
-        groups: supplementary groups, sorted.
-        effective: the effective capabilities, as bits.
-    """
-
-    uids: tuple[int, int, int]
-    gids: tuple[int, int, int]
-    groups: tuple[int, ...]
-    effective: int
-
-    @property
-    def packed(self) -> bytes:
-        """All of it as the twin in C reads it."""
-        fixed = _FIXED.pack(*self.uids, *self.gids, self.effective, len(self.groups))
-        return fixed + struct.pack(f"{len(self.groups)}I", *self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +155,7 @@ def enter(identity: PosixIdentity, server: ServerIdentity) -> None:
         if outcome:
             _refuse(outcome, identity)
         return
-    if _three("getresuid") != server.credentials.uids:
+    if three_ids("getresuid") != server.credentials.uids:
         raise ImpersonationRefusedError(_NOT_THE_SERVER)
     try:
         _become(identity, server)
@@ -321,20 +296,6 @@ def is_now(expected: ThreadCredentials) -> bool:
     return read() == expected
 
 
-def read() -> ThreadCredentials:
-    """Ask the kernel who the calling thread is.
-
-    Raises:
-        OSError: the kernel did not say.
-    """
-    return ThreadCredentials(
-        uids=_three("getresuid"),
-        gids=_three("getresgid"),
-        groups=_groups(),
-        effective=_effective_capabilities(),
-    )
-
-
 def client_credentials(
     identity: PosixIdentity, server: ServerIdentity
 ) -> ThreadCredentials:
@@ -417,27 +378,3 @@ def _switch_back(server: ServerIdentity) -> None:
 
 def _array_of(groups: tuple[int, ...]) -> tuple[int, ctypes.Array[ctypes.c_uint32]]:
     return len(groups), (ctypes.c_uint32 * len(groups))(*groups)
-
-
-def _three(name: str) -> tuple[int, int, int]:
-    one = ctypes.c_uint32 * 1
-    real, effective, saved = one(), one(), one()
-    call(name, real, effective, saved)
-    return real[0], effective[0], saved[0]
-
-
-def _groups() -> tuple[int, ...]:
-    count = call("getgroups")
-    if not count:
-        return ()
-    array = (ctypes.c_uint32 * count)()
-    call("getgroups", count, array)
-    return tuple(sorted(array))
-
-
-def _effective_capabilities() -> int:
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    # Effective, permitted and inheritable, first their low and then their high words.
-    words = (ctypes.c_uint32 * 6)()
-    call("capget", header, words)
-    return words[0] | words[3] << 32

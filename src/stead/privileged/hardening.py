@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Final
 
 from stead.errors import EnforcementUnavailableError
 from stead.model.posix_identity import MAXIMUM_ID
-from stead.privileged import credentials, seccomp
+from stead.privileged import seccomp, thread_credentials
 from stead.privileged.credentials import ServerIdentity
 from stead.privileged.syscalls import architecture, call, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stead.privileged.credentials import ThreadCredentials
+    from stead.privileged.thread_credentials import ThreadCredentials
 
 _CLONE_NEWNS: Final = 0x0002_0000
 _CLONE_FS: Final = 0x0000_0200
@@ -59,7 +59,7 @@ def harden(guard: int) -> ServerIdentity:
         EnforcementUnavailableError: names the step that failed. The thread may be half
             hardened then, and must end.
     """
-    own = credentials.read()
+    own = thread_credentials.read()
     seal = secrets.randbits(64)
     steps: tuple[tuple[str, Callable[[], object], str], ...] = (
         ("the guard", lambda: _require_guard(guard), "choose an id that nobody has"),

@@ -31,9 +31,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import SteadError
-from stead.privileged import orders
+from stead.privileged import parcels
 from stead.privileged.becoming import BEGUN, Cradle, wait_and_become
 from stead.privileged.pam_session import PamSession
+from stead.privileged.post import Post
 from stead.privileged.trees import (
     ChildSignal,
     become_subreaper,
@@ -44,58 +45,16 @@ from stead.privileged.trees import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stead.privileged.orders import Parcel, Terms
+    from stead.privileged.orders import Terms
+    from stead.privileged.parcels import Parcel
 
 KEEPER: Final = struct.Struct("i")
 """What a keeper says on its hold: its number."""
 
-_NEWS: Final = struct.Struct("i?")
 _MESSAGE: Final = 4096
 _REPORT: Final = 65536
 _ROUNDS_OF_ENDING: Final = 200
 _PAUSE: Final = 50  # milliseconds between two of them, unless a child ends before
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """What a keeper shares with the launcher and the other keepers.
-
-    Attributes:
-        control: where orders come from.
-        news: a pipe to the launcher, see `read_news`; it breaks when the launcher ends.
-        seats: a pipe with as many bytes as keepers may wait again after an order.
-        terms: what holds for every order.
-    """
-
-    control: socket.socket
-    news: int
-    seats: tuple[int, int]
-    terms: Terms
-
-    def tell(self, *, is_waiting: bool) -> bool:
-        """Tell the launcher whether this keeper waits; say whether it still listens."""
-        try:
-            os.write(self.news, _NEWS.pack(os.getpid(), is_waiting))
-        except BrokenPipeError:
-            return False
-        return True
-
-    def take_seat(self) -> bool:
-        """Say whether this keeper may wait for another order, or is one too many."""
-        try:
-            return bool(os.read(self.seats[0], 1))
-        except BlockingIOError:
-            return False
-
-    def leave_seat(self) -> None:
-        """Let another keeper have the seat."""
-        os.write(self.seats[1], b"s")
-
-
-def read_news(descriptor: int) -> list[tuple[int, bool]]:
-    """Return which keepers have begun or ceased to wait, in order."""
-    told = os.read(descriptor, _NEWS.size * 256)
-    return [(pid, is_waiting) for pid, is_waiting in _NEWS.iter_unpack(told)]
 
 
 def wait_and_keep(post: Post) -> int:
@@ -143,7 +102,7 @@ def _next(post: Post) -> Parcel | None:
             if post.news in dict(poll.poll()):
                 return None
             with suppress(BlockingIOError):
-                return orders.receive(post.control)
+                return parcels.receive(post.control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +223,7 @@ class _Keeper:
         """Do steps 2 to 4; return how the process ended, if nothing is left of it."""
         self._pid = child.pid
         with suppress(ConnectionError):  # it has ended: its report says why
-            orders.send(child.orders, self._parcel)
+            parcels.send(child.orders, self._parcel)
         child.orders.close()
         self._parcel.let_go()
         self._is_clear = self._wait(child.report)

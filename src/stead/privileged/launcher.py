@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from stead.errors import LauncherUnavailableError
 from stead.privileged.becoming import drop_bounding_set, reset_signals
-from stead.privileged.keeper import Post, read_news, wait_and_keep
+from stead.privileged.keeper import wait_and_keep
 from stead.privileged.orders import Terms
+from stead.privileged.post import Post, read_news
 from stead.privileged.scheduling import give_up_priority
 from stead.privileged.trees import (
     ChildSignal,

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stead.errors import LauncherUnavailableError
-from stead.privileged import orders
+from stead.privileged import parcels
 from stead.privileged.syscalls import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stead.privileged.orders import Parcel, Terms
+    from stead.privileged.orders import Terms
+    from stead.privileged.parcels import Parcel
     from stead.privileged.watch import Watch
 
 _log: Final = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class LauncherProcess:
             try:
                 if self._is_closed():
                     raise ConnectionResetError
-                orders.send(self._control, parcel)
+                parcels.send(self._control, parcel)
             except ConnectionError:
                 self._is_gone = True
                 raise

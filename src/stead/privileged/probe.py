@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from stead.errors import SteadError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials, seccomp
+from stead.privileged import seccomp, thread_credentials
 from stead.privileged.confining import LEAST_ABI, landlock_abi
 from stead.privileged.hardened_thread import HardenedThread
 from stead.privileged.hardening import missing_capabilities
@@ -204,7 +204,7 @@ def _probe_linux(guard: int, machine: str, release: str) -> KernelSupport:
 
 
 def _own_reasons() -> Iterator[str]:
-    own = credentials.read()
+    own = thread_credentials.read()
     if own.uids != (0, 0, 0) or own.gids != (0, 0, 0):
         yield f"the process is uid {own.uids[1]}, gid {own.gids[1]}: start it as root"
         return

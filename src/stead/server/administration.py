@@ -18,6 +18,7 @@ from stead.authority.sessions import Sessions
 from stead.errors import (
     AccountExistsError,
 )
+from stead.model.arguments import require_text
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
@@ -221,6 +222,7 @@ class Administration:
         self, name: str, old: Secret | str | bytes, new: Secret | str | bytes
     ) -> None:
         """Change a password by whoever knows it; see `PasswordDesk`."""
+        require_text("name", name)
         self.passwords.change(name, Secret.of(old), Secret.of(new))
 
     def remove_password(self, name: str) -> bool:
@@ -229,6 +231,7 @@ class Administration:
 
     def unlock(self, name: str) -> bool:
         """Forget a name's failed logons; see `PasswordDesk`."""
+        require_text("name", name)
         return self.passwords.unlock(name)
 
     def locked_names(self) -> tuple[LockedName, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stead.errors import SteadError
 from stead.model import trace_context
+from stead.model.arguments import require_kind, require_text
 from stead.model.audit_record import Principal
 from stead.model.logon_record import LOGON_FAILURE, LogonType, sub_status
 from stead.model.luid import NO_LUID, Luid
@@ -39,6 +40,11 @@ class Arrival:
     authenticated_by: str
     within: Luid = NO_LUID
     wait: Callable[[float], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no record could hold; raises `InvalidRequestError`."""
+        for what in ("gate", "peer", "package", "authenticated_by"):
+            require_text(what, getattr(self, what))
 
 
 def quality_at(level: ImpersonationLevel) -> QualityOfService:
@@ -77,4 +83,5 @@ def new_correlation(given: str | None = None) -> str:
         given: what the client calls what it does; a request's own `traceparent` is
             taken where a gate has read one (`stead.monitor.tracing`).
     """
+    require_kind("correlation", given, (str, type(None)), "it is text")
     return trace_context.new_correlation(given or incoming_trace(), secrets.token_bytes)

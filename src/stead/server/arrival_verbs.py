@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from stead.authority.packages import Authenticated, ChannelBinding
 from stead.errors import InvalidRequestError
+from stead.model.arguments import require_callable, require_kind, require_text
 from stead.model.logon_record import LogonType
 from stead.model.posix_identity import PosixIdentity
 from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.server.admission import Arrival, new_correlation
+from stead.server.asking import subject_of
 from stead.server.authentication import AS_SHOWN, LogonExchange
 from stead.server.client_context import ClientContext
 from stead.server.house import HouseVerbs
 from stead.server.logon_session import LogonSession
+
+_LEVEL: Final = "such as `ImpersonationLevel.IDENTIFICATION`"
+_BINDING: Final = "what `stead.adapters.end_point` makes of a certificate, or none"
 
 
 class ArrivalVerbs(HouseVerbs):
@@ -54,6 +60,11 @@ class ArrivalVerbs(HouseVerbs):
                 say; a client hears the same of each.
             LedgerUnavailableError: it could not be recorded.
         """
+        require_text("name", name)
+        require_text("authenticated_by", authenticated_by)
+        require_kind("level", level, ImpersonationLevel, _LEVEL)
+        if via is not None:
+            subject_of(via)
         if not authenticated_by.strip():
             raise InvalidRequestError("say who authenticated the client")
         mark = new_correlation(correlation)
@@ -75,6 +86,8 @@ class ArrivalVerbs(HouseVerbs):
         Raises:
             LogonFailureError: it is not admitted; the trail says why.
         """
+        require_kind("peer", peer, PosixIdentity, "who the kernel says it is")
+        require_kind("level", level, ImpersonationLevel, _LEVEL)
         arrival = Arrival(gate, description, new_correlation(), "peer", "kernel")
         quality = QualityOfService(level, effective_only=False)
         return self._open.admission.admit_peer(peer, quality=quality, arrival=arrival)
@@ -105,6 +118,10 @@ class ArrivalVerbs(HouseVerbs):
             LogonFailureError: it failed, for whatever reason; the trail has it.
             SteadError: the server cannot, or may not; see `Admission.log_on`.
         """
+        require_text("name", name)
+        require_kind("logon_type", logon_type, LogonType, "such as `LogonType.NETWORK`")
+        if via is not None:
+            subject_of(via)
         arrival = Arrival(gate, peer, new_correlation(), "password", "password")
         return self._open.admission.log_on(
             name, Secret.of(secret), logon_type, arrival=arrival, via=via
@@ -138,6 +155,7 @@ class ArrivalVerbs(HouseVerbs):
             LogonFailureError: there is no such package; the trail says so.
             PrivilegeNotHeldError: the server may not say who clients are.
         """
+        require_kind("binding", binding, (ChannelBinding, type(None)), _BINDING)
         arrival = Arrival(
             gate, peer, new_correlation(correlation), package, package, wait=wait
         )
@@ -165,6 +183,7 @@ class ArrivalVerbs(HouseVerbs):
             LogonFailureError: it is not admitted, whatever the cause; the trail has it.
             PrivilegeNotHeldError: the server may not say who clients are.
         """
+        require_kind("client", client, Authenticated, "what an adapter made")
         arrival = Arrival(
             gate, peer, new_correlation(correlation), client.package, client.issuer
         )
@@ -200,6 +219,7 @@ class ArrivalVerbs(HouseVerbs):
             LogonFailureError: it is not admitted, whatever the cause; the trail has it.
             PrivilegeNotHeldError: the server may not say who clients are.
         """
+        require_callable("show", show, "a function that returns who it is")
         arrival = Arrival(
             gate, peer, new_correlation(correlation), package, package, wait=wait
         )

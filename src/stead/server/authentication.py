@@ -31,6 +31,7 @@ from stead.errors import (
     LoopThreadError,
     SteadError,
 )
+from stead.model.arguments import require_kind
 from stead.model.logon_record import LogonType
 from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
@@ -286,6 +287,7 @@ class LogonExchange:
             LoopThreadError: an event loop runs on this thread, and this waits.
             LedgerUnavailableError: it could not be recorded.
         """
+        require_kind("blob", blob, (bytes, bytearray), "bytes, as they came")
         _require_no_loop("exchange.step, blob")
         try:
             with self._turn:

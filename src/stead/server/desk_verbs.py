@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stead.server.administration import Administration
+from stead.server.asking import subject_of
 from stead.server.auditing import AuditDesk
 from stead.server.client_context import ClientContext
 from stead.server.house import HouseVerbs
@@ -22,7 +23,7 @@ class DeskVerbs(HouseVerbs):
 
     def accounts_for(self, client: ClientContext) -> Administration:
         """Return the account desk, acting for a client."""
-        return replace(self._open.administration, subject=client.subject)
+        return replace(self._open.administration, subject=subject_of(client))
 
     @property
     def sessions(self) -> SessionDesk:
@@ -32,7 +33,7 @@ class DeskVerbs(HouseVerbs):
     def sessions_for(self, client: ClientContext) -> SessionDesk:
         """Return the logon sessions of every process, as a client may see and end."""
         desk = self._open.session_desk
-        return replace(desk, desk=replace(desk.desk, subject=client.subject))
+        return replace(desk, desk=replace(desk.desk, subject=subject_of(client)))
 
     @property
     def trail(self) -> Trail:
@@ -41,7 +42,7 @@ class DeskVerbs(HouseVerbs):
 
     def trail_for(self, client: ClientContext) -> Trail:
         """Return the audit trail, read by a client."""
-        return replace(self._open.trail, subject=client.subject)
+        return replace(self._open.trail, subject=subject_of(client))
 
     @property
     def audit_policy(self) -> AuditDesk:
@@ -50,4 +51,4 @@ class DeskVerbs(HouseVerbs):
 
     def audit_policy_for(self, client: ClientContext) -> AuditDesk:
         """Return what is recorded beyond what always is, changed by a client."""
-        return replace(self._open.audit_desk, subject=client.subject)
+        return replace(self._open.audit_desk, subject=subject_of(client))

@@ -24,6 +24,7 @@ from stead.model.access_mask import (
     Rights,
     name_rights,
 )
+from stead.model.arguments import several
 from stead.model.audit_record import AuditEvent
 from stead.model.limits import (
     EVERY_KIND,
@@ -58,6 +59,7 @@ Target: TypeAlias = (
     | FileRoot
     | os.PathLike[str]
 )
+_SEVERAL: Final = "write a list, also for one"
 EXPIRED: Final = "expired"
 _NANOSECONDS: Final = 1_000
 _FOREVER: Final = 86_400.0 * 365
@@ -97,21 +99,17 @@ def limits_of(
     Raises:
         InvalidRequestError: they cannot be meant.
     """
-    if isinstance(targets, str | bytes | os.PathLike):
-        raise InvalidRequestError(
-            "targets are a list", advice="write `targets=[...]`, also for one"
-        )
     found = _Targets()
-    for target in targets:
+    for target in several("targets", targets, object, _SEVERAL):
         found.add(target)
     limits = TokenLimits(
         expires=_moment(now, expires),
-        rights=_by_kind([rights] if isinstance(rights, int) else rights),
+        rights=_by_kind(rights),
         objects=tuple(found.objects),
         operations=tuple(found.operations),
         files=tuple(found.files),
         hosts=tuple(found.hosts),
-        privileges=frozenset(map(Privilege, privileges)),
+        privileges=frozenset(several("privileges", privileges, Privilege, _SEVERAL)),
         purpose=purpose,
     )
     _require_roots_meant(limits)
@@ -315,10 +313,11 @@ def _moment(now: int, expires: datetime | timedelta) -> int:
     return moment
 
 
-def _by_kind(rights: Iterable[int]) -> tuple[KindRights, ...]:
+def _by_kind(rights: Iterable[int] | int) -> tuple[KindRights, ...]:
     """Return rights by the kind that their class says."""
     found: dict[str, tuple[int, dict[str, int]]] = {}
-    for right in rights:
+    given = [rights] if isinstance(rights, int) else rights
+    for right in several("rights", given, int, _SEVERAL):
         kind, names = _kind_of(right)
         found[kind] = (found.get(kind, (0, {}))[0] | int(right), names)
     return tuple(

@@ -8,6 +8,7 @@ from typing import Final
 from stead.authority.names import NameTable
 from stead.authority.ports import AccountStore
 from stead.errors import InvalidNameError
+from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.sid import Sid
@@ -59,6 +60,7 @@ class Holdings:
 
     def grant(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
         """Give a privilege or account right; False if it was held."""
+        _require_right(right)
         self.desk.require(AccountDatabase.WRITE)
         sid = self.names.find(holder)
         if self._holds(sid, right):
@@ -71,6 +73,7 @@ class Holdings:
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
         """Take a privilege or account right; False if it was not held."""
+        _require_right(right)
         self.desk.require(AccountDatabase.WRITE)
         sid = self.names.find(holder)
         if not self._holds(sid, right):
@@ -83,6 +86,11 @@ class Holdings:
 
     def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
         return right.value in self.store.assignments_of((sid,))[sid].rights
+
+
+def _require_right(right: Privilege | LogonRight) -> None:
+    advice = "such as `Privilege.BACKUP` or `LogonRight.NETWORK`"
+    require_kind("right", right, (Privilege, LogonRight), advice)
 
 
 def right_named(text: str) -> Privilege | LogonRight:

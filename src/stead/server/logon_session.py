@@ -10,10 +10,9 @@ when nothing else acts in it any more. `log_off` ends it at once, with its proce
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, Unpack
+from typing import Final, NoReturn, Self
 
 from stead.authority.packages import OutboundCredentials
 from stead.errors import (
@@ -25,22 +24,13 @@ from stead.model.logon_record import LogonRecord
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor.impersonation import Block
-from stead.server.acting.aio import ClientAio
-from stead.server.acting.process_plan import Argument, Options
-from stead.server.acting.processes import ClientProcess
 from stead.server.client_context import ClientContext
-
-if TYPE_CHECKING:
-    import httpx
-
-    from stead.adapters.outbound.gss import GssClient
-    from stead.adapters.outbound.postgres import PostgresHop
-    from stead.adapters.outbound.smb import SmbHop
-
-_T = TypeVar("_T")
+from stead.server.machine_verbs import Hand, MachineVerbs
+from stead.server.network_verbs import NetworkVerbs
+from stead.server.second_hop import SecondHop
 
 
-class LogonSession:
+class LogonSession(MachineVerbs, NetworkVerbs):
     """One session that the server opened with a client's credentials.
 
     Its credentials are reached only through it, and end with it. It is neither
@@ -143,61 +133,13 @@ class LogonSession:
         """Return a block in which this thread is the client; see `ClientContext`."""
         return self.client.impersonate()
 
-    def open(
-        self,
-        path: str | os.PathLike[str],
-        mode: str = "r",
-        *,
-        encoding: str = "utf-8",
-        timeout: float | None = None,
-    ) -> IO[Any]:
-        """Open a file as the client; see `ClientContext.open`."""
-        return self.client.open(path, mode, encoding=encoding, timeout=timeout)
-
-    def run(
-        self,
-        function: Callable[..., _T],
-        /,
-        *arguments: object,
-        timeout: float | None = None,
-    ) -> _T:
-        """Run a function in the client's own process; see `ClientContext.run`."""
-        return self.client.run(function, *arguments, timeout=timeout)
-
-    def start(
-        self, argv: Sequence[Argument], **options: Unpack[Options]
-    ) -> ClientProcess:
-        """Start a program in the session; see `ClientContext.start`."""
-        return self.client.start(argv, **options)
-
-    def http(
-        self,
-        base_url: str = "",
-        *,
-        timeout: float = 30.0,
-        follow_redirects: bool = False,
-    ) -> httpx.Client:
-        """Return a client of `httpx` that is the client; see `ClientContext.http`."""
-        return self.client.http(
-            base_url, timeout=timeout, follow_redirects=follow_redirects
-        )
-
-    def smb(self, host: str, *, port: int = 445) -> SmbHop:
-        """Return a file server, reached as the client; see `ClientContext.smb`."""
-        return self.client.smb(host, port=port)
-
-    def postgres(self, dsn: str) -> PostgresHop:
-        """Return a database, reached as the client; see `ClientContext.postgres`."""
-        return self.client.postgres(dsn)
-
-    def gss(self, service: str, *, port: int | None = None) -> GssClient:
-        """Return a context of GSS-API as the client; see `ClientContext.gss`."""
-        return self.client.gss(service, port=port)
+    @property
+    def _hand(self) -> Hand:
+        return self.client._hand  # noqa: SLF001 - a session's verbs are its client's
 
     @property
-    def aio(self) -> ClientAio:
-        """The same from asyncio: `open`, `run` and `start`; see `ClientContext.aio`."""
-        return self.client.aio
+    def _hop(self) -> SecondHop:
+        return self.client._hop  # noqa: SLF001 - likewise
 
     def close(self) -> None:
         """Let go of the session; it ends when nobody else holds it.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from stead.authority.packages import OutboundCredentials
 from stead.authority.session import Session
@@ -32,6 +33,8 @@ from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
 from stead.server.explicit_hop import ExplicitHop
 from stead.server.hops import Hops
+
+_CREDENTIALS: Final = "such as `PasswordCredentials(name, secret)`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,9 +154,10 @@ class NetworkCredentials:
             BadImpersonationLevelError: the client does not let the server go so far.
             AccessDeniedError: its limits do not name the machine.
             LogonSessionEndedError: its session has ended.
-            InvalidRequestError: the target is no `Host`.
+            InvalidRequestError: the target is no `Host`, or the credentials are none.
             LedgerUnavailableError: it could not be recorded.
         """
+        _require_some((credentials,))
         made = ExplicitHop(credentials, target, self.hops, subject, keep=keep)
         try:
             _require_host(target)
@@ -227,16 +231,26 @@ def _let_go(sessions: Sessions, session: Session) -> None:
 
 
 def _wipe(credentials: tuple[OutboundCredentials, ...]) -> None:
-    for held in credentials:
+    for held in filter(_are_credentials, credentials):
         held.close()
 
 
 def _require_some(credentials: tuple[OutboundCredentials, ...]) -> None:
     if not credentials:
         raise InvalidRequestError(
-            "a session with new credentials has some",
-            advice="such as `PasswordCredentials(name, secret)`",
+            "a session with new credentials has some", advice=_CREDENTIALS
         )
+    for held in credentials:
+        if not _are_credentials(held):
+            what = type(held).__name__
+            raise InvalidRequestError(
+                f"`credentials` is a `{what}`", advice=_CREDENTIALS
+            )
+
+
+def _are_credentials(held: object) -> bool:
+    # By a method: what they know of themselves may be gone already.
+    return hasattr(held, "renew_for")
 
 
 def _require_host(target: object) -> None:

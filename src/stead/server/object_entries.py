@@ -10,17 +10,26 @@ from stead.authority.names import NameTable
 from stead.authority.ports import StoredObject
 from stead.errors import InvalidNameError, InvalidRequestError
 from stead.model.access_mask import GenericMapping, mapping_of
-from stead.model.ace import AUDIT_KINDS, Ace, MandatoryLabelAce, Place
+from stead.model.ace import Ace, MandatoryLabelAce, Place
+from stead.model.ace_kinds import AUDIT_KINDS
 from stead.model.acl import ABSENT_SACL, Acl, NoAcl
+from stead.model.arguments import require_text, several
 from stead.model.explicit_access import ExplicitAccess
 from stead.monitor.securable_object import ObjectKind
 
 MAXIMUM_OBJECT_NAME: Final = 256
 Entries = Iterable[Ace | ExplicitAccess]
+_ENTRIES: Final = 'write `[allow("alice", Doc.READ)]`, also for one'
 
 
 def require_object_name(name: str) -> str:
-    """Return the name if it is one; raises `InvalidNameError`."""
+    """Return the name if it is one.
+
+    Raises:
+        InvalidNameError: it is too long, or holds what nobody can read.
+        InvalidRequestError: it is no text.
+    """
+    require_text("name", name)
     if not 0 < len(name) <= MAXIMUM_OBJECT_NAME or not name.isprintable():
         raise InvalidNameError(
             f"`{name[:80]}` is no object's name: 1 to {MAXIMUM_OBJECT_NAME} printable "
@@ -50,19 +59,27 @@ def mapping_of_its_own(kind: ObjectKind) -> tuple[int, int, int, int] | None:
     return own.read, own.write, own.execute, own.all
 
 
-def resolved(entries: Entries, names: NameTable) -> tuple[Acl, Acl | NoAcl]:
+def resolved(
+    entries: Entries, kind: ObjectKind, names: NameTable
+) -> tuple[Acl, Acl | NoAcl]:
     """Return the DACL and the SACL that these entries make, names resolved.
 
     Raises:
         UnknownAccountError: an entry names nobody.
+        InvalidRequestError: an entry is none, or is about another kind's rights.
     """
-    aces = [
-        entry if isinstance(entry, Ace) else entry.resolve(names.find(entry.trustee))
-        for entry in entries
-    ]
+    given = several("entries", entries, (Ace, ExplicitAccess), _ENTRIES)
+    aces = [_resolve(entry, kind, names) for entry in given]
     system = tuple(ace for ace in aces if ace.place is Place.SACL)
     dacl = Acl(tuple(ace for ace in aces if ace.place is not Place.SACL))
     return dacl, Acl(system) if system else ABSENT_SACL
+
+
+def _resolve(entry: Ace | ExplicitAccess, kind: ObjectKind, names: NameTable) -> Ace:
+    if isinstance(entry, Ace):
+        return entry
+    kind.mask_of(entry.mask)
+    return entry.resolve(names.find(entry.trustee))
 
 
 def audit_entries(
@@ -74,7 +91,7 @@ def audit_entries(
         InvalidRequestError: one of them is something else.
         UnknownAccountError: one names nobody.
     """
-    dacl, sacl = resolved(entries, names)
+    dacl, sacl = resolved(entries, kind, names)
     mapped = mapped_to(sacl, kind)
     audits = mapped.aces if isinstance(mapped, Acl) else ()
     if len(dacl.aces) or not all(type(ace) in AUDIT_KINDS for ace in audits):

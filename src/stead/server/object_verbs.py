@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from stead.errors import InvalidRequestError, SteadError
 from stead.model.access_mask import Rights
+from stead.model.arguments import require_kind, require_text, several
 from stead.model.decision import AccessDecision
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor import context
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
+from stead.server.asking import object_for, subject_of
 from stead.server.client_context import ClientContext
 from stead.server.explaining import Explanation
 from stead.server.house import House, HouseVerbs
 from stead.server.object_entries import Entries
 from stead.server.questions import Questions
 
+_HANDLE: Final = "give what `open_object` returned"
+_PRIVILEGE: Final = "name members, such as `Privilege.BACKUP`"
+_ON: Final = "give what `protect` or `find_object` returned"
+
 
 class ObjectVerbs(HouseVerbs):
-    """Keeps the objects of one server, and judges who may do what."""
+    """Keeps the objects of one server, and judges who may do what.
+
+    Where a client asks about an object, the object's name will do. A name that no
+    object has is refused and recorded as a closed object is, so that no client learns
+    which names there are.
+    """
 
     def protect(
         self,
@@ -45,6 +56,8 @@ class ObjectVerbs(HouseVerbs):
         Raises:
             UnknownAccountError: an entry or the owner names nobody.
             NoThreadTokenError: this is a handler that has not said who it is.
+            InvalidRequestError: the object exists and is of another kind; or an entry
+                is none, or has rights of another kind.
         """
         house = self._open
         return house.objects.protect(
@@ -57,11 +70,16 @@ class ObjectVerbs(HouseVerbs):
         )
 
     def find_object(self, name: str) -> SecurableObject:
-        """Return the object of this name; raises `UnknownObjectError`."""
+        """Return the object of this name, for the server itself.
+
+        Raises:
+            UnknownObjectError: there is none. A client that hears of it learns which
+                names there are: hand the name itself to `require` and the others.
+        """
         return self._open.objects.find(name)
 
     def set_entries(
-        self, client: ClientContext, securable: SecurableObject, entries: Entries
+        self, client: ClientContext, securable: SecurableObject | str, entries: Entries
     ) -> None:
         """Replace an object's entries for a client that may; recorded first.
 
@@ -69,11 +87,12 @@ class ObjectVerbs(HouseVerbs):
             AccessDeniedError: the client lacks WRITE_DAC (for audit entries, also
                 SeSecurityPrivilege).
         """
-        house = self._open
-        house.objects.set_entries(house.guard, client.subject, securable, entries)
+        house, subject = self._open, subject_of(client)
+        found = object_for(house, subject, securable)
+        house.objects.set_entries(house.guard, subject, found, entries)
 
     def set_audit(
-        self, client: ClientContext, securable: SecurableObject, entries: Entries
+        self, client: ClientContext, securable: SecurableObject | str, entries: Entries
     ) -> None:
         """Replace the audit entries of an object's SACL for a client that may.
 
@@ -85,13 +104,14 @@ class ObjectVerbs(HouseVerbs):
         Raises:
             AccessDeniedError: the client lacks SeSecurityPrivilege.
         """
-        house = self._open
-        house.objects.set_audit(house.guard, client.subject, securable, entries)
+        house, subject = self._open, subject_of(client)
+        found = object_for(house, subject, securable)
+        house.objects.set_audit(house.guard, subject, found, entries)
 
     def delete_object(
         self,
         client: ClientContext,
-        securable: SecurableObject,
+        securable: SecurableObject | str,
         *,
         handle: Handle | None = None,
     ) -> None:
@@ -105,22 +125,26 @@ class ObjectVerbs(HouseVerbs):
         Raises:
             AccessDeniedError: the client lacks DELETE.
         """
-        house = self._open
-        subject, objects = client.subject, house.objects
-        objects.delete(house.guard, subject, securable, handle)
+        house, subject = self._open, subject_of(client)
+        require_kind("handle", handle, (Handle, type(None)), _HANDLE)
+        found = object_for(house, subject, securable)
+        house.objects.delete(house.guard, subject, found, handle)
 
     # --- judging ----------------------------------------------------------------------
 
     def require(
-        self, client: ClientContext, securable: SecurableObject, rights: int
+        self, client: ClientContext, securable: SecurableObject | str, rights: int
     ) -> AccessDecision:
         """Judge, record durably, and return only if access is granted.
 
         Raises:
             AccessDeniedError: it is not; `decision` and `record` say why.
             LedgerUnavailableError: it could not be recorded, so it is not done.
+            InvalidRequestError: the rights are those of another kind of object.
         """
-        return self._open.guard.require(client.subject, securable, int(rights))
+        house, subject = self._open, subject_of(client)
+        found = object_for(house, subject, securable)
+        return house.guard.require(subject, found, found.kind.mask_of(rights))
 
     def refuse_unknown(self, client: ClientContext, name: str) -> NoReturn:
         """Refuse an object that is not there as a closed one is: same words, recorded.
@@ -128,19 +152,27 @@ class ObjectVerbs(HouseVerbs):
         Raises:
             AccessDeniedError: always.
         """
-        self._open.guard.refuse_unknown(client.subject, name)
+        self._open.guard.refuse_unknown(subject_of(client), name)
 
     def check(
-        self, client: ClientContext, securable: SecurableObject, rights: int
+        self, client: ClientContext, securable: SecurableObject | str, rights: int
     ) -> AccessDecision:
-        """Judge and return the decision; recorded only if the object's SACL asks."""
-        return self._open.guard.check(client.subject, securable, int(rights))
+        """Judge and return the decision; recorded only if the object's SACL asks.
+
+        Raises:
+            AccessDeniedError: no object has this name.
+        """
+        house, subject = self._open, subject_of(client)
+        found = object_for(house, subject, securable)
+        return house.guard.check(subject, found, found.kind.mask_of(rights))
 
     def open_object(
-        self, client: ClientContext, securable: SecurableObject, rights: int
+        self, client: ClientContext, securable: SecurableObject | str, rights: int
     ) -> Handle:
         """Open a handle that remembers what was granted; raises as `require` does."""
-        return self._open.guard.open(client.subject, securable, int(rights))
+        house, subject = self._open, subject_of(client)
+        found = object_for(house, subject, securable)
+        return house.guard.open(subject, found, found.kind.mask_of(rights))
 
     def require_privilege(
         self,
@@ -162,8 +194,11 @@ class ObjectVerbs(HouseVerbs):
         """
         if not privileges:
             raise InvalidRequestError("no privilege is named")
+        several("privileges", privileges, Privilege, _PRIVILEGE)
+        require_text("operation", operation)
+        require_kind("on", on, (SecurableObject, type(None)), _ON)
         return self._open.guard.require_privilege(
-            client.subject, privileges, operation=operation, on=on
+            subject_of(client), privileges, operation=operation, on=on
         )
 
     def report(
@@ -191,8 +226,13 @@ class ObjectVerbs(HouseVerbs):
             PrivilegeNotHeldError: the server's token lacks SeAuditPrivilege.
             LedgerUnavailableError: it could not be recorded.
         """
+        require_text("operation", operation)
+        require_kind("on", on, (SecurableObject, type(None)), _ON)
+        require_kind("error", error, (SteadError, type(None)), "a `SteadError`")
+        for what, text in detail.items():
+            require_text(what, text)
         return self._open.guard.own.report(
-            client.subject,
+            subject_of(client),
             operation=operation,
             error=error,
             object_type="" if on is None else on.kind.name,
@@ -203,17 +243,19 @@ class ObjectVerbs(HouseVerbs):
     def questions_for(self, client: ClientContext) -> Questions:
         """Return the questions a client may ask: why, who can do what, what can who."""
         house = self._open
-        return Questions(house.explainer, house.objects, client.subject)
+        return Questions(house.explainer, house.objects, subject_of(client))
 
     def explain(
         self,
         asker: ClientContext,
         account: str,
-        securable: SecurableObject,
+        securable: SecurableObject | str,
         rights: int,
     ) -> Explanation:
         """Say whether an account would be granted rights now; see `Questions`."""
-        return self.questions_for(asker).explain(account, securable, int(rights))
+        found = object_for(self._open, subject_of(asker), securable)
+        mask = found.kind.mask_of(rights)
+        return self.questions_for(asker).explain(account, found, mask)
 
 
 def _effective_token(house: House) -> AccessToken:

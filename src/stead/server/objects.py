@@ -22,6 +22,7 @@ from stead.model.access_mask import (
     AccessMask,
 )
 from stead.model.acl import ABSENT_DACL, ABSENT_SACL, Acl, NoAcl
+from stead.model.arguments import require_text
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow, audit
 from stead.model.privilege import Privilege
@@ -136,7 +137,7 @@ class ObjectDirectory:
         dacl: Acl | NoAcl = ABSENT_DACL
         sacl: Acl | NoAcl = ABSENT_SACL
         if entries is not None:
-            dacl, sacl = resolved(entries, self._names)
+            dacl, sacl = resolved(entries, kind, self._names)
         made = new_object_descriptor(token, dacl=dacl, mapping=kind.mapping)
         # Owner and SACL given by the server's own code need no privilege of the
         # client's: the composition root may name whom it likes.
@@ -195,7 +196,9 @@ class ObjectDirectory:
 
         Raises:
             UnknownObjectError: there is none.
+            InvalidRequestError: it is no text.
         """
+        require_text("name", name)
         return self._known.get(name) or self._remember(self._stored(name), None)
 
     def all(self) -> tuple[SecurableObject, ...]:
@@ -220,7 +223,7 @@ class ObjectDirectory:
         # Read before anything is judged: whoever changes the descriptor after this, in
         # this process or another, makes the version stale.
         version = securable.version
-        dacl, sacl = resolved(entries, self._names)
+        dacl, sacl = resolved(entries, securable.kind, self._names)
         labels, audits = halves(mapped_to(sacl, securable.kind))
         guard.require(
             subject,

@@ -21,6 +21,7 @@ from stead.errors import (
     SteadError,
     UnknownOperationError,
 )
+from stead.model.arguments import require_callable, require_kind, require_text
 from stead.model.privilege import Privilege
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
@@ -89,6 +90,9 @@ class Operations:
             SteadError: the handler is asynchronous or a generator, or its annotations
                 are missing or none that a request can be checked against.
         """
+        require_text("name", name)
+        require_callable("handler", handler, "a function")
+        require_kind("level", level, ImpersonationLevel, "such as `.IMPERSONATION`")
         if _NAME.fullmatch(name) is None:
             raise InvalidNameError(
                 f"`{name[:80]}` is no operation's name: 1 to 64 visible ASCII letters"

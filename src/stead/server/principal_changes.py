@@ -9,6 +9,7 @@ from stead.authority.identity import require_mappable
 from stead.authority.names import reads_as_sid, require_name
 from stead.authority.ports import Account, AccountStore, Alias, Group
 from stead.errors import InvalidNameError, UnknownAccountError
+from stead.model.arguments import require_kind, require_text
 from stead.model.audit_record import AuditEvent
 from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.sid import Sid
@@ -138,7 +139,13 @@ def group_named(store: AccountStore, name: str) -> Group:
 
 
 def require_id(number: int | None) -> None:
-    """Return if this can be a uid or gid; raises `InvalidNameError`."""
+    """Return if this can be a uid or gid.
+
+    Raises:
+        InvalidNameError: it cannot.
+        InvalidRequestError: it is no number.
+    """
+    require_kind("uid or gid", number, (int, type(None)), "it is a number")
     if number is not None and not 0 <= number <= MAXIMUM_ID:
         raise InvalidNameError(f"`{number}` is not a uid or gid")
 
@@ -160,6 +167,8 @@ def _require_alias(alias: Alias) -> None:
         InvalidNameError: it is that.
         InvalidSidError: its name begins like a SID and is none.
     """
+    require_text("issuer", alias.issuer)
+    require_text("name", alias.name)
     whole = (alias.issuer + alias.name).encode("utf-8", "surrogatepass")
     if not (alias.issuer and alias.name) or len(whole) > _LONGEST_ALIAS:
         raise InvalidNameError(

@@ -13,11 +13,12 @@ import os
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import Any, Final, Self, TypeVar, Unpack
+from typing import Any, Final, NoReturn, Self, TypeVar, Unpack
 
 from stead.authority.name_lookup import FoundName
 from stead.errors import InvalidRequestError, ServerClosedError
 from stead.gates.ports import Entrance
+from stead.model.arguments import require_kind, require_text, several
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -28,6 +29,7 @@ from stead.monitor.leaks import LeakWatch
 from stead.monitor.own_token import impersonate_self
 from stead.privileged.probe import KernelSupport
 from stead.server.arrival_verbs import ArrivalVerbs
+from stead.server.asking import subject_of
 from stead.server.built_in_operations import offer_built_ins
 from stead.server.client_context import ClientContext
 from stead.server.composition import compose
@@ -109,11 +111,14 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
     @property
     def _open(self) -> House:
         if self._is_closed:
-            raise ServerClosedError(f"server `{self.name}` is closed")
+            raise ServerClosedError(
+                f"server `{self.name}` is closed", advice="open another one"
+            )
         return self._house
 
     def name_of(self, sid: Sid) -> str:
         """Return the name of a SID as people read it, or its text."""
+        require_kind("sid", sid, Sid, "write `Sid.from_string(...)`")
         return self._open.guard.names(sid)
 
     def lookup(self, who: Sid | str) -> FoundName:
@@ -129,6 +134,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
             AmbiguousNameError: two sources mean different ones.
             DirectoryUnavailableError: whoever might know does not answer.
         """
+        require_kind("who", who, (Sid, str), "give a `Sid`, or a name")
         lookup = self._open.lookup
         return lookup.name_of(who) if isinstance(who, Sid) else lookup.find(who)
 
@@ -145,6 +151,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
 
         See `stead.impersonate_self`.
         """
+        require_kind("level", level, ImpersonationLevel, "such as `.IDENTIFICATION`")
         return impersonate_self(level, guard=self._open.guard)
 
     def anonymous(self) -> Block:
@@ -192,7 +199,10 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
 
         def offer(handler: _H) -> _H:
             self._open.dispatcher.operations.add(
-                name, handler, privileges=tuple(privileges), level=level
+                name,
+                handler,
+                privileges=tuple(several("privileges", privileges, object)),
+                level=level,
             )
             return handler
 
@@ -200,6 +210,8 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
 
     def call(self, client: ClientContext, operation: str, **arguments: object) -> Any:
         """Run an operation for a client, on this thread."""
+        subject_of(client)
+        require_text("operation", operation)
         return self._open.dispatcher.run(client, operation, arguments)
 
     @property
@@ -241,6 +253,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
             raise InvalidRequestError(
                 "this server has no broker", advice="open it with `broker=`"
             )
+        require_kind("path", path, (str, os.PathLike), "name the gate's socket")
         self._open.guard.own.asking_broker(None, "listen", os.fspath(path))
         return tickets.link.entrance(path)
 
@@ -268,10 +281,18 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
                 self._house.tickets.link.close()
 
     def __enter__(self) -> Self:
+        """Return it; raises `ServerClosedError`: closed, it does not open again."""
+        _ = self._open
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        raise InvalidRequestError(
+            "a server is neither pickled nor copied",
+            advice="let another process open one over the same store",
+        )
 
     def __repr__(self) -> str:
         return f"ProtectedServer({self.name!r}, {self.enforcement.value})"

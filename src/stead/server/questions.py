@@ -268,7 +268,7 @@ def mask_of(kind: ObjectKind, rights: Collection[str]) -> int:
         if not bits:
             known = ", ".join((*kind.rights, *AccessMask.__members__))
             raise InvalidRequestError(
-                f"`{right[:80]}` is no right of a {kind.name}",
+                f"`{right[:80]}` is no right of `{kind.name}`",
                 advice=f"it has {known}",
             )
         mask |= int(bits)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from stead.adapters.extras import require_extra
 from stead.adapters.outbound.aside import aside, require_may_wait
+from stead.model.arguments import require_text
 from stead.model.delegation_policy import NetworkTarget
 from stead.monitor.ports import Subject
 from stead.server.hops import Hops
@@ -102,6 +103,7 @@ class SecondHop:
 
     def postgres(self, dsn: str) -> PostgresHop:
         """Return a database; see `ClientContext.postgres`."""
+        require_text("dsn", dsn)
         require_may_wait("postgres")
         postgres, way = _extra("postgres"), self.way()
         made: PostgresHop = postgres.PostgresHop(way, way.reach.postgres_pool(), dsn)
@@ -109,6 +111,7 @@ class SecondHop:
 
     def gss(self, service: str, port: int | None) -> GssClient:
         """Return a context of GSS-API; see `ClientContext.gss`."""
+        require_text("service", service)
         require_may_wait("gss")
         gss = _extra("gss")
         made: GssClient = gss.GssClient(self.way(), gss.gss_target(service, port))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from stead.authority.ports import AccountStore
 from stead.authority.roster import FoundSession, SessionEnds, SessionRoster
 from stead.errors import UnknownSessionError
+from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonRecord
 from stead.model.luid import Luid
@@ -55,6 +56,7 @@ class SessionDesk:
             AccessDeniedError: the subject may not.
             LedgerUnavailableError: it could not be recorded; it is not ended.
         """
+        require_kind("logon_id", logon_id, int, "such as a record's `logon_id`")
         self.desk.require(AccountDatabase.WRITE)
         record = self._find(logon_id)
         with self._ending(str(logon_id), record.user, record.name):

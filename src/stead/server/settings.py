@@ -11,22 +11,58 @@ from stead.adapters.store.reserve import DEFAULT_SIZE
 from stead.authority.account_policy import AccountPolicy
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
-from stead.authority.packages import PasswordAuthority
+from stead.authority.packages import AuthenticationPackage, PasswordAuthority
 from stead.authority.tokens import SERVER_HOLDS
 from stead.errors import InvalidRequestError
 from stead.ledger.checkpoint import VerifierKey
 from stead.ledger.segments import SegmentPolicy
+from stead.model.arguments import require_kind, several
 from stead.model.delegation_policy import UNCONSTRAINED, DelegationPolicy
 from stead.model.impersonation_policy import AS_WINDOWS, ImpersonationPolicy
+from stead.model.posix_identity import MAXIMUM_ID
 from stead.model.privilege import Privilege
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.enforcement import Enforcement
 from stead.server.sinks import MakeSink
-from stead.server.store_packages import Packages
+from stead.server.store_packages import Packages, StorePackage
 from stead.server.workers.workers import WorkerLimits
 
 PROCESSES_PER_CLIENT: Final = 64
 """How many processes one client may have at once, unless a server says otherwise."""
+
+_NONE: Final = type(None)
+_PATH: Final = (str, os.PathLike)
+_KINDS: Final[tuple[tuple[str, tuple[type, ...], str], ...]] = (
+    ("name", (str,), 'a name is text: `ProtectedServer("notes")`'),
+    ("store", _PATH, 'name a file, or leave it out for ":memory:"'),
+    ("enforcement", (Enforcement, _NONE),
+     "write `Enforcement.KERNEL` or `Enforcement.TOKEN`, or leave it out"),
+    ("guard_uid", (int,), "a uid is a number"),
+    ("kernel_threads", (int,), "say how many"),
+    ("handler_threads", (int,), "say how many"),
+    ("processes_per_client", (int,), "say how many"),
+    ("worker_limits", (WorkerLimits,), "write `WorkerLimits(...)`"),
+    ("lockout", (LockoutPolicy,), "write `LockoutPolicy(...)`"),
+    ("account_policy", (AccountPolicy,), "write `AccountPolicy(...)`"),
+    ("impersonation", (ImpersonationPolicy, *_PATH), "name a file of rules"),
+    ("broker", (*_PATH, _NONE), "name the broker's socket"),
+    ("trail_reserve", (int,), "say how many bytes"),
+    ("witness", (*_PATH, Sequence, _NONE), "name its socket, or a command's words"),
+    ("witness_key", (str,), "give what `stead witness key` printed"),
+    ("witness_seconds", (int, float), "say how many seconds"),
+    ("segments", (SegmentPolicy,), "write `SegmentPolicy(...)`"),
+)  # fmt: skip
+"""What each is, and what would be one."""
+_SEVERAL: Final[tuple[tuple[str, type | tuple[type, ...], str], ...]] = (
+    ("privileges", Privilege, "write `privileges=(Privilege.TCB, ...)`"),
+    ("allowed_system_uids", int, "write `allowed_system_uids=[33]`"),
+    ("worker_modules", str, 'write `worker_modules=("app.jobs",)`'),
+    ("sinks", object, 'write `sinks=["syslog+tls://..."]`'),
+    ("packages", (AuthenticationPackage, StorePackage),
+     "write `packages=[KerberosPackage(service)]`, or whichever are meant"),
+    ("password_authorities", PasswordAuthority,
+     'write `password_authorities=[KerberosPasswords(service, "AD.EXAMPLE")]`'),
+)  # fmt: skip
 
 
 class ServerOptions(TypedDict, total=False):
@@ -143,26 +179,16 @@ class Settings:
         """Refuse what could not be meant.
 
         Raises:
-            InvalidRequestError: name, store or enforcement are nothing of the kind; no
-                client could ever have a process; one module's name stands in place of
-                several; or a broker does not go with the rest, nor a witness.
+            InvalidRequestError: something is nothing of the kind, one stands in place
+                of several, or a number is none that could be; or a broker does not go
+                with the rest, nor a witness.
             InvalidCheckpointError: the witness's key is none.
         """
         self._require_kinds()
+        self._require_numbers()
         self.delegation_policy()
-        if self.processes_per_client < 1:
-            raise InvalidRequestError("a client may have at least one process")
-        if isinstance(self.worker_modules, str):
-            raise InvalidRequestError(
-                "the modules of workers are named one by one",
-                advice='write `worker_modules=("app.jobs",)`',
-            )
         if self.trail_reserve < 0:
             raise InvalidRequestError("what is kept for the trail has a size in bytes")
-        if isinstance(self.sinks, str):
-            raise InvalidRequestError(
-                "sinks are named one by one", advice='write `sinks=["..."]`'
-            )
         if self.broker is not None:
             self._require_brokered()
         self._require_witness_with_key()
@@ -174,17 +200,21 @@ class Settings:
         return DelegationPolicy.of(self.delegation)
 
     def _require_kinds(self) -> None:
-        """Refuse what callers without a type checker mistake most."""
-        for what, given, kinds, advice in (
-            ("name", self.name, str, 'a name is text: `ProtectedServer("notes")`'),
-            ("store", self.store, (str, os.PathLike),
-             'name a file, or leave it out for ":memory:"'),
-            ("enforcement", self.enforcement, (Enforcement, type(None)),
-             "write `Enforcement.KERNEL` or `Enforcement.TOKEN`, or leave it out"),
-        ):  # fmt: skip
-            if not isinstance(given, kinds):
+        """Refuse what callers without a type checker mistake."""
+        for what, kinds, advice in _KINDS:
+            require_kind(what, getattr(self, what), kinds, advice)
+        for what, kind, advice in _SEVERAL:
+            several(what, getattr(self, what), kind, advice)
+
+    def _require_numbers(self) -> None:
+        for what in ("kernel_threads", "handler_threads", "processes_per_client"):
+            if getattr(self, what) < 1:
+                raise InvalidRequestError(f"`{what}` is at least one")
+        for uid in (self.guard_uid, *self.allowed_system_uids):
+            if not 0 < uid <= MAXIMUM_ID:
                 raise InvalidRequestError(
-                    f"`{what}` is a `{type(given).__name__}`", advice=advice
+                    f"`{uid}` is nobody whom a thread may become",
+                    advice="a uid is a number above 0, which is root's",
                 )
 
     def _require_witness_with_key(self) -> None:

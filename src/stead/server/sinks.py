@@ -24,6 +24,7 @@ from stead.ledger.export_syslog import DOCUMENTATION, LARGEST, SMALLEST
 from stead.ledger.exporting import Origin
 from stead.ledger.pump import Pump
 from stead.ledger.sinks import News, NewsKind, Pace, Sink, SinkStore
+from stead.model.arguments import require_callable
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
@@ -143,7 +144,10 @@ def read_sink(url: str, origin: Origin) -> Sink:
 
 
 def _made(sink: str | MakeSink, origin: Origin) -> Sink:
-    return read_sink(sink, origin) if isinstance(sink, str) else sink(origin)
+    if isinstance(sink, str):
+        return read_sink(sink, origin)
+    require_callable("sink", sink, "a URL, or a function that makes one")
+    return sink(origin)
 
 
 def _options(parts: SplitResult) -> dict[str, str]:

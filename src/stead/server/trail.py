@@ -36,6 +36,7 @@ from stead.ledger.tree import (
     nodes_of,
     roots_of,
 )
+from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.model.luid import Luid
 from stead.model.security_descriptor import SecurityDescriptor
@@ -102,7 +103,7 @@ class Trail:
             AccessDeniedError: the subject may not read the trail.
             LedgerCorruptError: an entry that may have been asked for is no record.
         """
-        self._require(query.describe())
+        self._require(_told(query))
         return self._find(query)
 
     def page(self, query: Query) -> Page:
@@ -111,7 +112,7 @@ class Trail:
         Raises:
             AccessDeniedError: the subject may not read the trail.
         """
-        self._require(query.describe())
+        self._require(_told(query))
         return ask(self.store, self.index, query)
 
     def follow(
@@ -127,7 +128,7 @@ class Trail:
             AccessDeniedError: the subject may not read the trail, or may no more.
             LedgerCorruptError: an entry is no record.
         """
-        self._require(f"follow {query.describe()}")
+        self._require(f"follow {_told(query)}")
         if not query.after:
             last = self.store.last()
             query = replace(query, after=0 if last is None else last.sequence)
@@ -142,7 +143,7 @@ class Trail:
         Raises:
             AccessDeniedError, LedgerCorruptError: as `find`.
         """
-        self._require(f"who touched {query.describe()}")
+        self._require(f"who touched {_told(query)}")
         return who_touched(self._find(replace(query, newest_first=False)))
 
     def session(self, logon_id: int, query: Query | None = None) -> SessionHistory:
@@ -156,7 +157,8 @@ class Trail:
             AccessDeniedError, LedgerCorruptError: as `find`.
         """
         asked = Query() if query is None else query
-        self._require(f"session={logon_id:#x} {asked.describe()}")
+        require_kind("logon_id", logon_id, int, "such as 0x10002")
+        self._require(f"session={logon_id:#x} {_told(asked)}")
         return session_history(self._find, Luid(logon_id), asked)
 
     def would_refuse(
@@ -172,7 +174,9 @@ class Trail:
         Raises:
             AccessDeniedError, LedgerCorruptError: as `find`.
         """
-        self._require(f"would refuse {securable.name} {query.describe()}")
+        require_kind("securable", securable, SecurableObject, "what `protect` returned")
+        require_kind("descriptor", descriptor, SecurityDescriptor, "of one's own")
+        self._require(f"would refuse {securable.name} {_told(query)}")
         now = securable.in_force()
         whole = replace(
             descriptor,
@@ -221,6 +225,7 @@ class Trail:
             AccessDeniedError: the subject may not read the trail.
             LedgerCorruptError: a record that is read is none.
         """
+        _told(query)
         about = f"client={query.client or ''} object={query.object_name or ''}"
         self._require(f"export {form} {about} after={query.after}")
         return numbered(self.store, query)
@@ -398,3 +403,9 @@ def _require_readable(page: Page) -> None:
             f"not, a newer Stead wrote this record. `--after {sequence}` goes on "
             "behind it",
         )
+
+
+def _told(query: Query) -> str:
+    """Return what is asked, for the record of asking; raises `InvalidRequestError`."""
+    require_kind("query", query, Query, 'write `Query(object_name="plan")`')
+    return query.describe()

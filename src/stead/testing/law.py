@@ -10,7 +10,8 @@ that announces it: of the right event, about the same thing, durable before, mad
 same thread (or the one on whose behalf it is carried over), and not used up by another
 act. A write to the counts of failed logons comes before its record (see the ADR) and
 must be followed by one. What reaches other machines as a client is the matter of
-`stead.testing.law_of_hops`.
+`stead.testing.law_of_hops`; which record announces a write, that of
+`stead.testing.law_of_tables`.
 
 It watches this process, and the servers that are opened while it is in force; programs
 that tests start stand under a law of their own (tests/everywhere). What another process
@@ -22,10 +23,9 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import wraps
-from types import MappingProxyType
 from typing import Any, Final, Self
 from weakref import WeakSet
 
@@ -47,67 +47,8 @@ from stead.server.brokered import Tickets
 from stead.server.service_thread import ServiceThread
 from stead.server.workers.workers import Workers
 from stead.testing.law_of_hops import HopLaw
+from stead.testing.law_of_tables import ANNOUNCED, NAMED, WATCHED
 
-_E = AuditEvent
-_ENDS: Final = (_E.ACCOUNT_DELETED, _E.GROUP_DELETED)
-_SESSIONS_END: Final = (
-    _E.LOGOFF_ASKED, _E.ACCOUNT_DISABLED, _E.ACCOUNT_CHANGED, _E.PASSWORD_CHANGED,
-    _E.PASSWORD_RESET, *_ENDS,
-)  # fmt: skip
-_TABLES: Final[Mapping[tuple[str, str], Collection[AuditEvent]]] = MappingProxyType({
-    ("principal", "INSERT"): {_E.ACCOUNT_CREATED, _E.GROUP_CREATED},
-    ("principal", "UPDATE"): {
-        _E.ACCOUNT_ENABLED, _E.ACCOUNT_DISABLED, _E.ACCOUNT_CHANGED, _E.GROUP_CHANGED,
-        _E.ACCOUNT_RENAMED,
-    },
-    ("principal", "DELETE"): {*_ENDS},
-    ("membership", "INSERT"): {_E.GROUP_MEMBER_ADDED},
-    ("membership", "DELETE"): {_E.GROUP_MEMBER_REMOVED, *_ENDS},
-    ("account_right", "INSERT"): {_E.RIGHT_ASSIGNED, _E.LOGON_RIGHT_GRANTED},
-    ("account_right", "DELETE"): {_E.RIGHT_REMOVED, _E.LOGON_RIGHT_REMOVED, *_ENDS},
-    ("alias", "INSERT"): {_E.ACCOUNT_CHANGED},
-    ("alias", "DELETE"): {_E.ACCOUNT_CHANGED, *_ENDS},
-    ("password", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET},
-    ("password", "UPDATE"): {_E.VERIFIER_RENEWED, _E.ACCOUNT_CHANGED},
-    ("password", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, *_ENDS},
-    ("session_end", "INSERT"): {*_SESSIONS_END},
-    ("session_end", "DELETE"): {*_SESSIONS_END},
-    ("scram", "INSERT"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, _E.VERIFIER_RENEWED},
-    ("scram", "DELETE"): {_E.PASSWORD_CHANGED, _E.PASSWORD_RESET, _E.VERIFIER_RENEWED},
-    ("object", "INSERT"): {_E.OBJECT_CREATED},
-    ("object", "UPDATE"): {_E.PERMISSIONS_CHANGED, _E.OBJECT_SACL_CHANGED},
-    ("object", "DELETE"): {_E.OBJECT_DELETED},
-    ("audit_setting", "INSERT"): {_E.AUDIT_POLICY_CHANGED, _E.ACCOUNT_AUDIT_CHANGED},
-    ("audit_setting", "DELETE"): {
-        _E.AUDIT_POLICY_CHANGED, _E.ACCOUNT_AUDIT_CHANGED, *_ENDS,
-    },
-    ("global_sacl", "INSERT"): {_E.GLOBAL_SACL_CHANGED},
-    ("global_sacl", "DELETE"): {_E.GLOBAL_SACL_CHANGED},
-    ("audit_losable", "INSERT"): {_E.AUDIT_POLICY_CHANGED},
-    ("audit_losable", "DELETE"): {_E.AUDIT_POLICY_CHANGED},
-})  # fmt: skip
-"""By table and statement: the events that announce such a write."""
-
-NAMED: Final = frozenset({("principal", "INSERT"), ("object", "INSERT"),
-    ("object", "UPDATE"), ("object", "DELETE"), ("global_sacl", "INSERT")})  # fmt: skip
-"""Writes whose parameters name what the record names."""
-
-UNWATCHED: Final[Mapping[str, str]] = MappingProxyType({
-    "store": "numbers given out; no right or account is among them",
-    "scram_key": "a secret that is made with the store, and gives nobody anything",
-    "entry": "the trail itself",
-    "tree": "the trail's edge, which each append moves",
-    "checkpoint": "what the witness signed; nobody gains by it",
-    "segment": "sealing gives nobody anything; archiving and removing look at their "
-    "own records",
-    "sink": "how far the trail was sent",
-    "server_process": "a sign of life of a process; nothing is granted by it",
-    "live_session": "a list for people to read; nothing is granted by it",
-    "logon_failure": "watched the other way round: its record follows",
-})  # fmt: skip
-"""Tables that no record announces, and why."""
-
-WATCHED: Final = frozenset(table for table, _ in _TABLES)
 _STATEMENT: Final = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM) \"?(\w+)")
 _KEPT: Final = 16
 
@@ -184,16 +125,16 @@ class Law:
         self._wrap(composition, "put_together", self._putting)
         self._wrap(context, "enter_frame", self._entering)
         self._wrap(Pass, "enter", self._passing)
-        processes = {_E.PROCESS_CREATED, _E.WORKER_STARTED}
+        processes = {AuditEvent.PROCESS_CREATED, AuditEvent.WORKER_STARTED}
         for launcher in (Launcher, BrokeredLauncher):
             self._wrap(
                 launcher, "start", self._doing("a process is ordered", processes)
             )
-        run = self._doing("a function is ordered", {_E.FUNCTION_RUN})
+        run = self._doing("a function is ordered", {AuditEvent.FUNCTION_RUN})
         self._wrap(Workers, "run", run)
-        opening = self._doing("a file is ordered", {_E.HANDLE_REQUESTED})
+        opening = self._doing("a file is ordered", {AuditEvent.HANDLE_REQUESTED})
         self._wrap(Workers, "open", opening)
-        vouch = self._doing("the broker is asked", {_E.BROKER_ASKED})
+        vouch = self._doing("the broker is asked", {AuditEvent.BROKER_ASKED})
         self._wrap(Tickets, "vouch", vouch)
         self._hops.watch(self._wrap)
         return self
@@ -249,7 +190,7 @@ class Law:
         record: AuditRecord,
         **how: bool,
     ) -> int:
-        if record.event is _E.OPERATION_ENDED:
+        if record.event is AuditEvent.OPERATION_ENDED:
             with self._counting:
                 self._asked_for -= Counter([_asked(record)])
             self._require_told(_request(record))
@@ -323,7 +264,7 @@ class Law:
     ) -> None:
         if isinstance(record, AuditRecord):  # anything may be queued
             self.seen.add(record.event)
-            if record.event is _E.IMPERSONATION_ENTERED:
+            if record.event is AuditEvent.IMPERSONATION_ENTERED:
                 with self._counting:
                     self._untold[_spot(record)] -= int(record.detail.get("count", 0))
         original(ledger, record)
@@ -375,7 +316,7 @@ class Law:
         verb, table = found[1].partition(" ")[0], found[2]
         if table == "logon_failure":
             self._actor().uncounted += 1
-        events = _TABLES.get((table, verb))
+        events = ANNOUNCED.get((table, verb))
         if events is None:
             if table in WATCHED:
                 self._breach(f"{verb} of `{table}` is announced by nothing")
@@ -397,9 +338,9 @@ class Law:
 
     def _entering(self, original: Callable[[Frame], None], frame: Frame) -> None:
         if frame.guard is not None and frame.kind is not FrameKind.HANDLER:
-            entered = _E.IMPERSONATION_ENTERED
+            entered = AuditEvent.IMPERSONATION_ENTERED
             if frame.kind is FrameKind.SERVER:
-                entered = _E.ACTED_AS_SERVER
+                entered = AuditEvent.ACTED_AS_SERVER
             what = f"a thread becomes {frame.kind.value}"
             self._require(what, {entered}, by=frame, whose=frame.subject)
         original(frame)
@@ -435,7 +376,7 @@ def _is_of(record: AuditRecord, subject: Subject | None) -> bool:
 
 def _announces_operation(record: AuditRecord) -> bool:
     succeeded = record.outcome is Outcome.SUCCESS
-    return record.event is _E.OPERATION_REQUESTED and succeeded
+    return record.event is AuditEvent.OPERATION_REQUESTED and succeeded
 
 
 def _asked(record: AuditRecord) -> tuple[object, ...]:

@@ -27,7 +27,14 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import EnforcementUnavailableError
-from stead.testing.private_server import PATH, PrivateServer, end, free_port, keep
+from stead.testing.private_server import (
+    PATH,
+    PrivateServer,
+    becoming,
+    end,
+    free_port,
+    keep,
+)
 from stead.testing.tickets import TicketDomain
 
 if TYPE_CHECKING:
@@ -174,9 +181,10 @@ class Postgres(PrivateServer):
 
     def _make(self) -> None:
         self._programs = _programs()
-        self._ids = user, group = _ids()
-        os.chown(self.folder, user, group)
-        user_name = pwd.getpwuid(user).pw_name
+        self._ids = _ids()
+        if self._ids is not None:
+            os.chown(self.folder, *self._ids)
+        user_name = _account()
         self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U",
                   user_name, "--no-sync", "--locale=C.UTF-8", "-E", "UTF8",
                   "--no-instructions")  # fmt: skip
@@ -238,15 +246,15 @@ class Postgres(PrivateServer):
         path = self.folder / name
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
-        os.chown(path, *self._ids)
+        if self._ids is not None:
+            os.chown(path, *self._ids)
         return path
 
     def _run(self, program: str, *words: str, text: str = "") -> str:
-        user, group = self._ids
         done = subprocess.run(
             [str(self._programs / program), *words], input=text, text=True,
-            env=self._variables(), cwd=self.folder, user=user, group=group,
-            extra_groups=[], capture_output=True, check=False, timeout=_SECONDS,
+            env=self._variables(), cwd=self.folder, capture_output=True, check=False,
+            timeout=_SECONDS, **becoming(self._ids),
         )  # fmt: skip
         if done.returncode:
             raise EnforcementUnavailableError(f"`{program}` fails: {done.stderr}")
@@ -270,18 +278,26 @@ def _programs() -> Path:
     return max(found, key=lambda path: int(path.parent.name))
 
 
-def _ids() -> tuple[int, int]:
-    """Return as whom it runs."""
+def _ids() -> tuple[int, int] | None:
+    """Return as whom it runs; None for who we are, unless we are root."""
     if os.geteuid() != 0:
-        return os.geteuid(), os.getegid()
-    try:
-        user = pwd.getpwnam(_USER)
-    except KeyError as error:
-        raise EnforcementUnavailableError(
-            f"there is no user `{_USER}`, and a database does not run as root",
-            advice="apt-get install postgresql",
-        ) from error
+        return None
+    user = pwd.getpwnam(_account())
     return user.pw_uid, user.pw_gid
+
+
+def _account() -> str:
+    """Return the host's account that it runs as: it starts as nothing else."""
+    me = os.geteuid()
+    try:
+        return pwd.getpwnam(_USER).pw_name if me == 0 else pwd.getpwuid(me).pw_name
+    except KeyError as error:
+        what = f"user `{_USER}`" if me == 0 else f"account of uid {me}"
+        advice = "apt-get install postgresql" if me == 0 else "run it as one that has"
+        raise EnforcementUnavailableError(
+            f"there is no {what} on this host, and a database runs as nobody else",
+            advice=advice,
+        ) from error
 
 
 def _quoted(name: str) -> str:

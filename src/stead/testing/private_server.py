@@ -12,10 +12,10 @@ import socket
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypedDict
 
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST: Final = 50
@@ -102,7 +102,6 @@ def keep(
         folder: where it starts; here, if nothing is said.
         ids: the uid and gid that it has, and no other groups; ours if nothing is said.
     """
-    user, group = ids or (None, None)
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", *words],
         stdin=subprocess.PIPE,
@@ -110,11 +109,28 @@ def keep(
         stderr=subprocess.DEVNULL,
         env=dict(variables),
         cwd=folder,
-        user=user,
-        group=group,
-        extra_groups=None if ids is None else [],
         start_new_session=True,  # an interrupt of the test's is not its own
+        **becoming(ids),
     )
+
+
+class Becoming(TypedDict, total=False):
+    """How `subprocess` is told whom a program shall be."""
+
+    user: int
+    group: int
+    extra_groups: Sequence[int]
+
+
+def becoming(ids: tuple[int, int] | None) -> Becoming:
+    """Return how a program becomes this uid and gid; None for who we are.
+
+    Only root may say anything of it, not even who it is already.
+    """
+    if ids is None:
+        return {}
+    user, group = ids
+    return {"user": user, "group": group, "extra_groups": ()}
 
 
 def end(kept: subprocess.Popen[bytes] | None, last: bytes = b"end\n") -> None:

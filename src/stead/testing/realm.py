@@ -172,7 +172,9 @@ class Realm(TicketDomain):
     def _administer(self, *commands: str) -> None:
         """Have kadmin do something; passwords go by its input, which nobody sees."""
         text = "".join(f"{command}\n" for command in commands)
-        said = self._run(["kadmin.local", "-r", self.name], text)
+        # Named, since a uid need not have an account of the host's to take a name from.
+        who = f"tests/admin@{self.name}"
+        said = self._run(["kadmin.local", "-r", self.name, "-p", who], text)
         faults = [line for line in said.splitlines() if line and _NO_POLICY not in line]
         if faults:
             raise EnforcementUnavailableError(f"kadmin refuses: {faults[0]}")

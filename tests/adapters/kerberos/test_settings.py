@@ -4,10 +4,15 @@ import pytest
 from tests.adapters.kerberos.stage import HTTP
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
+from stead.adapters.kerberos.password import KerberosPasswords
 from stead.adapters.kerberos.proof import TrustedRealm
 from stead.adapters.kerberos.s4u import LogonWithoutPassword
 from stead.adapters.kerberos.service import KerberosService
-from stead.errors import NoCredentialsError, UnsafeConfigurationError
+from stead.errors import (
+    InvalidRequestError,
+    NoCredentialsError,
+    UnsafeConfigurationError,
+)
 
 
 def test_a_keytab_that_is_none_is_named_with_how_it_is_made(tmp_path):
@@ -53,3 +58,16 @@ def test_keys_that_went_away_are_what_the_trail_says(stage, tmp_path):
     gone.unlink()
     with pytest.raises(NoCredentialsError, match=r"gone.keytab. not found"):
         service.both(negotiates=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        KerberosPackage,
+        lambda keytab: KerberosPasswords(keytab, "STEAD.TEST"),
+    ],
+)
+def test_a_keytab_is_no_service(stage, make):
+    with pytest.raises(InvalidRequestError, match="`service` is a") as caught:
+        make(stage.keytab)
+    assert "KerberosService" in caught.value.advice

@@ -9,7 +9,7 @@ import json
 import sys
 
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials
+from stead.privileged import credentials, thread_credentials
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import HardenedThread, KernelBlock
 
@@ -66,7 +66,7 @@ def main():
     with KernelExecutor(1) as executor:
         for calls in range(1, MOST):
             seen.add(outcome(executor, calls))
-            uids.add(executor.submit(lambda: credentials.read().uids).result())
+            uids.add(executor.submit(lambda: thread_credentials.read().uids).result())
     print(json.dumps([sorted(seen), sorted(uids)]))
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials, headroom
+from stead.privileged import credentials, headroom, thread_credentials
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import KernelBlock
 
@@ -118,7 +118,7 @@ def main():
         step = 50 if work.__name__.startswith("every_level") else 1
         for depth in range(LIMIT - 150, LIMIT + 2, step):
             seen.add(outcome(executor, work, depth))
-            uids.add(executor.submit(lambda: credentials.read().uids).result())
+            uids.add(executor.submit(lambda: thread_credentials.read().uids).result())
     print(json.dumps([sorted(seen), sorted(uids)]))
 
 

@@ -8,7 +8,7 @@ import threading
 import naive
 
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import credentials, seccomp
+from stead.privileged import credentials, seccomp, thread_credentials
 from stead.privileged.credentials import ServerIdentity
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.hardened_thread import KernelBlock
@@ -19,7 +19,7 @@ GUARD = 65530
 
 
 def server():
-    return ServerIdentity(credentials.read(), GUARD, 0)
+    return ServerIdentity(thread_credentials.read(), GUARD, 0)
 
 
 def switched_behind_the_back():

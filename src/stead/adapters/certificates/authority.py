@@ -33,6 +33,7 @@ from stead.adapters.certificates.revocation import RevocationFile
 from stead.adapters.certificates.security_extension import sid_of
 from stead.authority.packages import AssertedSids, Authenticated
 from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.model.arguments import several
 
 PACKAGE: Final = "certificate"
 _SHORTEST_CHAIN: Final = 2  # a leaf, and the anchor that it is not
@@ -72,11 +73,12 @@ class Certificates:
                 share one, or a name.
         """
         self._clock = clock
-        issuers = tuple(issuers)
+        advice = 'write `Certificates([CertificateIssuer(name="corp", ...)])`'
+        issuers = several("issuers", issuers, CertificateIssuer, advice)
         if not issuers:
             raise InvalidRequestError(
                 "no issuer of certificates is given, so nobody would be believed",
-                advice='write `Certificates([CertificateIssuer(name="corp", ...)])`',
+                advice=advice,
             )
         if len({issuer.name for issuer in issuers}) != len(issuers):
             raise InvalidRequestError(

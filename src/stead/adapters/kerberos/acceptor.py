@@ -27,6 +27,7 @@ from stead.adapters.kerberos.proof import Proof, read_proof
 from stead.adapters.kerberos.service import KerberosService, require_targets
 from stead.authority.packages import Authenticated, ChannelBinding, Step
 from stead.errors import EvidenceRefusedError
+from stead.model.arguments import require_kind
 from stead.model.token import ImpersonationLevel
 
 _MOST_ROUNDS: Final = 4
@@ -56,6 +57,9 @@ class KerberosPackage:
                 nowhere.
             account: the principal that the domain knows this server by, if not its own.
         """
+        require_kind(
+            "service", service, KerberosService, "write `KerberosService(...)`"
+        )
         self._service: Final = service
         self._negotiates: Final = negotiates
         self._targets: Final = require_targets(targets)

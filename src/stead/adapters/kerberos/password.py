@@ -28,6 +28,7 @@ from stead.errors import (
     PasswordMustChangeError,
     UnknownAccountError,
 )
+from stead.model.arguments import require_kind, require_text, several
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 
@@ -57,10 +58,15 @@ class KerberosPasswords:
             aliases: other names of it, such as a domain's NetBIOS name.
             patience: seconds in which its KDC must have answered.
         """
+        require_kind(
+            "service", service, KerberosService, "write `KerberosService(...)`"
+        )
+        require_text("realm", realm)
+        names = several("aliases", aliases, str, 'write `aliases=["EXAMPLE"]`')
         self._patience: Final = Patience(patience)
         self._service: Final = service
         self._realm: Final = realm
-        self.domains: Final = (realm, *aliases)
+        self.domains: Final = (realm, *names)
 
     @property
     def name(self) -> str:

@@ -40,6 +40,7 @@ from stead.authority.packages import (
     OutboundCredentials,
 )
 from stead.errors import EvidenceRefusedError, UnsafeConfigurationError
+from stead.model.arguments import several
 from stead.model.token import ImpersonationLevel
 
 PACKAGE: Final = "bearer"
@@ -138,7 +139,7 @@ class BearerVerifier:
         Raises:
             UnsafeConfigurationError: there is none, or one twice.
         """
-        known = tuple(issuers)
+        known = several("issuers", issuers, TokenIssuer, "write `[TokenIssuer(...)]`")
         self._issuers = {one.issuer: one for one in known}
         if len(self._issuers) != len(known) or not known:
             raise UnsafeConfigurationError("name issuers of tokens, and each once")

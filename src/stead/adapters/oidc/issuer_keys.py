@@ -31,6 +31,7 @@ from stead.errors import (
     EvidenceRefusedError,
     UnsafeConfigurationError,
 )
+from stead.model.arguments import require_callable
 
 _LARGEST: Final = 262_144
 _SHORTEST_FRESH: Final = 60.0
@@ -85,6 +86,8 @@ class IssuerKeys:
         Raises:
             UnsafeConfigurationError: the times contradict one another.
         """
+        advice = "write `IssuerKeys(discovered(url, Fetcher()))`, or `from_file(path)`"
+        require_callable("load", load, advice)
         if not 0 < pause <= fresh <= keep:
             raise UnsafeConfigurationError(
                 "keys are read after `pause`, read again after `fresh`, and given up "

@@ -16,6 +16,7 @@ from stead.adapters.oidc.issuer_keys import IssuerKeys
 from stead.adapters.oidc.keys import require_algorithms
 from stead.authority.packages import AssertedSids
 from stead.errors import EvidenceRefusedError, InvalidSidError, UnsafeConfigurationError
+from stead.model.arguments import require_kind, require_text
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 
@@ -149,6 +150,9 @@ class TokenIssuer:
         Raises:
             UnsafeConfigurationError: something of it does.
         """
+        require_text("issuer", self.issuer)
+        require_text("audience", self.audience)
+        require_kind("keys", self.keys, IssuerKeys, "write `IssuerKeys(...)`")
         require_algorithms(self.algorithms)
         if not self.issuer or not self.audience or not self.kinds:
             raise UnsafeConfigurationError("an issuer needs a name, audience and kinds")

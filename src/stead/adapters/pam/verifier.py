@@ -18,7 +18,7 @@ from typing import Any, Final
 from stead.adapters.pam.conversation import LONGEST_SECRET, PamStatus, ask_pam
 from stead.errors import LogonFailureError, RemoteProtocolError, SteadError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged import orders, pam_session
+from stead.privileged import pam_session, sealing
 from stead.privileged.broker_wire import LONGEST_ANSWER, LONGEST_DOCUMENT, hear, say
 from stead.privileged.name_service import open_host_names
 
@@ -45,8 +45,8 @@ def _identified(control: socket.socket) -> PosixIdentity:
     if heard is None or len(heard[1]) != 2:  # noqa: PLR2004  # name and password
         raise RemoteProtocolError("there is no password")
     names, secrets = heard[1]
-    name = json.loads(orders.read_sealed(names, LONGEST_DOCUMENT))["account"]
-    secret = orders.read_sealed(secrets, LONGEST_DOCUMENT)
+    name = json.loads(sealing.read_sealed(names, LONGEST_DOCUMENT))["account"]
+    secret = sealing.read_sealed(secrets, LONGEST_DOCUMENT)
     return verify(name, secret)
 
 

@@ -6,6 +6,10 @@ of it may share. ``Store.open`` is the only door.
 
 from __future__ import annotations
 
+from stead.adapters.extras import require_extra
+
+require_extra("server", "sqlalchemy", "msgspec")  # a server's, too: it has a store
+
 from stead.adapters.store.opening import Store
 
 __all__ = ["Store"]

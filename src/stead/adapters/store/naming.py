@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stead.authority import names
 from stead.errors import InvalidNameError, InvalidRequestError
+from stead.model import arguments
 from stead.model.posix_identity import MAXIMUM_ID
 
 
@@ -18,13 +19,23 @@ def name_key(name: str) -> str:
 
 
 def require_text(name: str) -> None:
-    """Refuse text with NUL or lone surrogates: no database can hold it."""
+    """Refuse text with NUL or lone surrogates: no database can hold it.
+
+    Raises:
+        InvalidNameError: it is such a text.
+        InvalidRequestError: it is no text.
+    """
     if not is_text(name):
         raise InvalidNameError(f"`{name!a}` is not a name")
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a database can hold this text; if not, it holds none such."""
+    """Tell whether a database can hold this text; if not, it holds none such.
+
+    Raises:
+        InvalidRequestError: it is no text.
+    """
+    arguments.require_text("name", name)
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -39,5 +50,6 @@ def is_id(number: int) -> bool:
 
 def require_id(number: int | None) -> None:
     """Refuse a number that could be no uid or gid; None is nothing to refuse."""
+    arguments.require_kind("uid or gid", number, (int, type(None)), "it is a number")
     if number is not None and not is_id(number):
         raise InvalidRequestError(f"`{number}` is not a uid or gid")

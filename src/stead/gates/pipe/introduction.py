@@ -15,6 +15,7 @@ from stead.errors import (
     ServerUnavailableError,
     SteadError,
 )
+from stead.model.arguments import require_kind
 from stead.model.token import ImpersonationLevel
 from stead.privileged.stated_level import state_level
 
@@ -47,6 +48,7 @@ def introduced(
         level: that.
         ticket: what will be shown.
     """
+    require_kind("level", level, ImpersonationLevel, "such as `.IDENTIFICATION`")
     made = socket.socket(socket.AF_UNIX)
     is_named = level < ImpersonationLevel.IMPERSONATION or ticket is not None
     if is_named and sys.platform == "linux":  # brokers are nowhere else

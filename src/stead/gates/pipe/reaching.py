@@ -30,6 +30,7 @@ from stead.errors import (
 )
 from stead.gates.pipe.tls import ALPN, TlsIdentity, client_context
 from stead.gates.pipe.tls_channel import TlsChannel, reason_of
+from stead.model.arguments import require_kind
 
 _SCHEME: Final = "tls://"
 
@@ -118,6 +119,9 @@ def tls_address(path: str | os.PathLike[str]) -> TlsAddress | None:
     Raises:
         InvalidNameError: it begins like an address and is none.
     """
+    require_kind(
+        "path", path, (str, os.PathLike), "the server's socket, or `tls://...`"
+    )
     name = os.fspath(path)
     if not name.startswith(_SCHEME):
         return None

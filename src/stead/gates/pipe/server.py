@@ -26,6 +26,7 @@ from stead.gates.pipe.protocol import PipeProtocol, Role
 from stead.gates.pipe.shares import Share
 from stead.gates.pipe.turned_away import log_turned_away
 from stead.gates.ports import Admit, Entrance, TurnedAway
+from stead.model.arguments import require_kind
 
 
 class PipeGate:
@@ -53,6 +54,7 @@ class PipeGate:
             entrance: who accepts clients there, if the server does not by itself;
                 `server.entrance(path)` gives the broker's. It has the mode then, too.
         """
+        require_kind("path", path, (str, os.PathLike), "where clients find it")
         self.path = Path(path)
         self._name = name
         self._limits = limits or PipeLimits()

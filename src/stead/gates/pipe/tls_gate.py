@@ -36,6 +36,7 @@ from stead.gates.pipe.tls import ALPN, ServerEnds, TlsIdentity
 from stead.gates.pipe.tls_channel import TlsChannel, reason_of
 from stead.gates.pipe.turned_away import log_turned_away
 from stead.gates.ports import Admit, TurnedAway
+from stead.model.arguments import require_kind
 
 NETWORK_LIMITS: Final = PipeLimits(pending=64, hello_seconds=10.0)
 """What a client on another machine may cost; a handshake takes some round trips."""
@@ -103,6 +104,8 @@ class TlsGate:
         Raises:
             InvalidNameError: it is no address.
         """
+        require_kind("shown", shown, TlsIdentity, 'write `TlsIdentity("server.pem")`')
+        require_kind("clients", clients, TlsClients, "write `TlsClients(certificates)`")
         self._listening = Listening(host, port)
         self._shown = shown
         self._clients = clients

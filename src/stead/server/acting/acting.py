@@ -21,6 +21,7 @@ from stead.errors import (
     LedgerUnavailableError,
     SteadError,
 )
+from stead.model.arguments import require_seconds
 from stead.model.impersonation_policy import Act
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
@@ -232,6 +233,7 @@ class Acting:
         seconds: float | None,
     ) -> Future[_T]:
         """Hold the session while a worker does something in it."""
+        require_seconds("timeout", seconds)
         logon_id = token.logon_id
         if seconds is None:
             seconds = means.worker_limits.seconds

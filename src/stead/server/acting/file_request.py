@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from stead.errors import InvalidRequestError, KernelRefusedError
+from stead.model.arguments import require_kind, require_text
 
 _LONGEST_PATH: Final = 4095  # PATH_MAX without its end
 _MODES: Final = {
@@ -114,6 +115,8 @@ class FileRequest:
             InvalidRequestError: the mode or the encoding is none.
             KernelRefusedError: no kernel takes a path so long.
         """
+        require_text("mode", mode)
+        require_text("encoding", encoding)
         flags = flags_of(mode)
         name = _require_path(path)
         text = None if "b" in mode else _require_encoding(encoding)
@@ -161,8 +164,14 @@ def _require_encoding(encoding: str) -> str:
 
 def _require_path(path: str | os.PathLike[str]) -> str:
     """Return a path as text; refuse one that no kernel takes, before it is recorded."""
+    require_kind("path", path, (str, os.PathLike), "a path of text")
     name = os.fspath(path)
-    if len(os.fsencode(name)) > _LONGEST_PATH:
+    require_text("path", name)
+    try:
+        written = os.fsencode(name)
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"`{name[:80]!a}` is no path") from None
+    if len(written) > _LONGEST_PATH:
         raise KernelRefusedError(
             f"no kernel opens a path of more than {_LONGEST_PATH} bytes",
             errno=errno.ENAMETOOLONG,

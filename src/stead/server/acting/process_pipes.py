@@ -17,9 +17,11 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from typing import IO, Final
 
 from stead.errors import InvalidRequestError, ProcessTimeoutError
+from stead.model.arguments import require_kind
 from stead.model.posix_identity import PosixIdentity
 from stead.server.acting.process_plan import Plan, Stream
 
+_GIVEN: Final = (bytes, bytearray, memoryview, type(None))
 _ONE_PIECE: Final = 65_536
 _TERMINAL_MODE: Final = 0o600
 
@@ -179,6 +181,7 @@ class Exchange:
             ProcessTimeoutError: the time is up; nothing is lost.
         """
         if self._unsent is None:
+            require_kind("input", given, _GIVEN, "it is bytes: encode text")
             self._unsent = memoryview(given or b"").cast("B")
         with ExitStack() as undo:
             selector = undo.enter_context(selectors.DefaultSelector())

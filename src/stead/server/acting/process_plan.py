@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, TypedDict
 
 from stead.errors import InvalidRequestError
+from stead.model.arguments import require_kind, require_seconds
 from stead.model.posix_identity import PosixIdentity
 from stead.monitor.process_acts import Deed
 from stead.privileged.orders import Order
@@ -71,6 +72,14 @@ _CALLED_HERE: Final = {
 }
 """What `subprocess` knows, and how it is said here."""
 
+_NONE: Final = type(None)
+_KINDS: Final[tuple[tuple[str, tuple[type, ...], str], ...]] = (
+    ("environment", (Mapping, _NONE), 'write `environment={"NAME": "value"}`'),
+    ("directory", (str, os.PathLike, _NONE), "name a folder"),
+    ("umask", (int,), "write `umask=0o077`"),
+    ("limits", (Mapping, _NONE), "write `limits={resource.RLIMIT_NPROC: (9, 9)}`"),
+)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
@@ -99,13 +108,14 @@ class Plan:
         Raises:
             InvalidRequestError: it says why.
         """
+        for what, kinds, advice in _KINDS:
+            require_kind(what, getattr(self, what), kinds, advice)
         streams = (self.stdin, self.stdout, self.stderr)
         if self.terminal and any(stream is not None for stream in streams):
             raise InvalidRequestError(
                 "a process with a terminal has it for stdin, stdout and stderr"
             )
-        if self.timeout is not None and not self.timeout > 0:
-            raise InvalidRequestError("a timeout is a positive number of seconds")
+        require_seconds("timeout", self.timeout)
 
     @classmethod
     def of(cls, argv: Sequence[Argument], options: Options) -> Plan:

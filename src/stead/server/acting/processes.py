@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import IO, Final, Self
 
 from stead.errors import InvalidRequestError, ProcessTimeoutError
-from stead.privileged.launching import Child
+from stead.privileged.child import Child
 from stead.server.acting.process_pipes import Ends, Exchange
 
 _LOST: Final = -int(signal.SIGKILL)

@@ -29,6 +29,7 @@ from stead.model.access_mask import (
     Rights,
 )
 from stead.model.ace import Ace
+from stead.model.arguments import require_text
 from stead.model.explicit_access import ExplicitAccess, allow
 from stead.model.sid import Sid
 from stead.monitor.securable_object import SecurableObject
@@ -102,6 +103,7 @@ def key_or_none(name: object, require: Callable[[str], str]) -> str | None:
 
 
 def _require(name: str, what: str, longest: int) -> str:
+    require_text(what, name)
     key = name_key(name) if len(name) <= longest else ""
     kept = unicodedata.normalize("NFC", name[:longest])
     if (

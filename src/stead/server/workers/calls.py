@@ -11,8 +11,8 @@ from stead.errors import InvalidRequestError, SteadError
 from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
 from stead.monitor.process_acts import WorkerNotes
+from stead.privileged.child import Child
 from stead.privileged.confinement import Confinement
-from stead.privileged.launching import Child
 from stead.server.workers.answers import ReceivedDescriptor, Reply
 from stead.server.workers.channel import WorkerChannel
 from stead.server.workers.future import WorkerFuture
