@@ -6,6 +6,7 @@ import os
 import pwd
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from tests.name_sources import NameSourceOfTests
 
 from stead.adapters.pam.authority import PamAuthority
-from stead.adapters.pam.worker import _ids
+from stead.adapters.pam.worker import Worker, _ids
 from stead.errors import (
     AccountDisabledError,
     AccountExpiredError,
@@ -376,6 +377,36 @@ def test_no_process_is_left_of_many_attempts_after_and_beside_each_other(
     assert DAEMON == log_on(host).name  # the other one waits; this one is new, too
     eventually(lambda: len(set(children_of(worker)) & set(waiting)) == 1)
     eventually(lambda: len(children_of(worker)) == 2)
+
+
+def open_in(pid):
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            found.add(each.readlink().name)
+    return found
+
+
+@pytest.mark.root
+def test_a_child_that_is_made_ready_leads_to_none_that_rests(services):
+    """What a module holds must not lead to a process that has seen a password."""
+    ours, control = socket.socketpair()
+    worker = Worker(control, (), 5.0, services.usual().folder / "stead-test")
+    rests = worker._fork()
+    worker._done.append((time.monotonic() + 60, rests))
+    worker._make_ready()
+    waits = worker._fork()
+    try:
+        its_end = f"socket:[{os.fstat(rests.answer.fileno()).st_ino}]"
+        assert its_end in open_in(os.getpid())
+        eventually(lambda: its_end not in open_in(waits.pid))
+    finally:
+        worker._kill(waits)
+        ours.send(b"the end")
+        worker.run()  # it ends all that is left
+        eventually(lambda: worker._reap() or not worker._ending)
+        for each in (ours, control):
+            each.close()
 
 
 def test_a_worker_that_was_killed_is_started_again(services, authority):

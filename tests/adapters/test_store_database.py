@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import suppress
 
 import pytest
@@ -146,6 +147,46 @@ def test_what_shall_be_durable_waits_for_the_disk_after_what_need_not(place):
         database.close()
     does_not, does = 1, 2  # NORMAL, FULL
     assert [does_not, does_not, does, does_not, does] * 2 == waits
+
+
+@pytest.mark.parametrize("is_appended", [True, False])
+def test_a_note_in_the_middle_of_what_shall_wait_changes_nothing_of_that(
+    place, is_appended
+):
+    """A finalizer's, on the thread that writes, which has the lock already."""
+    Store.open(place).close()
+    database, waits, noted = Database(lambda: connect_file(place)), [], []
+
+    def finalize(frame, event, _argument):
+        # Right before the transaction begins; whoever asked first has looked.
+        is_there = frame.f_code.co_name in {"_append", "_transaction"}
+        if is_there and event == "call" and not noted:
+            noted.append(True)
+            database.note(lambda _driver: None)
+
+    def work(driver):
+        waits.append(driver.execute("PRAGMA synchronous").fetchone()[0])
+
+    def write():
+        if is_appended:
+            database.append(work)
+            return
+        with database.writing() as connection:
+            waits.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    try:
+        write()
+        before = sys.getprofile()
+        sys.setprofile(finalize)
+        try:
+            write()
+        finally:
+            sys.setprofile(before)
+        database.note(work)  # and does not wait, as ever
+        write()
+    finally:
+        database.close()
+    assert ([True], [2, 2, 1, 2]) == (noted, waits)
 
 
 def test_a_connection_that_waits_for_nothing_stays_so(place):

@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from stead.adapters.store import Store
-from stead.authority.identity import identify_again, require_logon_right
+from stead.authority.identity import (
+    identify_again,
+    identify_peer,
+    require_logon_right,
+)
+from stead.authority.tokens import client_token
 from stead.errors import (
     AccountDisabledError,
     InvalidNameError,
@@ -13,7 +18,10 @@ from stead.errors import (
 )
 from stead.model import well_known
 from stead.model.logon_record import LogonType
+from stead.model.luid import Luid
 from stead.model.posix_identity import PosixIdentity
+from stead.model.privilege import LogonRight
+from stead.model.token import ImpersonationLevel
 
 
 def names_of(identity):
@@ -204,3 +212,25 @@ def test_an_account_that_is_gone_is_nobody(store, identify):
     before = identify("alice")
     with Store.open(":memory:") as other, pytest.raises(UnknownAccountError):
         identify_again(other.accounts, before)
+
+
+def test_a_peer_whom_a_service_sends_is_marked_and_stays_so(store):
+    """What is denied to clients that others vouch for is denied at every gate."""
+    sent = well_known.SERVICE_ASSERTED_IDENTITY
+    store.add_account("alice", 70001, 70001)
+    peer = PosixIdentity(70001, 70001, ())
+    herself, brought = (
+        identify_peer(store, peer, is_sent=is_sent) for is_sent in (False, True)
+    )
+    held = [
+        client_token(
+            each, level=ImpersonationLevel.IMPERSONATION,
+            logon_id=Luid(5), token_id=Luid(6),
+        ).enabled_sids
+        for each in (herself, brought, identify_again(store, brought))
+    ]  # fmt: skip
+    assert [False, True, True] == [sent in sids for sids in held]
+    store.add_right(sent, LogonRight.DENY_NETWORK.value)
+    require_logon_right(identify_again(store, herself))
+    with pytest.raises(LogonTypeNotGrantedError):
+        require_logon_right(identify_again(store, brought))

@@ -13,9 +13,14 @@ from stead.authority.ticket_clients import (
 from stead.codec.pac import read_pac
 from stead.errors import EvidenceRefusedError
 from stead.model import well_known
+from stead.model.delegation_info import DelegationInfo
 from stead.model.pac import LogonInfo, Pac
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
+from stead.model.well_known import (
+    AUTHORITY_ASSERTED_IDENTITY,
+    SERVICE_ASSERTED_IDENTITY,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "pac" / "samba.json"
 RECORDED = {
@@ -46,9 +51,31 @@ def test_nobody_is_the_machine_s_own_by_a_ticket(text):
 
 
 def test_how_a_client_came_by_its_ticket_is_told():
-    vouched = {name for name, pac in RECORDED.items() if is_verified_by_service(pac)}
+    vouched = {
+        name
+        for name, pac in RECORDED.items()
+        if is_verified_by_service(pac.group_sids, pac.delegation)
+    }
     assert {"self", "proxy"} == vouched
-    passed_on = {name for name, pac in RECORDED.items() if actors_of(pac)}
+    passed_on = {name for name, pac in RECORDED.items() if actors_of(pac.delegation)}
     assert {"proxy", "evidence"} == passed_on
-    assert ("front@AD.STEAD.TEST",) == actors_of(RECORDED["evidence"])
+    assert ("front@AD.STEAD.TEST",) == actors_of(RECORDED["evidence"].delegation)
     assert well_known.SERVICE_ASSERTED_IDENTITY in RECORDED["self"].group_sids
+
+
+def test_who_was_sent_on_counts_as_vouched_for_unless_the_domain_says_otherwise():
+    sent = DelegationInfo("HTTP/back", ("HTTP/front@R",))
+    shown, vouched = AUTHORITY_ASSERTED_IDENTITY, SERVICE_ASSERTED_IDENTITY
+    assert is_verified_by_service((), sent)
+    assert not is_verified_by_service((), None)
+    assert not is_verified_by_service((shown,), sent)
+    # A group whose SID says otherwise takes nothing back.
+    assert is_verified_by_service((shown, vouched), sent)
+    assert is_verified_by_service((shown, vouched), None)
+
+
+def test_a_way_that_is_not_told_whole_is_no_evidence():
+    assert () == actors_of(None)
+    with pytest.raises(EvidenceRefusedError) as caught:
+        actors_of(DelegationInfo("HTTP/back"))
+    assert "fewer services" in caught.value.advice

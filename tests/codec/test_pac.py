@@ -27,13 +27,14 @@ from tests.codec.pac_builder import (
     upn_info,
 )
 
+from stead.codec.delegation_info import read_delegation_info
 from stead.codec.pac import read_pac
 from stead.errors import InvalidPacError
 from stead.model.claim import Claim, ClaimType
+from stead.model.delegation_info import DelegationInfo
 from stead.model.guid import Guid
 from stead.model.pac import (
     ClientInfo,
-    DelegationInfo,
     DeviceInfo,
     LogonInfo,
     PacAttributes,
@@ -272,6 +273,15 @@ def test_a_device_that_contradicts_itself_is_refused(parts):
 def test_delegation_names_its_services(services):
     found = with_buffer(DELEGATION, delegation_info("cifs/x", services)).delegation
     assert DelegationInfo("cifs/x", services) == found
+
+
+def test_delegation_reads_by_itself():
+    """MIT's KDC names nobody, and a verifier reads nothing else."""
+    said = delegation_info("cifs/x", ("http/a",))
+    assert DelegationInfo("cifs/x", ("http/a",)) == read_delegation_info(said)
+    for hostile in (b"", said[:-4], said[:30]):
+        with pytest.raises(InvalidPacError):
+            read_delegation_info(hostile)
 
 
 def test_claims_are_the_users_or_the_devices():
@@ -515,6 +525,35 @@ def test_tickets_of_one_logon_share_what_they_say_and_not_their_signatures():
     again = [read_pac(pac(large, (99, bytes((number,))))) for number in range(3)]
     assert again[1].logon == again[2].logon
     assert again[1].logon is not again[2].logon
+
+
+@pytest.mark.parametrize("kind", [CLAIMS, DEVICE_CLAIMS])
+@pytest.mark.parametrize(
+    "rows",
+    [[("department", STRING, ["\u6161" * 20_000])], [("years", 1, [0] * 4_000)]],
+)
+def test_claims_that_unfold_to_much_are_read_again_and_kept_nowhere(kind, rows):
+    forget()
+    small = compressed_metadata(claims_set((1, [("department", STRING, ["sales"])])))
+    large = compressed_metadata(claims_set((1, rows)))
+    assert len(large) < 4096 - len(logon_info()) - 64
+
+    def is_kept(claims):
+        wholes, parts = (
+            [
+                read_pac(pac((LOGON, logon_info()), (kind, claims), (99, bytes((n,)))))
+                for n in numbers
+            ]
+            for numbers in ((1, 1, 1, 1), (2, 3, 4, 5))
+        )
+        name = "user_claims" if kind == CLAIMS else "device_claims"
+        assert 1 == len({getattr(each, name) for each in (*wholes, *parts)})
+        return wholes[2] is wholes[3], getattr(parts[2], name) is getattr(
+            parts[3], name
+        )
+
+    assert (True, True) == is_kept(small)
+    assert (False, False) == is_kept(large)
 
 
 def test_a_group_that_is_known_is_held_as_each_ticket_says():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from hashlib import sha256
 
 import pytest
@@ -65,6 +68,38 @@ def test_without_the_twin_python_seals(monkeypatch):
     assert load("stead.ledger._nothing") is None
     monkeypatch.setattr(chain, "_digests", pure_digests)
     assert TRAIL == seal(None, BODIES, GENESIS)
+
+
+BROKEN_LIBRARY = """
+#include <string.h>
+void *EVP_MD_fetch(void *l, const char *a, const char *p) { return (void *)1; }
+void *EVP_MD_CTX_new(void) { return (void *)1; }
+int EVP_DigestInit_ex2(void *c, void *k, void *p) { return 1; }
+int EVP_DigestUpdate(void *c, const void *d, size_t n) { return 1; }
+int EVP_DigestFinal_ex(void *c, unsigned char *h, unsigned *n)
+{ memset(h, 7, *n = 32); return 1; }
+"""
+SEALS = """
+from stead.ledger.chain import seal, verify
+verify(seal(None, [b"one", b"two"], b"genesis"), b"genesis")
+print("verified")
+"""
+
+
+def test_a_library_that_hashes_wrongly_seals_nothing(tmp_path):
+    """What it made would stand in the trail for good, and verify as nothing."""
+    source, library = tmp_path / "broken.c", tmp_path / "libcrypto.so.3"
+    source.write_text(BROKEN_LIBRARY)
+    build = ["cc", "-shared", "-fPIC", "-w", "-o", str(library), str(source)]
+    subprocess.run(build, check=True)
+    environment = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+    for folder in ("", str(tmp_path)):
+        environment["LD_LIBRARY_PATH"] = folder
+        said = subprocess.run(
+            [sys.executable, "-c", SEALS],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "verified\n" == said.stdout, said.stderr
 
 
 def test_a_trail_of_another_store_does_not_verify():

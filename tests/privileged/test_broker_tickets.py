@@ -66,6 +66,7 @@ def test_a_client_is_who_its_ticket_says_whoever_connects(broker, realm, begin):
         "client": 1,
         "identity": [ALICE, ALICE, [ALICE]],
         "principal": "alice@STEAD.TEST",
+        "through": [],
     } == said
     server.tell(["sleep", "600"])
     pid = server.hear()["started"]
@@ -532,6 +533,17 @@ def test_a_verifier_that_was_taken_over_says_no_time_without_end(seconds):
     with pytest.raises((TypeError, ValueError)):
         seconds_of({"seconds": seconds})
     assert 600 == seconds_of({"seconds": 600})
+
+
+WORD = {"uid": 1000, "gid": 1000, "groups": [], "principal": "x", "seconds": 9}
+
+
+def test_services_on_the_way_are_names_and_few():
+    whole = ["HTTP/front@R"] * 8
+    assert whole == told_of({**WORD, "through": whole})["through"]
+    for wrong in ("text", None, [1], [""], ["a\nb"], ["x" * 257], ["x"] * 9):
+        with pytest.raises((TypeError, ValueError)):
+            told_of({**WORD, "through": wrong})
 
 
 def test_a_principal_is_text():

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.adapters.oidc.stage import b64, naive
+from tests.receivers import eventually
 
 from stead.adapters.oidc.bearer import BearerVerifier
 from stead.adapters.oidc.bearer_package import BearerPackage, oauthbearer
@@ -675,9 +676,14 @@ def test_a_client_that_goes_away_leaves_no_session(server, make, oidc_issuer):
 
     for _ in range(5):
         asyncio.run(gone())
-    gc.collect()
-    live = server._house.guard.liveness.records()
-    assert not [record for record in live if record.name == "alice"]
+
+    def has_none():
+        gc.collect()
+        live = server._house.guard.liveness.records()
+        return "alice" not in {record.name for record in live}
+
+    # Each token is looked at to the end all the same, and nobody takes its session.
+    eventually(has_none)
 
 
 def test_a_failure_names_the_request_s_trace(server, make):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stead import Rights, allow
+from stead import Rights, allow, enable_privileges, impersonate
 from stead.adapters.certificates import Certificates
 from stead.adapters.oidc.bearer import BearerVerifier
 from stead.adapters.oidc.issuer_keys import IssuerKeys
@@ -30,6 +30,7 @@ from stead.gates.pipe.tls_gate import TlsGate
 from stead.gates.wsgi import WsgiMiddleware
 from stead.ledger.query import Query
 from stead.model.access_mask import AccessMask
+from stead.model.arguments import several
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.limits import Host
 from stead.model.privilege import Privilege
@@ -38,6 +39,8 @@ from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.sid import Sid
 from stead.server.acting.process_pipes import Exchange
 from stead.server.acting.process_plan import Plan
+from stead.server.dde.desk import DdeDesk
+from stead.server.settings import Settings
 
 
 class Note(Rights):
@@ -158,6 +161,10 @@ VERBS = {
         ([], Note, Note.READ),
     ),
     "limited for": (lambda on, x: limited(on.client, purpose=x), ()),
+    "http": (lambda on, x: on.client.http(x), ()),
+    "impersonate": (lambda _, x: impersonate(x), ()),
+    "enable_privileges": (lambda _, x: enable_privileges(x), ()),
+    "DdeDesk": (lambda _, x: DdeDesk(x), ()),
     "smb": (lambda on, x: on.client.smb(x), ()),
     "postgres": (lambda on, x: on.client.postgres(x), ()),
     "gss": (lambda on, x: on.client.gss(x), ()),
@@ -220,6 +227,48 @@ def test_rights_of_another_kind_are_no_rights(server, alice, plan):
     assert server.check(alice, plan, 1)
     assert not server.check(alice, plan, AccessMask.WRITE_DAC)
     handle.close()
+
+
+def test_what_is_gone_through_once_configures_a_server_all_the_same(open_server):
+    """Looked at and not kept, each of these would be empty, and said so nowhere."""
+    told = Settings(
+        "once",
+        privileges=(each for each in [Privilege.TCB]),
+        sinks=(each for each in ["syslog+tls://logs.example"]),
+        allowed_system_uids=iter([33]),
+        worker_modules=iter(["app.jobs"]),
+        issuers=iter([Issuer("AD.EXAMPLE")]),
+        delegation=iter(["https://files.example"]),
+    )
+    for _ in range(2):
+        assert (Privilege.TCB,) == tuple(told.privileges)
+        assert ["syslog+tls://logs.example"] == list(told.sinks)
+        assert [33] == list(told.allowed_system_uids)
+        assert ["app.jobs"] == list(told.worker_modules)
+        assert ["AD.EXAMPLE"] == [each.name for each in told.issuers]
+        assert "files.example" in str(told.delegation_policy())
+    naive = (each for each in ["syslog+tls://logs.example"])
+    several("sinks", naive, object)
+    assert [] == list(naive)
+
+
+def test_a_clients_token_is_impersonated_and_a_client_by_its_verb(alice):
+    for wrong in (alice, "alice"):
+        with pytest.raises(InvalidRequestError) as refused:
+            impersonate(wrong)
+        assert "client.impersonate()" in refused.value.advice
+    with impersonate(alice.token):
+        pass
+    with pytest.raises(InvalidRequestError, match="`privileges` is a `str`"):
+        enable_privileges("SeBackupPrivilege")
+
+
+def test_what_is_no_url_is_said_before_anything_goes_out(alice):
+    for wrong in ("http://[::1", "https://files.example:port"):
+        with pytest.raises(InvalidRequestError, match="is no URL"):
+            alice.http(wrong)
+    with pytest.raises(InvalidRequestError, match="`timeout` is a `str`"):
+        alice.http("https://files.example", timeout="5")
 
 
 def test_an_object_is_asked_about_by_its_name(server, alice, plan):

@@ -34,11 +34,13 @@ from stead.adapters.extras import require_extra
 require_extra("kerberos", "gssapi")
 
 import gssapi
-from gssapi.raw import ChannelBindings
+from gssapi.raw import ChannelBindings, get_name_attribute, inquire_name
 from gssapi.raw.misc import GSSError
 
+from stead.codec.delegation_info import read_delegation_info
 from stead.errors import (
     EnforcementUnavailableError,
+    InvalidPacError,
     LogonFailureError,
     RemoteProtocolError,
     SteadError,
@@ -60,6 +62,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z", re.ASCII)
 _MOST_GROUPS: Final = 4096
 _CHANNEL_BOUND: Final = 0x800
 _LONGEST_NAME: Final = 256
+_PAC: Final = b"urn:mspac:"
+_DELEGATION: Final = b"urn:mspac:delegation-info"
 _ENTRY: Final = 512  # more than any krb5_keytab_entry has
 _DUMPABLE, _NO_NEW_PRIVILEGES = 4, 38
 
@@ -95,7 +99,7 @@ class Rule:
 
 def serve(control: socket.socket, document: dict[str, Any]) -> None:
     """Look at one client's ticket, and answer who it is; otherwise say nothing."""
-    with suppress(SteadError, OSError, ValueError, KeyError, TypeError):
+    with suppress(SteadError, GSSError, OSError, ValueError, KeyError, TypeError):
         heard = hear(control, LONGEST_ANSWER, 1)
         if heard is None or len(heard[1]) != 1:
             raise RemoteProtocolError("there is no client")
@@ -112,6 +116,7 @@ def _word(client: socket.socket, document: dict[str, Any]) -> dict[str, Any]:
     rule = Rule(realms=document["realms"], mapping=document["mapping"])
     context = verify(client, document["principal"], document["seconds"])
     principal, seconds = str(context.initiator_name), int(context.lifetime)
+    through = services_between(context)
     identity = account(rule.account_of(principal))
     if seconds <= 0 or len(principal) > _LONGEST_NAME:
         raise LogonFailureError
@@ -120,6 +125,7 @@ def _word(client: socket.socket, document: dict[str, Any]) -> dict[str, Any]:
         "gid": identity.gid,
         "groups": identity.groups,
         "principal": principal,
+        "through": through,
         "seconds": seconds,
     }
 
@@ -191,6 +197,40 @@ def _require_proof(context: gssapi.SecurityContext) -> None:
     is_bound = bool(flags & _CHANNEL_BOUND) and not flags & anonymous
     if not is_bound or context.mech != gssapi.MechType.kerberos:
         raise LogonFailureError
+
+
+def services_between(context: gssapi.SecurityContext) -> list[str]:
+    """Return the services through which a client's identity came, the nearest first.
+
+    A service that the domain lets delegate has tickets in its clients' names
+    ([MS-PAC] 2.9).
+
+    Raises:
+        LogonFailureError, GSSError: what the ticket says is not verified, or not told.
+    """
+    name = context.initiator_name
+    attributes = inquire_name(name, mech_name=False).attrs or ()
+    if _PAC not in attributes:
+        return []
+    _verified(name, _PAC)
+    if _DELEGATION not in attributes:
+        return []
+    try:
+        said = read_delegation_info(_verified(name, _DELEGATION))
+        return list(said.nearest_first())
+    except InvalidPacError as error:
+        raise LogonFailureError from error
+
+
+def _verified(name: gssapi.Name, attribute: bytes) -> bytes:
+    """Return what a ticket says of its client; raises `LogonFailureError` and GSSError.
+
+    The library names what it could not verify, and does not give it.
+    """
+    found = get_name_attribute(name, attribute)
+    if not (found.authenticated and found.complete and found.values):
+        raise LogonFailureError
+    return bytes(found.values[0])
 
 
 def account(name: str) -> PosixIdentity:

@@ -49,6 +49,8 @@ class Identity:
         memberships: groups of the store, with paths.
         rights: account rights and privileges, by Win32 name.
         asserted: what an issuer says of it, if one brought it.
+        is_sent: whether another service brought it, with a ticket in its name, to whom
+            it need not have shown anything (`S-1-18-2`).
     """
 
     user: Sid
@@ -62,6 +64,7 @@ class Identity:
     memberships: tuple[Membership, ...]
     rights: frozenset[str]
     asserted: AssertedIdentity | None = field(default=None)
+    is_sent: bool = False
 
 
 def identify_peer(
@@ -69,8 +72,15 @@ def identify_peer(
     peer: PosixIdentity,
     *,
     logon_type: LogonType = LogonType.NETWORK,
+    is_sent: bool = False,
 ) -> Identity:
     """Return who somebody is whose ids the kernel, or this host, vouches for.
+
+    Args:
+        store: where accounts live.
+        peer: those ids.
+        logon_type: how it comes.
+        is_sent: whether another service brought it.
 
     Raises:
         AccountDisabledError: the account of this uid is disabled.
@@ -84,7 +94,7 @@ def identify_peer(
         user, name = account.sid, account.name
     return _identity(
         store.assignments_of, user=user, name=name, account=account, vouched=peer,
-        logon_type=logon_type, generation=generation,
+        logon_type=logon_type, generation=generation, is_sent=is_sent,
     )  # fmt: skip
 
 
@@ -215,7 +225,7 @@ def identify_again(store: AccountStore, before: Identity) -> Identity:
     return _identity(
         store.assignments_of, user=before.user, name=before.name, account=account,
         vouched=before.vouched, logon_type=before.logon_type, generation=generation,
-        asserted=before.asserted,
+        asserted=before.asserted, is_sent=before.is_sent,
     )  # fmt: skip
 
 
@@ -258,7 +268,7 @@ def require_logon_right(identity: Identity) -> None:
         )
 
 
-def _identity(
+def _identity(  # noqa: PLR0913 - what it is made of, each by name
     ask: Asker,
     *,
     user: Sid,
@@ -268,6 +278,7 @@ def _identity(
     logon_type: LogonType,
     generation: int,
     asserted: AssertedIdentity | None = None,
+    is_sent: bool = False,
 ) -> Identity:
     if account is not None and account.is_disabled:
         raise AccountDisabledError(
@@ -279,6 +290,7 @@ def _identity(
         well_known.AUTHENTICATED_USERS,
         logon_rule(logon_type).sid,
         *(() if account is None else (well_known.USERS,)),
+        *((well_known.SERVICE_ASSERTED_IDENTITY,) if is_sent else ()),
         *asserted_sids(asserted, user),
     )  # what the token holds before groups: what these are in and hold counts too
     assigned = Assigned(ask)
@@ -295,6 +307,7 @@ def _identity(
         memberships=found,
         rights=assigned.rights(),
         asserted=asserted,
+        is_sent=is_sent,
     )
 
 

@@ -102,7 +102,8 @@ class Authenticated:
         name: the client, as its issuer writes it, without the issuer.
         sids: what the issuer says of it in SIDs, if it does.
         is_verified_by_service: whether the client showed nothing of its own, and a
-            service said who it is (S4U; `S-1-18-2` in place of `S-1-18-1`).
+            service said who it is, as far as the issuer tells (S4U; `S-1-18-2` in place
+            of `S-1-18-1`).
         actors: through whom its identity came, the nearest first, by name.
         level: how far the client lets the server go.
         expires: nanoseconds since the epoch, UTC, at which its session ends, or None.

@@ -14,10 +14,14 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from stead.authority.packages import AssertedSids
 from stead.errors import EvidenceRefusedError, InvalidPacError
 from stead.model import well_known
+from stead.model.delegation_info import DelegationInfo
 from stead.model.pac import Pac
+from stead.model.sid import Sid
 
 
 def asserted_by(pac: Pac) -> AssertedSids:
@@ -43,14 +47,33 @@ def asserted_by(pac: Pac) -> AssertedSids:
     )
 
 
-def is_verified_by_service(pac: Pac) -> bool:
-    """Tell whether the client showed nothing, and a service said who it is (S4U).
+def is_verified_by_service(
+    sids: Collection[Sid], delegation: DelegationInfo | None
+) -> bool:
+    """Tell whether nothing says that the client showed something of its own (S4U).
 
-    Who holds the ticket then need not have met the client ([MS-SFU] 3.2.5.1.2).
+    A service that has a ticket in a client's name need not have met the client
+    ([MS-SFU] 3.2.5.1.2). Where it passes the client on, Active Directory says which it
+    was. A KDC that does not, MIT's, leaves it open; then the client counts as one that
+    showed nothing.
+
+    Args:
+        sids: the client's groups, by its ticket.
+        delegation: whom its identity came through, by its ticket.
     """
-    return well_known.SERVICE_ASSERTED_IDENTITY in pac.group_sids
+    if well_known.SERVICE_ASSERTED_IDENTITY in sids:
+        return True
+    has_come_through = delegation is not None
+    return has_come_through and well_known.AUTHORITY_ASSERTED_IDENTITY not in sids
 
 
-def actors_of(pac: Pac) -> tuple[str, ...]:
-    """Return the services through which the client's identity came, nearest first."""
-    return () if pac.delegation is None else pac.delegation.transited[::-1]
+def actors_of(delegation: DelegationInfo | None) -> tuple[str, ...]:
+    """Return the services through which the client's identity came, nearest first.
+
+    Raises:
+        EvidenceRefusedError: the ticket does not tell them whole.
+    """
+    try:
+        return () if delegation is None else delegation.nearest_first()
+    except InvalidPacError as error:
+        raise EvidenceRefusedError(str(error), advice=error.advice) from error

@@ -73,6 +73,7 @@ _EVERYBODY_HOLDS: Final = tuple(p.value for p in EVERYBODY_HOLDS)
 _EVERYONE: Final = TokenGroup(well_known.EVERYONE)
 _AUTHENTICATED_USERS: Final = TokenGroup(well_known.AUTHENTICATED_USERS)
 _USERS: Final = TokenGroup(well_known.USERS)
+_SENT: Final = TokenGroup(well_known.SERVICE_ASSERTED_IDENTITY)
 _WAYS: Final = {way: TokenGroup(rule.sid) for way, rule in LOGON_RULES.items()}
 _SESSION: Final = ENABLED_GROUP | GroupAttributes.LOGON_ID
 _OWNING: Final = ENABLED_GROUP | GroupAttributes.OWNER
@@ -107,6 +108,7 @@ def client_token(
     groups += [_USERS] if identity.account is not None else []
     groups += [TokenGroup(sid) for sid in identity.unix_sids if sid != identity.user]
     groups += [_store_group(m.group.sid) for m in identity.memberships]
+    groups += [_SENT] if identity.is_sent else []
     said = identity.asserted
     groups += asserted_groups(said, identity.user)
     by_sid = {group.sid: group for group in groups}

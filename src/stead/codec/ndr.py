@@ -79,6 +79,18 @@ class NdrReader:
             )
         return cls(binary[_HEADERS_SIZE : _HEADERS_SIZE + length])
 
+    @classmethod
+    def of_pointer(cls, binary: bytes) -> NdrReader:
+        """Open a serialized pointer, and stand before what it points at.
+
+        Raises:
+            InvalidPacError: as `from_serialized`, or it points at nothing.
+        """
+        reader = cls.from_serialized(binary)
+        if not reader.pointer():
+            raise InvalidPacError("a buffer points at nothing")
+        return reader
+
     @property
     def remaining(self) -> int:
         """How many bytes are left."""

@@ -19,14 +19,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stead.codec.claims_set import read_claims
+from stead.codec.delegation_info import read_delegation_info
 from stead.codec.keeping import Kept
 from stead.codec.ndr import decode_text
-from stead.codec.validation_info import (
-    read_delegation_info,
-    read_device_info,
-    read_logon_info,
-)
+from stead.codec.validation_info import read_device_info, read_logon_info
 from stead.errors import InvalidGuidError, InvalidPacError, InvalidSidError
+from stead.model.claim import Claim
 from stead.model.guid import Guid
 from stead.model.pac import (
     ClientInfo,
@@ -65,6 +63,7 @@ _SIGNATURES: Final[dict[int, PacBufferType]] = {
 }
 _KNOWN: Final = frozenset(PacBufferType)
 _KEPT_SIZE: Final = 4096
+_LEAST_VALUE: Final = 8  # what a claim's value takes, whatever it is
 _KEPT_PACS: Final = 1024
 _known_pacs: Final[Kept[bytes, Pac]] = Kept(_KEPT_PACS)
 _known_parts: Final[Kept[tuple[int, bytes], Any]] = Kept(2 * _KEPT_PACS)
@@ -87,9 +86,19 @@ def read_pac(binary: bytes) -> Pac:
         read = _pac_of(_buffers(binary))
     except (InvalidSidError, InvalidGuidError) as error:
         raise InvalidPacError(str(error)) from error
-    if len(binary) <= _KEPT_SIZE:
+    if _is_small(binary, (*read.user_claims, *read.device_claims)):
         _known_pacs.offer(binary, read)
     return read
+
+
+def _is_small(binary: bytes, claims: tuple[Claim, ...]) -> bool:
+    """Tell whether what was read may be kept: claims unfold to a megabyte."""
+    size = len(binary)
+    if size <= _KEPT_SIZE:
+        for claim in claims:
+            size += len(claim.name) + _LEAST_VALUE * len(claim.values)
+            size += sum([len(v) for v in claim.values if isinstance(v, str | bytes)])
+    return size <= _KEPT_SIZE
 
 
 # --- the table of buffers -----------------------------------------------------------
@@ -157,7 +166,7 @@ def _read_part(buffer: tuple[int, bytes], read: Callable[[bytes], Any]) -> Any:
     if known is None:
         _, binary = buffer
         known = read(binary)
-        if len(binary) <= _KEPT_SIZE:
+        if _is_small(binary, known if read is read_claims else ()):
             _known_parts.offer(buffer, known)
     return known
 

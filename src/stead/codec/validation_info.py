@@ -1,4 +1,4 @@
-"""A PAC's buffers in NDR: logon, device, delegation ([MS-PAC] 2.5, 2.9, 2.12).
+"""A PAC's buffers in NDR that name accounts: logon, device ([MS-PAC] 2.5, 2.12).
 
 Each is one pointer to one structure. A structure's fixed part is read first, then what
 its pointers point at, in the order of the pointers.
@@ -11,16 +11,15 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from stead.codec.keeping import Kept
-from stead.codec.ndr import UNICODE_HEADER_SIZE, ArrayHeader, NdrReader
+from stead.codec.ndr import ArrayHeader, NdrReader
 from stead.errors import InvalidPacError
-from stead.model.pac import DelegationInfo, DeviceInfo, LogonInfo, UserFlags
+from stead.model.pac import DeviceInfo, LogonInfo, UserFlags
 from stead.model.pac_sids import ticket_group
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 
 _MEMBERSHIP: Final = struct.Struct("<8s")  # a RID and attributes
 _SID_HEAD: Final = struct.Struct("<4s4s")  # a pointer and attributes
-_NAME: Final = struct.Struct(f"<{UNICODE_HEADER_SIZE}s")
 _LONG_SIZE: Final = 4
 _NOTHING: Final = bytes(_LONG_SIZE)  # a pointer to it
 _DOMAIN_GROUPS_SIZE: Final = 12
@@ -62,7 +61,7 @@ def read_logon_info(binary: bytes) -> LogonInfo:
         InvalidPacError: it contradicts itself, or names no account.
         InvalidSidError: it holds a SID that is none.
     """
-    reader = _open(binary)
+    reader = NdrReader.of_pointer(binary)
     (
         logon_time, logoff_time, kick_off_time, _, _, _,
         account_name, full_name, *other_names,
@@ -129,7 +128,7 @@ def read_device_info(binary: bytes) -> DeviceInfo:
         InvalidPacError: it contradicts itself, or names no account.
         InvalidSidError: it holds a SID that is none.
     """
-    reader = _open(binary)
+    reader = NdrReader.of_pointer(binary)
     rid, primary_rid = reader.u32(), reader.u32()
     has_domain = reader.pointer()
     groups, extra_sids, domains = (reader.array_header() for _ in range(3))
@@ -156,32 +155,7 @@ def _groups_by_domain(reader: NdrReader, header: ArrayHeader) -> list[TokenGroup
     return groups
 
 
-# --- S4U_DELEGATION_INFO ------------------------------------------------------------
-
-
-def read_delegation_info(binary: bytes) -> DelegationInfo:
-    """Read a serialized S4U_DELEGATION_INFO ([MS-PAC] 2.9).
-
-    Raises:
-        InvalidPacError: it contradicts itself.
-    """
-    reader = _open(binary)
-    (target_name,), services = reader.fixed(_NAME), reader.array_header()
-    target = reader.unicode_text(target_name)
-    names = reader.elements(services, _NAME)
-    transited = tuple(reader.unicode_text(name) for (name,) in names)
-    reader.finish()
-    return DelegationInfo(target, transited)
-
-
 # --- parts that they share ----------------------------------------------------------
-
-
-def _open(binary: bytes) -> NdrReader:
-    reader = NdrReader.from_serialized(binary)
-    if not reader.pointer():
-        raise InvalidPacError("a buffer points at nothing")
-    return reader
 
 
 def _memberships(reader: NdrReader, header: ArrayHeader) -> list[bytes]:

@@ -9,6 +9,7 @@ __all__ = [
     "AmbiguousNameError",
     "StaleVersionError",
     "UnknownAccountError",
+    "UnknownDatabaseError",
     "UnknownObjectError",
     "UnknownSessionError",
 ]
@@ -35,6 +36,14 @@ class AmbiguousNameError(SteadError, LookupError):
 
     status = 1332
     win32_name = "ERROR_NONE_MAPPED"
+
+
+class UnknownDatabaseError(SteadError, LookupError):
+    """A database server has no database of this name. A client hears no such thing."""
+
+    status = 1065
+    win32_name = "ERROR_DATABASE_DOES_NOT_EXIST"
+    public = "the server is not available"
 
 
 class UnknownObjectError(SteadError, LookupError):

@@ -115,6 +115,11 @@ class Ticket(Protocol):
         ...
 
     @property
+    def through(self) -> tuple[str, ...]:
+        """The services that its ticket came through, the nearest first."""
+        ...
+
+    @property
     def expires(self) -> int | None:
         """Nanoseconds since the epoch, UTC, of that ticket's end; None without one."""
         ...

@@ -50,16 +50,6 @@ static int find_library(void)
     return crypto.fetch && crypto.new && crypto.init && crypto.update && crypto.final;
 }
 
-static int is_ready(void)
-{
-    if (context)
-        return 1; /* another interpreter of this process has done it */
-    if (!find_library() || !(kind = crypto.fetch(NULL, "SHA256", NULL)))
-        return 0;
-    context = crypto.new();
-    return context != NULL;
-}
-
 static void put_word(unsigned char *at, uint32_t word)
 {
     for (int i = 0; i < 4; i++)
@@ -77,6 +67,31 @@ static int hash_of(unsigned char *hash, const unsigned char *head, size_t head_s
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "libcrypto could not hash");
     return -1;
+}
+
+/* Tell whether it hashes nothing at all as FIPS 180-4 does: what a broken library hashes
+ * would stand in the trail for good, and verify as nothing (NIST's example, 0 bits). */
+static int is_right(void)
+{
+    static const unsigned char expected[HASH] = {
+        0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4,
+        0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b,
+        0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+    };
+    unsigned char found[HASH] = {0};
+    return !hash_of(found, found, 0, found, 0) && !memcmp(found, expected, HASH);
+}
+
+static int is_ready(void)
+{
+    if (context)
+        return 1; /* another interpreter of this process has done it */
+    if (!find_library() || !(kind = crypto.fetch(NULL, "SHA256", NULL))
+        || !(context = crypto.new()))
+        return 0;
+    if (!is_right())
+        context = NULL; /* nor shall it be used by whoever asks again */
+    return context != NULL;
 }
 
 /* --- the chain and the tree ----------------------------------------------------------- */

@@ -35,9 +35,12 @@ def require_kind(what: str, given: object, kinds: Kinds, advice: str = "") -> No
         InvalidRequestError: it is nothing of the kind.
     """
     if not isinstance(given, kinds):
-        raise InvalidRequestError(
-            f"`{what}` is a `{type(given).__name__}`", advice=advice
-        )
+        raise wrong_kind(what, given, advice)
+
+
+def wrong_kind(what: str, given: object, advice: str) -> InvalidRequestError:
+    """Return that an argument is of another kind, where it was looked at already."""
+    return InvalidRequestError(f"`{what}` is a `{type(given).__name__}`", advice=advice)
 
 
 def require_text(what: str, given: object) -> None:
@@ -48,9 +51,7 @@ def require_text(what: str, given: object) -> None:
 def require_callable(what: str, given: object, advice: str = "") -> None:
     """Refuse what cannot be called; raises `InvalidRequestError`."""
     if not callable(given):
-        raise InvalidRequestError(
-            f"`{what}` is a `{type(given).__name__}`", advice=advice
-        )
+        raise wrong_kind(what, given, advice)
 
 
 def require_seconds(what: str, given: float | None) -> None:

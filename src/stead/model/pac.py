@@ -15,6 +15,7 @@ from enum import KEEP, IntEnum, IntFlag
 
 from stead.errors import InvalidPacError
 from stead.model.claim import Claim
+from stead.model.delegation_info import DelegationInfo
 from stead.model.guid import Guid
 from stead.model.pac_sids import may_cross
 from stead.model.sid import Sid
@@ -125,19 +126,6 @@ class UpnInfo:
     is_constructed: bool = False
     sam_name: str | None = None
     sid: Sid | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DelegationInfo:
-    """Whom the client's identity came through (S4U_DELEGATION_INFO, [MS-PAC] 2.9).
-
-    Attributes:
-        target: the service that the ticket was delegated to.
-        transited: the services it came through, first to last.
-    """
-
-    target: str
-    transited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

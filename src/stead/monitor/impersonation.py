@@ -16,6 +16,7 @@ from stead.errors import (
     RevertOrderError,
     SteadError,
 )
+from stead.model.arguments import wrong_kind
 from stead.model.audit_record import Principal
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stead.monitor.guard import Guard
 
 _CLIENT: Final = FrameKind.CLIENT
+_ADVICE: Final = "a client has `client.impersonate()`, and a token, `client.token`"
 _HANDLER: Final = FrameKind.HANDLER
 _NEEDED: Final = ImpersonationLevel.IMPERSONATION
 MOST_SUBJECTS: Final = 1_024
@@ -334,6 +336,8 @@ def subject_of(token: AccessToken, guard: Guard | None) -> Subject:
 
     Outside any server a subject says what its token says, and is remembered with it.
     """
+    if not isinstance(token, AccessToken):
+        raise wrong_kind("token", token, _ADVICE)
     if guard is not None:
         return _subject(token, guard.names(token.user))
     known = _subjects.get(token.user)
@@ -360,6 +364,7 @@ def impersonate(token: AccessToken) -> Block:
         token: an impersonation or primary token at level Impersonation or above.
 
     Raises:
+        InvalidRequestError: it is no token.
         NoProcessTokenError: several servers are open and none of them is in force.
         StrangerIdentityError: what was found here is not this thread's or task's own.
     """

@@ -21,6 +21,8 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.access_mask import TokenRights
+from stead.model.arguments import several
+from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel, TokenType
 from stead.monitor import context
 from stead.monitor.frames import FrameKind
@@ -28,7 +30,6 @@ from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
 
 if TYPE_CHECKING:
-    from stead.model.privilege import Privilege
     from stead.monitor.guard import Guard
 
 
@@ -76,13 +77,14 @@ def enable_privileges(*privileges: Privilege, guard: Guard | None = None) -> Blo
 
     Raises:
         PrivilegeNotHeldError: the token lacks one of them.
-        InvalidRequestError: none is named.
+        InvalidRequestError: none is named, or one is none.
         NoThreadTokenError: this is a handler that has not said who it is.
         NoProcessTokenError, StrangerIdentityError, AccessDeniedError: as of
             `impersonate_self`.
     """
     if not privileges:
         raise InvalidRequestError("no privilege is named")
+    several("privileges", privileges, Privilege, "such as `Privilege.BACKUP`")
     frame = context.current_frame()
     if frame is None or frame.kind is FrameKind.SERVER:
         guard = (None if frame is None else frame.guard) or guard or _guard_in_force()

@@ -14,7 +14,7 @@ from typing import Final, NoReturn, Self
 
 from stead.errors import AccessDeniedError, HandleClosedError, InvalidRequestError
 from stead.model.access_mask import AccessMask, GenericMapping, Rights, name_rights
-from stead.model.arguments import require_kind
+from stead.model.arguments import require_kind, wrong_kind
 from stead.model.security_descriptor import SecurityDescriptor
 
 _RIGHTS: Final = "such as `Doc.READ`, or `AccessMask.READ_CONTROL`"
@@ -57,14 +57,17 @@ class ObjectKind:
             InvalidRequestError: they are no rights, or those of another kind, whose
                 bits mean something else here.
         """
-        if isinstance(rights, Rights):
-            if type(rights).__name__ != self.name:
-                raise InvalidRequestError(
-                    f"`{rights!r}` is no right of `{self.name}`",
-                    advice=f"name rights of `{self.name}`, or of `AccessMask`",
-                )
-            return int(rights)
-        require_kind("rights", rights, int, _RIGHTS)
+        # What most are comes first: each question passes here.
+        given = type(rights)
+        if given is int:
+            return rights
+        if not isinstance(rights, int):
+            raise wrong_kind("rights", rights, _RIGHTS)
+        if given.__name__ != self.name and isinstance(rights, Rights):
+            raise InvalidRequestError(
+                f"`{rights!r}` is no right of `{self.name}`",
+                advice=f"name rights of `{self.name}`, or of `AccessMask`",
+            )
         return int(rights)
 
     def spell(self, mask: int) -> str:

@@ -291,6 +291,7 @@ class BrokerEntrance:
             identity,
             why=message.get("why", ""),
             principal=message.get("principal", ""),
+            through=tuple(message.get("through", ())),
             expires=message.get("expires"),
             defer=self._link.defer,
         )

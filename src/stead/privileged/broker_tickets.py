@@ -37,6 +37,8 @@ VERIFIER: Final = "stead.adapters.kerberos_verifier"
 """The verifier's program. It imports this room; nothing here imports it."""
 
 _LONGEST_LIFE: Final = 1_000_000_000
+_MOST_SERVICES: Final = 8
+_LONGEST_NAME: Final = 256
 _SECOND: Final = 1_000_000_000
 _GRACE: Final = 2  # seconds beyond its own time, for a verifier to say so
 
@@ -190,8 +192,24 @@ def told_of(word: dict[str, Any]) -> dict[str, Any]:
     return {
         "identity": [identity.uid, identity.gid, list(identity.groups)],
         "principal": principal,
+        "through": _services(word["through"]),
         "expires": time.time_ns() + seconds_of(word) * _SECOND,
     }
+
+
+def _services(said: object) -> list[str]:
+    """Return whom a client came through; raises TypeError and ValueError for no names.
+
+    The process that says so has read what strangers sent.
+    """
+    if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
+        raise TypeError("services are named in a list")
+    are_names = all(
+        0 < len(each) <= _LONGEST_NAME and each.isprintable() for each in said
+    )
+    if len(said) > _MOST_SERVICES or not are_names:
+        raise ValueError("a client comes through fewer services, which have names")
+    return said
 
 
 def seconds_of(word: dict[str, Any]) -> int:

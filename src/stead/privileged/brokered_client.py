@@ -26,10 +26,11 @@ class BrokeredClient:
         why: why the broker does nothing as it; empty if it does.
         lease: seconds after which it is gone unless renewed; None if it is connected.
         principal: whose Kerberos ticket it showed; empty if the kernel vouches for it.
+        through: the services that its ticket came through, the nearest first.
         expires: nanoseconds since the epoch, UTC, of that ticket's end; None without.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the broker says of it, each by name
         self,
         connection: Connection,
         index: int | None,
@@ -38,6 +39,7 @@ class BrokeredClient:
         why: str = "",
         lease: float | None = None,
         principal: str = "",
+        through: tuple[str, ...] = (),
         expires: int | None = None,
         defer: Callable[[Callable[[], object]], object] = _at_once,
     ) -> None:
@@ -45,6 +47,7 @@ class BrokeredClient:
         self.why: Final = why
         self.lease: Final = lease
         self.principal: Final = principal
+        self.through: Final = through
         self.expires: Final = expires
         self._connection = connection
         self._index = index

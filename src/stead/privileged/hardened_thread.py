@@ -227,8 +227,12 @@ class HardenedThread(threading.Thread, Books):
         server = self.server
         if not credentials.enter_alone(identity, server, self._blocks, block):
             return False
-        # The next block of this very client is one call as a whole.
-        self._known, self._client = identity, server.pack(identity)
+        # The next block of this very client is one call as a whole. Nobody is known by
+        # what was packed of another, wherever this is interrupted.
+        packed = server.pack(identity)
+        self._known = None
+        self._client = packed
+        self._known = identity
         return True
 
     def close(self, block: KernelBlock) -> None:

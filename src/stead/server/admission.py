@@ -128,9 +128,10 @@ class Admission:
         """
         principal = Principal(well_known.unix_user(peer.uid), f"uid {peer.uid}")
         try:
-            identity = identify_peer(self.store, peer)
+            through = () if ticket is None else ticket.through
+            identity = identify_peer(self.store, peer, is_sent=bool(through))
             expires = None if ticket is None else ticket.expires
-            newcomer = Newcomer(identity=identity, expires=expires)
+            newcomer = Newcomer(identity=identity, expires=expires, actors=through)
             session, client = self._admit(newcomer, quality, arrival)
         except SteadError as error:
             failure = LogonFailureError()

@@ -62,6 +62,8 @@ _SEVERAL: Final[tuple[tuple[str, type | tuple[type, ...], str], ...]] = (
      "write `packages=[KerberosPackage(service)]`, or whichever are meant"),
     ("password_authorities", PasswordAuthority,
      'write `password_authorities=[KerberosPasswords(service, "AD.EXAMPLE")]`'),
+    ("issuers", Issuer, 'write `issuers=[Issuer("AD.EXAMPLE", ...)]`'),
+    ("delegation", str, 'write `delegation=["https://..."]`'),
 )  # fmt: skip
 
 
@@ -204,7 +206,11 @@ class Settings:
         for what, kinds, advice in _KINDS:
             require_kind(what, getattr(self, what), kinds, advice)
         for what, kind, advice in _SEVERAL:
-            several(what, getattr(self, what), kind, advice)
+            if getattr(self, what) is None and what == "delegation":
+                continue
+            # What can be gone through once is empty the next time.
+            kept = tuple(several(what, getattr(self, what), kind, advice))
+            object.__setattr__(self, what, kept)
 
     def _require_numbers(self) -> None:
         for what in ("kernel_threads", "handler_threads", "processes_per_client"):

@@ -19,7 +19,7 @@ from tests.adapters.kerberos.stage import HTTP, KERBEROS, principal
 from tests.codec import pac_builder
 
 IF_RELEVANT, WIN2K_PAC = 1, 128
-LOGON, SERVER_CHECKSUM, KDC_CHECKSUM, CLIENT = 1, 6, 7, 10
+LOGON, SERVER_CHECKSUM, KDC_CHECKSUM, CLIENT, DELEGATION = 1, 6, 7, 10, 11
 AES_CHECKSUM, AES_CHECKSUM_SIZE = 16, 12
 PAC_USAGE, TICKET_USAGE, AUTHENTICATOR_USAGE = 17, 2, 11
 EPOCH = 11_644_473_600
@@ -83,6 +83,10 @@ class Forger:
 
     def with_pac(self, logon, *, is_signed=True, name="alice"):
         """Write another ticket, by the service's key, with this logon information."""
+        return self.with_buffers((LOGON, logon), is_signed=is_signed, name=name)
+
+    def with_buffers(self, *buffers, is_signed=True, name="alice", own_pac=None):
+        """Write another ticket, by the service's key, with these buffers in its PAC."""
         part = self.ticket["enc-part"]
         profile = _enctype_table[self.service_key.enctype]
         plain = profile.decrypt(self.service_key, TICKET_USAGE, bytes(part["cipher"]))
@@ -95,7 +99,7 @@ class Forger:
             signature = struct.pack("<i", AES_CHECKSUM) + checksum
             other = struct.pack("<i", AES_CHECKSUM) + bytes(AES_CHECKSUM_SIZE)
             return pac_builder.pac(
-                (LOGON, logon), (CLIENT, client),
+                *buffers, (CLIENT, client),
                 (SERVER_CHECKSUM, signature), (KDC_CHECKSUM, other),
             )  # fmt: skip
 
@@ -105,7 +109,7 @@ class Forger:
             made = pac(by_key.checksum(self.service_key, PAC_USAGE, made))
         _put(inner, made)
         part["cipher"] = _sealed(self.service_key, TICKET_USAGE, inner)
-        return self.message()
+        return self.message(own_pac=own_pac)
 
 
 def _key(block):

@@ -1,5 +1,7 @@
 """Active Directory: groups by the PAC, and who is not let in, or not sent on."""
 
+from contextlib import closing
+
 import gssapi
 import pytest
 from gssapi.raw import accept_sec_context
@@ -179,25 +181,75 @@ def test_a_protected_account_is_logged_on_and_never_sent_on(directory):
     )
 
 
-def test_who_came_through_another_service_is_said_to(directory):
+@pytest.fixture(scope="module")
+def vault(directory):
+    realm = TrustedRealm(name=directory.domain.name)
+    return KerberosPackage(
+        KerberosService(
+            directory.vault, directory.back, realms=[realm],
+            replay_cache=directory.domain.folder / "vault-replays",
+        )
+    )  # fmt: skip
+
+
+def sent_on(directory, vault, client):
+    """Return whom another service takes somebody for whom the gate sends on."""
+    with closing(client):
+        blob = client.credentials.initiate(directory.target).step()
+    # A naive program takes both for a client who has come by herself.
+    assert f"alice@{directory.domain.name}" == directory.heard(blob)
+    return vault.begin(None).step(blob).client
+
+
+def test_who_came_through_another_service_is_said_to(directory, vault):
     """A ticket got by constrained delegation names the services it came through."""
-    without = LogonWithoutPassword(
+    options = {"targets": (directory.target,), "account": directory.account}
+    without = LogonWithoutPassword(directory.service(), **options)
+    invented = without.log_on("alice", directory.domain.name)
+    client = sent_on(directory, vault, invented)
+    assert ("alice", (directory.account,)) == (client.name, client.actors)
+    assert client.is_verified_by_service
+    assert SERVICE_ASSERTED_IDENTITY in group_sids(client)
+
+
+def test_who_showed_that_service_a_ticket_is_told_apart(directory, vault):
+    """The domain knows: it has seen the ticket that she showed."""
+    package = KerberosPackage(
         directory.service(), targets=(directory.target,), account=directory.account
     )
-    held = without.log_on("alice", directory.domain.name).credentials
-    realm = TrustedRealm(name=directory.domain.name)
-    vault = KerberosService(
-        directory.vault, directory.back, realms=[realm],
-        replay_cache=directory.domain.folder / "vault-replays",
+    shown = package.begin(None).step(directory.blob("alice")).client
+    client = sent_on(directory, vault, shown)
+    assert ("alice", (directory.account,)) == (client.name, client.actors)
+    assert not client.is_verified_by_service
+    assert AUTHORITY_ASSERTED_IDENTITY in group_sids(client)
+
+
+def test_every_service_on_the_way_is_told(directory, vault):
+    """The gate sends her to the hall, and the hall sends her on to the vault."""
+    domain = directory.domain
+    hall = f"HTTP/hall.{domain.dns_name}"
+    keys = domain.add_service("hall", hall, delegates_to=[directory.back])
+    domain.set_delegation("gate", [directory.back, hall])
+    target = hall.replace("/", "@")
+    gate = LogonWithoutPassword(
+        directory.service(), targets=(target,), account=directory.account
+    )
+    realm = TrustedRealm(name=domain.name)
+    halls = KerberosPackage(
+        KerberosService(
+            keys, hall, realms=[realm], replay_cache=domain.folder / "hall-replays"
+        ),
+        targets=(directory.target,), account=f"hall@{domain.name}",
     )  # fmt: skip
-    client = (
-        KerberosPackage(vault).begin(None).step(held.initiate(directory.target).step())
-    ).client
-    assert "alice" == client.name
+    with closing(gate.log_on("alice", domain.name)) as sent:
+        blob = sent.credentials.initiate(target).step()
+    seen = halls.begin(None).step(blob).client
+    assert (directory.account,) == seen.actors
+    with closing(seen):
+        blob = seen.credentials.initiate(directory.target).step()
+    client = vault.begin(None).step(blob).client
+    assert (f"hall@{domain.name}", directory.account) == client.actors
     assert client.is_verified_by_service
-    (actor,) = client.actors
-    assert "gate" in actor
-    held.close()
 
 
 def test_a_ticket_without_groups_is_not_believed(directory):

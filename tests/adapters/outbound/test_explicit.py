@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from datetime import timedelta
 
 import gssapi
-import psycopg
 import pytest
 from gssapi.raw import acquire_cred_with_password
 from gssapi.raw.misc import GSSError
 from tests.adapters.outbound.test_postgres import ALICE, BOB, WHO, dsn, eventually
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.outbound import by_password
 from stead.authority.packages import Authenticated
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
@@ -128,6 +129,36 @@ def test_a_wrong_password_is_shown_once_and_locks_nobody(sessions, stage, web):
                 http.get("/")
     tickets("ours", "right")
     assert [] == web.seen
+
+
+def test_a_realm_of_short_tickets_is_not_asked_at_each_request(bob, stage, monkeypatch):
+    """They never last until the moment at which others are renewed."""
+    stage.realm.add_principal("brief", "brief-pw", options='-maxlife "100 seconds"')
+    asked, ask = [], by_password._asked
+
+    def counted(held):
+        asked.append(held.principal)
+        return ask(held)
+
+    monkeypatch.setattr(by_password, "_asked", counted)
+
+    def requests():
+        del asked[:]
+        brief = PasswordCredentials("brief@STEAD.TEST", Secret("brief-pw"))
+        with bob.client.explicit_credentials(brief, target=local(389)) as shown:
+            for _ in range(3):
+                with shown.gss("HTTP@localhost") as context:
+                    assert context.step()
+        return len(asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(by_password, "_due", lambda ends, renewed_at: ends - renewed_at)
+        assert 3 == requests()
+    assert 1 == requests()
+    now = time.time()
+    assert now + 36_000 - 180 == pytest.approx(
+        by_password._due(now + 36_000, 180.0), abs=1
+    )
 
 
 def test_who_has_nothing_to_show_goes_by_what_is_explicit_alone(bare, database):
@@ -271,7 +302,7 @@ def test_after_the_block_nothing_works_and_nothing_is_connected(bob, database, w
     ):
         with pytest.raises(ENDED):
             late()
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(LogonSessionEndedError, match="the block in which"):
         connection.execute("select 1")
     eventually(lambda: ["0"] == backends(database))
     eventually(lambda: not of_blocks(bob.client))

@@ -33,6 +33,7 @@ from stead.errors import (
     LoopThreadError,
     NoCredentialsError,
     ServerUnavailableError,
+    UnknownDatabaseError,
     WrongIdentityError,
 )
 from stead.model.limits import Host
@@ -595,6 +596,47 @@ def test_another_role_than_the_principals_is_asked_for_in_vain(sessions, databas
     assert caught.value.record
 
 
+def asked_in_vain(session, database, kind, **words):
+    with pytest.raises(kind) as caught:
+        session.postgres(dsn(database, **words)).connect()
+    assert "double hop" not in caught.value.advice
+    return caught.value
+
+
+def test_what_is_not_about_credentials_is_said_as_the_database_says_it(
+    sessions, database, hops, server
+):
+    """The ticket was taken: who reads of the double hop looks in the wrong place."""
+    alice = sessions["alice"]
+    error = asked_in_vain(alice, database, UnknownDatabaseError, dbname="noets")
+    assert 'database "noets" does not exist' in str(error)
+    assert (1065, 1065) == (error.status, hops(server)[-1].status)
+    assert error.record
+    assert "noets" not in error.public
+    database.execute(
+        "create database closed; revoke connect on database closed from public"
+    )
+    try:
+        error = asked_in_vain(alice, database, AccessDeniedError, dbname="closed")
+        assert "User does not have CONNECT privilege" in str(error)
+        database.execute("alter database closed connection limit 0")
+        database.execute("grant connect on database closed to alice")
+        error = asked_in_vain(alice, database, ServerUnavailableError, dbname="closed")
+        assert "too many connections" in str(error)
+        database.execute("alter role alice nologin")
+        error = asked_in_vain(alice, database, AccessDeniedError)
+        assert "not permitted to log in" in str(error)
+        assert (5, 5) == (error.status, hops(server)[-1].status)
+    finally:
+        database.execute("alter role alice login; drop database closed")
+    before = rules(database, "hostgssenc all bob 127.0.0.1/32 trust")
+    try:
+        error = asked_in_vain(alice, database, AccessDeniedError)
+        assert "pg_hba.conf" in str(error)
+    finally:
+        back(database, before)
+
+
 def rules(database, *lines):
     """Have the database go by other rules than tickets; return those that it had."""
     file = database.folder / "data" / "pg_hba.conf"
@@ -788,9 +830,45 @@ def test_idle_connections_end_with_the_session(sessions, database):
     assert 2 == backends(database).count("alice")
     sessions["alice"].log_off()
     eventually(lambda: "alice" not in backends(database))
-    with pytest.raises(psycopg.OperationalError):
-        own.execute("select 1")
+    for _ in range(2):
+        with pytest.raises(LogonSessionEndedError):
+            own.execute("select 1")
     own.close()
+
+
+def test_what_a_connection_of_ones_own_is_asked_fails_as_in_a_pool(sessions, database):
+    """psycopg by itself says that the server closed the connection, as if it had."""
+    session, failed = sessions["alice"], []
+    connection = session.postgres(dsn(database)).connect()
+    naive = session.postgres(dsn(database)).connect()
+    naive.explain = None
+
+    def work(one):
+        try:
+            one.execute("select pg_sleep(20)")
+        except Exception as error:
+            failed.append((one, type(error)))
+
+    async def work_async():
+        async with await session.aio.postgres(dsn(database)) as hop:
+            one = await hop.connect()
+            asyncio.get_running_loop().call_later(0.3, session.log_off)
+            for _ in range(2):
+                with pytest.raises(LogonSessionEndedError):
+                    await one.execute("select pg_sleep(20)")
+            await one.close()
+
+    threads = [threading.Thread(target=work, args=(o,)) for o in (connection, naive)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(work_async())
+    for thread in threads:
+        thread.join(10)
+    said = dict(failed)
+    assert LogonSessionEndedError is said[connection]
+    assert issubclass(said[naive], psycopg.OperationalError)
+    for one in (connection, naive):
+        one.close()
 
 
 def test_another_process_that_disables_the_account_ends_what_is_under_way(

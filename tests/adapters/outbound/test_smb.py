@@ -436,9 +436,41 @@ def test_a_connection_whose_ticket_ends_is_made_again_before_the_work(
     assert new.lasts
     assert alice.listdir("data") is not None
     assert new is next(iter(alice._pool._open.values()))[0]
-    new.expires = time.time_ns() + 30 * 10**9
+    new.expires = time.time_ns()
     assert alice.listdir("data") is not None
     assert new is not next(iter(alice._pool._open.values()))[0]
+
+
+def test_by_a_ticket_that_ends_soon_it_is_not_connected_for_each_question(
+    sessions, domain, monkeypatch
+):
+    """The ticket is kept until it ends: the next one is connected by it as well."""
+    held = sessions["alice"].credentials_for("kerberos")
+    gssapi.SecurityContext(
+        name=exact_name(f"cifs@{domain.address}"), creds=held.gss(), lifetime=40,
+        mech=gssapi.MechType.kerberos, usage="initiate",
+    ).step()  # fmt: skip
+    alice = sessions["alice"].smb(domain.address)
+
+    def connections():
+        return {
+            id(asked[0])
+            for _ in range(3)
+            if alice.listdir("data") is not None
+            for asked in [next(iter(alice._pool._open.values()))]
+        } | {id(each) for each in alice._pool._left}
+
+    with monkeypatch.context() as patch:
+        naive = property(lambda own: own.expires - time.time_ns() >= 60 * 10**9)
+        patch.setattr(OwnConnection, "lasts", naive)
+        assert 3 == len(connections())
+    kept = alice._pool._left[0]
+    assert 3 == len(connections())
+    # What is left is not kept for as long as the session lives.
+    kept.expires = next(iter(alice._pool._open.values()))[0].expires = 0
+    assert alice.listdir("data") is not None
+    assert kept not in alice._pool._left
+    assert not kept.is_up
 
 
 def test_tickets_are_renewed_while_the_domain_takes_them(server, domain):

@@ -98,7 +98,8 @@ class KerberosPackage:
         proof = read_proof(
             accepted, service.realms, service.own, must_be_bound=must_be_bound
         )
-        sids = proof.sids
+        # What is refused is refused before anything of the client's is kept.
+        sids, actors = proof.sids, proof.actors
         credentials = self._credentials(accepted, proof)
         ends = time.time_ns() + accepted.lifetime * _NANOSECONDS
         return Authenticated(
@@ -107,7 +108,7 @@ class KerberosPackage:
             name=proof.name,
             sids=sids,
             is_verified_by_service=proof.is_verified_by_service,
-            actors=proof.actors,
+            actors=actors,
             level=_level(proof, credentials),
             expires=min(proof.kicked_off or ends, ends),
             is_bound=proof.is_bound,

@@ -7,6 +7,7 @@ library lets pass. Nothing here is believed that the library did not verify.
 2. The client bound its message to the channel, where the channel can be told.
 3. It has a name, which is no service's own: what comes back to its sender is no client.
 4. Its realm is one that is believed, and its ticket says what that realm's tickets say.
+5. Whom it came through, its ticket says as well, also where it tells no groups.
 """
 
 from __future__ import annotations
@@ -27,17 +28,20 @@ from stead.authority.ticket_clients import (
     asserted_by,
     is_verified_by_service,
 )
+from stead.codec.delegation_info import read_delegation_info
 from stead.codec.pac import read_pac
 from stead.errors import EvidenceRefusedError, InvalidPacError
+from stead.model.delegation_info import DelegationInfo
 from stead.model.pac import Pac
 
 _KERBEROS: Final = gssapi.MechType.kerberos
 _CHANNEL_BOUND: Final = 0x800  # gssapi_ext.h, GSS_C_CHANNEL_BOUND_FLAG
 _ANONYMOUS: Final = int(gssapi.RequirementFlag.anonymity)
 _LOGON_INFO: Final = b"urn:mspac:logon-info"
+_DELEGATION: Final = b"urn:mspac:delegation-info"
 _WHOLE_PAC: Final = b"urn:mspac:"
 _LONGEST_NAME: Final = 256
-_NOT_VERIFIED: Final = "what the ticket says of groups is not verified"
+_NOT_VERIFIED: Final = "what the ticket says of its client is not verified"
 _NEVER: Final = frozenset({0, 0x7FFF_FFFF_FFFF_FFFF})
 _EPOCH: Final = 116_444_736_000_000_000  # 1970 as a FILETIME
 
@@ -68,6 +72,8 @@ class Proof:
         flags: of the established context (RFC 2744 5.19).
         is_bound: whether the client tied its message to the channel.
         pac: what the realm says of the client, verified; None if it says nothing.
+        delegation: whom the client's identity came through (S4U2Proxy), verified; None
+            if the realm says nothing of that.
     """
 
     name: str
@@ -76,6 +82,7 @@ class Proof:
     flags: int
     is_bound: bool
     pac: Pac | None
+    delegation: DelegationInfo | None
 
     @property
     def sids(self) -> AssertedSids | None:
@@ -88,8 +95,9 @@ class Proof:
 
     @property
     def is_verified_by_service(self) -> bool:
-        """Whether the client showed nothing, and a service said who it is (S4U)."""
-        return self.pac is not None and is_verified_by_service(self.pac)
+        """Whether nothing says that the client showed something of its own (S4U)."""
+        sids = () if self.pac is None else self.pac.group_sids
+        return is_verified_by_service(sids, self.delegation)
 
     @property
     def kicked_off(self) -> int | None:
@@ -100,8 +108,12 @@ class Proof:
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """The services through which the client's identity came, the nearest first."""
-        return () if self.pac is None else actors_of(self.pac)
+        """The services through which the client's identity came, the nearest first.
+
+        Raises:
+            EvidenceRefusedError: they are not told, or too many.
+        """
+        return actors_of(self.delegation)
 
 
 def read_proof(
@@ -142,7 +154,8 @@ def read_proof(
             raise EvidenceRefusedError(f"`{principal}` is this server itself")
         # 4.
         name, realm = _split(principal, realms)
-        pac = _pac_of(accepted.initiator_name)
+        # 5.
+        pac, delegation = _said_of(accepted.initiator_name)
     except GSSError as error:
         raise EvidenceRefusedError("the client's name cannot be read") from error
     if realm.requires_pac and pac is None:
@@ -158,6 +171,7 @@ def read_proof(
         flags=flags,
         is_bound=is_bound,
         pac=pac,
+        delegation=delegation,
     )
 
 
@@ -190,19 +204,30 @@ def _split(
     return name, realms[realm]
 
 
-def _pac_of(name: RawName) -> Pac | None:
-    """Return what the realm says of a client; None if it says nothing."""
-    attributes = inquire_name(name, mech_name=False).attrs
-    if not attributes or _LOGON_INFO not in attributes:
-        return None
+def _said_of(name: RawName) -> tuple[Pac | None, DelegationInfo | None]:
+    """Return what the realm says of a client, and of whom it came through."""
+    attributes = inquire_name(name, mech_name=False).attrs or ()
+    if _WHOLE_PAC not in attributes:
+        return None, None
+    whole = _verified(name, _WHOLE_PAC)
     try:
-        whole = get_name_attribute(name, _WHOLE_PAC)
+        if _LOGON_INFO in attributes:
+            pac = read_pac(whole)
+            return pac, pac.delegation
+        if _DELEGATION in attributes:
+            return None, read_delegation_info(_verified(name, _DELEGATION))
+    except InvalidPacError as error:
+        raise EvidenceRefusedError(f"the ticket's PAC is none: {error}") from error
+    return None, None
+
+
+def _verified(name: RawName, attribute: bytes) -> bytes:
+    """Return what the realm says; raises `EvidenceRefusedError` of what is not its."""
+    try:
+        found = get_name_attribute(name, attribute)
     except GSSError as error:
         # It names what it could not verify, and does not give it.
         raise EvidenceRefusedError(_NOT_VERIFIED) from error
-    if not (whole.authenticated and whole.complete and whole.values):
+    if not (found.authenticated and found.complete and found.values):
         raise EvidenceRefusedError(_NOT_VERIFIED)
-    try:
-        return read_pac(whole.values[0])
-    except InvalidPacError as error:
-        raise EvidenceRefusedError(f"the ticket's PAC is none: {error}") from error
+    return found.values[0]

@@ -37,6 +37,8 @@ class TicketsByPassword:
         self._patience: Final = patience
         self._line: Final = line
         self._known: dict[str, KerberosCredentials] = {}
+        # When others are asked for, in seconds since the epoch.
+        self._due: dict[str, float] = {}
         self._wrong: dict[str, SteadError] = {}
         self._asking: Final = threading.Lock()
         self._is_closed = False
@@ -52,7 +54,8 @@ class TicketsByPassword:
         Args:
             held: the password.
             least: seconds that they last.
-            renewed_at: seconds before their end at which others are asked for.
+            renewed_at: seconds before their end at which others are asked for; later,
+                where a realm gives none that last for so long.
 
         Raises:
             NoCredentialsError: the name has no realm, or the realm refuses. A wrong
@@ -65,15 +68,15 @@ class TicketsByPassword:
             self._line.require_not_over()
             with self._lock:
                 known = self._known.get(held.principal)
-            if known is None or not _lasts(known, renewed_at):
+            if known is None or time.time() > self._due[held.principal]:
                 try:
-                    known = self._got(held)
+                    known = self._got(held, renewed_at)
                 except DirectoryUnavailableError:
                     if known is None or not _lasts(known, least):
                         raise
             return known
 
-    def _got(self, held: PasswordLike) -> KerberosCredentials:
+    def _got(self, held: PasswordLike, renewed_at: float) -> KerberosCredentials:
         """Ask for tickets, and keep them; raises as `of` does."""
         if (wrong := self._wrong.get(held.principal)) is not None:
             raise NoCredentialsError(str(wrong), advice=wrong.advice)
@@ -84,6 +87,7 @@ class TicketsByPassword:
             if isinstance(error, _WrongPasswordError):
                 self._wrong[held.principal] = error
             raise
+        self._due[held.principal] = _due(_ends(made), renewed_at)
         self._keep(held.principal, made)
         return made
 
@@ -111,8 +115,20 @@ def _drop(tickets: KerberosCredentials) -> None:
     tickets.close()
 
 
+def _ends(tickets: KerberosCredentials) -> float:
+    return (tickets.expires or 0) / 1e9
+
+
 def _lasts(tickets: KerberosCredentials, seconds: float) -> bool:
-    return (tickets.expires or 0) / 1e9 - time.time() >= seconds
+    return _ends(tickets) - time.time() >= seconds
+
+
+def _due(ends: float, renewed_at: float) -> float:
+    """Return when new tickets are asked for; half of a short life is used.
+
+    Otherwise each request would show the password to the realm's KDC.
+    """
+    return ends - min(renewed_at, (ends - time.time()) / 2)
 
 
 def _asked(held: PasswordLike) -> KerberosCredentials:

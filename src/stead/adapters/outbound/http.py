@@ -31,8 +31,11 @@ from stead.adapters.outbound.aside import aside, require_may_wait
 from stead.adapters.outbound.http_proof import Binding, Shown, mechanism, show
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, not_taken, recorded
+from stead.errors import InvalidRequestError
+from stead.model.arguments import require_kind
 from stead.model.delegation_policy import PORTS, NetworkTarget
 
+_TIMES: Final = (int, float, type(None), tuple, httpx.Timeout)
 _ASKED: Final = "stead.asked"
 _CONNECTING: Final = "connection.connect_tcp.started"
 _CONNECTED: Final = frozenset({
@@ -265,6 +268,22 @@ def new_pool(verify: ssl.SSLContext) -> httpx.HTTPTransport:
     return httpx.HTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
 
 
+def _require_fit(base_url: object, timeout: object) -> None:
+    """Refuse what httpx would fail with later, or in words of its own.
+
+    Raises:
+        InvalidRequestError: it is no URL, or no time.
+    """
+    require_kind(
+        "base_url", base_url, (str, httpx.URL), "text: `https://files.example`"
+    )
+    require_kind("timeout", timeout, _TIMES, "say how many seconds")
+    try:
+        httpx.URL(cast("str | httpx.URL", base_url))
+    except httpx.InvalidURL as error:
+        raise InvalidRequestError(f"`base_url` is no URL: {error}") from error
+
+
 def http_client(
     passage: Passage,
     pool: httpx.HTTPTransport,
@@ -275,6 +294,7 @@ def http_client(
     follow_redirects: bool = False,
 ) -> httpx.Client:
     """Return an `httpx` client whose every request is the client's; see `SecondHop`."""
+    _require_fit(base_url, timeout)
     return httpx.Client(
         auth=_Asked(),
         base_url=base_url,
@@ -295,6 +315,7 @@ def async_http_client(
     follow_redirects: bool = False,
 ) -> httpx.AsyncClient:
     """Return the same for asyncio."""
+    _require_fit(base_url, timeout)
     pool = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
     return httpx.AsyncClient(
         auth=_Asked(),

@@ -23,7 +23,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stead.adapters.outbound.libpq_channel import Patience
 from stead.adapters.outbound.lifeline import Lifeline
-from stead.adapters.outbound.passage import as_said, mistaken, not_taken
+from stead.adapters.outbound.passage import mistaken
+from stead.adapters.outbound.postgres_refusals import not_connected
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidRequestError,
@@ -35,7 +36,6 @@ from stead.model.delegation_policy import PORTS, NetworkTarget
 _SECONDS: Final = 30.0
 _LOOK_AGAIN: Final = 0.25
 _NOWHERE: Final = "/nonexistent/stead"
-_ENCODING: Final = "utf-8"
 
 _SAID: Final = frozenset({
     "host", "port", "dbname", "user", "krbsrvname", "connect_timeout",
@@ -226,8 +226,9 @@ def connect(
         prove: speaks with each server that is connected, in libpq's place.
 
     Raises:
-        NoCredentialsError: the database refuses the client.
-        ServerUnavailableError: it does not answer, or not in time.
+        NoCredentialsError: the database does not take what is shown to it.
+        AccessDeniedError, UnknownDatabaseError: it refuses the client all the same.
+        ServerUnavailableError: it does not answer, not in time, or takes nobody now.
         LogonSessionEndedError: the session has ended meanwhile.
     """
     deadline = time.monotonic() + _SECONDS
@@ -250,7 +251,7 @@ def _require_going_on(
     made: pq.abc.PGconn, state: int, to: NetworkTarget, deadline: float
 ) -> None:
     if state == pq.PollingStatus.FAILED or made.status == pq.ConnStatus.BAD:
-        raise _refused(made, to)
+        raise not_connected(made, to)
     if time.monotonic() > deadline:
         raise ServerUnavailableError(f"`{to}` does not answer in time")
 
@@ -260,18 +261,6 @@ def _wait(descriptor: int, state: int) -> None:
     is_reading = state == pq.PollingStatus.READING
     poll.register(descriptor, select.POLLIN if is_reading else select.POLLOUT)
     poll.poll(_LOOK_AGAIN * 1000)
-
-
-def _refused(made: pq.abc.PGconn, to: NetworkTarget) -> Exception:
-    said = made.get_error_message(_ENCODING).strip().splitlines()
-    why = as_said(said[-1]) if said else "it says nothing"
-    # It says its state only once it speaks the protocol: before, nobody was refused.
-    if "FATAL" in why or "GSSAPI" in why:
-        return not_taken(to, f"the database refuses the client: {why}")
-    return ServerUnavailableError(
-        f"`{to}` cannot be reached: {why}",
-        advice="is the database there, and does its `pg_hba.conf` have `hostgssenc`?",
-    )
 
 
 def require_known_as(

@@ -16,10 +16,12 @@ from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.authority.packages import OutboundCredentials
 from stead.errors import (
+    AccessDeniedError,
     CredentialsExpiredError,
     DirectoryUnavailableError,
     NoCredentialsError,
     SteadError,
+    UnknownDatabaseError,
     WrongIdentityError,
 )
 from stead.model.delegation_policy import NetworkTarget
@@ -246,8 +248,10 @@ def recorded(passage: Passage, target: NetworkTarget) -> Iterator[None]:
     except NoCredentialsError as error:
         passage.refuse(target, not_taken(target, str(error), error.advice))
     except (
+        AccessDeniedError,
         CredentialsExpiredError,
         DirectoryUnavailableError,
+        UnknownDatabaseError,
         WrongIdentityError,
     ) as error:
         passage.refuse(target, error)

@@ -36,6 +36,7 @@ from stead.adapters.outbound.postgres_connection import (
     told,
 )
 from stead.adapters.outbound.postgres_password import PasswordConnector
+from stead.errors import LogonSessionEndedError
 from stead.model.delegation_policy import NetworkTarget
 
 _Made: TypeAlias = tuple[pq.abc.PGconn, Act]
@@ -198,16 +199,29 @@ class PostgresHop:
 
         Raises:
             LogonSessionEndedError: the session has ended.
-            NoCredentialsError, CredentialsExpiredError: there is no ticket; recorded.
+            NoCredentialsError, CredentialsExpiredError: there is no ticket, or it is
+                not taken; recorded.
+            AccessDeniedError, UnknownDatabaseError: the database refuses the client for
+                another reason (`pg_hba.conf`, LOGIN, CONNECT), or has no such database;
+                recorded.
             WrongIdentityError: the database takes us for somebody else, or believes
                 what we say without a ticket; recorded.
-            ServerUnavailableError: it cannot be reached, or refuses the client.
+            ServerUnavailableError: it cannot be reached, or takes nobody in now.
         """
         require_may_wait("postgres")
         connected, forget = self.connecting().result()
         connection = Connection(connected, row_factory=tuple_row)
-        told(connection, forget=forget, announce=self.use.connecting)
+        self.tell(connection, forget)
         return connection
+
+    def tell(self, connection: Connection | AsyncConnection, forget: Act) -> None:
+        """Tell a new connection what is to be done for it."""
+        told(
+            connection,
+            forget=forget,
+            announce=self.use.connecting,
+            explain=self._passage.line.require_not_over,
+        )
 
     def connecting(self) -> Future[_Made]:
         """Connect in a thread that ends then: nobody else's ticket was ever there.
@@ -251,15 +265,6 @@ class PostgresHop:
         connected.nonblocking = 1
         return connected, forget
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Say that the session has ended, where that is what broke a connection."""
-        try:
-            yield
-        except psycopg.Error as error:
-            self._passage.line.require_not_over(error)
-            raise
-
     def __repr__(self) -> str:
         return f"PostgresHop({self._target})"
 
@@ -284,9 +289,8 @@ class AsyncPostgresHop:
         connection = await self._take() or await self.connect()
         self._hop.use.connected()
         try:
-            with self._hop.working():
-                yield connection
-                await _commit_async(connection)
+            yield connection
+            await _commit_async(connection)
         except BaseException:
             await _roll_back_async(connection)
             await self._give(connection)
@@ -305,7 +309,7 @@ class AsyncPostgresHop:
             future.add_done_callback(_drop)
             raise
         connection = AsyncConnection(connected, row_factory=tuple_row)
-        told(connection, forget=forget, announce=self._hop.use.connecting)
+        self._hop.tell(connection, forget)
         return connection
 
     async def close(self) -> None:
@@ -383,7 +387,7 @@ def _roll_back(connection: Connection) -> None:
     try:
         connection.rollback()
         _commit(connection)
-    except psycopg.Error:
+    except (psycopg.Error, LogonSessionEndedError):
         connection.close()
 
 
@@ -391,5 +395,5 @@ async def _roll_back_async(connection: AsyncConnection) -> None:
     try:
         await connection.rollback()
         await _commit_async(connection)
-    except psycopg.Error:
+    except (psycopg.Error, LogonSessionEndedError):
         await connection.close()

@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
 
 Row: TypeAlias = tuple[Any, ...]
 Act: TypeAlias = Callable[[], None]
+Explain: TypeAlias = Callable[[BaseException], None]
+_T = TypeVar("_T")
 
 
 def told(
-    connection: Connection | AsyncConnection, *, forget: Act, announce: Act
+    connection: Connection | AsyncConnection,
+    *,
+    forget: Act,
+    announce: Act,
+    explain: Explain,
 ) -> None:
     """Tell a connection what is to be done for it; one that is lost is forgotten, too.
 
@@ -29,10 +36,12 @@ def told(
         connection: a new one.
         forget: gives up what the session keeps of it; waits for nothing.
         announce: see `Connection`.
+        explain: likewise.
     """
     lost = weakref.finalize(connection, forget)
     lost.atexit = False
     connection.forget, connection.announce = lost, announce
+    connection.explain = explain
 
 
 class Connection(psycopg.Connection[Row]):
@@ -41,10 +50,31 @@ class Connection(psycopg.Connection[Row]):
     Attributes:
         forget: what is called when it is closed.
         announce: records another connection that is about to be made; it may raise.
+        explain: raises `LogonSessionEndedError` of an error, if that is why.
     """
 
     forget: Act | None = None
     announce: Act | None = None
+    explain: Explain | None = None
+
+    def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
+        """Wait for the database, as psycopg does wherever it is asked anything.
+
+        Raises:
+            LogonSessionEndedError: the session has ended, which cut this.
+        """
+        try:
+            return super().wait(gen, *args, **more)
+        except psycopg.Error as error:
+            _explained(self.explain, error)
+            raise
+
+    def _check_connection_ok(self) -> None:
+        try:
+            super()._check_connection_ok()
+        except psycopg.Error as error:
+            _explained(self.explain, error)
+            raise
 
     def close(self) -> None:
         """Close it; again does nothing."""
@@ -72,6 +102,22 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 
     forget: Act | None = None
     announce: Act | None = None
+    explain: Explain | None = None
+
+    async def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
+        """Wait for the database; see `Connection.wait`."""
+        try:
+            return await super().wait(gen, *args, **more)
+        except psycopg.Error as error:
+            _explained(self.explain, error)
+            raise
+
+    def _check_connection_ok(self) -> None:
+        try:
+            super()._check_connection_ok()
+        except psycopg.Error as error:
+            _explained(self.explain, error)
+            raise
 
     async def close(self) -> None:
         """Close it; again does nothing."""
@@ -88,3 +134,8 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ARG002, ASYNC109 - psycopg's
         """Do the same without blocking the loop."""
         await aside(self.cancel)
+
+
+def _explained(explain: Explain | None, error: psycopg.Error) -> None:
+    if explain is not None:
+        explain(error)

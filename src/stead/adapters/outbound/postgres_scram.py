@@ -18,15 +18,15 @@ from typing import Final
 
 from stead.adapters.end_point import server_end_point
 from stead.adapters.outbound.libpq_channel import Channel
-from stead.adapters.outbound.passage import as_said, mistaken, not_taken
+from stead.adapters.outbound.passage import mistaken, not_taken
 from stead.adapters.outbound.passwords import MachinePassword
+from stead.adapters.outbound.postgres_refusals import refused
 from stead.adapters.scram_client import ScramClient
 from stead.authority.packages import ChannelBinding
 from stead.codec.scram import LONGEST_MESSAGE
 from stead.errors import (
     InvalidRequestError,
     RemoteProtocolError,
-    ServerUnavailableError,
     SteadError,
     WrongIdentityError,
 )
@@ -41,8 +41,6 @@ _ASKED_FOR: Final = {
     9: "SSPI",
 }  # fmt: skip
 _BOUND, _UNBOUND = b"SCRAM-SHA-256-PLUS", b"SCRAM-SHA-256"
-_REFUSALS: Final = "28"
-"""The class of states that say that somebody is not let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,4 @@ def _refused(body: bytes, to: NetworkTarget) -> SteadError:
     """Return what a server's error message means; its fields are letter and text."""
     texts = [part.decode("utf-8", "replace") for part in body.split(b"\0") if part]
     said = {text[0]: text[1:] for text in texts}
-    why = as_said(said.get("M", "nothing"))
-    if said.get("C", "").startswith(_REFUSALS):
-        return not_taken(to, f"the database refuses the client: {why}")
-    return ServerUnavailableError(f"`{to}` cannot be reached: {why}")
+    return refused(to, said.get("M", "nothing"), said.get("C", ""))

@@ -135,6 +135,7 @@ class OwnConnection(dict[str, Connection]):
         self.referrals: list[Any] = []
         self.forget: Callable[[], None] | None = None
         self.expires: int | None = None
+        self._made: Final = time.time_ns()
 
     @property
     def is_up(self) -> bool:
@@ -145,10 +146,20 @@ class OwnConnection(dict[str, Connection]):
 
     @property
     def lasts(self) -> bool:
-        """Whether its server will go on to know the client."""
-        return self.expires is None or (
-            self.expires - time.time_ns() >= TIME_LEFT * 1e9
-        )
+        """Whether its server will go on to know the client for a while.
+
+        That is a minute, or half of what there was: the next connection may be made by
+        the same ticket, which is kept to its end, and would be no better.
+        """
+        if self.expires is None:
+            return True
+        least = min(TIME_LEFT * 1e9, (self.expires - self._made) / 2)
+        return self.expires - time.time_ns() >= max(least, 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its server knows the client no more, and nothing lives by it."""
+        return self.expires is not None and self.expires <= time.time_ns()
 
     def disconnect(self) -> None:
         """Close it; never raises."""

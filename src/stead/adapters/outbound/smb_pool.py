@@ -17,6 +17,8 @@ class SmbPool:
     def __init__(self, line: Lifeline) -> None:
         self._line = line
         self._open: dict[NetworkTarget, tuple[OwnConnection, Any]] = {}
+        # Lent no more: what is open by them lives until their ticket ends.
+        self._left: list[OwnConnection] = []
         self._turns: dict[NetworkTarget, threading.Lock] = {}
         self._is_closed = False
         # Never held while a server is asked: whoever closes waits for none.
@@ -52,8 +54,11 @@ class SmbPool:
             found = self._open.get(target)
             if found is not None and found[0] is old:
                 del self._open[target]
-        if old.is_up:
-            self._line.at_end(old.disconnect)
+            left = [*self._left, old] if old.is_up else self._left
+            over = [each for each in left if self._is_closed or each.is_over]
+            self._left = [each for each in left if each not in over]
+        for each in over:
+            each.disconnect()
 
     def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Any]) -> None:
         with self._lock:
@@ -68,5 +73,6 @@ class SmbPool:
         with self._lock:
             self._is_closed = True
             found, self._open = self._open, {}
-        for connections, _ in found.values():
+            left, self._left = self._left, []
+        for connections in (*left, *(each for each, _ in found.values())):
             connections.disconnect()

@@ -216,6 +216,7 @@ class Worker:
             os.setsid()  # what a module starts is killed with it
             others = [spare.answer for spare in self._spares]
             others += [attempt.child.answer for attempt in self._attempts.values()]
+            others += [child.answer for _, child in self._done]
             for each in (self._control, *self._lanes.values(), *others):
                 each.close()
             names, ready, as_of = None, None, _seen(self._service)

@@ -170,8 +170,11 @@ class Database:
         that undoes it, with all that came after it.
         """
         self.require_own_process()
+        # A finalizer's, in the middle of what shall wait, changes nothing of that.
+        is_amid = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001
         with self._lock:
-            self._wait_for_nothing()
+            if not is_amid:
+                self._wait_for_nothing()
             return self._append(work)
 
     def _wait_for_nothing(self) -> None:
@@ -299,14 +302,7 @@ def text_of(statement: ClauseElement) -> str:
 
 def connect_file(path: Path) -> sqlite3.Connection:
     """Open an existing store file: write-ahead log, every commit flushed."""
-    connection = _connect(f"{path.as_uri()}?mode=rw")
-    try:
-        _write_ahead(connection)
-        connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+    return _connect_to(path, "FULL")
 
 
 def connect_aside(path: Path) -> sqlite3.Connection:
@@ -314,9 +310,14 @@ def connect_aside(path: Path) -> sqlite3.Connection:
 
     What others committed is flushed all the same, and stays.
     """
-    connection = connect_file(path)
+    return _connect_to(path, "NORMAL")
+
+
+def _connect_to(path: Path, synchronous: str) -> sqlite3.Connection:
+    connection = _connect(f"{path.as_uri()}?mode=rw")
     try:
-        connection.execute("PRAGMA synchronous = NORMAL")
+        _write_ahead(connection)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
     except sqlite3.Error:
         connection.close()
         raise

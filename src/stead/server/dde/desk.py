@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from stead.errors import (
@@ -34,6 +34,7 @@ from stead.errors import (
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model import well_known
 from stead.model.access_mask import AccessMask
+from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.posix_identity import PosixIdentity
@@ -58,9 +59,7 @@ from stead.server.dde.ports import DdeConversation, Topic, about
 from stead.server.dde.services import DdeService
 from stead.server.dde.topics import DdeTopic
 from stead.server.object_entries import Entries
-
-if TYPE_CHECKING:
-    from stead.server.protected_server import ProtectedServer
+from stead.server.protected_server import ProtectedServer
 
 _EVERYTHING: Final = int(AccessMask.GENERIC_ALL)
 # What becomes one answer with a name that is not there.
@@ -88,7 +87,12 @@ class DdeDesk:
     """
 
     def __init__(self, server: ProtectedServer) -> None:
-        """Open the desk; one for each server."""
+        """Open the desk; one for each server.
+
+        Raises:
+            InvalidRequestError: it is none.
+        """
+        require_kind("server", server, ProtectedServer, "the one that is served")
         self._server = server
         self._services: dict[str, DdeService] = {}
         self._lock = threading.Lock()
