@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 from stead.adapters.outbound.postgres_scram import show_password
 from stead.authority.packages import ChannelBinding
 from stead.authority.password_credentials import PasswordCredentials
-from stead.errors import NoCredentialsError, ServerUnavailableError, WrongIdentityError
+from stead.errors import (
+    AccessDeniedError,
+    NoCredentialsError,
+    ServerUnavailableError,
+    WrongIdentityError,
+)
 from stead.model.delegation_policy import NetworkTarget
 from stead.model.secret import Secret
 
 PASSWORD = "a password of alice's"
 TO = NetworkTarget("postgres", "db.example", 5432)
 BOUND = ChannelBinding("tls-server-end-point", bytes(32))
-REFUSALS = (NoCredentialsError, ServerUnavailableError, WrongIdentityError)
+REFUSALS = (
+    AccessDeniedError, NoCredentialsError, ServerUnavailableError, WrongIdentityError
+)  # fmt: skip
 
 
 class Words:

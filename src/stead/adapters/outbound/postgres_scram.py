@@ -78,7 +78,9 @@ def show_password(
     3. What it says next is that we are in; that is left for libpq to read.
 
     Raises:
-        NoCredentialsError: the server refuses the client, or asks for something else.
+        NoCredentialsError: the server does not take the password, or asks for
+            something else.
+        AccessDeniedError, UnknownDatabaseError: it refuses the client otherwise.
         WrongIdentityError: it does not know the account, lets us in without a proof, or
             does not keep to the protocol.
         ServerUnavailableError: it is not ready.
