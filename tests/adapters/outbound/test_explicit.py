@@ -133,7 +133,9 @@ def test_a_wrong_password_is_shown_once_and_locks_nobody(sessions, stage, web):
 
 def test_a_realm_of_short_tickets_is_not_asked_at_each_request(bob, stage, monkeypatch):
     """They never last until the moment at which others are renewed."""
-    stage.realm.add_principal("brief", "brief-pw", options='-maxlife "100 seconds"')
+    stage.realm.add_principal(
+        "shortlived", "shortlived-pw", options='-maxlife "100 seconds"'
+    )
     asked, ask = [], by_password._asked
 
     def counted(held):
@@ -144,7 +146,7 @@ def test_a_realm_of_short_tickets_is_not_asked_at_each_request(bob, stage, monke
 
     def requests():
         del asked[:]
-        brief = PasswordCredentials("brief@STEAD.TEST", Secret("brief-pw"))
+        brief = PasswordCredentials("shortlived@STEAD.TEST", Secret("shortlived-pw"))
         with bob.client.explicit_credentials(brief, target=local(389)) as shown:
             for _ in range(3):
                 with shown.gss("HTTP@localhost") as context:
