@@ -140,7 +140,7 @@ def _token(store: Store, issuers: Issuers, binary: bytes) -> AccessToken:
         issuer=_REALM,
         name=pac.logon.account_name,
         sids=asserted_by(pac),
-        is_verified_by_service=is_verified_by_service(pac),
+        is_verified_by_service=is_verified_by_service(pac.group_sids, pac.delegation),
     )
     identity = identify_asserted(store.accounts, client, issuers, host=host_identity)
     return client_token(
