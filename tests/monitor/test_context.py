@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 
 from stead.errors import NoProcessTokenError, NoThreadTokenError
+from stead.model.sid import Sid
+from stead.model.token import AccessToken
 from stead.monitor import context
 from stead.monitor.context import effective_token, process_token, thread_token
 from stead.monitor.impersonation import impersonate
@@ -67,3 +73,18 @@ def test_inside_a_client_of_one_server_another_server_is_itself(open_server, rig
 
 def test_the_caller_that_errors_name_is_outside_of_stead():
     assert __file__ in context.caller()
+
+
+def test_while_another_thread_imports_trio_nothing_of_it_runs(monkeypatch):
+    """Whoever makes the first request of a program does: `anyio` imports it then."""
+    # As `import` leaves it, until the module's code has run.
+    half_made = ModuleType("trio.lowlevel")
+    half_made.__spec__ = ModuleSpec("trio.lowlevel", None)
+    half_made.__spec__._initializing = True
+    monkeypatch.setitem(sys.modules, "trio.lowlevel", half_made)
+    with pytest.raises(AttributeError):  # the naive question
+        sys.modules["trio.lowlevel"].current_trio_token()
+    assert not context.in_trio()
+    alice = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
+    with impersonate(alice):
+        assert alice is thread_token()

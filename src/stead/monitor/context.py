@@ -190,6 +190,8 @@ def in_trio() -> bool:
         return False
     if hasattr(trio, "in_trio_run"):
         return bool(trio.in_trio_run())
+    if getattr(trio.__spec__, "_initializing", False):
+        return False  # another thread imports it: nothing of trio's runs yet
     try:  # before trio 0.23
         trio.current_trio_token()
     except RuntimeError:
