@@ -405,15 +405,20 @@ def test_a_connection_that_was_lost_is_made_again_as_the_client(
     assert 2 == len([*server.trail.find(Query(event=AuditEvent.DELEGATED))])
 
 
+def get_brief_ticket(held, domain, seconds):
+    """Have the client's tickets hold one for the file server that ends soon."""
+    gssapi.SecurityContext(
+        name=exact_name(f"cifs@{domain.address}"), creds=held.gss(), lifetime=seconds,
+        mech=gssapi.MechType.kerberos, usage="initiate",
+    ).step()  # fmt: skip
+
+
 def test_a_connection_whose_ticket_ends_is_made_again_before_the_work(
     sessions, domain, monkeypatch
 ):
     """The server ends a session there with its ticket, and refuses it for ever."""
     held = sessions["alice"].credentials_for("kerberos")
-    gssapi.SecurityContext(
-        name=exact_name(f"cifs@{domain.address}"), creds=held.gss(), lifetime=4,
-        mech=gssapi.MechType.kerberos, usage="initiate",
-    ).step()  # fmt: skip
+    get_brief_ticket(held, domain, seconds=4)
     alice = sessions["alice"].smb(domain.address)
     with monkeypatch.context() as patch:
         patch.setattr(OwnConnection, "lasts", True)  # as if nobody looked
@@ -446,10 +451,7 @@ def test_by_a_ticket_that_ends_soon_it_is_not_connected_for_each_question(
 ):
     """The ticket is kept until it ends: the next one is connected by it as well."""
     held = sessions["alice"].credentials_for("kerberos")
-    gssapi.SecurityContext(
-        name=exact_name(f"cifs@{domain.address}"), creds=held.gss(), lifetime=40,
-        mech=gssapi.MechType.kerberos, usage="initiate",
-    ).step()  # fmt: skip
+    get_brief_ticket(held, domain, seconds=40)
     alice = sessions["alice"].smb(domain.address)
 
     def connections():
