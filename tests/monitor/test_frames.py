@@ -440,6 +440,11 @@ def test_a_fork_is_another_process_however_it_was_made(fork):
         lambda: TWIN.Door(1),
         lambda: TWIN.Door(1, 2, 3, at=4),
         lambda: TWIN.Fields(1, 2, 3),
+        lambda: TWIN.hook({"open"}, print),
+        lambda: TWIN.hook(frozenset()),
+        lambda: TWIN.hook(frozenset(), print)("open"),
+        lambda: TWIN.hook(frozenset(), print)([], ()),
+        lambda: TWIN.hook(frozenset({"open"}), None)("open", ()),
         lambda: TWIN.made(1, 2, 3, 4, 5),
         lambda: TWIN.made(dict, 2, 3, 4, 5),
         lambda: TWIN.made(TWIN.Door, 2, 3, 4),
@@ -453,7 +458,7 @@ def test_a_fork_is_another_process_however_it_was_made(fork):
         lambda: TWIN.Exit().__get__(TWIN.Door.__new__(TWIN.Door), None)(1),
     ],
 )
-def test_what_is_no_block_is_an_error(call):
+def test_what_is_no_block_and_no_hook_is_an_error(call):
     with pytest.raises((TypeError, AttributeError)):
         call()
 

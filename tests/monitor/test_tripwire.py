@@ -30,6 +30,7 @@ from stead.errors import AccessDeniedError, LateImportError
 from stead.model.audit_record import AuditEvent
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
+from stead.monitor import frames
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block, impersonate
 from stead.monitor.ports import Given
@@ -174,6 +175,42 @@ def test_the_naive_variant_opens_what_the_block_refuses(alice, path):
         path.read_text()
     assert f"{__file__}:" in str(refused.value)
     assert "the kernel would judge the server, not the client" in str(refused.value)
+
+
+def test_threads_are_born_under_a_trace_function_whatever_others_do():
+    def lost(hook):
+        program = [sys.executable, "-c", _TRACED.replace("HOOK", hook)]
+        unmeasured = {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
+        done = subprocess.run(
+            program, capture_output=True, text=True, check=True, env=unmeasured
+        )
+        return int(done.stdout)
+
+    if sys.version_info < (3, 12):  # which sets one trace function at a time
+        assert lost("sys.addaudithook(give_way)")
+    if frames.TWIN is not None:
+        assert not lost("sys.addaudithook(frames.hook(frozenset({'open'}), give_way))")
+        assert not lost("tripwire.install()")
+
+
+_TRACED = """
+import sys, threading, time
+from stead.monitor import frames, tripwire
+def give_way(event, arguments):
+    time.sleep(0)
+lost = []
+sys.unraisablehook = lost.append
+HOOK
+threading.settrace(lambda frame, event, argument: None)
+sys.setswitchinterval(1e-6)
+for _ in range(50):
+    threads = [threading.Thread(target=int) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+print(len(lost))
+"""
 
 
 def test_a_refusal_is_in_the_trail_with_its_path(alice, path, trail, chain_of):

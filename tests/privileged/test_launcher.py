@@ -213,8 +213,9 @@ def kill_everything_of(launcher):
         path = Path(f"/proc/{pid}/task/{pid}/children")
         pids.extend(int(child) for child in path.read_text().split())
     held = [os.pidfd_open(pid) for pid in pids]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    for each in held:
+        with contextlib.suppress(ProcessLookupError):  # a keeper ends with its launcher
+            signal.pidfd_send_signal(each, signal.SIGKILL)
     for each in held:
         assert select.select([each], [], [], WAIT)[0]
         os.close(each)

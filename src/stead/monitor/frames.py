@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 from weakref import ref
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stead.monitor.passing import Pass
     from stead.monitor.ports import Entered, Standing, Subject
 
+Hook: TypeAlias = Callable[[str, tuple[Any, ...]], None]
 _Block = TypeVar("_Block", bound="PureDoor")
 
 _OURS: Final = __name__.partition(".")[0] + "."
@@ -346,6 +347,15 @@ def where(code: CodeType | None, last: int) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
+def pure_hook(events: frozenset[str], told: Hook) -> Hook:  # noqa: ARG001 - the twin's
+    """Return an audit hook that has `told` told of these events, or of all.
+
+    While a hook runs Python code, for whatever event, no other thread can set a trace
+    function or be born with one (CPython 3.11). The twin's runs it for these alone.
+    """
+    return told
+
+
 def load(name: str = "stead.monitor._frames") -> ModuleType | None:
     """Return the twin, or None if it was not built."""
     try:
@@ -362,6 +372,7 @@ if TYPE_CHECKING:
     Fields = PureFields
     PassFields = PurePassFields
     StandingFields = PureStandingFields
+    hook = pure_hook
     made = pure_made
     process = os.getpid
     spot = pure_spot
@@ -371,6 +382,7 @@ else:
     Fields = getattr(TWIN, "Fields", PureFields)
     PassFields = getattr(TWIN, "PassFields", PurePassFields)
     StandingFields = getattr(TWIN, "StandingFields", PureStandingFields)
+    hook = getattr(TWIN, "hook", pure_hook)
     made = getattr(TWIN, "made", pure_made)
     process = getattr(TWIN, "process", os.getpid)
     spot = getattr(TWIN, "spot", pure_spot)

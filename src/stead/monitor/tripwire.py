@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from stead.errors import AccessDeniedError, LateImportError
-from stead.monitor import context
+from stead.monitor import context, frames
 from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
 
@@ -79,7 +79,7 @@ def install() -> None:
     with _put_up:
         if not _is_up():
             # The finder last: an interrupt before it must not leave the others out.
-            sys.addaudithook(_on_event)
+            sys.addaudithook(frames.hook(_GUARDED, _on_event))
             _have_starts_told()
             sys.meta_path.insert(0, ImportGuard())
 
@@ -113,7 +113,7 @@ def _have_starts_told() -> None:
 
 
 def _on_event(event: str, arguments: tuple[object, ...]) -> None:
-    # Called for every audited event of the process, so the common ways out come first.
+    # Without the twin every audited event comes here: the common ways out are first.
     if event not in _GUARDED:
         return
     frame = context.watched_frame()
