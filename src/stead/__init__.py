@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         TokenType,
     )
     from stead.monitor.carrying import carry
-    from stead.monitor.context import effective_token, process_token, thread_token
+    from stead.monitor.effective import effective_token, process_token, thread_token
     from stead.monitor.impersonation import impersonate, revert_to_self
     from stead.monitor.own_token import enable_privileges, impersonate_self
     from stead.server.acting.async_process import AsyncClientProcess
@@ -164,7 +164,7 @@ _HOMES = {
     "model.sid": ("Sid",),
     "model.token": ("AccessToken", "ImpersonationLevel", "TokenGroup", "TokenType"),
     "monitor.carrying": ("carry",),
-    "monitor.context": ("effective_token", "process_token", "thread_token"),
+    "monitor.effective": ("effective_token", "process_token", "thread_token"),
     "monitor.impersonation": ("impersonate", "revert_to_self"),
     "monitor.own_token": ("enable_privileges", "impersonate_self"),
     "server.acting.async_process": ("AsyncClientProcess",),

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stead import AccessToken, Sid, carry, impersonate
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 
 USERS = tuple(
     AccessToken(Sid.from_string(f"S-1-5-21-1-2-3-{number}")) for number in range(3)

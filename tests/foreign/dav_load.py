@@ -17,7 +17,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from stead import Enforcement, ProtectedServer
 from stead.gates.wsgi import WsgiMiddleware, client_of
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 
 USERS = ("alice", "bob")
 ROUNDS = 25

@@ -31,7 +31,7 @@ from starlette.routing import Route
 
 from stead.errors import StrangerIdentityError
 from stead.gates.http import SteadMiddleware, client_of
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.server.enforcement import Enforcement
 from stead.server.fastapi import current_client
 from stead.server.protected_server import ProtectedServer

@@ -29,7 +29,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
 from stead.monitor import context
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.monitor.impersonation import impersonate
 
 ENTERED = AuditEvent.IMPERSONATION_ENTERED

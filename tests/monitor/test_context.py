@@ -9,8 +9,8 @@ import pytest
 from stead.errors import NoProcessTokenError, NoThreadTokenError
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
-from stead.monitor import context
-from stead.monitor.context import effective_token, process_token, thread_token
+from stead.monitor import context, effective, loops
+from stead.monitor.effective import effective_token, process_token, thread_token
 from stead.monitor.impersonation import impersonate
 
 
@@ -58,7 +58,7 @@ def test_a_server_that_is_closed_twice_closes_nobody_elses_guard(open_server):
     notes, mail = open_server("notes"), open_server("mail")
     guard = notes._house.guard
     notes.close()
-    context.close_guard(guard)
+    effective.close_guard(guard)
     assert mail.token is process_token()
 
 
@@ -84,7 +84,7 @@ def test_while_another_thread_imports_trio_nothing_of_it_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "trio.lowlevel", half_made)
     with pytest.raises(AttributeError):  # the naive question
         sys.modules["trio.lowlevel"].current_trio_token()
-    assert not context.in_trio()
+    assert not loops.in_trio()
     alice = AccessToken(Sid.from_string("S-1-5-21-1-2-3-1001"))
     with impersonate(alice):
         assert alice is thread_token()

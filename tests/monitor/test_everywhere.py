@@ -27,7 +27,7 @@ from stead.errors import (
     StrangerIdentityError,
 )
 from stead.model.audit_record import AuditEvent
-from stead.monitor.context import effective_token, thread_token
+from stead.monitor.effective import effective_token, thread_token
 from stead.monitor.impersonation import impersonate
 
 ENTERED, LEFT = AuditEvent.IMPERSONATION_ENTERED, AuditEvent.IMPERSONATION_LEFT

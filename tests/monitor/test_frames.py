@@ -26,7 +26,8 @@ from stead.errors import (
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
 from stead.monitor import context, frames, impersonation, tripwire
-from stead.monitor.context import Frame, thread_token
+from stead.monitor.context import Frame
+from stead.monitor.effective import thread_token
 from stead.monitor.impersonation import MOST_SUBJECTS, impersonate, subject_of
 
 PROGRAMS = Path(__file__).with_name("programs")

@@ -26,7 +26,7 @@ from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import audit
 from stead.model.privilege import Privilege
 from stead.model.token import ImpersonationLevel
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Given

@@ -25,7 +25,7 @@ from stead.model.privilege import Privilege, TokenPrivilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel, TokenGroup, TokenType
 from stead.monitor import context
-from stead.monitor.context import effective_token, thread_token
+from stead.monitor.effective import effective_token, thread_token
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import (
     Block,

@@ -16,7 +16,7 @@ import pytest
 from stead import carry
 from stead.errors import RevertOrderError, SteadError
 from stead.monitor import context
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.monitor.impersonation import set_thread_token
 from stead.monitor.leaks import MOST_PLACES, Leak, LeakWatch
 

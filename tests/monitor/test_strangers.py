@@ -16,8 +16,8 @@ from stead.errors import (
     StrangerIdentityError,
 )
 from stead.model.audit_record import AuditEvent
-from stead.monitor.context import (
-    FrameKind,
+from stead.monitor.context import FrameKind
+from stead.monitor.effective import (
     current_guard,
     effective_token,
     process_token,

@@ -34,7 +34,7 @@ from stead.model.privilege import Privilege, PrivilegeAttributes, TokenPrivilege
 from stead.model.quality_of_service import QualityOfService, Tracking
 from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
 from stead.model.well_known import ADMINISTRATORS, SYSTEM_LEVEL
-from stead.monitor import context
+from stead.monitor import effective
 from stead.server.dde import DdeDesk, DdeRights, dde_impersonate_client
 from stead.server.dde.objects import OwnDescriptors
 from stead.server.enforcement import Enforcement
@@ -380,7 +380,7 @@ def test_keys_that_are_no_items_are_never_shown(stage):
 def test_the_code_of_a_mapping_is_nobody_while_it_is_asked_for_a_client(stage):
     class Asked(dict):
         def __getitem__(self, item):
-            return str(context.effective_token().user)
+            return str(effective.effective_token().user)
 
     stage.prices.topic("who", Asked(me=""), entries=[allow("alice", SEE)])
     assert isinstance(refused(stage.request("me", topic="who")), NoThreadTokenError)
@@ -466,9 +466,9 @@ def test_a_command_runs_as_nobody_until_it_says_who(stage, desk_topic):
     @desk_topic.on_execute
     def run(conversation, command):
         with pytest.raises(NoThreadTokenError):
-            context.effective_token()
+            effective.effective_token()
         with dde_impersonate_client(conversation):
-            seen.append((command, context.effective_token().logon_id))
+            seen.append((command, effective.effective_token().logon_id))
         seen.append(conversation.client.token.logon_id)
 
     asyncio.run(execute(stage, "go", topic="work"))
@@ -482,7 +482,7 @@ def test_an_impersonation_acts_for_the_conversation_it_is_given(stage):
     def run(conversation, command):
         try:
             with dde_impersonate_client(conversation):
-                seen[command] = stage.server.name_of(context.effective_token().user)
+                seen[command] = stage.server.name_of(effective.effective_token().user)
         except BadImpersonationLevelError:
             seen[command] = "refused"
 

@@ -23,7 +23,7 @@ from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.model.trace_context import TraceContext
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.server.client_context import ClientContext
 
 

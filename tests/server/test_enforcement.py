@@ -21,7 +21,7 @@ from stead.errors import (
 from stead.model import well_known
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import GroupAttributes, ImpersonationLevel, TokenGroup
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.monitor.impersonation import impersonate, set_thread_token
 from stead.privileged.hardened_thread import KernelBlock
 from stead.privileged.probe import KernelSupport

@@ -36,7 +36,7 @@ from stead.model.logon_record import LogonType
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel, TokenType
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.server.admission import Arrival
 from stead.server.service_thread import ServiceThread, carried
 

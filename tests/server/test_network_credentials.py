@@ -34,7 +34,7 @@ from stead.model.privilege import LogonRight
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel, TokenType
 from stead.model.well_known import NETWORK
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.server.admission import Arrival
 
 CLEARTEXT = LogonType.NETWORK_CLEARTEXT

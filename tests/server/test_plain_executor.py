@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stead.errors import AccessDeniedError, NoThreadTokenError, RevertOrderError
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.monitor.impersonation import set_thread_token
 
 

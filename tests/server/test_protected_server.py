@@ -20,7 +20,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
-from stead.monitor.context import process_token
+from stead.monitor.effective import process_token
 from stead.monitor.impersonation import impersonate
 from stead.server.enforcement import Enforcement
 

@@ -39,7 +39,7 @@ from stead.errors import (
     StrangerIdentityError,
 )
 from stead.monitor import context
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 from stead.privileged.system_uids import DEFAULT_GUARD_UID as GUARD
 from stead.server.enforcement import Enforcement
 from stead.server.protected_server import ProtectedServer

@@ -35,7 +35,7 @@ from stead.errors import (
 )
 from stead.model.arguments import require_callable
 from stead.model.audit_record import Principal
-from stead.monitor import context
+from stead.monitor import context, loops
 from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
@@ -151,7 +151,7 @@ class Carried(Generic[_P, _T]):
             SteadError: as entering a block does; it counts as its run.
         """
         lease = self._lease
-        if context.is_loop_thread():
+        if loops.is_loop_thread():
             raise LoopThreadError(
                 f"what was carried at {lease.where} waits for its record, and an event "
                 "loop runs on this thread",

@@ -10,31 +10,25 @@ A frame that a `with` statement entered is in force only as long as that stateme
 work: an interrupt can keep Python from running the first line of `__exit__`, and then
 nobody is inside the block any more although nobody left it (docs/adr/0055).
 
-This module and the bounded intern tables are the only mutable module state of Stead.
+This module, the open servers of `stead.monitor.effective` and the bounded intern tables
+are the only mutable module state of Stead.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
 
-from stead.errors import (
-    NoProcessTokenError,
-    NoThreadTokenError,
-    RevertOrderError,
-    StrangerIdentityError,
-)
-from stead.model.token import AccessToken, ImpersonationLevel
+from stead.errors import RevertOrderError, StrangerIdentityError
+from stead.model.token import ImpersonationLevel
 from stead.monitor.frames import Fields, FrameKind, Place, process, spot, where
+from stead.monitor.loops import in_trio, is_loop_thread, running_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-
-    from stead.monitor.guard import Guard
 
 
 class Frame(Fields):
@@ -141,7 +135,6 @@ class _Here(threading.local):
 
 _current: Final[ContextVar[Frame | None]] = ContextVar("stead_identity", default=None)
 _here: Final = _Here()
-_guards: Final[list[Guard]] = []
 _watches: Final[list[FrameWatch]] = []
 
 
@@ -161,7 +154,7 @@ def connect(
     """
     twin.connect(
         Frame, _current.get, _current.set, _here, _watches,
-        asyncio._get_running_loop, finder,  # noqa: SLF001 - as below
+        asyncio._get_running_loop, finder,  # noqa: SLF001 - as in `loops`
         FrameKind.CLIENT, FrameKind.HANDLER, level, cover, RevertOrderError, in_trio,
     )  # fmt: skip
 
@@ -169,34 +162,6 @@ def connect(
 def this_process() -> int:
     """Return the number of this process."""
     return process()
-
-
-def running_task() -> asyncio.Task[object] | None:
-    """Return the asyncio task that runs on this thread, or None."""
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the cheap documented probe
-        return None
-    return asyncio.current_task()
-
-
-def is_loop_thread() -> bool:
-    """Tell whether an event loop runs on this thread right now, asyncio's or trio's."""
-    return asyncio._get_running_loop() is not None or in_trio()  # noqa: SLF001 - as above
-
-
-def in_trio() -> bool:
-    """Tell whether this is code of trio's, whose tasks nobody here knows apart."""
-    trio = sys.modules.get("trio.lowlevel")
-    if trio is None:
-        return False
-    if hasattr(trio, "in_trio_run"):
-        return bool(trio.in_trio_run())
-    if getattr(trio.__spec__, "_initializing", False):
-        return False  # another thread imports it: nothing of trio's runs yet
-    try:  # before trio 0.23
-        trio.current_trio_token()
-    except RuntimeError:
-        return False
-    return True
 
 
 def raw_frame() -> Frame | None:
@@ -330,89 +295,6 @@ def still_around(frame: Frame | None) -> Frame | None:
     while frame is not None and frame.is_behind():
         frame = frame.outer
     return frame
-
-
-def open_guard(guard: Guard) -> None:
-    """Say that a server is open in this process."""
-    _guards.append(guard)
-
-
-def close_guard(guard: Guard) -> None:
-    """Say that a server is open no more."""
-    if guard in _guards:
-        _guards.remove(guard)
-
-
-def current_guard() -> Guard | None:
-    """Return the guard in force: the frame's, the only open server's, or None.
-
-    Raises:
-        NoProcessTokenError: several servers are open and none of them is in force.
-        StrangerIdentityError: what was found here is not this thread's or task's own.
-    """
-    if _current.get() is None and not _guards:
-        return None
-    frame = current_frame()
-    if frame is not None and frame.guard is not None:
-        return frame.guard
-    guards = tuple(_guards)
-    if len(guards) > 1:
-        raise NoProcessTokenError(
-            "several servers are open in this process, and none is in force",
-            advice="ask the one that is meant: `server.token`, `client.impersonate()`",
-        )
-    return guards[0] if guards else None
-
-
-def process_token() -> AccessToken:
-    """Return the primary token of this process (Win32: OpenProcessToken).
-
-    Raises:
-        NoProcessTokenError: no server is open here, or several and none is in force.
-        StrangerIdentityError: what it found is not its own.
-    """
-    guard = current_guard()
-    if guard is None:
-        raise NoProcessTokenError(
-            "this process has no primary token", advice="open a `ProtectedServer`"
-        )
-    return guard.process_token
-
-
-def thread_token() -> AccessToken:
-    """Return the token this thread impersonates with (Win32: OpenThreadToken).
-
-    Raises:
-        NoThreadTokenError: it impersonates nobody.
-        StrangerIdentityError: what it found is not its own.
-    """
-    frame = current_frame()
-    if frame is None or frame.subject is None:
-        raise NoThreadTokenError(
-            "this thread impersonates nobody",
-            advice="enter `with client.impersonate():` first",
-        )
-    return frame.subject.token
-
-
-def effective_token() -> AccessToken:
-    """Return the token that checks use: the thread's, else the process's.
-
-    Raises:
-        NoThreadTokenError: this is a server's handler and it has not said who it is.
-        NoProcessTokenError: there is no thread token and no server.
-        StrangerIdentityError: what it found is not its own.
-    """
-    frame = current_frame()
-    if frame is None or (frame.kind is FrameKind.SERVER and frame.subject is None):
-        return process_token()
-    if frame.subject is None:
-        raise NoThreadTokenError(
-            "a handler has no identity of its own",
-            advice="act for the client with `with client.impersonate():`, or say "
-            "`with server.as_server():`, which is written down",
-        )
-    return frame.subject.token
 
 
 def watched_frame() -> Frame | None:

@@ -20,7 +20,7 @@ from stead.model.arguments import wrong_kind
 from stead.model.audit_record import Principal
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
-from stead.monitor import context, tripwire
+from stead.monitor import context, effective, loops, tripwire
 from stead.monitor.context import Frame
 from stead.monitor.covering import found_cover
 from stead.monitor.frames import TWIN, Door, Exit, FrameKind, spot
@@ -107,7 +107,7 @@ class Block(Door):
             guard=self._guard,
             outer=context.still_around(context.raw_frame()),
             place=context.here(),
-            task=context.running_task(),
+            task=loops.running_task(),
             grip=grip,
             at=self._at,
             code=code,
@@ -199,7 +199,7 @@ class Block(Door):
             self._guard.blocks.announce_left(frame, disorder)
 
     def _require_may_enter(self) -> None:
-        if context.is_loop_thread():
+        if loops.is_loop_thread():
             raise LoopThreadError(
                 "an event loop runs on this thread, so it cannot impersonate",
                 advice="run the block on a thread: "
@@ -368,7 +368,7 @@ def impersonate(token: AccessToken) -> Block:
         NoProcessTokenError: several servers are open and none of them is in force.
         StrangerIdentityError: what was found here is not this thread's or task's own.
     """
-    guard = context.current_guard()
+    guard = effective.current_guard()
     return Block(_CLIENT, subject_of(token, guard), guard)
 
 

@@ -24,7 +24,7 @@ from stead.model.access_mask import TokenRights
 from stead.model.arguments import several
 from stead.model.privilege import Privilege
 from stead.model.token import AccessToken, ImpersonationLevel, TokenType
-from stead.monitor import context
+from stead.monitor import context, effective
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.ports import Subject
@@ -111,7 +111,7 @@ def enable_privileges(*privileges: Privilege, guard: Guard | None = None) -> Blo
 
 
 def _guard_in_force() -> Guard:
-    guard = context.current_guard()
+    guard = effective.current_guard()
     if guard is None:
         raise NoProcessTokenError(
             "this process has no primary token", advice="open a `ProtectedServer`"

@@ -19,7 +19,7 @@ from types import coroutine
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from stead.errors import LoopThreadError, RevertOrderError
-from stead.monitor import context, tripwire
+from stead.monitor import context, loops, tripwire
 from stead.monitor.context import Frame
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
@@ -63,7 +63,7 @@ async def run_in_steps(
         RevertOrderError: the coroutine left a block open.
         SteadError: as entering a block does.
     """
-    task = context.running_task()
+    task = loops.running_task()
     if task is None:
         raise LoopThreadError(
             f"what was carried at {where} runs in asyncio's tasks, and this is none",

@@ -35,7 +35,7 @@ from stead.model.arguments import require_kind
 from stead.model.logon_record import LogonType
 from stead.model.quality_of_service import QualityOfService
 from stead.model.token import ImpersonationLevel
-from stead.monitor import context
+from stead.monitor import loops
 from stead.server.admission import Admission, Arrival
 from stead.server.late_answers import LateAnswers
 from stead.server.logon_session import LogonSession
@@ -388,7 +388,7 @@ class LogonExchange:
 
 
 def _require_no_loop(act: str) -> None:
-    if context.is_loop_thread():
+    if loops.is_loop_thread():
         raise LoopThreadError(
             "showing who a client is waits, and an event loop runs on this thread",
             advice=f"`await asyncio.to_thread({act})`",

@@ -25,7 +25,7 @@ from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.posix_identity import PosixIdentity
 from stead.model.token import AccessToken
-from stead.monitor import context
+from stead.monitor import context, effective
 from stead.monitor.covering import handed_on
 from stead.monitor.frames import FrameKind
 from stead.monitor.guard import Guard
@@ -161,8 +161,8 @@ def _open_guard(
 ) -> None:
     """Take step 6 of `compose`: from here on this process has a primary token."""
     guard, subject = ground.guard, ground.subject
-    context.open_guard(guard)
-    undo.callback(context.close_guard, guard)
+    effective.open_guard(guard)
+    undo.callback(effective.close_guard, guard)
     _record_start(guard, subject, settings, enforcement, support)
     undo.callback(record_stop, guard, subject)
 

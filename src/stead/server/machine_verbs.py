@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Any, ParamSpec, TypeVar, Unpack
 
 from stead.errors import LoopThreadError
-from stead.monitor import context
+from stead.monitor import loops
 from stead.monitor.carrying import carried, carried_by
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
@@ -189,7 +189,7 @@ class MachineVerbs:
 
 
 def _require_may_wait(verb: str, arguments: str) -> None:
-    if context.is_loop_thread():
+    if loops.is_loop_thread():
         raise LoopThreadError(
             f"`client.{verb}` waits, and an event loop runs on this thread",
             advice=f"use `await client.aio.{verb}({arguments})`",

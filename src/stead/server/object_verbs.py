@@ -11,7 +11,7 @@ from stead.model.decision import AccessDecision
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken
-from stead.monitor import context
+from stead.monitor import context, effective
 from stead.monitor.securable_object import Handle, ObjectKind, SecurableObject
 from stead.server.asking import object_for, subject_of
 from stead.server.client_context import ClientContext
@@ -262,4 +262,4 @@ def _effective_token(house: House) -> AccessToken:
     frame = context.current_frame()
     if frame is None or frame.guard is not house.guard:
         return house.own.token
-    return context.effective_token()
+    return effective.effective_token()

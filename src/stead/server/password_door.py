@@ -30,7 +30,7 @@ from stead.model.audit_record import AuditEvent, Principal
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
-from stead.monitor import context
+from stead.monitor import loops
 from stead.server.arrival import Arrival, nobody, quality_at
 from stead.server.client_context import ClientContext
 from stead.server.logon_session import LogonSession
@@ -155,7 +155,7 @@ class PasswordDoor:
             raise
 
     def _require_may_log_on(self, logon_type: LogonType, arrival: Arrival) -> Logon:
-        if context.is_loop_thread():
+        if loops.is_loop_thread():
             raise LoopThreadError(
                 "`log_on` waits, and an event loop runs on this thread",
                 advice="call it from a thread: `await asyncio.to_thread(server.log_on, "

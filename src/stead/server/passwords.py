@@ -23,7 +23,7 @@ from stead.errors import (
 from stead.model.audit_record import AuditEvent
 from stead.model.secret import Secret
 from stead.model.sid import Sid
-from stead.monitor import context
+from stead.monitor import loops
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.own_objects import AccountDatabase
 
@@ -232,7 +232,7 @@ class PasswordDesk:
         return frozenset(account.sid for account in found if account is not None)
 
     def _require_logon(self) -> Logon:
-        if context.is_loop_thread():
+        if loops.is_loop_thread():
             raise LoopThreadError(
                 "passwords take long, and an event loop runs on this thread",
                 advice="call it from a thread: `await asyncio.to_thread(...)`",

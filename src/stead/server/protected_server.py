@@ -22,7 +22,7 @@ from stead.model.arguments import require_kind, require_text, several
 from stead.model.privilege import Privilege
 from stead.model.sid import Sid
 from stead.model.token import AccessToken, ImpersonationLevel
-from stead.monitor import context
+from stead.monitor import effective
 from stead.monitor.frames import FrameKind
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import LeakWatch
@@ -275,7 +275,7 @@ class ProtectedServer(ArrivalVerbs, DeskVerbs, ObjectVerbs):
         if os.getpid() == self._pid:
             self._house.stack.close()
         else:
-            context.close_guard(self._house.guard)
+            effective.close_guard(self._house.guard)
             self._house.acting.close()
             if self._house.tickets is not None:
                 self._house.tickets.link.close()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from stead import Enforcement, ProtectedServer, carry
 from stead.errors import AccessDeniedError, SteadError
 from stead.gates.wsgi import WsgiMiddleware, client_of
-from stead.monitor.context import effective_token
+from stead.monitor.effective import effective_token
 
 USERS = ("alice", "bob")
 

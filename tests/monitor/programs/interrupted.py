@@ -23,8 +23,8 @@ if "pure" in sys.argv:
 from stead import AccessToken, Enforcement, ProtectedServer, Sid, impersonate
 from stead.model.audit_record import AuditEvent
 from stead.monitor import context
-from stead.monitor.context import effective_token, thread_token
 from stead.monitor.covering import covering
+from stead.monitor.effective import effective_token, thread_token
 from stead.monitor.passing import Pass
 
 ROUNDS = 4_000

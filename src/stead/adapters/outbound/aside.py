@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from stead.errors import InvalidRequestError, LoopThreadError
-from stead.monitor import context
+from stead.monitor import context, loops
 
 _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ def require_may_wait(verb: str) -> None:
         InvalidRequestError: this is a client's block: what is started here might be
             the client, or refused halfway.
     """
-    if context.is_loop_thread():
+    if loops.is_loop_thread():
         raise LoopThreadError(
             f"`client.{verb}` waits, and an event loop runs on this thread",
             advice=_FROM_LOOPS[verb],
