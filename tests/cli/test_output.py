@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_a_store_that_is_not_there_is_named_and_not_made(process, private, verb)
     assert (1, "") == (ran.status, ran.out)
     assert f"stead: there is no store `{missing}`" == ran.err.splitlines()[0]
     assert not missing.exists()
+
+
+def test_it_says_which_version_it_is_and_by_itself_what_it_can_do(process):
+    said, helped = process("--version"), process()
+    assert (0, f"stead {version('stead')}") == (said.status, said.out.strip())
+    assert 2 == helped.status
+    assert "Act in a client's stead" in helped.out + helped.err
+    assert "--version" in helped.out + helped.err
 
 
 @pytest.mark.parametrize("content", [b"no store, a letter\n", b"\0" * 8192])

@@ -17,6 +17,7 @@ from stead.cli.main import app
 HEAD = """# The command line
 
 `stead`, or `python -m stead`. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+`stead --version` says which one it is, `--help` what a verb takes.
 What a verb asks of a store it asks as whoever runs it, and is judged and recorded like
 any client.
 """

@@ -6,6 +6,8 @@ Exit status: 0 done, 1 refused or failed, 2 usage.
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 try:
     import typer
@@ -42,11 +44,31 @@ except ModuleNotFoundError as missing:
 
 app = typer.Typer(
     name="stead",
-    help="Act in a client's stead: serve, ask, administer, read the trail.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:  # noqa: FBT001 - as typer hands it over
+    if asked:
+        typer.echo(f"stead {version('stead')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _stead(
+    *,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which this is."
+        ),
+    ] = False,
+) -> None:
+    """Act in a client's stead: serve, ask, administer, read the trail."""
+
+
 app.command("demo")(demo.demo)
 app.command("serve")(serving.serve)
 app.command("broker")(broker.broker)
