@@ -87,6 +87,7 @@ def run(seconds: float, seed: int) -> int:
             settle(source, twin.TWIN)
             twin_blocks.walk(source)
             twin_blocks.misuse(source)
+            twin_blocks.sift(source)
             twin_blocks.garbage(source)
             twin_blocks.misuse_of_stays(source)
             twin_passes.compare(source)

@@ -91,6 +91,8 @@ def misuse(source: random.Random) -> None:
         lambda: twin.Door(*(draw() for _ in range(source.randrange(5)))),
         lambda: twin.Fields(*(draw() for _ in range(source.randrange(12)))),
         lambda: twin.Exit().__get__(draw(), draw()),
+        lambda: twin.hook(draw(), draw()),
+        lambda: twin.hook(frozenset({"x"}), draw())(*(draw() for _ in range(2))),
         door.__enter__,
         lambda: twin.Exit().__get__(door, type(door))(draw(), draw(), draw()),
     ):
@@ -100,6 +102,21 @@ def misuse(source: random.Random) -> None:
 def _attempt(act: Callable[[], object]) -> None:
     with suppress(TypeError, AttributeError, ValueError):
         act()
+
+
+def sift(source: random.Random) -> None:
+    """Have an audit hook told of random events; it passes on what it is asked for."""
+    from stead.monitor import frames
+
+    names = [f"event {number}" for number in range(8)]
+    asked = frozenset(source.sample(names, source.randrange(8)))
+    events = [(source.choice(names), (source.random(),)) for _ in range(20)]
+    told: list[object] = []
+    hook = frames.hook(asked, lambda *event: told.append(event))
+    for event in events:
+        hook(*event)
+    if told != [event for event in events if event[0] in asked]:
+        raise differ(f"of {events} the hook told {told}, asked for {asked}")
 
 
 # --- switches -------------------------------------------------------------------
