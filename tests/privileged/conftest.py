@@ -102,8 +102,20 @@ PATH = (b"PATH", b"/usr/bin:/bin")
 
 @pytest.fixture
 def descriptors():
-    """Give what says which descriptors are open."""
-    return lambda: sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    """Give what says which descriptors are open, and what they lead to.
+
+    Ask what is there now and was not before: what earlier tests have left may be closed
+    at any time, by the collector of garbage.
+    """
+    return open_descriptors
+
+
+def open_descriptors():
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one by which this is read
+            found.add((entry.name, str(entry.readlink())))
+    return found
 
 
 @pytest.fixture

@@ -489,14 +489,14 @@ def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
         _answer, theirs = pair()
         channel, keepers = pair()
         wanted = broker_opening.request_document(str(files / "hers"), 0, 0o600)
+        # The process has a copy of this end, and no room to say anything there.
+        fill(theirs)
         with theirs, keepers, sealed(wanted) as document:
             raw.ask(
                 "open",
                 [keepers.fileno(), document.fileno(), theirs.fileno()],
                 client=index,
             )
-            # The process has a copy of this end, and no room to say anything there.
-            fill(theirs)
         return [told(channel), told(channel)]
 
     server, _ = begun(stage, begin, connect, act)
@@ -580,6 +580,8 @@ def test_root_and_services_are_clients_for_whom_nothing_is_done(broker, begin, c
         connect(uid, broker.gate)
         assert why in server.hear()
         server.end()
+        # A service has a few places, and its server's is free when its monitor ended.
+        poll(lambda: not broker.monitors())
 
 
 def test_a_service_that_is_named_may_be_a_client(stage, begin, connect):

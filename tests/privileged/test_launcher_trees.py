@@ -86,6 +86,12 @@ def wait_until(claim):
         time.sleep(0.01)
 
 
+def kill(pid):
+    """Kill a process that may have ended already: by itself, or with its parent."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def wait_for_end(pid):
     with contextlib.suppress(ProcessLookupError):
         held = os.pidfd_open(pid)
@@ -197,7 +203,7 @@ def test_orders_that_a_killed_launcher_did_not_take_fail(run, uid, stopped):
     pids = stopped()
     child = run("exec sleep 600")
     for each in pids:
-        os.kill(each, signal.SIGKILL)
+        kill(each)
     with pytest.raises(LauncherUnavailableError, match="was not started"):
         child.started.result(WAIT)
     assert child.ended.result(WAIT) is None
@@ -215,7 +221,7 @@ def test_keepers_that_wait_can_be_killed_one_after_another(run, launcher):
     for _ in range(5):
         waiting = children_of(launcher_of(launcher))
         for pid in waiting:
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
             wait_for_end(pid)
         assert 0 == run("exit 0").ended.result(WAIT)
 

@@ -1,6 +1,7 @@
 """A client's FIFO holds a thread while the process ends: `waits_for_ever.py FIFO`."""
 
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,5 +26,5 @@ def handler(executor):
 
 with ThreadPoolExecutor(1) as handlers, KernelExecutor(1, grace=0.01) as executor:
     waiting = handlers.submit(handler, executor)
-    while not executor._unfinished:
-        pass
+    while not any(future.running() for future in tuple(executor._unfinished)):
+        time.sleep(0.001)
