@@ -50,7 +50,7 @@ def serving(*arguments, cwd):
         [sys.executable, "-m", "stead", "serve", *map(str, arguments)],
         stderr=subprocess.PIPE, text=True, cwd=cwd,
     ) as server:  # fmt: skip
-        hung = threading.Timer(60, server.kill)
+        hung = threading.Timer(180, server.kill)
         hung.start()
         try:
             said = []

@@ -11,22 +11,25 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 DENIED = "refused: access is denied"
 ENDED = "refused: the logon session has ended"
 STRANGER = 70_900
+# Not the usual one: where a process runs as that one, no other server starts.
+GUARD = 65531
 
 
 THE_MACHINES_OWN = (
     (0, 0, ()),
     (33, 33, ()),
-    (65530, 65530, ()),
+    (GUARD, GUARD, ()),
     (65534, 65534, ()),
     (STRANGER, 0, ()),
     (STRANGER, STRANGER, (0,)),
-    (STRANGER, STRANGER, (65530,)),
+    (STRANGER, STRANGER, (GUARD,)),
 )
 
 
 def test_the_machines_own_are_judged_and_never_impersonated(
-    server, world, as_uid, asker
+    start, world, as_uid, asker
 ):
+    start(guard=GUARD)
     folder = world.folder / "open to all"
     folder.mkdir()
     folder.chmod(0o777)

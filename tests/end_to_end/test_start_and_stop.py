@@ -2,7 +2,7 @@
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -146,7 +146,8 @@ def test_a_server_that_answered_much_has_not_grown_and_is_still_root(
         ask_all(20)
     after = usage_of(server)
     assert {"0 0 0 0"} == before["ids"] == after["ids"]
-    assert after["descriptors"] <= before["descriptors"] + 2
+    # The index of the trail is opened some time after the start, with its companions.
+    assert after["descriptors"] <= before["descriptors"] + 2 + 3
     assert after["threads"] <= before["threads"] + 2
     assert after["kilobytes"] <= before["kilobytes"] * 1.25
     assert after["children"] == before["children"] == ""
@@ -155,10 +156,11 @@ def test_a_server_that_answered_much_has_not_grown_and_is_still_root(
 def usage_of(server):
     """Return what the kernel says of the server's process, every thread's ids."""
     place = Path(f"/proc/{server.pid}")
-    tasks = [
-        dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-        for text in (status.read_text() for status in place.glob("task/*/status"))
-    ]
+    tasks = []
+    for status in place.glob("task/*/status"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            lines = status.read_text().splitlines()
+            tasks.append(dict(line.split(":\t", 1) for line in lines if ":\t" in line))
     return {
         "ids": {" ".join(t[kind].split()) for t in tasks for kind in ("Uid", "Gid")},
         "descriptors": len(list((place / "fd").iterdir())),

@@ -722,17 +722,21 @@ def test_a_flood_of_descriptors_is_closed_again(broker, begin, connect):
 
     attacker, _, _ = attack(broker, begin, connect, act)
     (monitor,) = broker.monitors()
-    most = 40
+    most = 39
     for _ in range(2):
         attacker.hear()
-        # What was refused last is closed after it was refused.
-        poll(lambda: descriptors_of(monitor) < most)
-        most = descriptors_of(monitor) + 1
+        most = fallen_to(most, monitor)
         attacker.tell()
 
 
-def descriptors_of(process):
-    return len(os.listdir(f"/proc/{process}/fd"))  # noqa: PTH208 - names only
+def fallen_to(most, process):
+    """Wait until it holds so many descriptors at most; return how many it holds then.
+
+    What was refused last is closed after it was refused.
+    """
+    place = Path(f"/proc/{process}/fd")
+    poll(lambda: len(list(place.iterdir())) <= most)
+    return len(list(place.iterdir()))
 
 
 def test_one_servers_flood_keeps_no_other_waiting(broker, begin, connect):

@@ -20,7 +20,6 @@ from tests.privileged.broker_stage import (
     ids_of,
     is_alive,
     pair,
-    poll,
     sealed,
     stage,
     told,

@@ -340,23 +340,34 @@ def test_a_new_password_ends_sessions_if_the_policy_says_so(
 # --- sessions that are open -----------------------------------------------------------
 
 
-def soon(milliseconds=150):
-    return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
+def soon():
+    return datetime.now(UTC) + timedelta(minutes=5)
 
 
-def test_an_account_that_ends_takes_its_sessions_along(server, client_of):
-    server.accounts.times.set_end("alice", soon(400))
+def go_on(server, monkeypatch):
+    """Let ten minutes pass for the sessions of a server."""
+    sessions, ten = server._house.guard.liveness, 600_000_000_000
+    for clock in ("_clock", "_monotonic"):
+        now = getattr(sessions, clock)
+        monkeypatch.setattr(sessions, clock, lambda now=now: now() + ten)
+
+
+def test_an_account_that_ends_takes_its_sessions_along(server, client_of, monkeypatch):
+    server.accounts.times.set_end("alice", soon())
     alice = client_of(server, "alice")
     server._house.guard.liveness.require_live(alice.token)
-    time.sleep(0.45)
+    go_on(server, monkeypatch)
     with pytest.raises(LogonSessionEndedError, match="at this time"):
         server._house.guard.liveness.require_live(alice.token)
 
 
-def test_a_session_that_nobody_uses_ends_in_time_as_well(server, client_of, trail):
-    server.accounts.times.set_end("alice", soon(300))
+def test_a_session_that_nobody_uses_ends_in_time_as_well(
+    server, client_of, trail, monkeypatch
+):
+    server.accounts.times.set_end("alice", soon())
     alice = client_of(server, "alice")
-    deadline = time.monotonic() + 20
+    go_on(server, monkeypatch)
+    deadline = time.monotonic() + 60
     while not trail(AuditEvent.LOGOFF):
         assert time.monotonic() < deadline, "it never ends"
         time.sleep(0.05)
@@ -366,9 +377,11 @@ def test_a_session_that_nobody_uses_ends_in_time_as_well(server, client_of, trai
 def test_without_forced_logoff_a_session_outlives_its_hours(open_server, client_of):
     server = open_server(account_policy=AccountPolicy(force_logoff=False))
     server.accounts.add("alice", uid=70001)
-    server.accounts.times.set_end("alice", soon(300))
+    end = datetime.now(UTC) + timedelta(seconds=3)
+    server.accounts.times.set_end("alice", end)
     alice = client_of(server, "alice")
-    time.sleep(0.35)
+    while datetime.now(UTC) <= end:
+        time.sleep(0.05)
     server._house.guard.liveness.require_live(alice.token)
     with pytest.raises(AccountExpiredError):
         client_of(server, "alice")

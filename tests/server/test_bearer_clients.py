@@ -127,29 +127,29 @@ def test_an_issuer_that_is_slow_keeps_no_thread_of_the_loops(server, make, oidc_
 
     def load():
         asked.release()
-        answers.wait(30)
+        answers.wait(60)
         raise DirectoryUnavailableError("the issuer does not answer")
 
     async def naive(app, token):
         return await asyncio.to_thread(load)
 
-    async def held_up(ask_one, count=3):
+    async def held_up(ask_one, seconds, count=3):
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(2))
         slow = [asyncio.ensure_future(ask_one()) for _ in range(count)]
         await loop.run_in_executor(ThreadPoolExecutor(1), asked.acquire)
         other = loop.run_in_executor(None, int)  # as any other code of the program
-        done, _ = await asyncio.wait([other], timeout=1.0)
+        done, _ = await asyncio.wait([other], timeout=seconds)
         answers.set()
         await asyncio.gather(*slow, other, return_exceptions=True)
         return not done
 
     app = make(describe={"keys": IssuerKeys(load)})
     token = oidc_issuer.token("alice", NOTES)
-    assert asyncio.run(held_up(lambda: naive(app, token)))
+    assert asyncio.run(held_up(lambda: naive(app, token), 0.5))
     answers.clear()
     asked = threading.Semaphore(0)
-    assert not asyncio.run(held_up(lambda: ask(app, token)))
+    assert not asyncio.run(held_up(lambda: ask(app, token), 30.0))
 
 
 # --- who is let in --------------------------------------------------------------------

@@ -160,7 +160,7 @@ def test_who_leaves_while_it_connects_leaves_no_session(stage, trail):
             await connecting
         release.set()
         await asyncio.gather(*held)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not trail(AuditEvent.CONVERSATION_ENDED):  # noqa: ASYNC110 - a record
                 await asyncio.sleep(0.001)
 

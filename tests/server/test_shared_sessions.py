@@ -103,7 +103,7 @@ def theirs(ours, place):
 
 def listed(ours, count):
     """Return the sessions of all processes once there are so many."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(found := ours.sessions.list()) != count:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
@@ -301,12 +301,13 @@ def test_a_process_whose_disk_hangs_or_is_torn_away_denies(world):
             ours.protect("plan", Doc, [allow("alice", Doc.READ)])
         theirs = Theirs(place, "alice")
         try:
-            theirs.say("patience 0.3")
             assert (GRANTED, GRANTED) == theirs.settled("alice")
+            theirs.say("patience 0.3")
             os.kill(disk._pid, signal.SIGSTOP)
             assert (SILENT, GRANTED) == theirs.settled("alice")
             assert (SILENT, GRANTED) == theirs.use("alice")
             os.kill(disk._pid, signal.SIGCONT)
+            theirs.say("patience 60")
             until_granted(theirs)
             os.kill(disk._pid, signal.SIGKILL)
             ours, naive = theirs.settled("alice")
@@ -319,7 +320,7 @@ def test_a_process_whose_disk_hangs_or_is_torn_away_denies(world):
 
 def until_granted(theirs):
     """Wait until what was asked while the disk was silent is answered and dropped."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while theirs.use("alice") != (GRANTED, GRANTED):
         assert time.monotonic() < deadline, "it never comes back"
         time.sleep(0.1)

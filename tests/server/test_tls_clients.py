@@ -346,7 +346,7 @@ class Passing(KnowsKey):
 
 def test_failures_of_one_address_do_not_hold_the_threads_that_serve(stage):
     """Each failure is answered late; the naive way, on the threads that serve."""
-    slow = LockoutPolicy(threshold=100, first_delay=1.0, longest_delay=1.0)
+    slow = LockoutPolicy(threshold=100, first_delay=2.0, longest_delay=2.0)
     stage.server._house.authentication._lockout = slow
     _, shown = stage.leaf()
 

@@ -28,6 +28,7 @@ from stead.model.explicit_access import allow, audit, deny
 from stead.model.privilege import LogonRight, Privilege
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
+from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.client_context import ClientContext
 from stead.server.fastapi import current_client
 from stead.server.protected_server import ProtectedServer
@@ -70,7 +71,10 @@ def main() -> None:
     folder, told = Path(sys.argv[1]), json.loads(sys.argv[2])
     store = folder / "store" / "notes.db"
     reserve = told.get("trail_reserve", 0)
-    with ProtectedServer("notes", store=store, trail_reserve=reserve) as server:
+    guard = told.get("guard", DEFAULT_GUARD_UID)
+    with ProtectedServer(
+        "notes", store=store, trail_reserve=reserve, guard_uid=guard
+    ) as server:
         accounts(server, told)
         offer_files(server)
         offer_blocks(server)

@@ -332,7 +332,7 @@ def test_a_descriptor_must_be_what_was_asked_for(pair, tmp_path, make, why):
     with pytest.raises(WorkerLostError, match=why):
         opened_file("/a", os.O_RDONLY, reply)
     reply.descriptor.close()
-    assert before == descriptors()
+    assert descriptors() <= before
 
 
 OPENER = """
