@@ -18,7 +18,7 @@ from stead.monitor.covering import covering, is_covered
 from stead.server.client_context import ClientContext
 
 ENTERED, LEFT = AuditEvent.IMPERSONATION_ENTERED, AuditEvent.IMPERSONATION_LEFT
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from tests.receivers import eventually
 from tests.server.dde_stage import (
     ALICE,
     BOB,
@@ -147,7 +147,7 @@ def test_a_client_that_is_killed_leaves_nothing_behind(server, stocks, clients, 
         until_advised(stocks)
         hers.kill()
         hers.communicate()
-    while len(sessions.records()) > before:
-        threading.Event().wait(0.005)
+    eventually(lambda: len(sessions.records()) == before)
+    eventually(lambda: trail(AuditEvent.CONVERSATION_ENDED))
     assert () == stocks._advises.all()
     assert 1 == len(trail(AuditEvent.CONVERSATION_ENDED))

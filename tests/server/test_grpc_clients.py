@@ -138,7 +138,7 @@ class Caller:
         if token is not None:
             metadata = (*metadata, ("authorization", f"Bearer {token}"))
         answer = make(f"/notes.Notes/{method}")(
-            request, metadata=metadata, timeout=20, **more
+            request, metadata=metadata, timeout=60, **more
         )
         return answer if isinstance(answer, bytes) else list(answer)
 
@@ -261,12 +261,12 @@ def calling(request, stage):
         thread.start()
         gate = stage.open_aio(**options)
         try:
-            port = asyncio.run_coroutine_threadsafe(gate.__aenter__(), loop).result(20)
+            port = asyncio.run_coroutine_threadsafe(gate.__aenter__(), loop).result(60)
             with stage.channel(port, signed) as caller:
                 yield caller
             asyncio.run_coroutine_threadsafe(
                 gate.__aexit__(None, None, None), loop
-            ).result(20)
+            ).result(60)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()

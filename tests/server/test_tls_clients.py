@@ -338,7 +338,7 @@ class Passing(KnowsKey):
 
     def step(self, challenge):
         asked = self.dialogue.ask(challenge)
-        return asyncio.run_coroutine_threadsafe(asked, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(asked, self.loop).result(60)
 
     def finish(self, last):
         pass

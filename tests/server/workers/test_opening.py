@@ -171,7 +171,7 @@ def test_a_descriptor_that_nobody_takes_is_closed(workers, registrar, note, unti
     assert done.wait(SECONDS)
     del future
     gc.collect()
-    until(lambda: before == descriptors())
+    until(lambda: descriptors() <= before)
 
 
 # --- file systems of a client's -------------------------------------------------------
@@ -202,7 +202,7 @@ def test_a_file_system_that_never_answers_keeps_its_own_client_waiting_only(
 ):
     silent = file_system({"GETATTR"} if is_taken else set())
     future = workers.open(
-        registrar.token(70001), str(silent.folder / "x"), os.O_RDONLY, seconds=4
+        registrar.token(70001), str(silent.folder / "x"), os.O_RDONLY, seconds=6
     )
     # A request that its server has taken cannot even be killed.
     until(lambda: "LOOKUP" in silent.asked if is_taken else silent.is_asked())
