@@ -13,7 +13,7 @@ from stead.server.dde import DdeDesk, DdeRights
 
 ALICE, BOB, STRANGER = 70001, 70002, 70999
 SEE = DdeRights.CONNECT | DdeRights.REQUEST | DdeRights.ADVISE
-SECONDS = 30  # of waiting, before a test that hangs says where
+SECONDS = 60  # of waiting, before a test that hangs says where
 
 
 class Stage:

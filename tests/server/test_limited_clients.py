@@ -38,7 +38,7 @@ from stead.monitor.impersonation import impersonate
 from stead.server.grants import OperationName, prefix
 from stead.server.workers import bounds
 
-SECONDS = 20
+SECONDS = 60
 SOON = timedelta(minutes=5)
 
 
