@@ -69,14 +69,14 @@ class FalseDatabase:
 
     def __exit__(self, *_):
         self.listening.shutdown(socket.SHUT_RDWR)
-        self.thread.join(10)
+        self.thread.join(60)
         self.listening.close()
 
     def serve(self):
         with suppress(OSError):
             while True:
                 taken = self.listening.accept()[0]
-                taken.settimeout(10)
+                taken.settimeout(60)
                 with suppress(OSError, EOFError), self.greeted(taken) as channel:
                     self.speak(channel)
 

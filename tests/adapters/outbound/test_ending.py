@@ -56,7 +56,7 @@ class Waiting:
 
     def __call__(self, *_):
         self.began.set()
-        assert self.may.wait(10)
+        assert self.may.wait(60)
         return self.made
 
 
@@ -80,14 +80,14 @@ def test_a_pool_is_closed_though_a_server_does_not_answer(kind, waits):
     line, connection = Lifeline(lambda: None), Connected()
     pool, make = kind(line), Waiting((OwnConnection("files", connection), None))
     thread, came = in_a_thread(pool.take, FILES, make)
-    assert make.began.wait(10)
+    assert make.began.wait(60)
     line.end()
     cleaning, _ = in_a_thread(line.clean)
-    cleaning.join(0.3 if waits else 10)
+    cleaning.join(0.3 if waits else 60)
     assert waits == cleaning.is_alive()
     make.may.set()
     for one in (cleaning, thread):
-        one.join(10)
+        one.join(60)
         assert not one.is_alive()
     if not waits:
         assert [LogonSessionEndedError] == came
@@ -97,11 +97,11 @@ def test_a_pool_is_closed_though_a_server_does_not_answer(kind, waits):
 def test_a_server_that_does_not_answer_keeps_nobody_from_another():
     pool, make = SmbPool(Lifeline(lambda: None)), Waiting(({}, None))
     thread, _ = in_a_thread(pool.take, FILES, make)
-    assert make.began.wait(10)
+    assert make.began.wait(60)
     other = NetworkTarget("smb", "other.example", 445)
     assert "other" == pool.take(other, lambda: ({}, "other"))[1]
     make.may.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -123,11 +123,11 @@ def test_tickets_that_come_after_the_end_are_wiped_and_nobody_waits_for_them(
     held = PasswordCredentials("alice@STEAD.TEST", Secret("alice-pw"))
     known = TicketsByPassword(line, Patience())
     thread, came = in_a_thread(known.of, held, 60, 60)
-    assert ask.began.wait(10)
+    assert ask.began.wait(60)
     line.end()
     line.clean()  # this thread would wait for ever
     ask.may.set()
-    thread.join(10)
+    thread.join(60)
     assert [LogonSessionEndedError] == came
     assert tickets.is_closed
     held.close()
@@ -154,7 +154,7 @@ def silent():
         finally:
             for one in taken:
                 one.close()
-            thread.join(10)
+            thread.join(60)
 
 
 def test_a_lease_that_is_over_is_seen_while_another_session_waits_for_a_server(
@@ -170,12 +170,12 @@ def test_a_lease_that_is_over_is_seen_while_another_session_waits_for_a_server(
         bobs = bob.client._hop.way().line
         files = alice.smb("localhost", port=port)
         thread, came = in_a_thread(files.listdir, "data")
-        assert arrived.wait(10)
+        assert arrived.wait(60)
         alice.log_off()
         other.accounts.remove_member("readers", "bob")
         eventually(lambda: bobs.is_over)
         assert thread.is_alive()  # and it still waits
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     assert [LogonSessionEndedError] == came
 

@@ -292,7 +292,7 @@ def test_after_the_block_nothing_works_and_nothing_is_connected(bob, database, w
         connection = hop.connect()
         with hop.connection():
             pass
-        assert ["2"] == backends(database)
+        eventually(lambda: ["2"] == backends(database))
     assert held.is_closed
     for late in (
         lambda: shown.http(web.url),
@@ -337,12 +337,12 @@ def test_what_is_under_way_is_cut_when_it_ends(bob, web, leave):
     with bob.client.explicit_credentials(alices(), target=target) as shown:
         thread = threading.Thread(target=work, args=(shown,))
         thread.start()
-        assert web.arrived.wait(10)
+        assert web.arrived.wait(60)
         if leave == "session":
             bob.log_off()
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert [LogonSessionEndedError] == [type(error) for error in failed]
 

@@ -167,7 +167,7 @@ def test_what_was_shown_is_in_no_response_and_no_error(sessions, web, stage):
         got = http.get("/redirect?/after")
         asked = [each.request for each in (*got.history, got)]
         with pytest.raises(httpx.ReadTimeout) as caught:
-            http.get("/slow", timeout=0.05)
+            http.get("/slow", timeout=httpx.Timeout(60, read=0.05))
 
     async def ask():
         async with await sessions["alice"].aio.http(web.url) as http:
@@ -212,10 +212,10 @@ def test_what_is_under_way_fails_when_the_session_ends(sessions, web, path):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert web.arrived.wait(10)
+    assert web.arrived.wait(60)
     time.sleep(0.05)
     session.log_off()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert [LogonSessionEndedError] == [type(error) for error in failed]
 
@@ -253,9 +253,9 @@ def test_a_server_that_closes_cuts_what_is_under_way(open_server, admit, web):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert web.arrived.wait(10)
+    assert web.arrived.wait(60)
     server.close()
-    thread.join(10)
+    thread.join(60)
     assert [LogonSessionEndedError] == [type(error) for error in failed]
 
 
@@ -429,11 +429,11 @@ def test_a_task_fails_when_the_session_ends(sessions, web, path):
     async def ask():
         async with await session.aio.http(web.url) as http:
             task = asyncio.ensure_future(http.get(path))
-            assert await asyncio.to_thread(web.arrived.wait, 10)
+            assert await asyncio.to_thread(web.arrived.wait, 60)
             await asyncio.sleep(0.05)
             await asyncio.to_thread(session.log_off)
             with pytest.raises(LogonSessionEndedError):
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, 60)
 
     asyncio.run(ask())
 

@@ -120,9 +120,9 @@ def test_what_is_under_way_by_tls_fails_when_the_session_ends(sessions, secure):
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert secure.arrived.wait(10)
+    assert secure.arrived.wait(60)
     session.log_off()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert [LogonSessionEndedError] == [type(error) for error in failed]
 

@@ -30,7 +30,7 @@ def ends(line):
     """Both ends of a connection: ours as a channel, and the server's."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    patience = Patience(line, "db.example", time.monotonic() + 10)
+    patience = Patience(line, "db.example", time.monotonic() + 60)
     channel = PlainChannel(SimpleNamespace(socket=ours.fileno()), patience)
     yield channel, theirs
     channel.close()
@@ -75,7 +75,7 @@ def test_all_is_sent_however_slowly_it_is_taken(ends):
     thread = threading.Thread(target=take)
     later(thread.start).join()
     channel.send(content)
-    thread.join(10)
+    thread.join(60)
     assert content == b"".join(found)
 
 

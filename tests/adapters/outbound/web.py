@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200, b"", [("WWW-Authenticate", f"Negotiate {forged}")])
         elif path == "/slow":
             self.server.arrived.set()
-            self.server.go_on.wait(10)
+            self.server.go_on.wait(60)
             self.answer(200, self.client(shown) or b"nobody", self.proven())
         elif path == "/long":
             self.long(shown)
@@ -158,5 +158,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"begun")
         self.server.arrived.set()
-        self.server.go_on.wait(10)
+        self.server.go_on.wait(60)
         self.close_connection = True
