@@ -164,13 +164,13 @@ def test_work_that_they_do_not_last_for_is_not_begun(stage, alice):
     with pytest.raises(CredentialsExpiredError, match="do not last") as caught:
         alice.renew_for(30 * 24 * 3600)
     assert "renew" in caught.value.advice
-    short = stage.realm.log_on("bob", "lion", options="-l 2s")
+    short = stage.realm.log_on("bob", "lion", options="-l 6s")
     bob = KerberosCredentials.keep(
         gssapi.Credentials(usage="initiate", store={"ccache": short})
     )
     with pytest.raises(CredentialsExpiredError):
         bob.renew_for(60)
-    time.sleep(2.1)
+    time.sleep(6.1)
     for act in (lambda: arrives_as(stage, bob), lambda: bob.renew_for(1)):
         with pytest.raises(CredentialsExpiredError):
             act()
@@ -178,24 +178,24 @@ def test_work_that_they_do_not_last_for_is_not_begun(stage, alice):
 
 
 def test_work_longer_than_one_ticket_is_attended(stage):
-    """A ticket of four seconds, renewable for a minute, serves for longer."""
-    short = stage.realm.log_on("alice", "tiger", options="-l 4s -r 60s")
+    """A ticket of eight seconds, renewable for two minutes, serves for longer."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 8s -r 120s")
     alice = KerberosCredentials.keep(
         gssapi.Credentials(usage="initiate", store={"ccache": short})
     )
-    alice.renew_for(20)
-    alice.renew_for(10)  # attended to already
-    end = time.monotonic() + 5
+    alice.renew_for(60)
+    alice.renew_for(50)  # attended to already
+    end = time.monotonic() + 9
     while time.monotonic() < end:
         assert "alice@STEAD.TEST" == arrives_as(stage, alice)
         time.sleep(0.5)
     with pytest.raises(CredentialsExpiredError):
-        alice.renew_for(120)
+        alice.renew_for(240)
     attending = attendants()
     assert 1 == len(attending)
     alice.close()
     for thread in attending:
-        thread.join(10)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in attending)
 
 
@@ -204,14 +204,14 @@ def attendants():
 
 
 def test_an_attendant_waits_for_a_kdc_and_ends_with_the_ticket(stage, monkeypatch):
-    short = stage.realm.log_on("alice", "tiger", options="-l 3s -r 60s")
+    short = stage.realm.log_on("alice", "tiger", options="-l 6s -r 60s")
     alice = KerberosCredentials.keep(
         gssapi.Credentials(usage="initiate", store={"ccache": short})
     )
     alice.renew_for(30)
     (attendant,) = attendants()
     monkeypatch.setenv("KRB5_CONFIG", str(without_kdc(stage)))
-    attendant.join(30)
+    attendant.join(60)
     assert not attendant.is_alive()
     assert alice.expires / 1e9 <= time.time() + 1
     with pytest.raises(CredentialsExpiredError):
@@ -254,16 +254,16 @@ def test_a_finalizer_that_ends_the_session_meanwhile_hangs_nothing(stage, monkey
     monkeypatch.setattr(caches, "ticket_of", as_garbage_is_collected)
     for hangs in (True, False):
         looked.clear()
-        short = stage.realm.log_on("alice", "tiger", options="-l 4s -r 60s")
+        short = stage.realm.log_on("alice", "tiger", options="-l 60s -r 600s")
         shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
         held.append(KerberosCredentials.keep(shown))
         if hangs:
             held[-1]._lock = PlainLock()
             with pytest.raises(RecursionError):
-                held[-1].renew_for(20)
+                held[-1].renew_for(200)
             held[-1].close()
         else:
-            held[-1].renew_for(20)
+            held[-1].renew_for(200)
         assert 0 == held[-1].expires
 
 

@@ -46,9 +46,9 @@ class Kernel:
 
     def __init__(self):
         self.control = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, AUDIT)
-        self.control.settimeout(20)
+        self.control.settimeout(60)
         self.listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, AUDIT)
-        self.listener.settimeout(20)
+        self.listener.settimeout(60)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self.listener.bind((0, 0))
         self.listener.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, READLOG)

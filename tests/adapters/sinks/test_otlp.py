@@ -144,10 +144,11 @@ def test_nobody_and_a_stranger_are_no_receivers(start, sinks, certificate, stran
         sink.send([numbered(1)])
     assert "signed by `ca`" in refused.value.advice
     assert [] == server.requests
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(SinkUnavailableError):
-        OtlpSink("localhost", port, origin=ORIGIN, context=None).send([numbered(1)])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        with pytest.raises(SinkUnavailableError):
+            OtlpSink("localhost", port, origin=ORIGIN, context=None).send([numbered(1)])
 
 
 def test_records_that_are_refused_for_good_are_named_and_the_others_taken(start, sinks):

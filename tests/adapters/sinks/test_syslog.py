@@ -321,12 +321,13 @@ def test_a_send_that_hangs_can_be_interrupted(certificate, trusting):
 
 
 def test_nobody_at_the_other_end_is_a_refusal(trusting):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    sink = SyslogSink("localhost", port, origin=ORIGIN, context=trusting)
-    with pytest.raises(SinkUnavailableError, match="refused"):
-        sink.send([numbered(1)])
-    with pytest.raises(SinkUnavailableError):
-        sink.confirm()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        sink = SyslogSink("localhost", port, origin=ORIGIN, context=trusting)
+        with pytest.raises(SinkUnavailableError, match="refused"):
+            sink.send([numbered(1)])
+        with pytest.raises(SinkUnavailableError):
+            sink.confirm()
     sink.interrupt()
     sink.reset()
