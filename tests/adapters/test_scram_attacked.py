@@ -142,10 +142,10 @@ def test_a_guess_at_a_stolen_store_costs_what_was_asked_for(stage):
     """The count is what slows a thief down: a naive one of 1 is as fast as a digest."""
 
     def seconds(count):
-        began = time.perf_counter()
+        began = time.thread_time()  # others have the processor now and then
         for _ in range(3):
             scram.keys_of(b"guess", b"salt" * 4, count)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     assert Scram().iterations >= 600_000  # OWASP's figure for PBKDF2 with SHA-256
     assert seconds(Scram().iterations) > 100 * seconds(1)
@@ -194,7 +194,7 @@ def test_guesses_at_once_by_two_servers_are_no_more_than_the_threshold(stage, fo
             client = server.client("alice", f"guess {number}")
             exchange = server.package.begin(None)
             answer = client.answer(exchange.step(client.first()).reply)
-            ready.wait(30)
+            ready.wait(60)
             try:
                 exchange.step(answer)
             except SteadError as error:

@@ -168,14 +168,14 @@ class Front:
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join(20)
+        self.thread.join(60)
         self.listener.close()
 
     def _serve(self):
         with suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
-                connection.settimeout(20)
+                connection.settimeout(60)
                 with suppress(OSError, SteadError, EOFError), connection:
                     self._begin(connection)
 

@@ -119,7 +119,7 @@ def test_two_that_open_an_old_store_at_once_upgrade_it_once(old, _):
     opened, start = [], threading.Barrier(4)
 
     def open_it():
-        start.wait(30)
+        start.wait(60)
         opened.append(Store.open(old))
 
     threads = [threading.Thread(target=open_it) for _ in range(4)]

@@ -104,7 +104,7 @@ def test_parallel_guesses_pass_the_threshold_only_where_they_are_counted_afterwa
 
     def naive_guess(store):
         found = store.credentials.failures().get("naive")
-        meet.wait(30)
+        meet.wait(120)
         if found is None or found.count < POLICY.threshold:
             naive.append("compared")
         store.credentials.change_failures(
@@ -117,7 +117,7 @@ def test_parallel_guesses_pass_the_threshold_only_where_they_are_counted_afterwa
         reservation = lockout.reserve("alice")
         if not reservation.is_locked:
             ours.append("compared")
-        meet.wait(30)
+        meet.wait(120)
         lockout.fail("alice", reservation)
 
     def guess(number):
@@ -131,6 +131,6 @@ def test_parallel_guesses_pass_the_threshold_only_where_they_are_counted_afterwa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(240)
     assert guesses == len(naive)
     assert POLICY.threshold == len(ours)

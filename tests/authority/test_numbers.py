@@ -48,7 +48,7 @@ def test_threads_that_take_numbers_at_once_share_none(store):
         for each in threads:
             each.start()
         for each in threads:
-            each.join(30)
+            each.join(240)
     finally:
         sys.setswitchinterval(switch)
     assert 2400 == len(set(taken)) == len(taken)

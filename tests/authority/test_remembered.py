@@ -84,7 +84,7 @@ def another_process(place, store):
 
     yield make
     process.stdin.close()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
 
 

@@ -128,7 +128,7 @@ class House:
 
     async def until(self, claim: Callable[[], bool]) -> None:
         """Let the loop turn until a claim holds; the test's time-out is the end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not claim():  # noqa: ASYNC110 - any claim, not one event
                 await asyncio.sleep(0.001)
 

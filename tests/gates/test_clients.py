@@ -69,18 +69,18 @@ class Impostor:
 
     def __exit__(self, *_):
         self._done.set()
-        self._thread.join(20)
+        self._thread.join(60)
         self._listener.close()
 
     def _serve(self):
         client, _ = self._listener.accept()
         with client:
-            client.settimeout(20)
+            client.settimeout(60)
             for answer in self._answers:
                 self.heard += client.recv(1 << 16)
                 client.sendall(answer)
             if not self._hang_up:
-                self._done.wait(20)
+                self._done.wait(60)
             elif not self._answers:
                 self.heard += client.recv(1 << 16)
 
@@ -279,7 +279,8 @@ def test_threads_may_share_a_blocking_client(opened):
 
 def test_a_blocking_call_that_times_out_closes_the_client(opened):
     def visit(path):
-        with PipeClient.connect(path, timeout=0.1) as server:
+        with PipeClient.connect(path) as server:
+            server.timeout = 0.1
             with pytest.raises(RequestTimeoutError):
                 server.call("wait")
             with pytest.raises(ServerClosedError):
@@ -296,7 +297,7 @@ def test_calls_of_an_asyncio_client_overlap_and_a_late_answer_is_thrown_away(ope
     async def scenario():
         async with (
             opened() as (gate, house),
-            await AsyncPipeClient.connect(gate.path, timeout=20) as server,
+            await AsyncPipeClient.connect(gate.path, timeout=60) as server,
         ):
             waiting = asyncio.create_task(server.call("wait", a=1))
             given_up = asyncio.create_task(server.call("wait", a=2))
@@ -306,7 +307,7 @@ def test_calls_of_an_asyncio_client_overlap_and_a_late_answer_is_thrown_away(ope
             server.timeout = 0.05
             with pytest.raises(RequestTimeoutError):
                 await server.call("wait")
-            server.timeout = 20
+            server.timeout = 60
             house.gate_open.set()
             assert {"a": 1} == await waiting
             assert {"a": 4} == await server.call("echo", a=4)

@@ -143,6 +143,7 @@ def test_a_uid_is_admitted_once_at_a_time_and_no_other_waits_for_it(opened):
                     crowd = [stack.enter_context(Raw(gate)) for _ in range(5)]
                 for raw in crowd:
                     await raw.send(HELLO)
+                await house.until(lambda: house.admitting)
                 await crowd_of(gate, stack, 1, uid=NEWCOMER)
                 assert [CROWD] == house.admitting
                 house.slow[CROWD].set()
@@ -167,7 +168,7 @@ def test_who_waits_to_be_admitted_is_not_when_the_gate_stops(opened):
                         and all(each.is_greeted for each in connections.values())
                     )
                 )
-                await gate.stop(grace=0.05)
+                await gate.stop(grace=1.0)
             assert 0 == gate.clients
             assert [os.geteuid()] == house.admitting
             assert [] == house.desks
@@ -259,7 +260,7 @@ def test_large_messages_go_both_ways_and_too_rich_ones_do_not(opened):
 
 def test_all_that_were_turned_away_are_told_in_one_report(opened):
     async def scenario():
-        async with opened(clients_per_uid=2, hello_seconds=0.2) as (gate, house):
+        async with opened(clients_per_uid=2, hello_seconds=2.0) as (gate, house):
             with ExitStack() as stack:
                 silent = stack.enter_context(Raw(gate))
                 assert "the client took too long" == (await silent.hear()).reason

@@ -67,14 +67,14 @@ def test_a_gate_opens_again_when_its_porter_comes_back(folder):
         await gate.start(House().admit)
 
         def visit():
-            with PipeClient.connect(porter.path, timeout=30) as server:
+            with PipeClient.connect(porter.path, timeout=60) as server:
                 return server.call("peer")
 
         loop = asyncio.get_running_loop()
         assert await loop.run_in_executor(None, visit) is not None
         knock = socket.socket(socket.AF_UNIX)
         knock.connect(str(porter.path))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while porter.opened < 3 or gate._door._watched is None:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
         knock.close()

@@ -102,7 +102,7 @@ def served(app, **options):
         secure = "s" if "ssl_certfile" in options else ""
         yield f"http{secure}://localhost:{listening.getsockname()[1]}"
         made.should_exit = True
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
 
 
@@ -442,10 +442,11 @@ def test_many_clients_at_once_are_each_themselves(stage, url):
 def test_a_client_that_goes_away_meanwhile_leaves_nothing(
     stage, server, caplog, is_right
 ):
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def slow(**options):
-        gate.wait(20)
+        begun.set()
+        gate.wait(60)
         return server.begin_logon("negotiate", gate="http", **options)
 
     app = NegotiateMiddleware(site, begin=slow)
@@ -454,7 +455,7 @@ def test_a_client_that_goes_away_meanwhile_leaves_nothing(
         headers = [(b"authorization", shows(blob)["authorization"].encode())]
         scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
         task = asyncio.ensure_future(app(scope, None, None))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -486,9 +487,9 @@ def as_threads_wait(started):
 
 
 @pytest.mark.parametrize(
-    ("kind", "delays"), [(as_threads_wait, True), (partial, False)]
+    ("kind", "seconds", "delays"), [(as_threads_wait, 1.0, True), (partial, 5.0, False)]
 )
-def test_failures_of_some_delay_nobody_else(stage, kind, delays):
+def test_failures_of_some_delay_nobody_else(stage, kind, seconds, delays):
     async def go(app, blobs):
         answered = []
 
@@ -507,7 +508,7 @@ def test_failures_of_some_delay_nobody_else(stage, kind, delays):
 
     with ProtectedServer(
         "web", enforcement=Enforcement.TOKEN,
-        lockout=LockoutPolicy(first_delay=1.0, longest_delay=1.0),
+        lockout=LockoutPolicy(first_delay=seconds, longest_delay=seconds),
         packages=[KerberosPackage(stage.service())],
         issuers=[Issuer("STEAD.TEST", names_accounts=True)],
     ) as made:  # fmt: skip

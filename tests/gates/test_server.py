@@ -5,9 +5,10 @@ import logging
 import os
 import resource
 import socket
-from pathlib import Path
+from collections import Counter
 
 import pytest
+from tests.gates.descriptors import open_descriptors
 from tests.gates.raw_client import RawClient
 
 from stead.errors import (
@@ -41,10 +42,6 @@ def request(number, operation="echo", arguments="{}"):
         f'"arguments":{arguments}}}'
     )
     return write_frame(body.encode(), 1 << 20)
-
-
-def open_descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def running(scenario):
@@ -170,13 +167,13 @@ def test_a_message_that_drips_in_is_cut_off(opened):
 def test_a_silent_client_may_stay_unless_the_gate_says_otherwise(opened):
     async def scenario():
         # Long enough for a busy machine to get the request to the gate.
-        async with opened(idle_seconds=0.5) as (gate, house):
+        async with opened(idle_seconds=1.5) as (gate, house):
             with Rude(gate) as rude:
                 await rude.send(HELLO)
                 await rude.hear()
                 await rude.send(request(1, "wait"))
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.75):
+                    async with asyncio.timeout(2.0):
                         await rude.hear()  # it waits for us: that is no silence
                 house.gate_open.set()
                 assert 1 == (await rude.hear()).id
@@ -219,7 +216,7 @@ def test_killed_clients_leave_nothing_behind(opened, in_child):
                 with pytest.raises(ValueError, match="Expecting value"):
                     await in_child(visit_and_die)
             await house.until(lambda: gate.clients == 0)
-            assert before == open_descriptors()
+            assert Counter() == open_descriptors() - before
             assert all(desk.is_closed for desk in house.desks)
 
     running(scenario)
@@ -411,7 +408,7 @@ def test_requests_that_outlive_the_grace_are_cancelled(opened, operation):
                 await rude.hear()
                 await rude.send(request(1, operation))
                 await house.until(lambda: len(house.calls) == 1)
-                await gate.stop(grace=0.1)
+                await gate.stop(grace=1.0)
                 assert 0 == gate.clients
                 assert house.desks[0].is_closed
                 assert [] == house.finished
@@ -433,12 +430,10 @@ def test_a_client_in_its_first_words_is_told_too_when_the_gate_stops(opened):
 def test_a_process_out_of_descriptors_rests_and_then_goes_on(opened, caplog):
     async def scenario():
         async with opened() as (gate, house):
-            with (
-                socket.socket(socket.AF_UNIX) as late,
-                socket.socket(socket.AF_UNIX) as probe,
-            ):
+            with socket.socket(socket.AF_UNIX) as late:
                 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), limits[1]))
+                # Below it none gets free, whatever threads of other tests close.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
                 try:
                     late.settimeout(0.0)
                     late.connect(str(gate.path))

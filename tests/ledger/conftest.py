@@ -29,14 +29,17 @@ class BendableStore:
         self.batches: list[int] = []
         self.failure: Exception | None = None
         self.entered = threading.Semaphore(0)
+        self.refused = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
 
     def append(self, build):
         self.entered.release()
         assert self.gate.wait(60)
-        if self.failure is not None:
-            raise self.failure
+        failure = self.failure
+        if failure is not None:
+            self.refused.release()
+            raise failure
         added = build(self.last())
         self.kept.extend(added)
         self.batches.append(len(added))

@@ -58,11 +58,17 @@ def test_a_keeper_takes_in_what_is_there_and_what_comes(
 
 def test_a_keeper_ends_in_the_middle_of_a_long_trail(store, index, fill, record, keep):
     fill([record()] * 5000)
+    before = threading.enumerate()
     keeper = keep()
     until(lambda: index.reached().sequence > 0)
+    [thread] = (
+        each
+        for each in threading.enumerate()
+        if each.name == "stead-index" and each not in before
+    )
     keeper.close()
     assert 0 == index.reached().sequence % indexing.PAGE
-    assert "stead-index" not in {thread.name for thread in threading.enumerate()}
+    assert not thread.is_alive()
 
 
 def test_while_the_trail_grows_it_works_a_small_part_of_the_time(

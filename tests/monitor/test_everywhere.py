@@ -114,7 +114,7 @@ def test_a_task_that_is_cancelled_while_its_thread_works_leaves_that_to_end(
     go, found = threading.Event(), []
 
     def work():
-        go.wait(10)
+        go.wait(60)
         found.append(effective_token())
 
     async def main():

@@ -255,8 +255,9 @@ def test_a_call_that_is_given_up_leaves_the_connection_whole(served):
 
 
 def test_a_conversation_that_is_given_up_is_left(served):
-    with served() as house, house.connect(timeout=0.1) as client:
+    with served() as house, house.connect() as client:
         house.do(house.host.may_connect.clear)
+        client.timeout = 0.1
         with pytest.raises(RequestTimeoutError):
             client.conversation("prices", "stocks")
         house.do(house.host.may_connect.set)
