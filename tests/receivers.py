@@ -24,6 +24,7 @@ from stead.ledger.exporting import Numbered, Origin
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.luid import Luid
 from stead.model.sid import Sid
+from stead.testing.private_server import free_port
 
 ORIGIN = Origin("files.example", "S-1-5-21-1-2-3", "0.1.0")
 SERVER = Principal(Sid.from_string("S-1-5-80-1-2-3-4-5"), "notes", Luid(0x3E7))
@@ -118,11 +119,6 @@ class Authority:
                 x509.SubjectAlternativeName(names), critical=False
             ).add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         return made.sign(self.key, hashes.SHA256())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Rsyslog:

@@ -59,7 +59,7 @@ def test_the_python_examples_of_a_document_run_from_top_to_bottom(document, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

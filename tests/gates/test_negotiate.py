@@ -487,7 +487,7 @@ def as_threads_wait(started):
 
 
 @pytest.mark.parametrize(
-    ("kind", "seconds", "delays"), [(as_threads_wait, 1.0, True), (partial, 5.0, False)]
+    ("kind", "seconds", "delays"), [(as_threads_wait, 1.0, True), (partial, 3.0, False)]
 )
 def test_failures_of_some_delay_nobody_else(stage, kind, seconds, delays):
     async def go(app, blobs):

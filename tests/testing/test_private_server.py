@@ -1,6 +1,8 @@
 """What every server of a test's own does, whatever it serves."""
 
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from stead.testing.directory_realm import DirectoryRealm
 from stead.testing.domain import Domain
 from stead.testing.issuer import PrivateIssuer
 from stead.testing.postgres import Postgres
+from stead.testing.private_server import free_port
 from stead.testing.realm import Realm
 
 pytestmark = [pytest.mark.slow]
@@ -54,3 +57,16 @@ def test_one_that_cannot_be_made_leaves_nothing(kind):
     with pytest.raises(KeyboardInterrupt), Unlucky():
         pass
     assert [False] == [folder.exists() for folder in folders]
+
+
+def test_a_free_port_is_none_that_somebody_else_is_given_meanwhile():
+    """A naive one asks the system, which may give it to the next who asks as well."""
+    given_out = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
+    first, last = map(int, given_out.split())
+    with socket.create_server(("127.0.0.1", 0)) as naive:
+        assert first <= naive.getsockname()[1] <= last
+    for _ in range(20):
+        port = free_port()
+        assert not first <= port <= last
+        with socket.create_server(("127.0.0.1", port)):
+            assert port != free_port()

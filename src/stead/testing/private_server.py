@@ -7,6 +7,7 @@ the `with` statement, and also if this process dies.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,8 @@ _LONGEST: Final = 50
 _SHORT: Final = "/tmp"  # noqa: S108 - the folder in it is made by nobody else
 _SECONDS_TO_END: Final = 60.0
 _LOOPBACK: Final = "127.0.0.1"
+_PORTS: Final = range(10_000, 32_768)
+_GIVEN_OUT: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class PrivateServer(ABC):
@@ -147,12 +150,18 @@ def end(kept: subprocess.Popen[bytes] | None, last: bytes = b"end\n") -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that is free for TCP and UDP."""
+    """Return a port of the loopback that is free for TCP and UDP.
+
+    It is none that the system gives out by itself: until the server listens there,
+    others connect and listen as well, and would be given just that one.
+    """
+    first, last = map(int, _GIVEN_OUT.read_text("ascii").split())
+    ports = [port for port in _PORTS if not first <= port <= last] or _PORTS
     while True:
+        port = secrets.choice(ports)
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as other:
-            stream.bind((_LOOPBACK, 0))
-            port: int = stream.getsockname()[1]
             try:
+                stream.bind((_LOOPBACK, port))
                 other.bind((_LOOPBACK, port))
             except OSError:
                 continue
