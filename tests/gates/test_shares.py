@@ -102,7 +102,7 @@ def test_work_is_done_off_the_loop_one_piece_at_a_time_for_each_uid(shares):
         running[uid] += 1
         seen.append((running[uid], threading.current_thread()))
         if meet:  # two uids are worked for at a time
-            together.wait(20)
+            together.wait(60)
         running[uid] -= 1
         return uid
 

@@ -465,6 +465,7 @@ def test_what_is_no_block_and_no_hook_is_an_error(call):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(450)  # more than its program gets
 def test_without_the_twin_python_passes_the_same_tests():
     assert frames.load("stead.monitor._nothing") is None
     done = ran(

@@ -61,7 +61,7 @@ def test_one_that_cannot_be_made_leaves_nothing(kind):
 
 def test_a_free_port_is_none_that_somebody_else_is_given_meanwhile():
     """A naive one asks the system, which may give it to the next who asks as well."""
-    given_out = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii")
+    given_out = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("utf-8")
     first, last = map(int, given_out.split())
     with socket.create_server(("127.0.0.1", 0)) as naive:
         assert first <= naive.getsockname()[1] <= last

@@ -155,7 +155,7 @@ def free_port() -> int:
     It is none that the system gives out by itself: until the server listens there,
     others connect and listen as well, and would be given just that one.
     """
-    first, last = map(int, _GIVEN_OUT.read_text("ascii").split())
+    first, last = map(int, _GIVEN_OUT.read_text("utf-8").split())
     ports = [port for port in _PORTS if not first <= port <= last] or _PORTS
     while True:
         port = secrets.choice(ports)

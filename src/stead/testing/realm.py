@@ -136,7 +136,11 @@ class Realm(TicketDomain):
 
     def _database(self) -> str:
         """Return where its principals are kept, as `kdc.conf` says it."""
-        return f"  db_library = db2\n  database_name = {self._secrets}/principal"
+        # Each logon would be written down, and waited for until the disk has it.
+        return (
+            f"  db_library = db2\n  database_name = {self._secrets}/principal\n"
+            "  disable_last_success = true"
+        )
 
     def _create(self) -> None:
         """Make the database of its principals."""
