@@ -155,7 +155,7 @@ class PrivateIssuer(PrivateServer):
         context.load_verify_locations(self.certificate)
         return context
 
-    def fetcher(self, *, seconds: float = 5.0) -> Fetcher:
+    def fetcher(self, *, seconds: float = 30.0) -> Fetcher:
         """Return what asks it."""
         return Fetcher(context=self.trust(), seconds=seconds)
 
