@@ -68,7 +68,7 @@ def client_for(scope):
 def make_app():
     app = FastAPI()
     writer = Writer()
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=60)
     later = []
 
     @app.get("/sync")
