@@ -6,6 +6,8 @@
         cache = realm.log_on("alice", "tiger")       # a FILE: credential cache
         subprocess.run([...], env={**os.environ, **realm.environment(cache)})
 
+    realm.trust(other)      # its clients come to services of this one
+
 In a test the fixture `kerberos_realm` gives one. Nothing lies under /etc and nothing is
 asked of the network: database, keys, configuration and caches stand in a folder of the
 realm's own, and the KDC listens on a free port of the loopback. It is stopped with the
@@ -20,14 +22,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
 from stead.errors import EnforcementUnavailableError
 from stead.testing.private_server import PATH, answers, end, free_port, keep
-from stead.testing.tickets import TicketDomain
+from stead.testing.tickets import TicketDomain, Way
 
 _PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 _SECONDS: Final = 30.0
@@ -38,6 +40,7 @@ _NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new princi
 
 _KEEP: Final = 'krb5kdc -n -r "$1" & kdc=$!; read -r _; kill $kdc; wait $kdc'
 
+_ADDRESS: Final = "127.0.0.1"
 _KDC: Final = """\
 [kdcdefaults]
  kdc_listen = 127.0.0.1:{port}
@@ -79,6 +82,7 @@ class Realm(TicketDomain):
         """
         super().__init__(name)
         self._kdc: subprocess.Popen[bytes] | None = None
+        self._port = 0
 
     def add_principal(self, name: str, password: str, *, options: str = "") -> None:
         """Add somebody who logs on with a password.
@@ -107,7 +111,43 @@ class Realm(TicketDomain):
         )
         return file
 
+    def trust(
+        self, other: Realm, *, through: Sequence[Realm] = (), options: str = ""
+    ) -> None:
+        """Let the clients of another realm come to the services of this one.
+
+        The other way round it is another trust. From now on the programs of all these
+        realms know all of them: the configuration of each is written anew, and its KDC
+        starts again. So it is said before clients and services are at work.
+
+        Args:
+            other: the realm whose clients come.
+            through: the realms between, the clients' nearest first; each has to trust
+                the one before it. The two get a key of their own if there are none.
+            options: of that key's principal, as kadmin(1) knows them for `addprinc`,
+                such as `+ok_as_delegate`.
+        """
+        if not through:
+            password = token_hex(16)
+            for each in (self, other):
+                each.add_principal(
+                    f"krbtgt/{self.name}@{other.name}", password, options=options
+                )
+        way = Way(other.name, self.name, tuple(realm.name for realm in through))
+        on_it = (other, *through, self)
+        for each in on_it:
+            each._learn(way, [realm for realm in on_it if realm is not each])
+
     # --- how it is made -----------------------------------------------------------
+
+    def _learn(self, way: Way, others: Sequence[Realm]) -> None:
+        """Have its programs know a way, and the other realms on it."""
+        centres = {realm.name: f"{_ADDRESS}:{realm._port}" for realm in others}
+        self._surroundings = self._surroundings.with_way(way, centres)
+        self._end()
+        self._write(self._port)
+        if not self._start(self._port):
+            raise EnforcementUnavailableError(f"the KDC of {self.name} does not return")
 
     @property
     def _secrets(self) -> Path:
@@ -153,24 +193,25 @@ class Realm(TicketDomain):
             "folder": self._secrets,
             "database": self._database(),
         }
-        self._write_configuration("127.0.0.1", port)
+        self._write_configuration(_ADDRESS, port)
         kdc = self._secrets / "kdc.conf"
         kdc.write_text(_KDC.format(**words), encoding="utf-8")
 
     def _start(self, port: int) -> bool:
         """Start the KDC, and wait until it answers; say whether it does."""
-        self._kdc = keep(_KEEP, self.name, variables=self._variables())
         log, deadline = self._secrets / "kdc.log", time.monotonic() + _SECONDS_TO_START
+        log.unlink(missing_ok=True)
+        self._kdc = keep(_KEEP, self.name, variables=self._variables())
         while time.monotonic() < deadline:
             # Its own word: somebody else may have taken the port meanwhile.
             said = log.read_text(encoding="utf-8") if log.exists() else ""
             if "commencing operation" in said and answers(port):
+                self._port = port
                 return True
             if "Failed" in said or "Cannot" in said:
                 break
             time.sleep(_PAUSE)
         self._end()
-        log.unlink(missing_ok=True)
         return False
 
     def _administer(self, *commands: str) -> None:

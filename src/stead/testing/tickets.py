@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
+from typing import Final, Self
 
 from stead.errors import LogonFailureError
 from stead.testing.private_server import PATH, PrivateServer
@@ -33,12 +35,78 @@ _CLIENT: Final = """\
  {realm} = {{
   kdc = {address}:{port}
  }}
-[domain_realm]
+{others}[domain_realm]
  localhost = {realm}
  {address} = {realm}
  {domain} = {realm}
  .{domain} = {realm}
+{hosts}{ways}"""
+_OTHER: Final = """\
+ {realm} = {{
+  kdc = {address}
+ }}
 """
+_HOSTS: Final = """\
+ {domain} = {realm}
+ .{domain} = {realm}
+"""
+_WAY: Final = " {client} = {{\n{steps} }}\n"
+_STEP: Final = "  {service} = {between}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How clients of one realm come to services of another ([capaths], krb5.conf(5)).
+
+    Attributes:
+        client: the realm of the clients.
+        service: the realm of the services.
+        between: the realms between, in the order in which they are come through; none
+            if the two have a key of their own.
+    """
+
+    client: str
+    service: str
+    between: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The other realms that a realm's programs know.
+
+    Attributes:
+        centres: where their KDCs listen, `address:port` by the realm's name.
+        ways: how clients come from one to another.
+    """
+
+    centres: Mapping[str, str] = field(default_factory=dict[str, str])
+    ways: frozenset[Way] = frozenset()
+
+    def with_way(self, way: Way, centres: Mapping[str, str]) -> Self:
+        """Return them with a way beside the others, and the realms on it."""
+        return replace(
+            self, centres={**self.centres, **centres}, ways=self.ways | {way}
+        )
+
+    def written(self) -> dict[str, str]:
+        """Return the parts of `krb5.conf` that tell of them."""
+        others = "".join(
+            _OTHER.format(realm=name, address=address)
+            for name, address in self.centres.items()
+        )
+        hosts = "".join(
+            _HOSTS.format(realm=name, domain=name.lower()) for name in self.centres
+        )
+        return {"others": others, "hosts": hosts, "ways": self._ways_written()}
+
+    def _ways_written(self) -> str:
+        steps: dict[str, str] = {}
+        for way in sorted(self.ways, key=lambda way: (way.client, way.service)):
+            for between in way.between or (".",):
+                step = _STEP.format(service=way.service, between=between)
+                steps[way.client] = steps.get(way.client, "") + step
+        told = [_WAY.format(client=name, steps=text) for name, text in steps.items()]
+        return "".join(["[capaths]\n", *told]) if told else ""
 
 
 class TicketDomain(PrivateServer):
@@ -53,6 +121,7 @@ class TicketDomain(PrivateServer):
         """Describe it; nothing is made before `with`."""
         super().__init__()
         self.name: Final = name
+        self._surroundings = Surroundings()
 
     @property
     def configuration(self) -> Path:
@@ -101,7 +170,11 @@ class TicketDomain(PrivateServer):
     def _write_configuration(self, address: str, port: int) -> None:
         self.configuration.write_text(
             _CLIENT.format(
-                realm=self.name, address=address, port=port, domain=self.name.lower()
+                realm=self.name,
+                address=address,
+                port=port,
+                domain=self.name.lower(),
+                **self._surroundings.written(),
             ),
             encoding="utf-8",
         )

@@ -40,11 +40,11 @@ class Forger:
             for each in krb5.cc_resolve(context, b"MEMORY:forger")
             if str(each.server).startswith(HTTP)
         ]
-        self.session_key = _key(found.keyblock)
+        self.session_key = key_of(found.keyblock)
         self.ticket = decoder.decode(bytes(found.ticket), asn1Spec=asn1.Ticket())[0]
         keytab = krb5.kt_resolve(context, f"FILE:{stage.keytab}".encode())
         (entry,) = list(keytab)  # which its key lives in
-        self.service_key = _key(entry.key)
+        self.service_key = key_of(entry.key)
 
     def _have_ticket(self):
         gssapi.SecurityContext(
@@ -56,30 +56,7 @@ class Forger:
 
     def message(self, *, own_pac=None):
         """A message with the ticket; `own_pac` stands beside it."""
-        now = dt.datetime.now(dt.UTC)
-        made = asn1.Authenticator()
-        made["authenticator-vno"] = 5
-        made["crealm"] = "STEAD.TEST"
-        asn1.seq_set(made, "cname", Principal("alice", type=1).components_to_asn1)
-        made["cusec"], made["ctime"] = now.microsecond, KerberosTime.to_asn1(now)
-        made["cksum"] = noValue
-        made["cksum"]["cksumtype"] = 0x8003
-        made["cksum"]["checksum"] = struct.pack("<I16sI", 16, bytes(16), 0)
-        if own_pac is not None:
-            _put(made, own_pac)
-        request = asn1.AP_REQ()
-        request["pvno"], request["msg-type"] = 5, 14
-        request["ap-options"] = "0" * 32
-        tag = request["ticket"].tagSet
-        request["ticket"] = self.ticket.clone(tagSet=tag, cloneValueFlag=True)
-        request["authenticator"] = noValue
-        request["authenticator"]["etype"] = self.session_key.enctype
-        request["authenticator"]["cipher"] = _sealed(
-            self.session_key, AUTHENTICATOR_USAGE, made
-        )
-        body = b"\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00"
-        body += encoder.encode(request)
-        return b"\x60\x82" + struct.pack(">H", len(body)) + body
+        return message(self.ticket, self.session_key, own_pac=own_pac)
 
     def with_pac(self, logon, *, is_signed=True, name="alice"):
         """Write another ticket, by the service's key, with this logon information."""
@@ -107,21 +84,53 @@ class Forger:
         if is_signed:
             by_key = _checksum_table[AES_CHECKSUM]
             made = pac(by_key.checksum(self.service_key, PAC_USAGE, made))
-        _put(inner, made)
-        part["cipher"] = _sealed(self.service_key, TICKET_USAGE, inner)
+        put(inner, made)
+        part["cipher"] = sealed(self.service_key, TICKET_USAGE, inner)
         return self.message(own_pac=own_pac)
 
 
-def _key(block):
+def message(ticket, key, client=("alice", "STEAD.TEST"), *, own_pac=None):
+    """Return what shows a ticket to a service (RFC 4121 4.1)."""
+    checksum = (0x8003, struct.pack("<I16sI", 16, bytes(16), 0))
+    request = ap_request(ticket, key, client, AUTHENTICATOR_USAGE, checksum, own_pac)
+    body = b"\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00"
+    body += encoder.encode(request)
+    return b"\x60\x82" + struct.pack(">H", len(body)) + body
+
+
+def ap_request(ticket, key, client, usage, checksum, own_pac=None):
+    """Return a request with a ticket and what proves its key (RFC 4120 5.5.1)."""
+    (name, realm), now = client, dt.datetime.now(dt.UTC)
+    made = asn1.Authenticator()
+    made["authenticator-vno"] = 5
+    made["crealm"] = realm
+    asn1.seq_set(made, "cname", Principal(name, type=1).components_to_asn1)
+    made["cusec"], made["ctime"] = now.microsecond, KerberosTime.to_asn1(now)
+    made["cksum"] = noValue
+    made["cksum"]["cksumtype"], made["cksum"]["checksum"] = checksum
+    if own_pac is not None:
+        put(made, own_pac)
+    request = asn1.AP_REQ()
+    request["pvno"], request["msg-type"] = 5, 14
+    request["ap-options"] = "0" * 32
+    tag = request["ticket"].tagSet
+    request["ticket"] = ticket.clone(tagSet=tag, cloneValueFlag=True)
+    request["authenticator"] = noValue
+    request["authenticator"]["etype"] = key.enctype
+    request["authenticator"]["cipher"] = sealed(key, usage, made)
+    return request
+
+
+def key_of(block):
     return Key(block.enctype, bytes(block.data))
 
 
-def _sealed(key, usage, value):
+def sealed(key, usage, value):
     profile = _enctype_table[key.enctype]
     return profile.encrypt(key, usage, encoder.encode(value), None)
 
 
-def _put(value, pac):
+def put(value, pac):
     """Set a value's authorization data to a PAC alone (RFC 4120 5.2.6)."""
     inner = asn1.AuthorizationData()
     inner[0] = noValue
