@@ -68,33 +68,52 @@ class Forger:
         profile = _enctype_table[self.service_key.enctype]
         plain = profile.decrypt(self.service_key, TICKET_USAGE, bytes(part["cipher"]))
         inner = decoder.decode(plain, asn1Spec=asn1.EncTicketPart())[0]
-        authenticated = KerberosTime.from_asn1(inner["authtime"])
-        seconds = int(authenticated.replace(tzinfo=dt.UTC).timestamp())
-        client = pac_builder.client_info(name, (seconds + EPOCH) * 10_000_000)
-
-        def pac(checksum):
-            signature = struct.pack("<i", AES_CHECKSUM) + checksum
-            other = struct.pack("<i", AES_CHECKSUM) + bytes(AES_CHECKSUM_SIZE)
-            return pac_builder.pac(
-                *buffers, (CLIENT, client),
-                (SERVER_CHECKSUM, signature), (KDC_CHECKSUM, other),
-            )  # fmt: skip
-
-        made = pac(bytes(AES_CHECKSUM_SIZE))
-        if is_signed:
-            by_key = _checksum_table[AES_CHECKSUM]
-            made = pac(by_key.checksum(self.service_key, PAC_USAGE, made))
-        put(inner, made)
+        key = self.service_key if is_signed else None
+        put(inner, pac_of(inner, name, buffers, key))
         part["cipher"] = sealed(self.service_key, TICKET_USAGE, inner)
         return self.message(own_pac=own_pac)
 
 
-def message(ticket, key, client=("alice", "STEAD.TEST"), *, own_pac=None):
-    """Return what shows a ticket to a service (RFC 4121 4.1)."""
+def pac_of(inner, name, buffers, key):
+    """Return a PAC for a ticket, signed by the key of whom the ticket is for.
+
+    Args:
+        inner: what the ticket says.
+        name: whom the PAC is about.
+        buffers: what it has beside that.
+        key: None for a signature that is none.
+    """
+    authenticated = KerberosTime.from_asn1(inner["authtime"])
+    seconds = int(authenticated.replace(tzinfo=dt.UTC).timestamp())
+    client = pac_builder.client_info(name, (seconds + EPOCH) * 10_000_000)
+
+    def pac(checksum):
+        signature = struct.pack("<i", AES_CHECKSUM) + checksum
+        other = struct.pack("<i", AES_CHECKSUM) + bytes(AES_CHECKSUM_SIZE)
+        return pac_builder.pac(
+            *buffers, (CLIENT, client),
+            (SERVER_CHECKSUM, signature), (KDC_CHECKSUM, other),
+        )  # fmt: skip
+
+    made = pac(bytes(AES_CHECKSUM_SIZE))
+    if key is None:
+        return made
+    return pac(_checksum_table[AES_CHECKSUM].checksum(key, PAC_USAGE, made))
+
+
+def message(
+    ticket, key, client=("alice", "STEAD.TEST"), *, own_pac=None, beside=b""
+):
+    """Return what shows a ticket to a service (RFC 4121 4.1).
+
+    Args:
+        own_pac: what the client says of itself.
+        beside: octets after the request that the library does not look at.
+    """
     checksum = (0x8003, struct.pack("<I16sI", 16, bytes(16), 0))
     request = ap_request(ticket, key, client, AUTHENTICATOR_USAGE, checksum, own_pac)
     body = b"\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01\x00"
-    body += encoder.encode(request)
+    body += encoder.encode(request) + beside
     return b"\x60\x82" + struct.pack(">H", len(body)) + body
 
 

@@ -22,6 +22,7 @@ from tests.adapters.kerberos.forging import (
     ap_request,
     key_of,
     message,
+    pac_of,
     put,
     sealed,
 )
@@ -55,13 +56,12 @@ class ForeignKdc:
         realm._administer(f"ktadd -norandkey -k {file} {self.principal}")
         self.key = first_key(file)
 
-    def granting(self, client, *, transited=b"", flags=(), pac=None):
+    def granting(self, client, *, transited=b"", flags=(), buffers=None):
         """Write a ticket to the other realm's KDC, for whomever; and its key."""
-        name, realm = client
         key = Key(AES, token_bytes(32))
-        part = ticket_part(name, realm, key, transited, flags)
-        if pac is not None:
-            put(part, pac)
+        part = ticket_part(client, key, transited, flags)
+        if buffers is not None:
+            put(part, pac_of(part, client[0], buffers, self.key))
         return ticket(self.name, f"krbtgt/{self.other}", self.key, part), key
 
     def ask(self, client, service, *, options=(), **said):
@@ -101,9 +101,9 @@ def first_key(file):
     return key_of(entries[0].key)
 
 
-def ticket_part(name, realm, key, transited=b"", flags=()):
+def ticket_part(client, key, transited=b"", flags=()):
     """Return what a ticket says of its client (RFC 4120 5.3)."""
-    now = dt.datetime.now(dt.UTC)
+    (name, realm), now = client, dt.datetime.now(dt.UTC)
     part = asn1.EncTicketPart()
     bits = {FORWARDABLE, PRE_AUTHENTICATED, *flags}
     part["flags"] = "".join("01"[bit in bits] for bit in range(32))

@@ -25,8 +25,8 @@ class Web(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, keytab, *, remembers=False, tls=None):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, keytab, *, remembers=False, tls=None, address="127.0.0.1"):
+        super().__init__((address, 0), _Handler)
         self.binding = self.demanded = None
         if tls is not None:
             self.secure(*tls)

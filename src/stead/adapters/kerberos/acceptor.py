@@ -87,17 +87,24 @@ class KerberosPackage:
         )
 
     def client(
-        self, accepted: AcceptSecContextResult, *, must_be_bound: bool
+        self,
+        accepted: AcceptSecContextResult,
+        messages: Sequence[bytes],
+        *,
+        must_be_bound: bool,
     ) -> Authenticated:
         """Return whom an established context authenticates.
+
+        Args:
+            accepted: what the library made of the client's last message.
+            messages: all that the client showed.
+            must_be_bound: whether the channel can be told.
 
         Raises:
             EvidenceRefusedError: nobody.
         """
-        service = self._service
-        proof = read_proof(
-            accepted, service.realms, service.own, must_be_bound=must_be_bound
-        )
+        rules = self._service.rules
+        proof = read_proof(accepted, messages, rules, must_be_bound=must_be_bound)
         # What is refused is refused before anything of the client's is kept.
         sids, actors = proof.sids, proof.actors
         credentials = self._credentials(accepted, proof)
@@ -147,7 +154,8 @@ class KerberosExchange:
         self._package: Final = package
         self._binding: Final = binding
         self._context: RawContext | None = None
-        self._rounds_left = _MOST_ROUNDS
+        self._messages: list[bytes] = []
+        self._is_over = False
 
     def step(self, blob: bytes) -> Step:
         """Take the client's next blob.
@@ -156,10 +164,11 @@ class KerberosExchange:
             EvidenceRefusedError: it proves nothing; the exchange is over.
             NoCredentialsError: the server's own keys cannot be read.
         """
-        if not 0 < len(blob) <= _LONGEST or self._rounds_left <= 0:
+        is_last = self._is_over or len(self._messages) == _MOST_ROUNDS
+        if is_last or not 0 < len(blob) <= _LONGEST:
             self.close()
             raise EvidenceRefusedError("there is no message, or too much of it")
-        self._rounds_left -= 1
+        self._messages.append(blob)
         try:
             accepted = self._package.accept(blob, self._context, self._binding)
         except GSSError as error:
@@ -169,14 +178,15 @@ class KerberosExchange:
         if accepted.more_steps:
             self._context = accepted.context
             return Step(reply)
+        messages, must_be_bound = self._messages, self._binding is not None
         self.close()
-        must_be_bound = self._binding is not None
-        return Step(reply, self._package.client(accepted, must_be_bound=must_be_bound))
+        client = self._package.client(accepted, messages, must_be_bound=must_be_bound)
+        return Step(reply, client)
 
     def close(self) -> None:
         """Forget it; again does nothing. What it gave out is not its any more."""
         self._context = None
-        self._rounds_left = 0
+        self._messages, self._is_over = [], True
 
 
 def _refused(error: GSSError) -> EvidenceRefusedError:

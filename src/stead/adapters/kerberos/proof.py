@@ -6,14 +6,15 @@ library lets pass. Nothing here is believed that the library did not verify.
 1. The Kerberos mechanism was used, whatever was negotiated around it.
 2. The client bound its message to the channel, where the channel can be told.
 3. It has a name, which is no service's own: what comes back to its sender is no client.
-4. Its realm is one that is believed, and its ticket says what that realm's tickets say.
+4. Its realm is one that is believed, it came through no realm that may not say who
+   that one's clients are, and its ticket says what that realm's tickets say.
 5. Whom it came through, its ticket says as well, also where it tells no groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import gssapi
@@ -22,6 +23,7 @@ from gssapi.raw.misc import GSSError
 from gssapi.raw.named_tuples import AcceptSecContextResult
 from gssapi.raw.names import Name as RawName
 
+from stead.adapters.kerberos_way import realms_between
 from stead.authority.packages import AssertedSids
 from stead.authority.ticket_clients import (
     actors_of,
@@ -30,9 +32,14 @@ from stead.authority.ticket_clients import (
 )
 from stead.codec.delegation_info import read_delegation_info
 from stead.codec.pac import read_pac
-from stead.errors import EvidenceRefusedError, InvalidPacError
+from stead.errors import (
+    EvidenceRefusedError,
+    InvalidPacError,
+    UnsafeConfigurationError,
+)
 from stead.model.delegation_info import DelegationInfo
 from stead.model.pac import Pac
+from stead.model.principal import name_and_realm
 
 _KERBEROS: Final = gssapi.MechType.kerberos
 _CHANNEL_BOUND: Final = 0x800  # gssapi_ext.h, GSS_C_CHANNEL_BOUND_FLAG
@@ -55,10 +62,43 @@ class TrustedRealm:
         requires_pac: whether its tickets must tell groups, as Active Directory's do.
             A client can ask for a ticket without; who has no groups is in no group
             that is denied something, either. MIT's realms tell none.
+        through: the realms that its clients' tickets may come through, beside it and
+            this server's own. Each of them says who its clients are, as it does itself;
+            a trust between realms adds none.
     """
 
     name: str
     requires_pac: bool = True
+    through: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be meant; raises `UnsafeConfigurationError`."""
+        if isinstance(self.through, str):
+            raise UnsafeConfigurationError(
+                "realms are named one by one", advice='write `through=["EXAMPLE.COM"]`'
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a server believes.
+
+    Attributes:
+        realms: those whose clients are believed, by name.
+        own: the principals whose keys it has.
+        keytab: where these keys are.
+        own_realms: the realms of these principals, whose KDCs write its tickets.
+    """
+
+    realms: Mapping[str, TrustedRealm]
+    own: Collection[str]
+    keytab: str
+    own_realms: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the realms of its principals."""
+        realms = frozenset(name_and_realm(each)[1] for each in self.own)
+        object.__setattr__(self, "own_realms", realms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +158,8 @@ class Proof:
 
 def read_proof(
     accepted: AcceptSecContextResult,
-    realms: Mapping[str, TrustedRealm],
-    own: Collection[str],
+    messages: Sequence[bytes],
+    rules: Rules,
     *,
     must_be_bound: bool,
 ) -> Proof:
@@ -127,8 +167,8 @@ def read_proof(
 
     Args:
         accepted: what the library made of the client's last message.
-        realms: those that are believed, by name.
-        own: the principals whose keys this server has.
+        messages: all that the client showed.
+        rules: what this server believes.
         must_be_bound: whether the channel can be told.
 
     Raises:
@@ -150,10 +190,12 @@ def read_proof(
         raise EvidenceRefusedError("the client has no name")
     try:
         principal = principal_of(accepted.initiator_name)
-        if principal in own:
+        if principal in rules.own:
             raise EvidenceRefusedError(f"`{principal}` is this server itself")
-        # 4.
-        name, realm = _split(principal, realms)
+        # 4. Whom a realm calls its own, its own KDC knows.
+        name, realm = _split(principal, rules.realms)
+        if rules.own_realms != {realm.name}:
+            _require_way(principal, realm, realms_between(messages, rules.keytab))
         # 5.
         pac, delegation = _said_of(accepted.initiator_name)
     except GSSError as error:
@@ -194,14 +236,25 @@ def _split(
     principal: str, realms: Mapping[str, TrustedRealm]
 ) -> tuple[str, TrustedRealm]:
     """Return a principal's name and its realm, if that is believed."""
-    # A name's own `@` is escaped; and no realm that is believed has one.
-    name, _, realm = principal.rpartition("@")
+    name, realm = name_and_realm(principal)
     if not name or realm not in realms:
         raise EvidenceRefusedError(
             f"`{principal}` is of a realm that is not believed",
             advice="a realm is believed when it is configured, trusts do not count",
         )
     return name, realms[realm]
+
+
+def _require_way(principal: str, realm: TrustedRealm, between: Iterable[str]) -> None:
+    """Refuse a client that came through a realm which may not say who it is."""
+    for each in sorted(between):
+        if each not in realm.through:
+            raise EvidenceRefusedError(
+                f"`{principal}` comes through the realm `{each}`, which may not say "
+                f"who clients of `{realm.name}` are",
+                advice="have the two realms trust each other directly; or, if it may, "
+                f'say `TrustedRealm(name="{realm.name}", through=["{each}"])`',
+            )
 
 
 def _said_of(name: RawName) -> tuple[Pac | None, DelegationInfo | None]:

@@ -42,7 +42,7 @@ def prove(
     """
     keys = own or service.acceptor(negotiates=False)
     try:
-        accepted = _accepted(credentials, keys)
+        blob, accepted = _accepted(credentials, keys)
     except GSSError as error:
         act = f"`{credentials.principal}` is verified"
         if is_unavailable(error):
@@ -51,7 +51,7 @@ def prove(
             f"{act}: the KDC proves no key of `{service.principal}`",
             advice="the keytab is old, or somebody answers in the KDC's place",
         ) from error
-    proof = read_proof(accepted, service.realms, service.own, must_be_bound=False)
+    proof = read_proof(accepted, [blob], service.rules, must_be_bound=False)
     if proof.principal != credentials.principal:
         raise EvidenceRefusedError(
             f"the KDC gives `{credentials.principal}` a ticket of `{proof.principal}`"
@@ -61,10 +61,11 @@ def prove(
 
 def _accepted(
     credentials: KerberosCredentials, keys: gssapi.Credentials
-) -> AcceptSecContextResult:
+) -> tuple[bytes, AcceptSecContextResult]:
     context = gssapi.SecurityContext(
         name=keys.name, creds=credentials.gss(), mech=_KERBEROS, flags=0,
         usage="initiate",
     )  # fmt: skip
     context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]  # no stub has it
-    return accept_sec_context(context.step() or b"", keys)
+    blob = context.step() or b""
+    return blob, accept_sec_context(blob, keys)

@@ -25,7 +25,7 @@ from gssapi.raw.ext_rfc4178 import set_neg_mechs
 from gssapi.raw.misc import GSSError
 
 from stead.adapters.kerberos.causes import refused_outbound
-from stead.adapters.kerberos.proof import TrustedRealm
+from stead.adapters.kerberos.proof import Rules, TrustedRealm
 from stead.adapters.private_files import require_private
 from stead.errors import NoCredentialsError, UnsafeConfigurationError
 
@@ -41,6 +41,7 @@ class KerberosService:
         principal: its name, with its realm.
         own: every principal whose key it has; none of them is a client.
         realms: those whose clients are believed, by name.
+        rules: both, and where the keys are.
     """
 
     def __init__(
@@ -72,6 +73,9 @@ class KerberosService:
         self.own: Final = _principals(self._keytab)
         self.principal: Final = _one_of(principal, self.own)
         self.realms: Final = _by_name(realms)
+        self.rules: Final = Rules(
+            realms=self.realms, own=self.own, keytab=self._keytab
+        )
         self._replays: Final = (
             "dfl:" if replay_cache is None else f"file2:{replay_cache}"
         )
