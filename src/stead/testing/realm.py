@@ -54,7 +54,7 @@ _KDC: Final = """\
   max_renewable_life = 1d
   supported_enctypes = aes256-cts:normal
   default_principal_flags = +preauth
- }}
+{relations} }}
 [dbmodules]
  db = {{
 {database}
@@ -83,6 +83,7 @@ class Realm(TicketDomain):
         super().__init__(name)
         self._kdc: subprocess.Popen[bytes] | None = None
         self._port = 0
+        self._relations: tuple[str, ...] = ()
 
     def add_principal(self, name: str, password: str, *, options: str = "") -> None:
         """Add somebody who logs on with a password.
@@ -131,12 +132,24 @@ class Realm(TicketDomain):
             password = token_hex(16)
             for each in (self, other):
                 each.add_principal(
-                    f"krbtgt/{self.name}@{other.name}", password, options=options
+                    f"krbtgt/{self.name}@{other.name}",
+                    password,
+                    options=f"-requires_preauth {options}",
                 )
         way = Way(other.name, self.name, tuple(realm.name for realm in through))
         on_it = (other, *through, self)
         for each in on_it:
             each._learn(way, [realm for realm in on_it if realm is not each])
+
+    def configure(self, *relations: str) -> None:
+        """Have the KDC start again, with relations of its own in its `kdc.conf`.
+
+        Args:
+            relations: those of its realm, such as `reject_bad_transit = false`; they
+                take the place of those that were given before.
+        """
+        self._relations = relations
+        self._start_again()
 
     # --- how it is made -----------------------------------------------------------
 
@@ -144,6 +157,9 @@ class Realm(TicketDomain):
         """Have its programs know a way, and the other realms on it."""
         centres = {realm.name: f"{_ADDRESS}:{realm._port}" for realm in others}
         self._surroundings = self._surroundings.with_way(way, centres)
+        self._start_again()
+
+    def _start_again(self) -> None:
         self._end()
         self._write(self._port)
         if not self._start(self._port):
@@ -192,6 +208,7 @@ class Realm(TicketDomain):
             "port": port,
             "folder": self._secrets,
             "database": self._database(),
+            "relations": "".join(f"  {each}\n" for each in self._relations),
         }
         self._write_configuration(_ADDRESS, port)
         kdc = self._secrets / "kdc.conf"

@@ -120,12 +120,15 @@ def ticket_part(client, key, transited=b"", flags=()):
 
 
 def ticket(realm, server, key, part):
-    """Return a ticket that a realm gives for a server, sealed by the server's key."""
+    """Return a ticket that a realm gives for a server, sealed by the server's key.
+
+    It does not say which version of the key that is: all are tried.
+    """
     made = asn1.Ticket()
     made["tkt-vno"], made["realm"] = 5, realm
     asn1.seq_set(made, "sname", Principal(server, type=2).components_to_asn1)
     made["enc-part"] = noValue
-    made["enc-part"]["etype"], made["enc-part"]["kvno"] = key.enctype, 1
+    made["enc-part"]["etype"] = key.enctype
     made["enc-part"]["cipher"] = sealed(key, TICKET_USAGE, part)
     return made
 

@@ -156,4 +156,8 @@ _PASSWORD: Final[Mapping[int, tuple[_Made, str]]] = {
     CLIENT_NOT_YET: (AccountExpiredError, "its time has not begun"),
     KEY_EXPIRED: (PasswordMustChangeError, "its password must be changed first"),
     POLICY: (LogonHoursError, "the realm's policy forbids it here and now"),
+    SERVER_UNKNOWN: (
+        NoCredentialsError,
+        "its realm does not know this server, which is of another realm, or nobody's",
+    ),
 }
