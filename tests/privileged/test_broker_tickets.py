@@ -22,6 +22,7 @@ from tests.privileged.broker_stage import (
     stage,
 )
 from tests.privileged.ticket_stage import (
+    BROKER,
     cache_of,
     comes,
     named,
@@ -34,6 +35,7 @@ from tests.privileged.ticket_stage import (
     ticket,
 )
 
+from stead.errors import LogonFailureError
 from stead.privileged import ticket_exchange as exchange
 from stead.privileged.broker_tickets import seconds_of, told_of
 
@@ -89,14 +91,50 @@ def test_whoever_may_not_be_acted_as_is_refused_like_everybody_else(
 
 
 def test_a_realm_that_is_not_listed_has_no_accounts(stage, realm, begin):
-    prepare(stage, realm, keytab=realm.keytab)
-    stage.stop()
-    text = stage.config.read_text().replace('["STEAD.TEST"]', '["OTHER.TEST"]')
-    stage.config.write_text(text)
-    stage.start()
+    prepare(stage, realm, keytab=realm.keytab, realms=["OTHER.TEST"])
     server_of(stage, begin)
     cache = cache_of(realm, "alice", ALICE)
     assert REFUSED == begin(ALICE, comes(stage, realm, cache)).hear()
+
+
+def test_a_realm_speaks_for_its_own_clients_and_for_no_others(stage, realm, begin):
+    """The KDC lets clients of the third realm come through the other, and says so."""
+    with ticket_stage.Realm("OTHER.TEST") as other, ticket_stage.Realm("C.TEST") as third:
+        realm.trust(other)
+        other.trust(third)
+        realm.trust(third, through=[other])
+        for each in (other, third):
+            each.add_principal("alice", "tiger")
+        named = [realm.name, other.name, third.name]
+        prepare(stage, realm, keytab=realm.keytab, realms=named)
+        server = server_of(stage, begin)
+        target, caches = f"{BROKER}@STEAD.TEST", {}
+        for each in (other, third):
+            caches[each] = cache_of(each, "alice", ALICE)
+
+        def naive(_talk):
+            os.environ.update(third.environment(cache_of(third, "alice", 0)))
+            return naive_acceptor(realm.keytab, third, ticket(target), b"any")
+
+        assert "alice@C.TEST" == begin(0, naive).hear()
+        comes_from_third = comes(stage, third, caches[third], principal=target)
+        assert REFUSED == begin(ALICE, comes_from_third).hear()
+        client = begin(ALICE, comes(stage, other, caches[other], principal=target))
+        assert "admitted" == client.hear()
+        assert "alice@OTHER.TEST" == server.hear()["principal"]
+
+
+def test_a_principals_realm_is_all_that_its_kdc_calls_it():
+    r"""`alice@evil\@STEAD.TEST` is of a realm that is called almost as ours."""
+    from stead.adapters.kerberos_verifier import Rule
+
+    rule = Rule(realms=["STEAD.TEST"], mapping="name")
+    assert "alice" == rule.account_of("alice@STEAD.TEST")
+    by_rules = Rule(realms=["STEAD.TEST"], mapping="auth_to_local")
+    for each in (rule, by_rules):
+        for wrong in (r"alice@evil\@STEAD.TEST", "alice", "@", r"alice\@STEAD.TEST"):
+            with pytest.raises(LogonFailureError):
+                each.account_of(wrong)
 
 
 def test_names_may_be_mapped_by_the_librarys_own_rules(stage, realm, begin):

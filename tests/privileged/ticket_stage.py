@@ -1,5 +1,6 @@
 """A realm, a broker that takes its tickets, and clients who show them."""
 
+import json
 import os
 import socket
 import sys
@@ -37,11 +38,12 @@ ACCOUNTS = {
 }
 
 
-def prepare(stage, realm, *, keytab, limits="", more="", kerberos="", names=None):
+def prepare(stage, realm, *, keytab, limits="", more="", kerberos="", realms=()):
     """Start a broker that takes the realm's tickets, where its accounts are known."""
+    named = json.dumps(realms or [realm.name])
     stage.write(
         limits=limits,
-        top=f'[kerberos]\nkeytab = "{keytab}"\nrealms = ["{realm.name}"]\n'
+        top=f'[kerberos]\nkeytab = "{keytab}"\nrealms = {named}\n'
         f'configuration = "{realm.configuration}"\n{kerberos}\n',
         more=f'ticket_gates = ["{stage.ticket_gate}"]\n{more}',
     )

@@ -7,7 +7,8 @@ broker's own, is told to the broker; otherwise nothing is said, whatever failed.
 1. Read the keys, as root, into memory.
 2. Become a uid that is nobody's: what parses a stranger's message is not root.
 3. Check the ticket: MIT's library, the Kerberos mechanism alone, bound to this very
-   connection. A ticket that is not bound is refused, which the library does not do.
+   connection. A ticket that is not bound is refused, which the library does not do, and
+   so is one that came through a realm beside the client's and the broker's.
 4. Map the principal to an account by the rule in the broker's file: its realm is listed
    there; and it is a plain name, or what `auth_to_local` makes of it.
 
@@ -37,6 +38,7 @@ import gssapi
 from gssapi.raw import ChannelBindings, get_name_attribute, inquire_name
 from gssapi.raw.misc import GSSError
 
+from stead.adapters.kerberos_way import realms_between
 from stead.codec.delegation_info import read_delegation_info
 from stead.errors import (
     EnforcementUnavailableError,
@@ -46,6 +48,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.posix_identity import PosixIdentity
+from stead.model.principal import name_and_realm
 from stead.privileged import ticket_exchange as exchange
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
 from stead.privileged.name_service import open_host_names
@@ -86,9 +89,9 @@ class Rule:
         Raises:
             LogonFailureError: it has none.
         """
-        name, at, realm = principal.rpartition("@")
+        name, realm = name_and_realm(principal)
         # What the library would escape (`\\@`, `\\/`) is no part of a plain name.
-        if not at or realm not in self.realms:
+        if not realm or realm not in self.realms:
             raise LogonFailureError
         if self.mapping == "auth_to_local":
             name = _local_name(principal)
@@ -152,6 +155,7 @@ def verify(
     exchange.send_frame(client, exchange.frame(exchange.NONCE, nonce), deadline)
     try:
         context = _acceptor(principal, bound)
+        shown: list[bytes] = []
         for _ in range(exchange.MOST_ROUNDS):
             kind, blob = exchange.read_frame(client, deadline)
             if kind != exchange.BLOB:
@@ -160,8 +164,10 @@ def verify(
             if answer:
                 told = exchange.frame(exchange.BLOB, answer)
                 exchange.send_frame(client, told, deadline)
+            shown.append(blob)
             if context.complete:
                 _require_proof(context)
+                _require_direct(shown)
                 return context
     except (GSSError, UnicodeError) as error:
         raise LogonFailureError from error
@@ -196,6 +202,17 @@ def _require_proof(context: gssapi.SecurityContext) -> None:
     anonymous = int(gssapi.RequirementFlag.anonymity)
     is_bound = bool(flags & _CHANNEL_BOUND) and not flags & anonymous
     if not is_bound or context.mech != gssapi.MechType.kerberos:
+        raise LogonFailureError
+
+
+def _require_direct(messages: Sequence[bytes]) -> None:
+    """Refuse a client whose realm and the broker's do not know each other.
+
+    Raises:
+        LogonFailureError: a realm between them says who it is.
+        EvidenceRefusedError: its ticket does not tell.
+    """
+    if realms_between(messages, _KEYS):
         raise LogonFailureError
 
 
