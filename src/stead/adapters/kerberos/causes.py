@@ -137,7 +137,8 @@ _NOT_ALLOWED: Final = (
     "delegation, and whether the account may be delegated"
 )
 _OUTBOUND_ADVICE: Final[Mapping[int, str]] = {
-    SERVER_UNKNOWN: "the realm knows no such service: see its principal, or SPN",
+    SERVER_UNKNOWN: "the realm knows no such service: see its principal, or SPN; "
+    "constrained delegation reaches no other realm than this server's",
     BAD_OPTION: _NOT_ALLOWED,
     GENERIC: f"the KDC does not say why, and its log may; or {_NOT_ALLOWED}",
     POLICY: "the domain's policy forbids it",
