@@ -99,7 +99,10 @@ def test_a_realm_that_is_not_listed_has_no_accounts(stage, realm, begin):
 
 def test_a_realm_speaks_for_its_own_clients_and_for_no_others(stage, realm, begin):
     """The KDC lets clients of the third realm come through the other, and says so."""
-    with ticket_stage.Realm("OTHER.TEST") as other, ticket_stage.Realm("C.TEST") as third:
+    with (
+        ticket_stage.Realm("OTHER.TEST") as other,
+        ticket_stage.Realm("C.TEST") as third,
+    ):
         realm.trust(other)
         other.trust(third)
         realm.trust(third, through=[other])

@@ -22,8 +22,6 @@ from tests.adapters.kerberos.forging_realms import (
 )
 from tests.adapters.kerberos.realms import (
     ALICE,
-    AWAY,
-    BACK,
     OTHER,
     OWN,
     PARENT,
@@ -42,7 +40,7 @@ from stead.adapters.kerberos.password import KerberosPasswords
 from stead.adapters.kerberos.s4u import LogonWithoutPassword
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
-from stead.errors import LogonFailureError, NoCredentialsError
+from stead.errors import LogonFailureError, NoCredentialsError, UnknownAccountError
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
@@ -118,7 +116,9 @@ def test_a_client_of_a_realm_that_is_not_named_is_nobody(realms, serve):
 def test_a_client_of_a_believed_realm_is_not_ours_of_the_same_name(realms, serve):
     server = serve(trusted(OTHER), issuers=[Issuer(OTHER)])
     said = refused(server, realms.message(realms.other))
-    assert "`alice@OTHER.TEST`" in said
+    assert "no account is `alice@OTHER.TEST`" in said
+    with pytest.raises(UnknownAccountError):
+        server.lookup("alice@OTHER.TEST")
     with shown(server, realms.message(realms.own)) as ours:
         assert "alice" == ours.name
 
@@ -130,7 +130,10 @@ def test_a_client_of_another_realm_is_who_its_alias_says(realms, partners):
     ):
         assert ("partner", "alice") == (theirs.name, ours.name)
         assert theirs.sid != ours.sid
-        assert "partner" == partners.name_of(theirs.sid)
+        for name, session in (("alice@OTHER.TEST", theirs), ("alice@STEAD.TEST", ours)):
+            found_here = partners.lookup(name)
+            assert session.sid == found_here.sid
+            assert session.name == found_here.name == partners.name_of(session.sid)
         records = [r for _, r in partners.trail.find(Query(event=AuditEvent.LOGON))]
     told = {record.detail["principal"]: record.client.name for record in records}
     assert {"alice@OTHER.TEST": "partner", "alice@STEAD.TEST": "alice"} == told
@@ -172,7 +175,7 @@ def test_the_own_kdc_refuses_what_another_may_not_say(realms, client, said):
 
 
 def test_a_realm_on_the_way_says_who_others_are_only_where_it_is_named(realms, serve):
-    """The KDC lets it, and tells the library so; who came herself came that way, too."""
+    """The KDC lets it, and tells the library so. Honest clients come that way, too."""
     honest = realms.message(realms.third)
     forged = realms.parent_kdc.shown(("alice", THIRD), SERVICE)
     for blob in (honest, forged):
@@ -190,7 +193,7 @@ def test_a_realm_on_the_way_says_who_others_are_only_where_it_is_named(realms, s
 
 
 def test_a_realm_speaks_for_others_by_its_name_alone(realms, serve):
-    """Nobody has written down that `TEST` may: the library goes by how they are called."""
+    """Nobody has written that `TEST` may: the library goes by how they are called."""
     forged = realms.parent_kdc.shown(("alice", "FOURTH.TEST"), SERVICE)
     assert "alice@FOURTH.TEST" == realms.naive(forged)
     server = serve(trusted("FOURTH.TEST"), issuers=[Issuer("FOURTH.TEST")])
@@ -208,7 +211,7 @@ def test_what_stands_beside_a_ticket_does_not_hide_its_way(realms, serve):
 
 
 def test_a_realm_that_is_called_almost_as_ours_is_not_ours(realms, serve):
-    r"""Its clients are `bob@evil\@STEAD.TEST`: what stands after the last `@` is ours."""
+    r"""Such as `bob@evil\@STEAD.TEST`: what stands after the last `@` is ours."""
     forged = realms.parent_kdc.shown(("bob", f"evil@{OWN}"), SERVICE)
     taken = realms.naive(forged)
     assert (r"bob@evil\@STEAD.TEST", OWN) == (taken, taken.rpartition("@")[2])
@@ -233,13 +236,13 @@ def careless(realms):
 # --- SIDs -----------------------------------------------------------------------------
 
 
-def logon(domain):
+def told(domain):
     return (LOGON, pac_builder.logon_info(domain=domain, rid=1104, rids=((512, 7),)))
 
 
 def test_the_own_kdc_takes_no_sids_of_another_realm_along(realms, serve):
     server = serve(trusted(OTHER), issuers=[Issuer(OTHER, domains=[OURS])])
-    blob = realms.other_kdc.shown(ALICE, SERVICE, buffers=[logon(OURS)])
+    blob = realms.other_kdc.shown(ALICE, SERVICE, buffers=[told(OURS)])
     assert "alice@OTHER.TEST" == realms.naive(blob)
     assert "`alice@OTHER.TEST`" in refused(server, blob)
 
@@ -249,7 +252,7 @@ def of_another_domain(realms, sids):
     key = Key(18, token_bytes(32))
     part = ticket_part(ALICE, key)
     own = first_key(realms.keytab)
-    put(part, pac_of(part, "alice", [logon(sids)], own))
+    put(part, pac_of(part, "alice", [told(sids)], own))
     return message(ticket(OWN, SERVICE, own, part), key, ALICE)
 
 
@@ -261,6 +264,9 @@ def test_a_realms_sids_are_of_its_own_domains_alone(realms, serve):
             session.name, str(session.sid),
         )  # fmt: skip
         assert session.token.group(Sid.from_string(f"{THEIRS}-512")) is not None
+        assert str(session.sid) == server.name_of(session.sid), "nobody knows its name"
+        (logon,) = server.trail.find(Query(event=AuditEvent.LOGON))
+        assert "alice@OTHER.TEST" == logon[1].client.name
     assert "of no domain of its" in refused(server, of_another_domain(realms, OURS))
 
 

@@ -86,6 +86,47 @@ def test_two_realms_know_nothing_of_one_another():
             other.log_on("alice", "tiger")
 
 
+def tickets_to(host, client, keytab):
+    """Have a realm's client ask for a host's service; say whether it gets a ticket."""
+    cache = client.log_on("alice", "tiger")
+    return subprocess.run(
+        ["kvno", "-q", "-k", str(keytab), "-S", "HTTP", host],
+        capture_output=True, check=False,
+        env={**os.environ, **client.environment(cache)},
+    ).returncode == 0  # fmt: skip
+
+
+def test_a_realm_lets_clients_of_another_come_and_not_the_other_way_round():
+    with Realm() as ours, Realm("OTHER.TEST") as other, Realm("THIRD.TEST") as third:
+        plain = ours.configuration.read_text()
+        for realm in (ours, other, third):
+            realm.add_principal("alice", "tiger")
+        here = "a.stead.test", ours.add_service("HTTP/a.stead.test")
+        there = "a.other.test", other.add_service("HTTP/a.other.test")
+        assert "capaths" not in plain
+        ours.trust(other)
+        assert tickets_to(here[0], other, here[1])
+        assert not tickets_to(there[0], ours, there[1])
+        other.trust(third)
+        assert tickets_to(there[0], third, there[1])
+        assert not tickets_to(here[0], third, here[1])
+        ours.trust(third, through=[other])
+        assert tickets_to(here[0], third, here[1])
+        assert tickets_to(here[0], other, here[1])
+
+
+def test_a_kdc_that_does_not_return_is_an_error(monkeypatch):
+    with Realm() as realm:
+        realm.configure("max_life = 10m")
+        realm.add_principal("alice", "tiger")
+        assert realm.log_on("alice", "tiger")
+        assert "max_life = 10m" in (realm.folder / "kdc" / "kdc.conf").read_text()
+        monkeypatch.setattr(module, "_KEEP", "exit 1")
+        monkeypatch.setattr(module, "_SECONDS_TO_START", 0.05)
+        with pytest.raises(EnforcementUnavailableError, match="does not return"):
+            realm.configure()
+
+
 def test_nothing_is_left_of_it_and_closing_again_does_nothing():
     with Realm() as realm:
         folder, running = realm.folder, kdcs(realm)

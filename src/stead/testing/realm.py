@@ -85,6 +85,11 @@ class Realm(TicketDomain):
         self._port = 0
         self._relations: tuple[str, ...] = ()
 
+    @property
+    def centre(self) -> str:
+        """Where its KDC listens, `address:port`."""
+        return f"{_ADDRESS}:{self._port}"
+
     def add_principal(self, name: str, password: str, *, options: str = "") -> None:
         """Add somebody who logs on with a password.
 
@@ -139,7 +144,8 @@ class Realm(TicketDomain):
         way = Way(other.name, self.name, tuple(realm.name for realm in through))
         on_it = (other, *through, self)
         for each in on_it:
-            each._learn(way, [realm for realm in on_it if realm is not each])
+            others = {r.name: r.centre for r in on_it if r is not each}
+            each._learn(way, others)  # noqa: SLF001 - a realm, as this one
 
     def configure(self, *relations: str) -> None:
         """Have the KDC start again, with relations of its own in its `kdc.conf`.
@@ -153,10 +159,9 @@ class Realm(TicketDomain):
 
     # --- how it is made -----------------------------------------------------------
 
-    def _learn(self, way: Way, others: Sequence[Realm]) -> None:
-        """Have its programs know a way, and the other realms on it."""
-        centres = {realm.name: f"{_ADDRESS}:{realm._port}" for realm in others}
-        self._surroundings = self._surroundings.with_way(way, centres)
+    def _learn(self, way: Way, others: Mapping[str, str]) -> None:
+        """Have its programs know a way, and where the other realms on it are."""
+        self._surroundings = self._surroundings.with_way(way, others)
         self._start_again()
 
     def _start_again(self) -> None:

@@ -101,9 +101,7 @@ def pac_of(inner, name, buffers, key):
     return pac(_checksum_table[AES_CHECKSUM].checksum(key, PAC_USAGE, made))
 
 
-def message(
-    ticket, key, client=("alice", "STEAD.TEST"), *, own_pac=None, beside=b""
-):
+def message(ticket, key, client=("alice", "STEAD.TEST"), *, own_pac=None, beside=b""):
     """Return what shows a ticket to a service (RFC 4121 4.1).
 
     Args:

@@ -50,7 +50,7 @@ class ForeignKdc:
     def __init__(self, realm, other):
         """Take the key by which `realm` sends its clients on to `other`."""
         self.name, self.other = realm.name, other.name
-        self.port = other._port
+        self.port = int(other.centre.partition(":")[2])
         self.principal = f"krbtgt/{other.name}@{realm.name}"
         file = realm.folder / f"{other.name}.stolen"
         realm._administer(f"ktadd -norandkey -k {file} {self.principal}")
@@ -101,7 +101,7 @@ def first_key(file):
     return key_of(entries[0].key)
 
 
-def ticket_part(client, key, transited=b"", flags=()):
+def ticket_part(client, key, transited=b"", flags=(), *, kind=COMPRESSED):
     """Return what a ticket says of its client (RFC 4120 5.3)."""
     (name, realm), now = client, dt.datetime.now(dt.UTC)
     part = asn1.EncTicketPart()
@@ -112,7 +112,7 @@ def ticket_part(client, key, transited=b"", flags=()):
     part["crealm"] = realm
     asn1.seq_set(part, "cname", Principal(name, type=1).components_to_asn1)
     part["transited"] = noValue
-    part["transited"]["tr-type"] = COMPRESSED
+    part["transited"]["tr-type"] = kind
     part["transited"]["contents"] = transited
     part["authtime"] = part["starttime"] = KerberosTime.to_asn1(now)
     part["endtime"] = KerberosTime.to_asn1(now + HOUR)

@@ -83,6 +83,6 @@ def heard_by(keytab, blob):
 def four_realms():
     """Make them all."""
     with ExitStack() as stack:
-        yield Realms(*[
-            stack.enter_context(Realm(name)) for name in (OWN, OTHER, PARENT, THIRD)
-        ])
+        yield Realms(
+            *[stack.enter_context(Realm(name)) for name in (OWN, OTHER, PARENT, THIRD)]
+        )

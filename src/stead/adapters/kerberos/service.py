@@ -73,9 +73,7 @@ class KerberosService:
         self.own: Final = _principals(self._keytab)
         self.principal: Final = _one_of(principal, self.own)
         self.realms: Final = _by_name(realms)
-        self.rules: Final = Rules(
-            realms=self.realms, own=self.own, keytab=self._keytab
-        )
+        self.rules: Final = Rules(realms=self.realms, own=self.own, keytab=self._keytab)
         self._replays: Final = (
             "dfl:" if replay_cache is None else f"file2:{replay_cache}"
         )
