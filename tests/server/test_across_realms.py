@@ -5,9 +5,13 @@ with it the key that the two realms have in common. Beside Stead stands what pro
 make of the library's yes: the name before the `@`.
 """
 
+import asyncio
+import base64
+from functools import partial
 from secrets import token_bytes
 
 import gssapi
+import httpx
 import pytest
 from impacket.krb5.crypto import Key
 from pyasn1.codec.der import encoder
@@ -31,6 +35,7 @@ from tests.adapters.kerberos.realms import (
     heard_by,
     trusted,
 )
+from tests.adapters.kerberos.stage import KERBEROS, SPNEGO
 from tests.adapters.outbound.web import serving
 from tests.codec import pac_builder
 from tests.domain_clients import found
@@ -41,6 +46,8 @@ from stead.adapters.kerberos.s4u import LogonWithoutPassword
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.errors import LogonFailureError, NoCredentialsError, UnknownAccountError
+from stead.gates.http import client_of
+from stead.gates.negotiate import NegotiateMiddleware
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
@@ -148,6 +155,42 @@ def test_a_password_of_another_realm_is_proved_by_both(realms, partners):
         assert f"alice@{OTHER}" == held.principal
     with pytest.raises(LogonFailureError):
         partners.log_on(f"alice@{OTHER}", f"{OWN}-pw", LogonType.INTERACTIVE)
+
+
+@pytest.mark.parametrize("mech", [KERBEROS, SPNEGO])
+def test_over_http_each_is_who_its_realm_says(realms, serve, mech):
+    server = serve(
+        trusted(OTHER), trusted(THIRD), issuers=[Issuer(OTHER), Issuer(THIRD)]
+    )
+    for issuer in (OTHER, THIRD):
+        server.accounts.add_alias("partner", issuer, "alice")
+    begin = partial(server.begin_logon, "negotiate", gate="http")
+
+    def answer(realm):
+        blob = base64.b64encode(realms.message(realm, mech=mech)).decode()
+        said = asked(NegotiateMiddleware(site, begin=begin), f"Negotiate {blob}")
+        return said.status_code, said.text if said.status_code == 200 else ""
+
+    assert (200, "alice") == answer(realms.own)
+    assert (200, "partner") == answer(realms.other)
+    assert (401, "") == answer(realms.third), "through a realm that is not named"
+
+
+async def site(scope, _receive, send):
+    name = client_of(scope).name.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": name})
+
+
+def asked(app, authorization):
+    async def ask():
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport) as client:
+            return await client.get(
+                "http://front.stead.test/", headers={"authorization": authorization}
+            )
+
+    return asyncio.run(ask())
 
 
 # --- what a realm may not say ---------------------------------------------------------

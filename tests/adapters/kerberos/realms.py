@@ -58,11 +58,11 @@ class Realms:
         cache = realm.log_on(name, password or f"{realm.name}-pw")
         return gssapi.Credentials(usage="initiate", store={"ccache": cache})
 
-    def message(self, realm, *, flags=MUTUAL, **who):
+    def message(self, realm, *, flags=MUTUAL, mech=KERBEROS, **who):
         """What a client of a realm shows the service."""
         return gssapi.SecurityContext(
             name=principal(f"{SERVICE}@{OWN}"), creds=self.tickets(realm, **who),
-            mech=KERBEROS, usage="initiate", flags=flags,
+            mech=mech, usage="initiate", flags=flags,
         ).step()  # fmt: skip
 
     def delegating(self, realm, **who):
