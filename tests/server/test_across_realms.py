@@ -53,6 +53,7 @@ from stead.model.audit_record import AuditEvent
 from stead.model.logon_record import LogonType
 from stead.model.sid import Sid
 from stead.model.token import ImpersonationLevel
+from stead.model.well_known import AUTHORITY_ASSERTED_IDENTITY
 
 pytestmark = [pytest.mark.slow]
 
@@ -141,9 +142,16 @@ def test_a_client_of_another_realm_is_who_its_alias_says(realms, partners):
             found_here = partners.lookup(name)
             assert session.sid == found_here.sid
             assert session.name == found_here.name == partners.name_of(session.sid)
+            assert session.token.group(AUTHORITY_ASSERTED_IDENTITY) is not None
         records = [r for _, r in partners.trail.find(Query(event=AuditEvent.LOGON))]
-    told = {record.detail["principal"]: record.client.name for record in records}
-    assert {"alice@OTHER.TEST": "partner", "alice@STEAD.TEST": "alice"} == told
+        expected = {
+            "alice@OTHER.TEST": ("partner", str(theirs.sid)),
+            "alice@STEAD.TEST": ("alice", str(ours.sid)),
+        }
+    assert expected == {
+        record.detail["principal"]: (record.client.name, str(record.client.sid))
+        for record in records
+    }
 
 
 def test_a_password_of_another_realm_is_proved_by_both(realms, partners):
