@@ -189,10 +189,14 @@ def _way_of(opened: _Opened) -> frozenset[str]:
 def _library() -> Any:
     try:
         library = ctypes.CDLL("libkrb5.so.3")
-    except OSError as error:
-        raise EnforcementUnavailableError("`libkrb5.so.3` is not there") from error
-    for name, (result, *arguments) in _FUNCTIONS.items():
-        function = getattr(library, name)
+        functions = [
+            (getattr(library, name), kind) for name, kind in _FUNCTIONS.items()
+        ]
+    except (OSError, AttributeError) as error:
+        raise EnforcementUnavailableError(
+            "there is no MIT Kerberos (`libkrb5.so.3`) that can open a ticket"
+        ) from error
+    for function, (result, *arguments) in functions:
         function.restype, function.argtypes = result, arguments
     return library
 
