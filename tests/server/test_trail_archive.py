@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 from stead.adapters.archive_files import lines_of
+from stead.adapters.store.entries import SqlLedgerStore
+from stead.adapters.store.sinks import SqlSinkStore
 from stead.errors import (
     AccessDeniedError,
     InvalidRequestError,
@@ -15,9 +19,9 @@ from stead.errors import (
     PrivilegeNotHeldError,
 )
 from stead.ledger.archives import read_archive
-from stead.ledger.canonical import read_record
+from stead.ledger.canonical import read_record, write_record
 from stead.ledger.findings import Wrong
-from stead.ledger.query import Query
+from stead.ledger.query import Query, find
 from stead.ledger.segments import SegmentPolicy
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
@@ -171,6 +175,48 @@ def test_a_removal_that_was_interrupted_is_finished(server, archivist, archived)
     assert () == archivist.clear(RetentionPolicy(records=1000))
     assert seal.last + 1 == next(server.trail.find(Query()))[0]
     assert server.trail.examine().fault is None
+
+
+def test_what_is_put_where_records_were_removed_is_shown_to_nobody(
+    server, archivist, archived, open_server
+):
+    seal = archived[-1][0]
+    forged = next(r for r in server.trail.find(Query()) if "first 1" in str(r))[1]
+    archivist.clear(ALL_OF_IT)
+    evidence = server._house.trail.evidence._target
+    body = write_record(replace(forged, object_name="what nobody did"))
+    with evidence._database.writing() as connection:
+        for number in (2, seal.last):
+            connection.exec_driver_sql(
+                "INSERT INTO entry VALUES (?, ?, ?)", (number, body, bytes(32))
+            )
+    bare = SqlLedgerStore(evidence._database)
+    assert [2, seal.last] == [number for number, _ in islice(find(bare, Query()), 2)]
+    assert server.trail.examine().fault is None  # it begins behind them
+
+    trail, lie = server.trail, Query(object_name="what nobody did")
+    trail.reindex()
+    assert [] == [*trail.find(lie), *trail.find(replace(lie, newest_first=True))]
+    assert [] == [*trail.page(lie).found, *trail.export(lie, "jsonl")]
+    assert () == trail.who_touched(lie)
+    for newest_first in (False, True):
+        numbers = [n for n, _ in trail.find(Query(newest_first=newest_first))]
+        assert seal.last + 1 == min(numbers)
+    for entries in (trail.store, SqlSinkStore(evidence._database)):
+        assert seal.last + 1 == next(entries.entries()).sequence
+    assert [] == trail.store.picked([2, seal.last])
+    assert seal.last + 1 == [e.sequence for e in trail.store.backwards()][-1]
+
+    assert () == archivist.clear(RetentionPolicy(records=1000))
+    assert seal.last + 1 == next(bare.entries()).sequence
+
+
+def test_a_removal_that_nothing_tells_hides_nothing(server, archivist, archived):
+    evidence = server._house.trail.evidence._target
+    for change in ("cleared_by = last", "cleared_by = last + 1", "edge = 'x'"):
+        with evidence._database.writing() as connection:
+            connection.exec_driver_sql(f"UPDATE segment SET {change}")  # noqa: S608
+        assert 1 == next(server.trail.find(Query()))[0]
 
 
 def test_the_record_of_an_archive_is_none_of_a_removal(server, archived):

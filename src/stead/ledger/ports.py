@@ -157,6 +157,9 @@ class EvidenceStore(Protocol):
         """Return the seals of all segments, the first segment first."""
         ...
 
+    def last_removed(self) -> Seal | None:
+        """Return the seal of the last segment that was removed; None if none was."""
+
     def add_seal(self, seal: Seal) -> bool:
         """Keep a seal that follows the last one; False if another was faster."""
         ...

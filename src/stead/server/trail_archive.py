@@ -21,7 +21,7 @@ from stead.ledger.chain import beginning
 from stead.ledger.checkpoint import origin_of
 from stead.ledger.examination import require_told
 from stead.ledger.keeping import Sealing
-from stead.ledger.segments import Before, Seal, SegmentPolicy, cleared_until
+from stead.ledger.segments import Before, Seal, SegmentPolicy
 from stead.ledger.tree import CompactRange
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
@@ -194,9 +194,8 @@ class TrailArchive:
     def _finish(self) -> None:
         """Finish a removal that was interrupted."""
         trail = self.trail
-        cleared = cleared_until(trail.evidence.seals())
-        first = next(iter(trail.store.entries(0, 1)), None)
-        if cleared and first is not None and first.sequence <= cleared.last:
+        cleared = trail.evidence.last_removed()
+        if cleared is not None:
             # Whoever writes the store must not have us remove what nobody archived.
             require_told(cleared, trail.store)
             trail.evidence.clear((cleared,), cleared.cleared_by)

@@ -13,6 +13,7 @@ from functools import partial
 from stead.adapters.store import Store
 from stead.ledger.indexing import IndexKeeper
 from stead.ledger.ledger import Ledger
+from stead.ledger.remaining import Remaining
 from stead.ledger.sinks import Sink
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.monitor.guard import Guard
@@ -83,11 +84,12 @@ class TrailParts:
         subject: Subject,
     ) -> Trail:
         """Return the trail as the server reads it."""
+        store = self._store
         return Trail(
             guard,
-            carried(self._store.reading, service),
-            carried(self._store.evidence, service),
-            carried(self._store.index, service),
+            carried(Remaining(store.reading, store.evidence), service),
+            carried(store.evidence, service),
+            carried(store.index, service),
             genesis,
             securable,
             subject,

@@ -44,7 +44,7 @@ _REMOVED_AT_ONCE: Final = 1000
 _CHECKPOINT: Final = select(
     CHECKPOINT.c.size, CHECKPOINT.c.note, cast(CHECKPOINT.c.edge, LargeBinary)
 )
-_SEAL: Final = select(
+_SEAL_ROW: Final = select(
     SEGMENT.c.number,
     SEGMENT.c.first,
     SEGMENT.c.last,
@@ -54,7 +54,13 @@ _SEAL: Final = select(
     SEGMENT.c.note,
     SEGMENT.c.archived_by,
     SEGMENT.c.cleared_by,
-).order_by(SEGMENT.c.number)
+)
+_SEAL: Final = _SEAL_ROW.order_by(SEGMENT.c.number)
+_LAST_REMOVED: Final = (
+    _SEAL_ROW.where(SEGMENT.c.cleared_by != 0)
+    .order_by(SEGMENT.c.number.desc())
+    .limit(1)
+)
 
 
 class SqlEvidenceStore:
@@ -115,6 +121,12 @@ class SqlEvidenceStore:
         with _mapped(), self._database.reading() as connection:
             rows = connection.execute(_SEAL).all()
         return tuple(map(_seal, rows))
+
+    def last_removed(self) -> Seal | None:
+        """Return the seal of the last segment that was removed; None if none was."""
+        with _mapped(), self._database.reading() as connection:
+            row = connection.execute(_LAST_REMOVED).first()
+        return None if row is None else _seal(row)
 
     def add_seal(self, seal: Seal) -> bool:
         """Keep a seal that follows the last one; False if another was faster."""

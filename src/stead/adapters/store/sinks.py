@@ -9,8 +9,10 @@ from sqlalchemy import LargeBinary, bindparam, cast, delete, insert, select
 
 from stead.adapters.store.database import Database
 from stead.adapters.store.entries import SqlLedgerStore, mapped
+from stead.adapters.store.evidence import SqlEvidenceStore
 from stead.adapters.store.schema import SINK
 from stead.ledger.ports import Entry
+from stead.ledger.remaining import Remaining
 from stead.ledger.sinks import Cursor
 
 _OF: Final = select(SINK.c.number, cast(SINK.c.digest, LargeBinary)).where(
@@ -25,7 +27,7 @@ class SqlSinkStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._trail = SqlLedgerStore(database)
+        self._trail = Remaining(SqlLedgerStore(database), SqlEvidenceStore(database))
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
         """Yield the entries numbered above `after`, in order."""
