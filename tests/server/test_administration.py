@@ -113,27 +113,56 @@ def test_an_administrator_whose_session_ended_may_not(server, administrator):
 
 def test_each_change_is_recorded_with_what_it_changes(server, trail):
     desk = server.accounts
-    desk.add("carol", uid=70003)
-    desk.add_group("staff", gid=70100)
+    carol = str(desk.add("carol", uid=70003).sid)
+    staff = str(desk.add_group("staff", gid=70100).sid)
     desk.add_member("staff", "carol")
     desk.remove_member("staff", "carol")
     desk.grant("carol", Privilege.BACKUP)
     desk.revoke("carol", Privilege.BACKUP)
     desk.disable("carol")
     desk.enable("carol")
+    member = {"member": "carol", "member sid": carol}
+    right = {"right": "SeBackupPrivilege"}
     expected = {
-        AuditEvent.ACCOUNT_CREATED: ("carol", {"uid": "70003"}),
-        AuditEvent.GROUP_CREATED: ("staff", {"gid": "70100"}),
-        AuditEvent.GROUP_MEMBER_ADDED: ("staff", {"member": "carol"}),
-        AuditEvent.GROUP_MEMBER_REMOVED: ("staff", {"member": "carol"}),
-        AuditEvent.RIGHT_ASSIGNED: ("carol", {"right": "SeBackupPrivilege"}),
-        AuditEvent.RIGHT_REMOVED: ("carol", {"right": "SeBackupPrivilege"}),
-        AuditEvent.ACCOUNT_DISABLED: ("carol", {}),
-        AuditEvent.ACCOUNT_ENABLED: ("carol", {}),
+        AuditEvent.ACCOUNT_CREATED: ("carol", {"sid": carol, "uid": "70003"}),
+        AuditEvent.GROUP_CREATED: ("staff", {"sid": staff, "gid": "70100"}),
+        AuditEvent.GROUP_MEMBER_ADDED: ("staff", {"sid": staff} | member),
+        AuditEvent.GROUP_MEMBER_REMOVED: ("staff", {"sid": staff} | member),
+        AuditEvent.RIGHT_ASSIGNED: ("carol", {"sid": carol} | right),
+        AuditEvent.RIGHT_REMOVED: ("carol", {"sid": carol} | right),
+        AuditEvent.ACCOUNT_DISABLED: ("carol", {"sid": carol}),
+        AuditEvent.ACCOUNT_ENABLED: ("carol", {"sid": carol}),
     }
     for event, (name, detail) in expected.items():
         record = trail(event)[-1]
         assert (name, detail) == (record.object_name, record.detail)
+
+
+def test_whose_account_was_changed_is_told_though_the_name_is_anothers_now(
+    server, trail
+):
+    desk, found = server.accounts, []
+    for aside in ("first", "second"):
+        found.append(str(desk.add("carol").sid))
+        desk.disable("carol")
+        desk.grant("carol", Privilege.BACKUP)
+        desk.set_password("carol", Secret("tiger"))
+        desk.rename("carol", aside)
+    for event in (
+        AuditEvent.ACCOUNT_CREATED,
+        AuditEvent.ACCOUNT_DISABLED,
+        AuditEvent.RIGHT_ASSIGNED,
+        AuditEvent.PASSWORD_RESET,
+    ):
+        told = trail(event)[-2:]
+        assert {"carol"} == {record.object_name for record in told}  # not enough
+        assert found == [record.detail["sid"] for record in told]
+
+
+def test_a_sid_that_came_to_nothing_is_given_to_nobody_else(server):
+    desk = server.accounts
+    lost = desk.store.new_sid()
+    assert lost not in {desk.add("carol").sid, desk.add_group("staff").sid}
 
 
 @pytest.mark.parametrize("act", CHANGES.values(), ids=CHANGES)
@@ -332,7 +361,8 @@ def test_an_administrator_sets_and_takes_a_password(desk, trail):
     assert desk.remove_password("alice")
     assert not desk.remove_password("alice")
     assert not knows(desk, "alice", "tiger")
-    assert [("alice", {}), ("alice", {"to": "none"})] == [
+    sid = {"sid": str(alice)}
+    assert [("alice", sid), ("alice", sid | {"to": "none"})] == [
         (record.object_name, record.detail)
         for record in trail(AuditEvent.PASSWORD_RESET)
     ]

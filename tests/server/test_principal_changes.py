@@ -60,7 +60,9 @@ def test_rights_to_log_on_and_privileges_have_events_of_their_own(desk, trail):
     logon = trail(AuditEvent.LOGON_RIGHT_GRANTED) + trail(
         AuditEvent.LOGON_RIGHT_REMOVED
     )
-    assert [{"right": "SeBatchLogonRight"}] * 2 == [r.detail for r in logon]
+    told = {"sid": str(desk.store.account_by_name("alice").sid)}
+    told |= {"right": "SeBatchLogonRight"}
+    assert [told] * 2 == [r.detail for r in logon]
     assert 1 == len(trail(AuditEvent.RIGHT_ASSIGNED))
     assert 1 == len(trail(AuditEvent.RIGHT_REMOVED))
 

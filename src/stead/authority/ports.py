@@ -168,12 +168,25 @@ class AccountStore(Protocol):
         """Return so many such numbers."""
         ...
 
-    def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
-        """Add an account under a new RID; raises `AccountExistsError`."""
+    def new_sid(self) -> Sid:
+        """Return a SID of the store's domain that nobody has, nor is given again."""
         ...
 
-    def add_group(self, name: str, gid: int | None) -> Group:
-        """Add a group under a new RID; raises `AccountExistsError`."""
+    def add_account(
+        self, name: str, uid: int | None, gid: int | None, *, sid: Sid | None = None
+    ) -> Account:
+        """Add an account; raises `AccountExistsError`.
+
+        Args:
+            name: its name.
+            uid: what the kernel knows it by.
+            gid: its primary group there.
+            sid: what `new_sid` returned; None for another new one.
+        """
+        ...
+
+    def add_group(self, name: str, gid: int | None, *, sid: Sid | None = None) -> Group:
+        """Add a group; `sid` as in `add_account`, and raises as that does."""
         ...
 
     def set_account_disabled(self, sid: Sid, *, is_disabled: bool) -> Account:

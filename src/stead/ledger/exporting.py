@@ -126,8 +126,8 @@ def visible(text: str, unheld: re.Pattern[str] = _SURROGATES) -> str:
     return unheld.sub(lambda found: f"\\u{ord(found[0]):04x}", doubled)
 
 
-# From its first one on: to begin again at each of a thousand backslashes takes a million
-# steps, for one name that a client makes up.
+# From its first one on: to begin again at each of a thousand backslashes takes a
+# million steps, for one name that a client makes up.
 _RUN: Final = r"(?<!\\)\\+"
 _LOOKS_LIKE_ONE: Final = re.compile(rf"{_RUN}(?=u[0-9A-Fa-f]{{4}})")
 

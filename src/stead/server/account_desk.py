@@ -61,7 +61,9 @@ class AccountDesk:
         finally:
             self.sessions.expire()
 
-    def record(self, event: AuditEvent, name: str, error: SteadError | None) -> int:
+    def record(
+        self, event: AuditEvent, name: str, error: SteadError | None, **detail: str
+    ) -> int:
         """Record what was asked and came to nothing, or what came of it besides."""
         return self.guard.recorder.record(
             event,
@@ -69,6 +71,7 @@ class AccountDesk:
             error=error,
             object_type=self.database.kind.name,
             object_name=name,
+            detail=detail,
         )
 
 

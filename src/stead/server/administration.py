@@ -110,9 +110,10 @@ class Administration:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.group_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")
-        shown = "" if uid is None else str(uid)
-        with self._changing(AuditEvent.ACCOUNT_CREATED, kept, uid=shown):
-            return self.store.add_account(kept, uid, uid if gid is None else gid)
+        sid, shown = self.store.new_sid(), "" if uid is None else str(uid)
+        gid = uid if gid is None else gid
+        with self._changing(AuditEvent.ACCOUNT_CREATED, kept, sid, uid=shown):
+            return self.store.add_account(kept, uid, gid, sid=sid)
 
     def disable(self, name: str) -> Account:
         """Disable an account and end its sessions here and now.
@@ -123,7 +124,7 @@ class Administration:
         """
         self._require(AccountDatabase.WRITE)
         account = self._account(name)
-        with self._changing(AuditEvent.ACCOUNT_DISABLED, account.name):
+        with self._changing(AuditEvent.ACCOUNT_DISABLED, account.name, account.sid):
             changed = self.store.set_account_disabled(account.sid, is_disabled=True)
         self.sessions.end_all_of(account.sid)
         return changed
@@ -132,7 +133,7 @@ class Administration:
         """Enable an account again; raises as `disable` does."""
         self._require(AccountDatabase.WRITE)
         account = self._account(name)
-        with self._changing(AuditEvent.ACCOUNT_ENABLED, account.name):
+        with self._changing(AuditEvent.ACCOUNT_ENABLED, account.name, account.sid):
             return self.store.set_account_disabled(account.sid, is_disabled=False)
 
     def list(self) -> tuple[Account, ...]:
@@ -284,9 +285,9 @@ class Administration:
         self._require(AccountDatabase.WRITE)
         if found is not None or self.store.account_by_name(kept) is not None:
             raise AccountExistsError(f"the name `{kept}` is taken")
-        shown = "" if gid is None else str(gid)
-        with self._changing(AuditEvent.GROUP_CREATED, kept, gid=shown):
-            return self.store.add_group(kept, gid)
+        sid, shown = self.store.new_sid(), "" if gid is None else str(gid)
+        with self._changing(AuditEvent.GROUP_CREATED, kept, sid, gid=shown):
+            return self.store.add_group(kept, gid, sid=sid)
 
     def add_member(self, group: str, member: Sid | str) -> bool:
         """Put somebody into a group; False if they were in it.
@@ -380,9 +381,9 @@ class Administration:
         self._desk.require(right)
 
     def _changing(
-        self, event: AuditEvent, name: str, **detail: str
+        self, event: AuditEvent, name: str, sid: Sid, **detail: str
     ) -> AbstractContextManager[None]:
-        return self._desk.changing(event, name, **detail)
+        return self._desk.changing(event, name, sid=str(sid), **detail)
 
     def _account(self, name: str) -> Account:
         return account_named(self.store, name)

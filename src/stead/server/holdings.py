@@ -44,8 +44,8 @@ class Holdings:
             raise InvalidNameError(f"group `{into.name}` cannot be its own member")
         if sid in self.store.members(into.sid):
             return False
-        added, who = AuditEvent.GROUP_MEMBER_ADDED, self.names(sid)
-        with self.desk.changing(added, into.name, member=who):
+        told = self._told(into.sid, sid)
+        with self.desk.changing(AuditEvent.GROUP_MEMBER_ADDED, into.name, **told):
             return self.store.add_member(into.sid, sid)
 
     def remove_member(self, group: str, member: Sid | str) -> bool:
@@ -54,8 +54,8 @@ class Holdings:
         out_of, sid = group_named(self.store, group), self.names.find(member)
         if sid not in self.store.members(out_of.sid):
             return False
-        removed, who = AuditEvent.GROUP_MEMBER_REMOVED, self.names(sid)
-        with self.desk.changing(removed, out_of.name, member=who):
+        told = self._told(out_of.sid, sid)
+        with self.desk.changing(AuditEvent.GROUP_MEMBER_REMOVED, out_of.name, **told):
             return self.store.remove_member(out_of.sid, sid)
 
     def grant(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
@@ -68,7 +68,8 @@ class Holdings:
         given = AuditEvent.RIGHT_ASSIGNED
         if isinstance(right, LogonRight):
             given = AuditEvent.LOGON_RIGHT_GRANTED
-        with self.desk.changing(given, self.names(sid), right=right.value):
+        told = {"sid": str(sid), "right": right.value}
+        with self.desk.changing(given, self.names(sid), **told):
             return self.store.add_right(sid, right.value)
 
     def revoke(self, holder: Sid | str, right: Privilege | LogonRight) -> bool:
@@ -81,8 +82,15 @@ class Holdings:
         taken = AuditEvent.RIGHT_REMOVED
         if isinstance(right, LogonRight):
             taken = AuditEvent.LOGON_RIGHT_REMOVED
-        with self.desk.changing(taken, self.names(sid), right=right.value):
+        told = {"sid": str(sid), "right": right.value}
+        with self.desk.changing(taken, self.names(sid), **told):
             return self.store.remove_right(sid, right.value)
+
+    def _told(self, group: Sid, member: Sid) -> dict[str, str]:
+        """Say who is meant: names are given to others, SIDs never."""
+        return {
+            "sid": str(group), "member": self.names(member), "member sid": str(member),
+        }  # fmt: skip
 
     def _holds(self, sid: Sid, right: Privilege | LogonRight) -> bool:
         return right.value in self.store.assignments_of((sid,))[sid].rights

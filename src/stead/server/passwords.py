@@ -83,7 +83,8 @@ class PasswordDesk:
         with secret:
             self.desk.require(AccountDatabase.WRITE)
             account, logon = account_named(self.store, name), self._require_logon()
-            with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name):
+            told = {"sid": str(account.sid)}
+            with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name, **told):
                 logon.set_password(account.sid, secret, must_change=must_change)
             self._end_sessions(logon, account.sid)
 
@@ -130,8 +131,9 @@ class PasswordDesk:
             attempt = logon.confirm(name, old)
             if attempt.error is None:
                 account = attempt.require()
-                self._require_changed(account.name, old, new)
-                with self.desk.changing(AuditEvent.PASSWORD_CHANGED, account.name):
+                self._require_changed(account, old, new)
+                changed, sid = AuditEvent.PASSWORD_CHANGED, str(account.sid)
+                with self.desk.changing(changed, account.name, sid=sid):
                     logon.set_password(account.sid, new)
                 self._end_sessions(logon, account.sid)
                 return
@@ -146,7 +148,7 @@ class PasswordDesk:
             self.sleep(attempt.delay)
         raise failure
 
-    def _require_changed(self, name: str, old: Secret, new: Secret) -> None:
+    def _require_changed(self, account: Account, old: Secret, new: Secret) -> None:
         """Return if a password is changed at all.
 
         The answer says that the old one was right: so it is written down, or this
@@ -158,7 +160,8 @@ class PasswordDesk:
         try:
             _require_another(old, new)
         except InvalidRequestError as error:
-            error.record = self.desk.record(AuditEvent.PASSWORD_CHANGED, name, error)
+            changed, sid = AuditEvent.PASSWORD_CHANGED, str(account.sid)
+            error.record = self.desk.record(changed, account.name, error, sid=sid)
             raise
 
     def remove(self, name: str) -> bool:
@@ -172,7 +175,8 @@ class PasswordDesk:
         account, logon = account_named(self.store, name), self._require_logon()
         if account.sid not in logon.with_password():
             return False
-        with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name, to="none"):
+        told = {"sid": str(account.sid), "to": "none"}
+        with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name, **told):
             return logon.remove_password(account.sid)
 
     def unlock(self, name: str) -> bool:
@@ -196,7 +200,8 @@ class PasswordDesk:
             return False
         account = self.store.account_by_name(name)
         shown = key[:_LONGEST_SHOWN] if account is None else account.name
-        with self.desk.changing(AuditEvent.ACCOUNT_UNLOCKED, shown):
+        told = {} if account is None else {"sid": str(account.sid)}
+        with self.desk.changing(AuditEvent.ACCOUNT_UNLOCKED, shown, **told):
             logon.lockout.clear(key)
         return True
 

@@ -76,28 +76,35 @@ class SqlAccountStore:
         """Return so many such numbers."""
         return tuple(self._luids.allocate() for _ in range(count))
 
-    def add_account(self, name: str, uid: int | None, gid: int | None) -> Account:
-        """Add an account under a new RID; raises `AccountExistsError`."""
+    def new_sid(self) -> Sid:
+        """Return a SID of the store's domain that nobody has, nor is given again."""
+        with self._database.writing() as connection:
+            return _next_sid(connection)
+
+    def add_account(
+        self, name: str, uid: int | None, gid: int | None, *, sid: Sid | None = None
+    ) -> Account:
+        """Add an account; see `AccountStore.add_account`."""
         key = name_key(name)
         require_id(uid)
         require_id(gid)
         with self._database.writing() as connection:
             require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
             require_free(connection, PRINCIPAL.c.uid, uid, f"uid `{uid}`")
-            account = Account(_next_sid(connection), name, uid, gid)
+            account = Account(sid or _next_sid(connection), name, uid, gid)
             row = {"is_group": False, "uid": uid, "primary_gid": gid}
             _insert(connection, account.sid, name, **row)
             count_change(connection)
         return account
 
-    def add_group(self, name: str, gid: int | None) -> Group:
-        """Add a group under a new RID; raises `AccountExistsError`."""
+    def add_group(self, name: str, gid: int | None, *, sid: Sid | None = None) -> Group:
+        """Add a group; see `AccountStore.add_group`."""
         key = name_key(name)
         require_id(gid)
         with self._database.writing() as connection:
             require_free(connection, PRINCIPAL.c.name_key, key, f"name `{name}`")
             require_free(connection, PRINCIPAL.c.group_gid, gid, f"gid `{gid}`")
-            group = Group(_next_sid(connection), name, gid)
+            group = Group(sid or _next_sid(connection), name, gid)
             _insert(connection, group.sid, name, is_group=True, group_gid=gid)
             count_change(connection)
         return group
