@@ -248,19 +248,19 @@ def test_ocsf_names_the_client_its_session_the_server_and_the_chain():
 
 
 def test_a_process_has_its_number_arguments_and_exit_code():
-    detail = {"pid": "77", "arguments": "('-l',)", "exit code": "3"}
+    detail = {"pid": "77", "arguments": "1", "exit code": "3"}
     record = make(
         event=AuditEvent.PROCESS_EXITED, object_name="/usr/bin/ls", detail=detail
     )
     found = require_ocsf(ocsf_line(numbered(record), ORIGIN))
     process = found["process"]
-    assert (77, "ls", "/usr/bin/ls", "('-l',)", 3) == (
+    assert (77, "ls", "/usr/bin/ls", 3) == (
         process["pid"],
         process["name"],
         process["path"],
-        process["cmd_line"],
         found["exit_code"],
     )
+    assert "cmd_line" not in process  # how many arguments there were is none
     data = dict(require_windows(windows_xml(numbered(record), ORIGIN))[1])
     assert ("0x3", "0x4d", "/usr/bin/ls") == (
         data["Status"],
@@ -314,10 +314,14 @@ def test_events_of_windows_have_its_numbers_and_no_two_have_the_same():
 
 
 def test_a_refused_handle_is_windows_event_4656():
-    system, data = require_windows(windows_xml(numbered(make()), ORIGIN))
+    detail = {"process id": "77", "image": "/usr/bin/notes", "restricted sids": "2"}
+    record = make(detail=detail)
+    system, data = require_windows(windows_xml(numbered(record), ORIGIN))
     expected = {
         "EventID": "4656",
         "Version": "1",
+        "Task": "12807",
+        "ProcessID": "77",
         "Keywords": "0x8010000000000000",
         "EventRecordID": "12",
         "SystemTime": "2025-11-22T18:17:01.123456789Z",
@@ -334,7 +338,7 @@ def test_a_refused_handle_is_windows_event_4656():
         ("ObjectServer", "notes"),
         ("ObjectType", "Doc"),
         ("ObjectName", "plan"),
-        ("HandleId", "7"),
+        ("HandleId", "0x0"),
         ("TransactionId", "{00000000-0000-0000-0000-000000000000}"),
         ("AccessList", "%%1552\n\t\t\t\t%%1538"),
         (
@@ -343,9 +347,9 @@ def test_a_refused_handle_is_windows_event_4656():
         ),
         ("AccessMask", "0x00020001"),
         ("PrivilegeList", "-"),
-        ("RestrictedSidCount", "0"),
+        ("RestrictedSidCount", "2"),
         ("ProcessId", "0x4d"),
-        ("ProcessName", "notes"),
+        ("ProcessName", "/usr/bin/notes"),
         ("ResourceAttributes", "-"),
     ] == data[:17]
     assert ("ServerUserSid", str(SERVER.sid)) in data
@@ -361,12 +365,35 @@ def test_a_success_and_a_failure_have_windows_keywords():
 
 
 def test_a_logon_names_the_server_as_its_subject_and_the_client_as_its_target():
-    data = dict(template_data(make(event=AuditEvent.LOGON), ORIGIN))
+    data = dict(template_data(numbered(make(event=AuditEvent.LOGON)), ORIGIN))
     assert (str(SERVER.sid), str(ALICE.sid), "3") == (
         data["SubjectUserSid"],
         data["TargetUserSid"],
         data["LogonType"],
     )
+
+
+@pytest.mark.parametrize(
+    ("peer", "address", "port"),
+    [
+        ("192.0.2.1:50", "192.0.2.1", 50),
+        ("192.0.2.1", "192.0.2.1", 0),
+        ("[2001:DB8::1]:443", "2001:db8::1", 443),
+        ("2001:db8::1", "2001:db8::1", 0),
+        ("192.0.2.1:99999", "192.0.2.1", 0),
+        ("uid 70001 pid 42", None, 0),
+        ("192.0.2.1:50:1", None, 0),
+        ("", None, 0),
+    ],
+)
+def test_where_a_client_came_from_is_its_address_where_it_has_one(peer, address, port):
+    failed = numbered(make(event=AuditEvent.LOGON_FAILED, peer=peer))
+    data = dict(require_windows(windows_xml(failed, ORIGIN))[1])
+    shown = ("-", "-") if address is None else (address, str(port))
+    assert shown == (data["IpAddress"], data["IpPort"])
+    event = require_ocsf(ocsf_line(failed, ORIGIN))
+    place = event["src_endpoint"]
+    assert (address, port) == (place.get("ip"), place.get("port", 0))
 
 
 def test_the_id_of_a_w3c_trace_is_the_activity():

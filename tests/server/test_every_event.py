@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from datetime import timedelta
@@ -19,8 +20,12 @@ from tests.server.dde_stage import Ear, Stage
 import stead
 from stead.authority.lockout import LockoutPolicy
 from stead.errors import RevertOrderError, SteadError
+from stead.ledger.export_ocsf import ocsf_event
+from stead.ledger.export_windows import windows_xml
+from stead.ledger.exporting import WINDOWS_EVENTS, Origin
 from stead.ledger.ledger import Ledger
 from stead.ledger.query import Query
+from stead.ledger.windows_templates import template_data
 from stead.model.access_mask import AccessMask
 from stead.model.audit_policy import AccountAuditing, Auditing, Subcategory
 from stead.model.audit_record import AuditEvent
@@ -194,10 +199,10 @@ def machine(server):
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory, _law):
-    """The events in the trail of a server in which all of that was done."""
+    """Give all records, by event, of a server in which all of that was done."""
     folder = tmp_path_factory.mktemp("every")
     folder.chmod(0o700)
-    place, found = folder / "notes.db", set()
+    place, found = folder / "notes.db", {}
     options = {"store": place, "enforcement": Enforcement.TOKEN, "lockout": QUICK}
     with with_accounts(ProtectedServer("notes", **options)) as server:
         for scene in (accounts, objects, identities, operations, logons, conversations):
@@ -210,7 +215,8 @@ def seen(tmp_path_factory, _law):
     options["enforcement"] = Enforcement.TOKEN
     with ProtectedServer("notes", **options) as server:
         server.trail.verify()
-        found.update(record.event for _, record in server.trail.find(Query()))
+        for one in server.trail.export(Query(), "windows-xml"):
+            found.setdefault(one.record.event, []).append(one)
     _law.take()  # the verifier that was made weak by hand
     return found
 
@@ -224,3 +230,141 @@ def test_every_event_is_produced_by_its_act(seen, event):
         assert f"AuditEvent.{event.name}" in there.read_text("utf-8")
     else:
         assert event in seen
+
+
+# --- what exports say of real records ------------------------------------------------
+
+ORIGIN = Origin("files.example", "S-1-5-21-1-2-3", "0.1.0")
+WITHOUT_DATA = {AuditEvent.TRAIL_STARTED, AuditEvent.TRAIL_STOPPED}
+ABOUT_SOMEBODY = [4704, 4705, 4717, 4718, *range(4720, 4727), *range(4731, 4736), 4738,
+                  4767, 4781]  # fmt: skip
+
+
+def data_of(seen, event, place=0):
+    return dict(template_data(seen[event][place], ORIGIN))
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_every_event_of_windows_has_the_data_of_its_template(seen):
+    ours = {event for event in seen if event < WINDOWS_EVENTS} - WITHOUT_DATA
+    assert set() == {event for event in ours if not data_of(seen, event)}
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_records_of_windows_events_name_whom_they_are_about_by_sid(seen):
+    for event in ABOUT_SOMEBODY:
+        if event in seen:
+            sid = data_of(seen, event)["TargetSid"]
+            assert sid.startswith("S-1-5-"), event
+            account = ocsf_event(seen[event][0], ORIGIN)
+            about = account.get("group") or account["user"]
+            assert sid == about["uid"]
+    added = data_of(seen, AuditEvent.GROUP_MEMBER_ADDED)
+    assert added["MemberSid"].startswith("S-1-5-21-")
+    set_for = data_of(seen, AuditEvent.ACCOUNT_AUDIT_CHANGED)
+    account = seen[AuditEvent.ACCOUNT_AUDIT_CHANGED][0].record.detail
+    assert "alice" == account["account"]
+    assert account["sid"] == set_for["TargetUserSid"] != set_for["SubjectUserSid"]
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_what_is_done_by_a_handle_has_its_number(seen):
+    opened = seen[AuditEvent.HANDLE_REQUESTED][0]
+    number = f"{opened.number:#x}"
+    used = next(
+        one
+        for one in seen[AuditEvent.OBJECT_ACCESS]
+        if one.record.detail.get("opened by") == str(opened.number)
+    )
+    closed = seen[AuditEvent.HANDLE_CLOSED][0]
+    for one in (opened, used, closed):
+        assert number == dict(template_data(one, ORIGIN))["HandleId"]
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_records_of_windows_events_name_the_process(seen):
+    for event in (
+        AuditEvent.HANDLE_REQUESTED,
+        AuditEvent.PRIVILEGED_SERVICE,
+        AuditEvent.PRIVILEGED_OBJECT,
+        AuditEvent.PRIVILEGES_ADJUSTED,
+    ):
+        data = data_of(seen, event)
+        assert (f"{os.getpid():#x}", sys.executable) == (
+            data["ProcessId"],
+            data["ProcessName"],
+        )
+        system = windows_xml(seen[event][0], ORIGIN)
+        assert f'<Execution ProcessID="{os.getpid()}"' in system
+    adjusted = data_of(seen, AuditEvent.PRIVILEGES_ADJUSTED)
+    assert "SeChangeNotifyPrivilege" == adjusted["EnabledPrivilegeList"]
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_a_failed_logon_has_its_status_as_windows_numbers_it(seen):
+    data = data_of(seen, AuditEvent.LOGON_FAILED)
+    assert ("0xC000006D", "0xC000006A", "bob") == (
+        data["Status"],
+        data["SubStatus"],
+        data["TargetUserName"],
+    )
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_a_changed_audit_policy_says_what_of_what(seen):
+    guid = "{0cce9223-69ae-11d9-bed3-505054503030}"
+    which = ("%%8274", "%%12807", guid)
+    names = ("CategoryId", "SubcategoryId", "SubcategoryGuid", "AuditPolicyChanges")
+    for event, place, changes in (
+        (AuditEvent.AUDIT_POLICY_CHANGED, 0, "%%8448"),
+        (AuditEvent.AUDIT_POLICY_CHANGED, 1, "%%8449"),
+        (AuditEvent.ACCOUNT_AUDIT_CHANGED, 0, "%%8455"),
+    ):
+        data = data_of(seen, event, place)
+        assert (*which, changes) == tuple(data[name] for name in names)
+    whole_kind = data_of(seen, AuditEvent.GLOBAL_SACL_CHANGED)
+    assert ("Global SACL", "Doc") == (
+        whole_kind["ObjectType"],
+        whole_kind["ObjectName"],
+    )
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_names_that_change_and_rights_to_log_on_are_told(seen):
+    renamed = data_of(seen, AuditEvent.ACCOUNT_RENAMED)
+    assert ("carol", "caroline") == (
+        renamed["OldTargetUserName"],
+        renamed["NewTargetUserName"],
+    )
+    given = data_of(seen, AuditEvent.LOGON_RIGHT_GRANTED)
+    taken = data_of(seen, AuditEvent.LOGON_RIGHT_REMOVED)
+    right = LogonRight.BATCH.value
+    assert (right, right) == (given["AccessGranted"], taken["AccessRemoved"])
+    left = data_of(seen, AuditEvent.LOGOFF_ASKED)
+    assert ("bob", str(seen[AuditEvent.LOGOFF_ASKED][0].record.client.logon_id)) == (
+        left["TargetUserName"],
+        left["TargetLogonId"],
+    )
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_whose_password_was_handed_in_is_the_user_of_ocsf_and_not_who_did(seen):
+    event = ocsf_event(seen[AuditEvent.EXPLICIT_CREDENTIALS][0], ORIGIN)
+    assert ("bob", "alice") == (event["user"]["name"], event["actor"]["user"]["name"])
+
+
+@pytest.mark.root
+@pytest.mark.leaks_identity
+def test_only_what_is_about_the_trail_itself_is_no_class_of_ocsf(seen):
+    bare = {
+        e for e, found in seen.items() if not ocsf_event(found[0], ORIGIN)["class_uid"]
+    }
+    assert {AuditEvent.IDENTITY_LEAKED, AuditEvent.RECORDS_LOST} == bare

@@ -30,6 +30,7 @@ from stead.ledger.exporting import (
     visible,
 )
 from stead.ledger.trace_context import trace_id
+from stead.ledger.windows_policy import task_of
 from stead.ledger.windows_templates import VERSIONS, template_data
 from stead.model.audit_record import AuditRecord, Principal
 
@@ -99,13 +100,13 @@ def _system(numbered: Numbered, origin: Origin) -> str:
     activity = activity_id(record.correlation)
     correlation = f' ActivityID="{activity}"' if activity else ""
     keywords = _FAILURE if is_failure(record) else _SUCCESS
-    pid = record.detail.get("server pid", "0")
+    pid = record.detail.get("process id", "0")
     process = pid if pid.isascii() and pid.isdigit() and len(pid) <= 9 else "0"  # noqa: PLR2004 - digits of 32 bits
     return (
         f'<Provider Name="{PROVIDER}" Guid="{PROVIDER_GUID}"/>'
         f"<EventID>{event_id(number)}</EventID>"
         f"<Version>{VERSIONS.get(number, 0)}</Version>"
-        "<Level>0</Level><Task>0</Task><Opcode>0</Opcode>"
+        f"<Level>0</Level><Task>{task_of(record)}</Task><Opcode>0</Opcode>"
         f"<Keywords>{keywords}</Keywords>"
         f'<TimeCreated SystemTime="{rfc3339(record.time)}"/>'
         f"<EventRecordID>{numbered.number}</EventRecordID>"
@@ -119,7 +120,7 @@ def _system(numbered: Numbered, origin: Origin) -> str:
 
 def _event_data(numbered: Numbered, origin: Origin) -> Iterator[tuple[str, str]]:
     record = numbered.record
-    yield from template_data(record, origin)
+    yield from template_data(numbered, origin)
     yield "SteadEvent", event_name(record)
     yield "SteadEventNumber", str(int(record.event))
     yield "SteadRecordId", identity_of(numbered, origin)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from itertools import count, islice, takewhile
 from typing import Final
 
@@ -24,6 +25,10 @@ _FIRST: Final = (
     -62_135_596_800 * _NANOSECONDS
 )  # 0001-01-01, the first that RFC 3339 has
 _LAST: Final = 253_402_300_800 * _NANOSECONDS - 1  # the end of 9999
+_PLACE: Final = re.compile(
+    r"(?:\[(?P<six>[^\[\]]+)\]|(?P<four>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+_LAST_PORT: Final = 65_535
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 
 WINDOWS_EVENTS: Final = 100_000
@@ -144,6 +149,22 @@ def of_detail(record: AuditRecord, *names: str) -> str:
         lambda part: part in record.detail, (f"{name} {n}" for n in count(2))
     )
     return record.detail[name] + "".join(record.detail[part] for part in rest)
+
+
+def address_of(record: AuditRecord) -> tuple[str, int] | None:
+    """Return the address and port that a client came from; None where it has none.
+
+    A port that the gate does not know is 0.
+    """
+    found = _PLACE.fullmatch(record.peer)
+    host, port = record.peer, 0
+    if found is not None:
+        host, port = found["six"] or found["four"], int(found["port"] or 0)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return str(address), port if port <= _LAST_PORT else 0
 
 
 def bare_name(name: str) -> tuple[str, str]:

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from stead.ledger.exporting import event_name, of_detail, seen, visible
+from stead.ledger.exporting import (
+    address_of,
+    event_name,
+    of_detail,
+    seen,
+    visible,
+)
 from stead.model.audit_record import AuditEvent, AuditRecord, Principal
 
 OTHER: Final = 99
@@ -64,11 +70,13 @@ _CLASSES: Final[dict[int, OcsfClass]] = {
     4624: AUTHENTICATION.doing(1, "Logon"),
     4625: AUTHENTICATION.doing(1, "Logon"),
     4634: AUTHENTICATION.doing(2, "Logoff"),
+    4647: AUTHENTICATION.doing(2, "Logoff"),
     4648: AUTHENTICATION,
     4656: API,
     4658: API,
     4660: ENTITY.doing(4, "Delete"),
     4663: API,
+    4666: API,
     4670: ENTITY.doing(3, "Update"),
     4672: SESSION.doing(1, "Assign Privileges"),
     4673: API,
@@ -78,6 +86,8 @@ _CLASSES: Final[dict[int, OcsfClass]] = {
     4703: SESSION.doing(1, "Assign Privileges"),
     4704: USER_ACCESS.doing(1, "Assign Privileges"),
     4705: USER_ACCESS.doing(2, "Revoke Privileges"),
+    4717: USER_ACCESS.doing(1, "Assign Privileges"),
+    4718: USER_ACCESS.doing(2, "Revoke Privileges"),
     4719: ENTITY.doing(3, "Update"),
     4720: ACCOUNT.doing(1, "Create"),
     4722: ACCOUNT.doing(2, "Enable"),
@@ -93,6 +103,7 @@ _CLASSES: Final[dict[int, OcsfClass]] = {
     4738: ACCOUNT,
     4740: ACCOUNT.doing(9, "Lock"),
     4767: ACCOUNT.doing(12, "Unlock"),
+    4781: ACCOUNT,
     4817: ENTITY.doing(3, "Update"),
     4907: ENTITY.doing(3, "Update"),
     4912: ENTITY.doing(3, "Update"),
@@ -115,6 +126,13 @@ _CLASSES: Final[dict[int, OcsfClass]] = {
     AuditEvent.CONVERSATION_STARTED: API,
     AuditEvent.CONVERSATION_ENDED: API,
     AuditEvent.ADVISE_ENDED: API,
+    AuditEvent.WORKER_STARTED: PROCESS.doing(1, "Launch"),
+    AuditEvent.WORKER_ENDED: PROCESS.doing(2, "Terminate"),
+    AuditEvent.BROKER_ASKED: API,
+    AuditEvent.DELEGATED: API,
+    AuditEvent.VERIFIER_RENEWED: ACCOUNT,
+    AuditEvent.GRANT_USED: API,
+    AuditEvent.GRANT_EXPIRED: API.doing(4, "Delete"),
     AuditEvent.GRANT_MADE: API.doing(1, "Create"),
     AuditEvent.GRANT_ENDED: API.doing(4, "Delete"),
 }
@@ -172,9 +190,6 @@ def _process(record: AuditRecord, user_of: UserOf) -> Values:
         path = visible(record.object_name)
         process["name"] = path.rpartition("/")[2] or path
         process["path"] = path
-    arguments = of_detail(record, "arguments", "command line")
-    if arguments:
-        process["cmd_line"] = visible(arguments)
     pid = _number(of_detail(record, "pid"))
     if pid is not None:
         process["pid"] = pid
@@ -184,12 +199,12 @@ def _process(record: AuditRecord, user_of: UserOf) -> Values:
 
 
 def _account(record: AuditRecord, _: UserOf) -> Values:
-    return {"user": _named(record.object_name, of_detail(record, "target sid", "sid"))}
+    return {"user": _named(record.object_name, of_detail(record, "sid"))}
 
 
 def _authentication(record: AuditRecord, user_of: UserOf) -> Values:
     values: Values = {
-        "user": user_of(seen(record)),
+        "user": _whose_logon(record, user_of),
         "service": {
             "name": visible(record.server.name or "unknown"),
             "uid": str(record.server.sid),
@@ -206,6 +221,16 @@ def _authentication(record: AuditRecord, user_of: UserOf) -> Values:
         values |= {"auth_protocol_id": OTHER, "auth_protocol": visible(package)}
     count = _number(of_detail(record, "count"))
     return values | _endpoint(record) | ({} if count is None else {"count": count})
+
+
+def _whose_logon(record: AuditRecord, user_of: UserOf) -> Values:
+    """Return who is logged on or off: who acts, or whom they name."""
+    if record.event == AuditEvent.EXPLICIT_CREDENTIALS and record.object_name:
+        return _named(record.object_name, "")
+    account = of_detail(record, "account")
+    if record.event == AuditEvent.LOGOFF_ASKED and account:
+        return _named(account, of_detail(record, "sid"))
+    return user_of(seen(record))
 
 
 def _session(record: AuditRecord, user_of: UserOf) -> Values:
@@ -232,7 +257,7 @@ def _user_access(record: AuditRecord, user_of: UserOf) -> Values:
 
 def _group(record: AuditRecord, _: UserOf) -> Values:
     group = {"name": visible(record.object_name or "unknown")}
-    sid = of_detail(record, "target sid", "sid")
+    sid = of_detail(record, "sid")
     values: Values = {"group": group | ({"uid": visible(sid)} if sid else {})}
     member = of_detail(record, "member")
     if member:
@@ -267,7 +292,10 @@ def _api(record: AuditRecord, _: UserOf) -> Values:
 def _endpoint(record: AuditRecord) -> Values:
     """Return where a request came from, as far as the gate knows."""
     name = record.peer or record.gate or "local"
-    service = {"svc_name": visible(record.gate)} if record.gate else {}
+    service: Values = {"svc_name": visible(record.gate)} if record.gate else {}
+    address = address_of(record)
+    if address is not None:
+        service |= {"ip": address[0], "port": address[1]}
     return {"src_endpoint": {"name": visible(name), **service}}
 
 
@@ -279,7 +307,7 @@ def _named(name: str, sid: str) -> Values:
 
 
 def _privileges(record: AuditRecord) -> list[str]:
-    named = record.privileges or of_detail(record, "right", "enabled").split()
+    named = record.privileges or of_detail(record, "right").split()
     return [visible(name) for name in named] or ["unknown"]
 
 
