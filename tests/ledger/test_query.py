@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +97,18 @@ def test_a_line_names_client_server_chain_object_and_decision(record):
 def test_no_name_can_look_like_another_field_or_line(record, name, shown):
     line = format_line(record(object_name=name, object_type=""), 1)
     assert (f" object={shown} " in f"{line} ") == bool(name)
+
+
+def test_a_detail_takes_the_place_of_no_field(record):
+    names = (
+        "client", "server", "chain", "gate", "peer", "operation", "object", "desired",
+        "granted", "privileges", "status", "correlation", "reasons",
+    )  # fmt: skip
+    plain = record(status=5)
+    told = replace(plain, detail=dict.fromkeys((*names, "path"), "forged"))
+    before = format_line(plain, 1)
+    details = [f"detail.{name}=forged" for name in names]
+    assert " ".join((before, *details, "path=forged")) == format_line(told, 1)
 
 
 @given(st.text(st.characters()), st.integers())

@@ -217,7 +217,8 @@ def format_line(record: AuditRecord, sequence: int) -> str:
     """Return one line that names client, server, chain, object and decision.
 
     Whatever a client may have made up is quoted, and characters that do not print are
-    escaped: no name can look like another field, or like another line.
+    escaped: no name can look like another field, or like another line. A detail that
+    has the name of a field is `detail.NAME`.
     """
     fields = {
         "client": _name(record.client),
@@ -233,10 +234,13 @@ def format_line(record: AuditRecord, sequence: int) -> str:
         "status": str(record.status or ""),
         "correlation": _quoted(record.correlation),
         "reasons": ",".join(map(_quoted, record.reasons)),
-        **{_quoted(name): _quoted(text) for name, text in record.detail.items()},
+    }
+    more = {
+        f"detail.{name}" if name in fields else _quoted(name): _quoted(text)
+        for name, text in record.detail.items()
     }
     head = f"#{sequence} {format_moment(record.time)} {record.event.name}"
-    told = [f"{name}={text}" for name, text in fields.items() if text]
+    told = [f"{name}={text}" for name, text in (fields | more).items() if text]
     return " ".join((head, record.outcome.value, *told))
 
 
