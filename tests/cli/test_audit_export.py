@@ -19,7 +19,7 @@ def test_json_lines_are_the_trail_in_order_with_identities(stead):
     assert f"{len(read)} records; go on with --after {len(read)}\n" == ran.err
     # It ends with the record of its own asking.
     assert "trail_read" == read[-1]["event"]
-    assert "export jsonl client= object= after=0" == read[-1]["detail"]["asked"]
+    assert "export jsonl everything" == read[-1]["detail"]["asked"]
 
 
 def test_the_same_record_is_the_same_line_each_time(stead):

@@ -274,6 +274,12 @@ def test_a_query_says_what_it_asks():
     assert "everything" == Query().describe()
     failures = replace(Query(outcome=Outcome.FAILURE), event=AuditEvent.LOGON)
     assert "event=logon outcome=failure" == failures.describe()
+    narrow = Query(client="", event=frozenset(), since=0, limit=0)
+    assert 'client="" event= since=0 limit=0' == narrow.describe()
+    forged = Query(client="alice object=plan")
+    assert (
+        'client="alice object=plan"' == forged.describe() != "client=alice object=plan"
+    )
 
 
 def test_a_memory_index_ends_with_its_store():

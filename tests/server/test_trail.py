@@ -42,6 +42,13 @@ def test_reading_it_is_recorded_with_what_was_asked(server, administrator, trail
     assert ["client=alice object=plan", "verify"] == asked
 
 
+def test_all_that_an_export_was_asked_for_is_recorded(server, administrator, trail):
+    failures = Query(outcome=Outcome.FAILURE, event=AuditEvent.LOGON, since=5, limit=2)
+    list(server.trail_for(administrator).export(failures, "ocsf"))
+    told = trail(AuditEvent.TRAIL_READ)[-2].detail["asked"]
+    assert "export ocsf event=logon outcome=failure since=5 limit=2" == told
+
+
 def test_it_verifies_and_remembers_its_witness(server):
     first = server.trail.verify()
     server.accounts.add("carol")

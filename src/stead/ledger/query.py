@@ -116,9 +116,12 @@ class Query:
         return (trace[1], f"{_TRACE_VERSION}{trace[1]}")
 
     def describe(self) -> str:
-        """Say what is asked, for the record of asking."""
-        given = ((part.name, getattr(self, part.name)) for part in fields(self))
-        told = [f"{_SHOWN.get(name, name)}={_shown(v)}" for name, v in given if v]
+        """Say what is asked, for the record of asking: no value looks like another."""
+        told = [
+            f"{_SHOWN.get(part.name, part.name)}={_shown(value)}"
+            for part in fields(self)
+            if (value := getattr(self, part.name)) != part.default
+        ]
         return " ".join(told) or "everything"
 
     def _is_asked_correlation(self, correlation: str) -> bool:
@@ -306,4 +309,4 @@ def _shown(value: object) -> str:
         return value.value
     if isinstance(value, frozenset | set | tuple | list):
         return ",".join(sorted(map(_shown, value)))
-    return str(value)
+    return _quoted(str(value)) or '""'

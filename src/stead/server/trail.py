@@ -225,9 +225,7 @@ class Trail:
             AccessDeniedError: the subject may not read the trail.
             LedgerCorruptError: a record that is read is none.
         """
-        _told(query)
-        about = f"client={query.client or ''} object={query.object_name or ''}"
-        self._require(f"export {form} {about} after={query.after}")
+        self._require(f"export {form} {_told(query)}")
         return numbered(self.store, query)
 
     def export_origin(self) -> Origin:
