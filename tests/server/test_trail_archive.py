@@ -147,6 +147,32 @@ def test_what_was_not_archived_stays(server, archivist):
     assert 1 == next(server.trail.find(Query()))[0]
 
 
+@pytest.mark.parametrize(
+    "by", ["1", "last + 1", "(SELECT MAX(archived_by) FROM segment)"]
+)
+def test_what_is_only_said_to_be_archived_is_archived_before_it_goes(
+    server, archivist, archived, tmp_path, by
+):
+    _grow(server, "fourth")
+    seal = archivist.seal()
+    evidence = server._house.trail.evidence._target
+    with evidence._database.writing() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE segment SET archived_by = {by} WHERE number = 3"  # noqa: S608
+        )
+    forged = server.trail.evidence.seals()
+    naive = ALL_OF_IT.removable(forged, 1 << 62, 1 << 62, time.time_ns())
+    assert seal.last == naive[-1].last  # what the store says would do
+    gone = archivist.clear(ALL_OF_IT)
+    assert [one for one, _ in archived] == [replace(g, archived_by=0) for g in gone]
+    assert seal.first == next(server.trail.find(Query()))[0]
+    assert (seal.number,) == tuple(one.number for one in archivist.pending())
+    [(_, place)] = archivist.archive(tmp_path)
+    assert seal.digest == read_archive(lines_of(place))[1].digest
+    assert (seal.number,) == tuple(one.number for one in archivist.clear(ALL_OF_IT))
+    assert server.trail.examine().fault is None
+
+
 def test_segments_are_removed_one_after_another(server, archivist, archived, tmp_path):
     assert 1 == len(archivist.clear(RetentionPolicy(records=20)))
     first = server.trail.examine()

@@ -115,12 +115,18 @@ def tells_removal(body: bytes, seal: Seal) -> bool:
         body: the record that the seal names, in its canonical bytes.
         seal: of the last segment that was removed.
     """
+    return _tells(AuditEvent.TRAIL_CLEARED, body, seal)
+
+
+def tells_archive(body: bytes, seal: Seal) -> bool:
+    """Tell whether a record says that this very segment was archived."""
+    return _tells(AuditEvent.TRAIL_ARCHIVED, body, seal)
+
+
+def _tells(event: AuditEvent, body: bytes, seal: Seal) -> bool:
     try:
         record = read_record(body)
     except InvalidRecordError:
         return False
-    is_told = (record.event, record.outcome) == (
-        AuditEvent.TRAIL_CLEARED,
-        Outcome.SUCCESS,
-    )
+    is_told = (record.event, record.outcome) == (event, Outcome.SUCCESS)
     return is_told and seal.named().items() <= record.detail.items()

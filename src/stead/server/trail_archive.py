@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from stead.ledger.chain import beginning
 from stead.ledger.checkpoint import origin_of
 from stead.ledger.examination import require_told
 from stead.ledger.keeping import Sealing
-from stead.ledger.segments import Before, Seal, SegmentPolicy
+from stead.ledger.segments import Before, Seal, SegmentPolicy, tells_archive
 from stead.ledger.tree import CompactRange
 from stead.model.audit_record import AuditEvent
 from stead.model.privilege import Privilege
@@ -145,8 +145,7 @@ class TrailArchive:
 
     def pending(self) -> tuple[Seal, ...]:
         """Return what `archive` would write; whether the subject may is not asked."""
-        seals = self.trail.evidence.seals()
-        return tuple(seal for seal in seals if not seal.archived_by)
+        return tuple(seal for seal in self._seals() if not seal.archived_by)
 
     def removable(self, policy: RetentionPolicy) -> tuple[Seal, ...]:
         """Return what `clear` would remove; whether the subject may is not asked."""
@@ -155,7 +154,24 @@ class TrailArchive:
         if self._is_witnessed():
             kept = evidence.last_checkpoint()
             signed = 0 if kept is None else kept.tree.size
-        return policy.removable(evidence.seals(), end, signed, self.clock())
+        return policy.removable(self._seals(), end, signed, self.clock())
+
+    def _seals(self) -> tuple[Seal, ...]:
+        """Return the seals; one counts as archived only where a record says so.
+
+        Whoever writes the store must not have us remove what nobody archived. The
+        record is there as long as the segment: it came later, and goes later.
+        """
+        return tuple(
+            seal
+            if seal.cleared_by or self._is_archived(seal)
+            else replace(seal, archived_by=0)
+            for seal in self.trail.evidence.seals()
+        )
+
+    def _is_archived(self, seal: Seal) -> bool:
+        told = self.trail.store.picked((seal.archived_by,)) if seal.archived_by else []
+        return any(tells_archive(entry.body, seal) for entry in told)
 
     def _is_witnessed(self) -> bool:
         return not self.without_witness and self.trail.evidence.has_witness()
