@@ -42,6 +42,7 @@ class Server(ThreadingHTTPServer):
         self.answers: list[tuple[int, bytes | None]] = []
         self.poison: set[int] = set()
         self.largest: int | None = None
+        self.kind = "application/x-protobuf"
 
     def take(self, body: bytes) -> bytes:
         """Keep what is no poison; return the response."""
@@ -89,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = 413, b""
         said = self.server.take(body) if answer is None else answer
         self.send_response(status)
-        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Type", self.server.kind)
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         self.wfile.write(said)

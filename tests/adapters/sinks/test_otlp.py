@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +139,52 @@ def test_whatever_is_no_acknowledgement_means_that_records_wait(start, sinks, an
     with pytest.raises(SinkUnavailableError):
         sinks(server).send([numbered(1)])
     assert [] == server.numbers()
+
+
+class Dripping(threading.Thread):
+    """A receiver that acknowledges, a byte at a time."""
+
+    def __init__(self, certificate=None):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.server_address = self.listener.getsockname()
+        self.context = None
+        if certificate is not None:
+            self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.context.load_cert_chain(*certificate)
+
+    def run(self):
+        with suppress(OSError), self.listener.accept()[0] as bare:
+            wrapped = self.context and self.context.wrap_socket(bare, server_side=True)
+            with wrapped or bare as link:
+                link.recv(65_536)
+                for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+                    link.send(bytes([byte]))
+                    time.sleep(0.05)
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_an_answer_that_drips_is_no_acknowledgement(
+    sinks, certificate, trusting, is_plain
+):
+    """It is there after two seconds; each byte of it in time."""
+    receiver = Dripping(None if is_plain else certificate)
+    receiver.start()
+    context = None if is_plain else trusting
+    with pytest.raises(SinkUnavailableError, match=r"takes too long|timed out"):
+        sinks(receiver, context, timeout=0.4).send([numbered(1)])
+    receiver.listener.close()
+    receiver.join()
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "nonsense"])
+def test_a_page_of_a_proxy_is_no_acknowledgement(start, sinks, kind):
+    server = start()
+    server.kind = kind
+    server.answers = [(200, b"")]  # empty, it would read as: all is taken
+    with pytest.raises(SinkUnavailableError, match="something else"):
+        sinks(server).send([numbered(1)])
+    assert [] == server.taken
 
 
 def test_nobody_and_a_stranger_are_no_receivers(start, sinks, certificate, stranger):

@@ -3,17 +3,20 @@
 A batch is one request, and a response of status 200 is its acknowledgement. A receiver
 may take a part of it and refuse the rest for good (`partial_success`), without saying
 which: then the batch is sent again record by record, to learn it; the record's id lets
-the receiver drop doubles. Whatever else comes back means that records wait.
+the receiver drop doubles. Whatever else comes back means that records wait: an answer
+of another kind too (a proxy's page, for one), and one that does not come to its end.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, cast
 
 from stead.adapters.extras import require_extra
 
@@ -35,6 +38,7 @@ _LARGEST_ANSWER: Final = 1 << 20
 _OK: Final = 200
 _TOO_LARGE: Final = 413
 _LAST_SUCCESS: Final = 299
+_FORM: Final = "application/x-protobuf"
 
 
 class _TooLargeError(Exception):
@@ -68,7 +72,8 @@ class OtlpSink:
             path: where it takes logs.
             name: what its cursor is kept under.
             token: returns the bearer token that it asks for; called for each request.
-            timeout: seconds without any progress after which it counts as down.
+            timeout: seconds without any progress, or for a whole answer, after which
+                it counts as down.
         """
         scheme = "http" if context is None else "https"
         self.name = name or f"otlp+{scheme}://{host}:{port}{path}"
@@ -135,7 +140,7 @@ class OtlpSink:
         return refused
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
-        headers = {"Content-Type": "application/x-protobuf", "User-Agent": "stead"}
+        headers = {"Content-Type": _FORM, "User-Agent": "stead"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._bearer(self._token)}"
         try:
@@ -164,11 +169,20 @@ class OtlpSink:
     def _ask(
         self, link: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
+        if link.sock is not None:
+            link.sock.settimeout(self._timeout)  # the last answer was given less
         link.request("POST", self._path, body, headers)
         response = link.getresponse()
         answer = response.read(_LARGEST_ANSWER)
         if response.read(1):
             raise SinkUnavailableError(f"`{self.name}` answers with too much")
+        kind = response.headers.get_content_type()
+        said_nothing = response.headers.get("Content-Type") is None
+        is_success = _OK <= response.status <= _LAST_SUCCESS
+        if is_success and not said_nothing and kind != _FORM:
+            raise SinkUnavailableError(
+                f"`{self.name}` answers with something else than OTLP"
+            )
         return response.status, answer
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -179,5 +193,60 @@ class OtlpSink:
             link = http.client.HTTPSConnection(
                 host, port, timeout=self._timeout, context=self._context
             )
+        link.response_class = _Answer
         self._link = link
         return link
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is there in time, or is none.
+
+    The socket's own timeout is for each byte: at one byte for each, a sink would be
+    waited for as long as it likes, and nobody told.
+    """
+
+    def __init__(self, sock: socket.socket, *rest: Any, **named: Any) -> None:
+        within = sock.gettimeout()
+        hurried = sock if within is None else _Hurried(sock, time.monotonic() + within)
+        # Of a socket it takes the file alone.
+        super().__init__(cast("socket.socket", hurried), *rest, **named)
+
+
+class _Hurried:
+    """A connection, as an answer reads it: until a moment."""
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        self._connected = connected
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the file that is read."""
+        return io.BufferedReader(_Bytes(self._connected, self._deadline))
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes of a connection until a moment."""
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        super().__init__()
+        self._connected = connected
+        self._raw = connected.makefile("rb", buffering=0)
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        """Tell that they can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read some; raises `TimeoutError`."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._connected.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if not self.closed:
+            self._raw.close()
+        super().close()
