@@ -10,11 +10,13 @@ from stead.errors import AccessDeniedError, LedgerCorruptError
 from stead.ledger.chain import seal
 from stead.ledger.query import Query
 from stead.model.access_mask import AccessMask
+from stead.model.ace import MandatoryLabelAce
 from stead.model.audit_record import AuditEvent, Outcome
-from stead.model.explicit_access import allow
+from stead.model.explicit_access import allow, audit
 from stead.model.logon_record import LogonType
+from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
-from stead.model.well_known import LOW_LEVEL
+from stead.model.well_known import HIGH_LEVEL, LOW_LEVEL
 
 
 def test_administrators_and_the_server_read_the_trail(server, administrator):
@@ -258,6 +260,38 @@ def test_what_another_descriptor_would_have_refused(server, alice, client_of, pl
     assert [0] == [
         lost for _, lost, _ in judged(server, plan, "D:(A;;0x1;;;WD)", client="bob")
     ]
+
+
+def test_what_is_done_by_a_handle_was_judged_when_it_was_opened(
+    server, alice, client_of, plan
+):
+    server.accounts.grant("root of the store", Privilege.SECURITY)
+    with client_of(server, "root of the store") as admin:
+        server.set_audit(admin, plan, [audit("Everyone", 0x1)])
+    with server.open_object(alice, plan, 0x1) as handle:
+        handle.require(0x1)
+    records = dict(server.trail.find(Query(object_name="plan", client="alice")))
+    uses = [r for r in records.values() if r.event is AuditEvent.OBJECT_ACCESS]
+    assert [True] == ["opened by" in use.detail for use in uses]
+    assert [(alice.subject.principal, 0x1, "")] == judged(
+        server, plan, "D:(A;;0x2;;;WD)"
+    )
+
+
+def test_a_descriptor_without_a_label_has_the_object_s_as_if_it_were_set(
+    server, alice, client_of, plan
+):
+    for right in (Privilege.TAKE_OWNERSHIP, Privilege.RELABEL):
+        server.accounts.grant("bob", right)
+    bob, everything = client_of(server, "bob"), allow("alice", 0x3)
+    server.set_entries(bob, plan, [everything])
+    server.require(alice, plan, 0x3)
+    assert [0] == [lost for _, lost, _ in judged(server, plan, "D:(A;;0x3;;;WD)")]
+    high = MandatoryLabelAce(HIGH_LEVEL, 0x1)
+    server.set_entries(bob, plan, [everything, high])
+    assert [0x2] == [lost for _, lost, _ in judged(server, plan, "D:(A;;0x3;;;WD)")]
+    low = "D:(A;;0x3;;;WD)S:(ML;;NW;;;LW)"
+    assert [0] == [lost for _, lost, _ in judged(server, plan, low)]
 
 
 def test_what_cannot_be_judged_again_says_so(server, alice, plan, rights):

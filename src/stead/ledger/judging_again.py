@@ -33,6 +33,9 @@ from stead.model.token import AccessToken
 ACCESSES: Final = frozenset({AuditEvent.OBJECT_ACCESS, AuditEvent.HANDLE_REQUESTED})
 """Events that record a decision about an object."""
 
+OPENED_BY: Final = "opened by"
+"""The detail that names the record of the opening, of what is done by a handle."""
+
 _PLAIN: Final = (AccessAllowedAce, AccessDeniedAce, MandatoryLabelAce, SystemAuditAce)
 _MOST_TOKENS: Final = 1024
 
@@ -76,9 +79,16 @@ class PastJudge:
     _tokens: dict[tuple[int, str], DescribedToken | str] = field(default_factory=dict)
 
     def judge(self, records: Iterable[Found]) -> Iterator[JudgedAgain]:
-        """Yield what would have become of each granted access, in order."""
+        """Yield what would have become of each granted access, in order.
+
+        What is done by a handle was judged when that was opened, and is not again.
+        """
         for number, record in records:
-            if record.event in ACCESSES and record.outcome is Outcome.SUCCESS:
+            is_granted = record.outcome is Outcome.SUCCESS
+            if (
+                record.event in ACCESSES and is_granted
+                and OPENED_BY not in record.detail
+            ):  # fmt: skip
                 yield self._judged(number, record)
 
     def _judged(self, number: int, record: AuditRecord) -> JudgedAgain:

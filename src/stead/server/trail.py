@@ -36,6 +36,7 @@ from stead.ledger.tree import (
     nodes_of,
     roots_of,
 )
+from stead.model.acl import ABSENT_SACL
 from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome
 from stead.model.luid import Luid
@@ -168,7 +169,8 @@ class Trail:
 
         Args:
             securable: the object, for what its rights mean.
-            descriptor: the other descriptor; without an owner, it has the object's.
+            descriptor: the other descriptor; without an owner or a SACL, which holds
+                the label, it has the object's, as if it were set.
             query: which accesses; the object need not be named.
 
         Raises:
@@ -182,6 +184,7 @@ class Trail:
             descriptor,
             owner=now.owner if descriptor.owner is None else descriptor.owner,
             group=now.group if descriptor.group is None else descriptor.group,
+            sacl=now.sacl if descriptor.sacl is ABSENT_SACL else descriptor.sacl,
         )
         judge = PastJudge(self._find, whole, securable.kind.mapping)
         asked = replace(
