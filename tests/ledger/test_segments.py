@@ -142,6 +142,8 @@ def test_a_seal_whose_root_is_another_is_refused():
         ((FIRST,), 13, 9, False),
         ((FIRST,), 14, 9, True),
         ((FIRST,), 5, 11, True),
+        ((FIRST,), 5, -9, False),
+        ((FIRST,), 5, -10, True),  # it was sealed while the clock was ahead
     ],
 )
 def test_a_segment_is_due_by_size_or_by_age(seals, end, now, is_due):

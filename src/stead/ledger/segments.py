@@ -86,7 +86,8 @@ class SegmentPolicy:
         if end <= start:
             return False
         since = seals[-1].sealed_at if seals else began
-        is_old = now - since >= self.seconds * _NANOSECONDS
+        # A clock that was set back must not keep a segment open for as long.
+        is_old = abs(now - since) >= self.seconds * _NANOSECONDS
         return is_old or end - start >= self.records
 
 
