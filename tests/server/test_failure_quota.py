@@ -51,13 +51,27 @@ def test_many_origins_share_what_all_may_take(clock):
         ("uid 1000 pid 42", "pipe uid 1000"),
         ("127.0.0.1:4242", "pipe 127.0.0.1"),
         ("[::1]:80", "pipe [::1]"),
-        ("fe80::1", "pipe fe80::1"),
+        ("fe80::1", "pipe fe80::/64"),
+        ("[fe80::1%eth0]:80", "pipe fe80::/64"),
+        ("[2001:DB8:0:7:8::9]:80", "pipe 2001:db8:0:7::/64"),
+        ("[::ffff:192.0.2.1]:80", "pipe 192.0.2.1"),
+        ("[64:ff9b::c000:201]:80", "pipe [64:ff9b::c000:201]"),
         ("", "pipe "),
         ("proxy", "pipe proxy"),
     ],
 )
 def test_an_origin_leaves_out_what_differs_at_each_knock(peer, origin):
     assert origin == origin_of("pipe", peer)
+
+
+def test_who_has_a_network_of_addresses_hides_nobody_else_s_attempts(clock):
+    flood = [f"[2001:db8:0:7:{n:x}::1]:443" for n in range(5000)]
+    stranger = "[2001:db8:0:8::1]:443"
+    by_address, quota = FailureQuota(clock), FailureQuota(clock)
+    assert 600 == sum(by_address.takes(peer) for peer in flood)
+    assert not by_address.takes(stranger)
+    assert 60 == sum(quota.takes(origin_of("tls", peer)) for peer in flood)
+    assert quota.takes(origin_of("tls", stranger))
 
 
 def test_a_flood_is_told_as_one_and_another_origin_by_itself(tmp_path):
