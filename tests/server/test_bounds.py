@@ -14,7 +14,7 @@ from stead.errors import (
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import allow
-from stead.monitor.recorder import LONGEST_TEXT
+from stead.monitor.record_texts import LONGEST_TEXT
 from stead.server.composition import Settings, _turns
 from stead.server.protected_server import ProtectedServer
 

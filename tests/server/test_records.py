@@ -26,7 +26,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.privilege import Privilege
 from stead.model.security_descriptor import SecurityDescriptor
 from stead.model.trace_context import TraceContext
-from stead.monitor.recorder import LONGEST_TEXT
+from stead.monitor.record_texts import LONGEST_TEXT
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 GIVEN = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -50,6 +50,44 @@ def test_a_failed_logon_has_status_and_sub_status_and_the_client_one_text(
     assert "0xC0000064" == nobody.detail["sub status"]
     heard = {public_refusal(e.value).message for e in (refused, unknown)}
     assert {LogonFailureError.public} == heard
+
+
+@pytest.mark.parametrize("mark", ["peer", "gate", "correlation", "authenticated_by"])
+@pytest.mark.parametrize("name", ["alice", "mallory"])
+def test_nobody_s_own_mark_keeps_a_logon_out_of_the_trail(server, trail, mark, name):
+    told = {"authenticated_by": "proxy"} | {mark: "\udc80" * 70_000}
+    if name == "alice":
+        server.client_for(name, **told).close()
+    else:
+        with pytest.raises(UnknownAccountError):
+            server.client_for(name, **told)
+    event = AuditEvent.LOGON if name == "alice" else AuditEvent.LOGON_FAILED
+    (record,) = trail(event)
+    marks = record.peer, record.gate, record.correlation, *record.detail.values()
+    assert [True] == [
+        "... (70" in text for text in marks if text.count("\udc80") == 256
+        or (mark == "correlation" and "\udc80" in text)
+    ]  # fmt: skip
+    naive = replace(record, **{mark: told[mark]} if mark != "authenticated_by" else {
+        "detail": {"authenticated by": told[mark]}
+    })  # fmt: skip
+    with pytest.raises(InvalidRecordError):
+        write_record(naive)
+
+
+def test_what_cannot_be_written_is_not_done_and_that_is_recorded(server, alice, trail):
+    large = {f"name {n}": "\udc80" * 2000 for n in range(8)}
+    with pytest.raises(InvalidRecordError) as refused:
+        server.report(alice, "sent", **large)
+    (record,) = trail(AuditEvent.APPLICATION_OPERATION)
+    assert Outcome.FAILURE is record.outcome
+    assert refused.value.record
+    assert "more than 65536" in record.reasons[-1]
+    assert {*large} < {*record.detail}
+    server.report(alice, "sent", error=AccessDeniedError(), **large)
+    refused, told = trail(AuditEvent.APPLICATION_OPERATION)
+    assert (5, Outcome.FAILURE) == (told.status, told.outcome)
+    assert "sent" == told.operation
 
 
 def test_who_logs_off_is_recorded_before_the_session_ends(server, trail):

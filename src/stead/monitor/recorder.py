@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import groupby
-from json.encoder import encode_basestring
 from typing import Final, TypedDict, Unpack
 
-from stead.errors import LedgerUnavailableError, SteadError, StoreSilentError
+from stead.errors import (
+    InvalidRecordError,
+    LedgerUnavailableError,
+    SteadError,
+    StoreSilentError,
+)
 from stead.model.audit_policy import AuditPolicy
 from stead.model.audit_record import AuditEvent, AuditRecord, Outcome, Principal
 from stead.model.well_known import ADMINISTRATORS
@@ -20,15 +23,16 @@ from stead.monitor.covering import is_covered
 from stead.monitor.frames import FrameKind
 from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
-
-_WHOLE: Final = frozenset({
-    "old", "new", "descriptor", "rights", "objects", "operations", "files", "hosts",
-})  # fmt: skip
-_LONGEST_WHOLE: Final = 24_576  # bytes: a record holds two, and the rest
-_WIDEST: Final = 8  # bytes of one character: of four in UTF-8, where one is no UTF-8
-
-LONGEST_TEXT: Final = 2048
-"""Characters of one text in a record; a path holds 4095 bytes, a flood much more."""
+from stead.monitor.record_texts import (
+    LONGEST_MARK,
+    LONGEST_TEXT,
+    LONGEST_WHOLE,
+    WHOLE,
+    cut,
+    fitting,
+    in_parts,
+    shortened,
+)
 
 _NO_USE: Final = frozenset({
     AuditEvent.GRANT_MADE, AuditEvent.GRANT_USED, AuditEvent.LOGOFF_ASKED,
@@ -83,6 +87,8 @@ class Recorder:
 
         Raises:
             LedgerUnavailableError: it is not durable; do nothing then.
+            InvalidRecordError: an act whose record is too large is not done; that it
+                was refused is recorded.
             StoreSilentError: that is the error that was to be recorded. It is queued:
                 the trail lies where nothing answers, and who is refused need not wait.
         """
@@ -94,7 +100,16 @@ class Recorder:
             self._record_use(event, subject, frame)
         composed = self.compose(event, subject, frame, **parts)
         is_reserved = event in _SERVERS_OWN or _administers(subject)
-        number = self.sink.record(composed, is_reserved=is_reserved)
+        try:
+            number = self.sink.record(composed, is_reserved=is_reserved)
+        except InvalidRecordError as misfit:
+            # Whoever made it too large must not keep from the trail that they came.
+            whole: Parts = {**parts, "error": error or misfit}
+            short = shortened(self.compose(event, subject, frame, **whole))
+            number = self.sink.record(short, is_reserved=is_reserved)
+            if error is None:
+                misfit.record = number
+                raise
         if error is not None and error.record is None:
             error.record = number
         return number
@@ -218,18 +233,20 @@ class Recorder:
             server=self.server,
             client=None if client == self.server else client,
             chain=self._chain(subject, frame),
-            gate="" if subject is None else subject.gate,
-            peer="" if subject is None else subject.peer,
-            correlation="" if subject is None else subject.correlation,
-            operation=_cut(
+            gate="" if subject is None else cut(subject.gate, LONGEST_MARK),
+            peer="" if subject is None else cut(subject.peer, LONGEST_MARK),
+            correlation=(
+                "" if subject is None else cut(subject.correlation, LONGEST_MARK)
+            ),
+            operation=cut(
                 parts.get("operation", "" if subject is None else subject.operation)
             ),
             object_type=parts.get("object_type", ""),
-            object_name=_cut(parts.get("object_name", "")),
+            object_name=cut(parts.get("object_name", "")),
             desired=parts.get("desired", 0),
             granted=parts.get("granted", 0),
             privileges=parts.get("privileges", ()),
-            reasons=_fitting(reasons if error is None else (*reasons, str(error))),
+            reasons=fitting(reasons if error is None else (*reasons, str(error))),
             status=0 if error is None else error.status,
             detail=_detail(subject, parts.get("detail", {})),
         )
@@ -302,61 +319,14 @@ def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
     said: dict[str, str] = {}
-    long = [n for n, text in detail.items() if n in _WHOLE and len(text) > LONGEST_TEXT]
-    most = 2 * _LONGEST_WHOLE // max(2, len(long))
+    long = [n for n, text in detail.items() if n in WHOLE and len(text) > LONGEST_TEXT]
+    most = 2 * LONGEST_WHOLE // max(2, len(long))
     for name, text in detail.items():
-        said |= _in_parts(name, text, most) if name in long else {name: _cut(text)}
+        said |= in_parts(name, text, most) if name in long else {name: cut(text)}
     if subject is not None and subject.token.limits is not None:
         # Beside whose it is: under which grant, and what that is for.
         said["grant"] = str(subject.token.limits)
     if subject is not None and subject.authenticated_by:
-        said.setdefault("authenticated by", subject.authenticated_by)
+        by = cut(subject.authenticated_by, LONGEST_MARK)
+        said.setdefault("authenticated by", by)
     return said
-
-
-def _in_parts(name: str, text: str, most: int) -> dict[str, str]:
-    """Write all of a descriptor, or of what is lent: nobody buries in it what it does.
-
-    What is longer than one text goes on as `name 2`, `name 3`; what takes more than so
-    many bytes is named by its digest.
-    """
-    if _size(text) > most:
-        raw = text.encode("utf-8", "surrogatepass")
-        return {name: _cut(text), f"{name} sha256": sha256(raw).hexdigest()}
-    parts = [text[at : at + LONGEST_TEXT] for at in range(0, len(text), LONGEST_TEXT)]
-    return {
-        name if number == 1 else f"{name} {number}": part
-        for number, part in enumerate(parts, 1)
-    }
-
-
-def _fitting(reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """Cut reasons so that all of them fit into a record, whatever letters they hold.
-
-    An entry's own text is in them, and its owner must not keep from the trail who was
-    refused by it: one reason for each right, each as long as a text may be, in letters
-    of four bytes, is more than a record holds.
-    """
-    most = LONGEST_TEXT
-    cut = tuple(_cut(text) for text in reasons)
-    if sum(map(len, cut)) * _WIDEST <= _LONGEST_WHOLE:
-        return cut
-    while most and sum(map(_size, cut)) > _LONGEST_WHOLE:
-        most //= 2
-        cut = tuple(_cut(text, most) for text in reasons)
-    return cut
-
-
-def _size(text: str) -> int:
-    """Return how many bytes a text takes in a record."""
-    try:
-        return len(encode_basestring(text).encode())
-    except UnicodeEncodeError:
-        return 2 * len(text.encode("utf-8", "surrogatepass"))
-
-
-def _cut(text: str, most: int = LONGEST_TEXT) -> str:
-    """Bound what one text may cost the trail, and say so where it is cut."""
-    if len(text) <= most:
-        return text
-    return f"{text[:most]}... ({len(text)} characters)"
