@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -288,6 +289,35 @@ def test_no_owner_makes_a_descriptor_that_nobody_can_change(
     assert administrator.sid == last.client.sid
     assert 64 == len(last.detail["old sha256"])
     assert 20_000 < sum(len(t) for n, t in last.detail.items() if n.startswith("new"))
+
+
+@pytest.mark.parametrize("letter", ["a", "\U0001f600", "\x02"])
+def test_nobody_buries_an_entry_in_a_descriptor(server, alice, bob, trail, letter):
+    page = server.protect("page", Page, entries_of("a"), owner="alice")
+    mine = f"(A;;RCWD;;;{alice.sid})"
+    full = f'(XA;;0x1;;;WD;(@User.team == "{letter * 10_400}"))'
+    if letter == "a":
+        full = "(A;;0x1;;;S-1-5-21-9-9-9-9)" * 1500
+    sddl = f"D:{mine}{full}(A;;0xfff;;;{bob.sid})"
+    server.set_entries(alice, page, list(SecurityDescriptor.from_sddl(sddl).dacl))
+    assert server.check(bob, page, Page.TWELVE)
+    *parts, made = trail(AuditEvent.PERMISSIONS_CHANGED)
+    naive = "".join(t for n, t in made.detail.items() if n.startswith("new"))
+    assert str(bob.sid) not in naive
+    assert len(parts) > 1
+    told = ""
+    for number, record in enumerate(parts, 1):
+        assert f"{number} of {len(parts)}" == record.detail["part"]
+        assert made.detail["new sha256"] == record.detail["new sha256"]
+        assert (made.client, "page") == (record.client, record.object_name)
+        names = ["new", *(f"new {n}" for n in range(2, 99))]
+        told += "".join(record.detail.get(name, "") for name in names)
+    assert str(bob.sid) in told
+    raw = told.encode("utf-8", "surrogatepass")
+    assert made.detail["new sha256"] == hashlib.sha256(raw).hexdigest()
+    server.set_entries(alice, page, entries_of("a"))  # that it was so is told as well
+    last = trail(AuditEvent.PERMISSIONS_CHANGED)[-1]
+    assert made.detail["new sha256"] == last.detail["old sha256"]
 
 
 def test_what_is_lent_is_in_the_trail_to_its_last_name(server, alice, trail):

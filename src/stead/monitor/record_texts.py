@@ -6,6 +6,7 @@ make one so large that it cannot be written, and keep a refusal from the trail.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
@@ -32,20 +33,72 @@ _SHORT: Final = 120  # characters of a text where all of a record is too large
 _MOST_SHORT: Final = 16  # texts of that length
 
 
-def in_parts(name: str, text: str, most: int) -> dict[str, str]:
+def written(detail: dict[str, str]) -> dict[str, str]:
     """Write all of a descriptor, or of what is lent: nobody buries in it what it does.
 
-    What is longer than one text goes on as `name 2`, `name 3`; what takes more than so
-    many bytes is named by its digest.
+    What is longer than one text goes on as `name 2`, `name 3`; what one record cannot
+    hold is named by its digest here, and is in records of its own (`beforehand`). Other
+    texts are cut.
     """
-    if _size(text) > most:
-        raw = text.encode("utf-8", "surrogatepass")
-        return {name: cut(text), f"{name} sha256": sha256(raw).hexdigest()}
-    parts = [text[at : at + LONGEST_TEXT] for at in range(0, len(text), LONGEST_TEXT)]
+    said: dict[str, str] = {}
+    too_large = _too_large(detail)
+    for name, text in detail.items():
+        if name in too_large:
+            said |= {name: cut(text), **_digest(name, text)}
+        elif name in WHOLE:
+            said |= _numbered(name, _slices(text))
+        else:
+            said[name] = cut(text)
+    return said
+
+
+def beforehand(detail: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Yield what is recorded before a record that cannot hold all of its detail.
+
+    Each has a part of one text: `part` says which, of how many; together they have the
+    digest that the record names.
+    """
+    for name in _too_large(detail):
+        text = detail[name]
+        parts = list(_fitting_parts(_slices(text)))
+        for number, part in enumerate(parts, 1):
+            which = {"part": f"{number} of {len(parts)}"}
+            yield _numbered(name, part) | _digest(name, text) | which
+
+
+def _too_large(detail: dict[str, str]) -> list[str]:
+    """Return the names of texts that one record cannot hold whole."""
+    long = [n for n, text in detail.items() if n in WHOLE and len(text) > LONGEST_TEXT]
+    most = 2 * LONGEST_WHOLE // max(2, len(long))
+    return [name for name in long if _size(detail[name]) > most]
+
+
+def _digest(name: str, text: str) -> dict[str, str]:
+    raw = text.encode("utf-8", "surrogatepass")
+    return {f"{name} sha256": sha256(raw).hexdigest()}
+
+
+def _slices(text: str) -> list[str]:
+    starts = range(0, len(text) or 1, LONGEST_TEXT)
+    return [text[at : at + LONGEST_TEXT] for at in starts]
+
+
+def _numbered(name: str, slices: list[str]) -> dict[str, str]:
     return {
         name if number == 1 else f"{name} {number}": part
-        for number, part in enumerate(parts, 1)
+        for number, part in enumerate(slices, 1)
     }
+
+
+def _fitting_parts(slices: list[str]) -> Iterator[list[str]]:
+    """Yield slices together, as many as one record holds."""
+    part: list[str] = []
+    for one in slices:
+        if part and sum(map(_size, (*part, one))) > LONGEST_WHOLE:
+            yield part
+            part = []
+        part.append(one)
+    yield part
 
 
 def fitting(reasons: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,13 +25,11 @@ from stead.monitor.grant_use import GrantUses
 from stead.monitor.ports import AuditRules, AuditSink, FixedRules, Subject
 from stead.monitor.record_texts import (
     LONGEST_MARK,
-    LONGEST_TEXT,
-    LONGEST_WHOLE,
-    WHOLE,
+    beforehand,
     cut,
     fitting,
-    in_parts,
     shortened,
+    written,
 )
 
 _NO_USE: Final = frozenset({
@@ -98,8 +96,12 @@ class Recorder:
             raise error
         if subject is not None and subject.token.limits is not None:
             self._record_use(event, subject, frame)
-        composed = self.compose(event, subject, frame, **parts)
         is_reserved = event in _SERVERS_OWN or _administers(subject)
+        for detail in beforehand(parts.get("detail", {})) if error is None else ():
+            told: Parts = {**parts, "detail": detail}
+            part = self.compose(event, subject, frame, **told)
+            self.sink.record(part, is_reserved=is_reserved)
+        composed = self.compose(event, subject, frame, **parts)
         try:
             number = self.sink.record(composed, is_reserved=is_reserved)
         except InvalidRecordError as misfit:
@@ -318,11 +320,7 @@ def _extended(chain: tuple[Principal, ...], subject: Subject) -> tuple[Principal
 
 
 def _detail(subject: Subject | None, detail: dict[str, str]) -> dict[str, str]:
-    said: dict[str, str] = {}
-    long = [n for n, text in detail.items() if n in WHOLE and len(text) > LONGEST_TEXT]
-    most = 2 * LONGEST_WHOLE // max(2, len(long))
-    for name, text in detail.items():
-        said |= in_parts(name, text, most) if name in long else {name: cut(text)}
+    said = written(detail)
     if subject is not None and subject.token.limits is not None:
         # Beside whose it is: under which grant, and what that is for.
         said["grant"] = str(subject.token.limits)
