@@ -21,6 +21,7 @@ from types import ModuleType
 import pytest
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
 END_TO_END = HERE.parent / "end_to_end"
 
 
@@ -50,6 +51,8 @@ def main() -> int:
     kills.ROUNDS = given.rounds
     plugins = [loaded(END_TO_END / "conftest.py"), clients, kills]
     options = ["-v", "-s", "-p", "no:cacheprovider"]
+    # Fixtures are loaded here before pytest looks at Stead's own plug-in.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     return int(pytest.main([*options, str(HERE / "larger.py")], plugins=plugins))
 
 
