@@ -29,7 +29,6 @@ _TASKS: Final = {
     Subcategory.SYSTEM_INTEGRITY: 12290,
     Subcategory.LOGON: 12544,
     Subcategory.LOGOFF: 12545,
-    Subcategory.ACCOUNT_LOCKOUT: 12546,
     Subcategory.SPECIAL_LOGON: 12548,
     Subcategory.OTHER_LOGON: 12551,
     Subcategory.FILE_SYSTEM: 12800,

@@ -56,7 +56,6 @@ class Subcategory(Enum):
     SYSTEM_INTEGRITY = "System Integrity"
     LOGON = "Logon"
     LOGOFF = "Logoff"
-    ACCOUNT_LOCKOUT = "Account Lockout"
     SPECIAL_LOGON = "Special Logon"
     OTHER_LOGON = "Other Logon/Logoff Events"
     FILE_SYSTEM = "File System"
@@ -97,7 +96,6 @@ _OF: Final[Mapping[Subcategory, tuple[Category, int]]] = MappingProxyType({
     _S.SYSTEM_INTEGRITY: (_C.SYSTEM, 0x9212),
     _S.LOGON: (_C.LOGON_LOGOFF, 0x9215),
     _S.LOGOFF: (_C.LOGON_LOGOFF, 0x9216),
-    _S.ACCOUNT_LOCKOUT: (_C.LOGON_LOGOFF, 0x9217),
     _S.SPECIAL_LOGON: (_C.LOGON_LOGOFF, 0x921B),
     _S.OTHER_LOGON: (_C.LOGON_LOGOFF, 0x921C),
     _S.FILE_SYSTEM: (_C.OBJECT_ACCESS, 0x921D),
@@ -125,7 +123,6 @@ _EVENTS: Final[Mapping[Subcategory, tuple[AuditEvent, ...]]] = MappingProxyType(
     ),
     _S.LOGON: (_E.LOGON, _E.LOGON_FAILED, _E.EXPLICIT_CREDENTIALS),
     _S.LOGOFF: (_E.LOGOFF, _E.LOGOFF_ASKED),
-    _S.ACCOUNT_LOCKOUT: (_E.ACCOUNT_LOCKED_OUT,),
     _S.SPECIAL_LOGON: (_E.SPECIAL_PRIVILEGES,),
     _S.OTHER_LOGON: (
         _E.CONVERSATION_STARTED, _E.CONVERSATION_ENDED,
@@ -158,7 +155,8 @@ _EVENTS: Final[Mapping[Subcategory, tuple[AuditEvent, ...]]] = MappingProxyType(
     _S.USER_ACCOUNT_MANAGEMENT: (
         _E.ACCOUNT_CREATED, _E.ACCOUNT_ENABLED, _E.PASSWORD_CHANGED, _E.PASSWORD_RESET,
         _E.ACCOUNT_DISABLED, _E.ACCOUNT_DELETED, _E.ACCOUNT_CHANGED,
-        _E.ACCOUNT_UNLOCKED, _E.ACCOUNT_RENAMED, _E.VERIFIER_RENEWED,
+        _E.ACCOUNT_LOCKED_OUT, _E.ACCOUNT_UNLOCKED, _E.ACCOUNT_RENAMED,
+        _E.VERIFIER_RENEWED,
     ),
     _S.SECURITY_GROUP_MANAGEMENT: (
         _E.GROUP_CREATED, _E.GROUP_MEMBER_ADDED, _E.GROUP_MEMBER_REMOVED,
