@@ -80,9 +80,7 @@ venv: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 # The two stamps: an installation is repeated only when what it depends on changes.
-TWINS := src/stead/decision/_fast.c src/stead/monitor/_frames.c
-TWINS += src/stead/ledger/_canonical.c src/stead/ledger/_sealing.c
-TWINS += src/stead/privileged/_switch.c
+TWINS := $(wildcard src/stead/*/_*.c src/stead/*/_*.h)
 
 $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	.ci/install '$(PYTHON)' $(VENV)

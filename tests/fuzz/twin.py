@@ -48,9 +48,10 @@ def build(folder: Path) -> None:
         f"-I{sysconfig.get_path('include')}",
     ]  # fmt: skip
     for name in _NAMES:
-        source = (_ROOT / name.replace(".", "/")).with_suffix(".c")
+        place, _, stem = name.replace(".", "/").rpartition("/")
+        sources = map(str, sorted((_ROOT / place).glob(f"{stem}*.c")))
         output = ["-o", str(_built(folder, name))]
-        subprocess.run([compiler, *options, str(source), *output], check=True)
+        subprocess.run([compiler, *options, *sources, *output], check=True)
     names = ["libclang_rt.asan-x86_64.so"] if "clang" in compiler else ["libasan.so"]
     for name in names:
         asked = [compiler, f"-print-file-name={name}"]
