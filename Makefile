@@ -73,7 +73,7 @@ help:
 	@echo '                  and blocks, SOAK_PAIRS=$(SOAK_PAIRS), SOAK_ACTS=$(SOAK_ACTS)'
 	@echo '                  and a trail on failing disks, SOAK_KILLS=$(SOAK_KILLS)'
 	@echo 'make soak-large   the same with 10 million blocks and 1,000 kills'
-	@echo "make foreign      Starlette's own tests and a load of wsgidav, watched for leaks"
+	@echo "make foreign      Starlette's and wsgidav's own tests, watched for leaks"
 	@echo 'make clean        remove .venv, caches and build output'
 
 venv: $(VENV)/.installed

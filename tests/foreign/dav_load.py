@@ -1,6 +1,6 @@
 """wsgidav behind Stead's WSGI gate on cheroot: two users, a load of WebDAV, no leak.
 
-Its source archive lacks the modules that its own tests import, so they cannot be run.
+Its source archive lacks what its own tests of a served tree import.
 """
 
 from __future__ import annotations
