@@ -35,7 +35,7 @@ from tests.adapters.kerberos.realms import (
     heard_by,
     trusted,
 )
-from tests.adapters.kerberos.stage import KERBEROS, SPNEGO
+from tests.adapters.kerberos.stage import KERBEROS, SPNEGO, session_of
 from tests.adapters.outbound.web import serving
 from tests.codec import pac_builder
 from tests.domain_clients import found
@@ -96,16 +96,10 @@ def partners(serve):
     return server
 
 
-def shown(server, blob):
-    with server.begin_logon("negotiate", gate="test") as exchange:
-        exchange.step(blob)
-    return exchange.session
-
-
 def refused(server, blob):
     """Return what the trail says of why a client was not let in."""
     with pytest.raises(LogonFailureError) as caught:
-        shown(server, blob)
+        session_of(server, blob)
     assert "logon failure" == str(caught.value)
     (record,) = server.trail.find(Query(event=AuditEvent.LOGON_FAILED))
     return " ".join(record[1].reasons)
@@ -127,14 +121,14 @@ def test_a_client_of_a_believed_realm_is_not_ours_of_the_same_name(realms, serve
     assert "no account is `alice@OTHER.TEST`" in said
     with pytest.raises(UnknownAccountError):
         server.lookup("alice@OTHER.TEST")
-    with shown(server, realms.message(realms.own)) as ours:
+    with session_of(server, realms.message(realms.own)) as ours:
         assert "alice" == ours.name
 
 
 def test_a_client_of_another_realm_is_who_its_alias_says(realms, partners):
     with (
-        shown(partners, realms.message(realms.other)) as theirs,
-        shown(partners, realms.message(realms.own)) as ours,
+        session_of(partners, realms.message(realms.other)) as theirs,
+        session_of(partners, realms.message(realms.own)) as ours,
     ):
         assert ("partner", "alice") == (theirs.name, ours.name)
         assert theirs.sid != ours.sid
@@ -236,10 +230,10 @@ def test_a_realm_on_the_way_says_who_others_are_only_where_it_is_named(realms, s
     said = refused(server, forged)
     assert "`alice@THIRD.TEST` comes through the realm `TEST`" in said
     with pytest.raises(LogonFailureError):
-        shown(server, honest)
+        session_of(server, honest)
     named = serve(trusted(THIRD, PARENT), issuers=[Issuer(THIRD)])
     named.accounts.add_alias("partner", THIRD, "alice")
-    with shown(named, realms.message(realms.third)) as session:
+    with session_of(named, realms.message(realms.third)) as session:
         assert "partner" == session.name
 
 
@@ -310,7 +304,7 @@ def of_another_domain(realms, sids):
 def test_a_realms_sids_are_of_its_own_domains_alone(realms, serve):
     issuers = [Issuer(OTHER, domains=[THEIRS])]
     server = serve(trusted(OTHER), issuers=issuers)
-    with shown(server, of_another_domain(realms, THEIRS)) as session:
+    with session_of(server, of_another_domain(realms, THEIRS)) as session:
         assert ("alice@OTHER.TEST", f"{THEIRS}-1104") == (
             session.name, str(session.sid),
         )  # fmt: skip
@@ -332,13 +326,13 @@ def test_a_client_delegates_where_each_realm_on_the_way_says_so(
     sign = "+" if is_named else "-"
     name = f"krbtgt/{OWN}@{OTHER}"
     realms.other._administer(f"modprinc {sign}ok_as_delegate {name}")
-    with shown(partners, realms.message(realms.other, flags=BY_POLICY)) as session:
+    with session_of(partners, realms.message(realms.other, flags=BY_POLICY)) as session:
         level = session.token.level
     assert is_named is (ImpersonationLevel.DELEGATION is level)
 
 
 def test_a_delegated_client_reaches_both_realms_as_itself(realms, partners):
-    with shown(partners, realms.delegating(realms.other)) as session:
+    with session_of(partners, realms.delegating(realms.other)) as session:
         assert ImpersonationLevel.DELEGATION is session.token.level
         for target, keytab in (
             ("HTTP@back.stead.test", realms.back), ("HTTP@127.0.0.2", realms.away),

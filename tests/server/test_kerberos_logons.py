@@ -1,7 +1,7 @@
 """A server whose clients are a realm's: tickets, passwords, and names alone."""
 
 import pytest
-from tests.adapters.kerberos.stage import DELEGATE, SPNEGO, staged
+from tests.adapters.kerberos.stage import DELEGATE, SPNEGO, session_of, staged
 
 from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.kerberos.password import KerberosPasswords
@@ -46,15 +46,9 @@ def server(stage, open_server, tmp_path):
     return made
 
 
-def shown(server, blob):
-    with server.begin_logon("negotiate", gate="test") as exchange:
-        exchange.step(blob)
-    return exchange.session
-
-
 def test_a_ticket_opens_a_session_that_holds_what_was_delegated(stage, server):
     blob = stage.context(mech=SPNEGO, flags=DELEGATE).step()
-    session = shown(server, blob)
+    session = session_of(server, blob)
     assert ("alice", LogonType.NETWORK, TokenType.IMPERSONATION) == (
         session.name, session.record.logon_type, session.token.type,
     )  # fmt: skip
@@ -71,7 +65,7 @@ def test_a_ticket_opens_a_session_that_holds_what_was_delegated(stage, server):
 
 
 def test_without_delegation_the_second_hop_has_nothing(stage, server):
-    with shown(server, stage.context().step()) as session:
+    with session_of(server, stage.context().step()) as session:
         assert ImpersonationLevel.IMPERSONATION is session.token.level
         with pytest.raises(NoCredentialsError):
             session.credentials_for("kerberos")
@@ -93,7 +87,7 @@ def test_a_qualified_name_is_the_realms(stage, server, name):
 
 def test_whatever_is_wrong_sounds_the_same(stage, server, monkeypatch):
     blob = stage.context().step()
-    shown(server, blob).close()
+    session_of(server, blob).close()
     stranger = stage.context("service").step()  # of the realm, and no account here
     heard = set()
 
@@ -105,7 +99,7 @@ def test_whatever_is_wrong_sounds_the_same(stage, server, monkeypatch):
         assert caught.value.__cause__ is None
 
     for wrong in (blob, blob[:-4], b"", b"NTLMSSP\0", stranger):
-        fails(lambda wrong=wrong: shown(server, wrong))
+        fails(lambda wrong=wrong: session_of(server, wrong))
     for name, password in (
         ("alice@STEAD.TEST", "lion"), ("nobody@STEAD.TEST", "tiger"),
         ("service@STEAD.TEST", "its-own"), ("alice@OTHER.TEST", "tiger"),
@@ -178,7 +172,7 @@ def test_a_domains_client_has_the_token_that_its_ticket_tells(directory):
         blob = session.credentials_for("kerberos").initiate(
             f"HTTP@front.{domain.dns_name}"
         )
-        with shown(server, blob.step()) as second:
+        with session_of(server, blob.step()) as second:
             assert domain.sid_of("alice") == second.sid
             assert second.token.group(domain.sid_of("outer")) is not None
     with server.log_on(

@@ -18,9 +18,7 @@ from typing import Final
 _SECOND: Final = 1_000_000_000
 _MOST_ORIGINS: Final = 1024
 _HOST_AND_PORT: Final = re.compile(r"(\[[^]]+\]|[^:]+):[0-9]+")
-_SITE: Final = (
-    64  # bits of an IPv6 address that tell who somebody is; the rest are theirs
-)
+_SITE: Final = 64  # bits of an IPv6 address that tell who it is; the rest are theirs
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 
 

@@ -101,3 +101,10 @@ def staged(name="STEAD.TEST"):
         for variable, value in realm.environment().items():
             patch.setenv(variable, value)
         yield Stage(realm)
+
+
+def session_of(server, blob):
+    """Return the session that a server opens for whoever shows this."""
+    with server.begin_logon("negotiate", gate="test") as exchange:
+        exchange.step(blob)
+    return exchange.session
