@@ -6,9 +6,11 @@ import gc
 import os
 import random
 import struct
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import cache
 
 
 def differ(what: str) -> SystemExit:
@@ -91,8 +93,9 @@ def misuse(source: random.Random) -> None:
         lambda: twin.Door(*(draw() for _ in range(source.randrange(5)))),
         lambda: twin.Fields(*(draw() for _ in range(source.randrange(12)))),
         lambda: twin.Exit().__get__(draw(), draw()),
-        lambda: twin.hook(draw(), draw()),
-        lambda: twin.hook(frozenset({"x"}), draw())(*(draw() for _ in range(2))),
+        lambda: twin.add_hook(draw(), draw()),  # none of them is a set
+        lambda: twin.add_hook(frozenset({"x", draw}), draw()),
+        lambda: twin.add_hook(frozenset({"x", "\ud800"}), draw()),
         door.__enter__,
         lambda: twin.Exit().__get__(door, type(door))(draw(), draw(), draw()),
     ):
@@ -105,18 +108,37 @@ def _attempt(act: Callable[[], object]) -> None:
 
 
 def sift(source: random.Random) -> None:
-    """Have an audit hook told of random events; it passes on what it is asked for."""
+    """Raise random events; a hook is told of what it asked for, and may refuse."""
+    events = [(source.choice(_EVENTS), (source.random(),)) for _ in range(20)]
+    told = _told()
+    told.clear()
+    for event, arguments in events:
+        with suppress(LookupError):
+            sys.audit(event, *arguments)
+            if event in _REFUSED:
+                raise differ(f"{event} was not refused")
+    if told != [event for event in events if event[0] in _ASKED_FOR | _REFUSED]:
+        raise differ(f"of {events} the hook told {told}")
+
+
+_EVENTS = ("", "open", "opened", "ope", "a.b", "a.bc", "z", "\N{SNOWMAN}", "refused")
+_ASKED_FOR = frozenset({"opened", "a.b", "z", "\N{SNOWMAN}"})
+_REFUSED = frozenset({"refused"})
+
+
+@cache
+def _told() -> list[object]:
     from stead.monitor import frames
 
-    names = [f"event {number}" for number in range(8)]
-    asked = frozenset(source.sample(names, source.randrange(8)))
-    events = [(source.choice(names), (source.random(),)) for _ in range(20)]
     told: list[object] = []
-    hook = frames.hook(asked, lambda *event: told.append(event))
-    for event in events:
-        hook(*event)
-    if told != [event for event in events if event[0] in asked]:
-        raise differ(f"of {events} the hook told {told}, asked for {asked}")
+
+    def tell(event: str, arguments: tuple[object, ...]) -> None:
+        told.append((event, arguments))
+        if event in _REFUSED:
+            raise LookupError(event)
+
+    frames.add_hook(_ASKED_FOR | _REFUSED, tell)
+    return told
 
 
 # --- switches -------------------------------------------------------------------

@@ -260,37 +260,6 @@ static PyObject *spot(PyObject *mine, PyObject *Py_UNUSED(nothing))
     return code ? Py_BuildValue("Ni", code, last) : NULL;
 }
 
-/* --- audited events -------------------------------------------------------------------------- */
-
-/* What an audit hook is called with. Events that nobody asks for run no Python code: while
- * one did, another thread could neither set a trace function nor be born with one. */
-static PyObject *sifted(PyObject *sieve, PyObject *const *given, Py_ssize_t count)
-{
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "an event is a name and its arguments");
-        return NULL;
-    }
-    int is_asked_for = PySet_Contains(PyTuple_GetItem(sieve, 0), given[0]);
-    if (is_asked_for <= 0)
-        return is_asked_for ? NULL : Py_NewRef(Py_None);
-    return PyObject_CallFunctionObjArgs(PyTuple_GetItem(sieve, 1), given[0], given[1], NULL);
-}
-
-static PyMethodDef sifted_method = {
-    "sifted", (PyCFunction)(void (*)(void))sifted, METH_FASTCALL, "Pass an event on, or not.",
-};
-
-static PyObject *hook(PyObject *Py_UNUSED(mine), PyObject *args)
-{
-    PyObject *events, *told;
-    if (!PyArg_ParseTuple(args, "O!O", &PyFrozenSet_Type, &events, &told))
-        return NULL;
-    PyObject *sieve = PyTuple_Pack(2, events, told);
-    PyObject *made = sieve ? PyCFunction_New(&sifted_method, sieve) : NULL;
-    Py_XDECREF(sieve);
-    return made;
-}
-
 /* --- the module ------------------------------------------------------------------------------ */
 
 static PyObject *connect(PyObject *mine, PyObject *args)
@@ -327,7 +296,7 @@ static PyMethodDef methods[] = {
     {"process", process, METH_NOARGS, "Return the number of this process."},
     {"made", (PyCFunction)(void (*)(void))made, METH_FASTCALL, "Make a block."},
     {"connect", connect, METH_VARARGS, "Take what is asked, in the order of the C."},
-    {"hook", hook, METH_VARARGS, "Return an audit hook that tells of some events."},
+    {"add_hook", add_hook, METH_VARARGS, "Add an audit hook that tells of some events."},
     {NULL, NULL, 0, NULL},
 };
 

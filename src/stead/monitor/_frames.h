@@ -85,6 +85,9 @@ PyObject *kernels_of(State *my, PyObject *place);
 int kernel_goes_by(State *my, PyObject *place, PyObject *frame);
 PyObject *made(PyObject *mine, PyObject *const *args, Py_ssize_t count);
 
+/* _frames_events.c */
+PyObject *add_hook(PyObject *mine, PyObject *args);
+
 /* _frames_leaving.c */
 extern PyType_Spec grip_spec, exit_spec;
 

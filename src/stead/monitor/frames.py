@@ -347,13 +347,13 @@ def where(code: CodeType | None, last: int) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def pure_hook(events: frozenset[str], told: Hook) -> Hook:  # noqa: ARG001 - the twin's
-    """Return an audit hook that has `told` told of these events, or of all.
+def pure_add_hook(events: frozenset[str], told: Hook) -> None:  # noqa: ARG001 - the twin's
+    """Add an audit hook that has `told` told of these events, or of all.
 
     While a hook runs Python code, for whatever event, no other thread can set a trace
     function or be born with one (CPython 3.11). The twin's runs it for these alone.
     """
-    return told
+    sys.addaudithook(told)
 
 
 def load(name: str = "stead.monitor._frames") -> ModuleType | None:
@@ -372,7 +372,7 @@ if TYPE_CHECKING:
     Fields = PureFields
     PassFields = PurePassFields
     StandingFields = PureStandingFields
-    hook = pure_hook
+    add_hook = pure_add_hook
     made = pure_made
     process = os.getpid
     spot = pure_spot
@@ -382,7 +382,7 @@ else:
     Fields = getattr(TWIN, "Fields", PureFields)
     PassFields = getattr(TWIN, "PassFields", PurePassFields)
     StandingFields = getattr(TWIN, "StandingFields", PureStandingFields)
-    hook = getattr(TWIN, "hook", pure_hook)
+    add_hook = getattr(TWIN, "add_hook", pure_add_hook)
     made = getattr(TWIN, "made", pure_made)
     process = getattr(TWIN, "process", os.getpid)
     spot = getattr(TWIN, "spot", pure_spot)

@@ -79,7 +79,7 @@ def install() -> None:
     with _put_up:
         if not _is_up():
             # The finder last: an interrupt before it must not leave the others out.
-            sys.addaudithook(frames.hook(_GUARDED, _on_event))
+            frames.add_hook(_GUARDED, _on_event)
             _have_starts_told()
             sys.meta_path.insert(0, ImportGuard())
 
