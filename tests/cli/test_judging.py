@@ -2,7 +2,7 @@
 
 import pytest
 
-from stead.cli.judging import reason_data
+from stead.cli.reasons import reason_data
 from stead.decision.access_check import access_check
 from stead.decision.explain import explain
 from stead.model.access_mask import FILE_MAPPING

@@ -121,7 +121,7 @@ def test_a_missing_extra_is_one_line_that_names_it():
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program, "doctor"],
+        [sys.executable, "-c", program, "serve", "--help"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -130,6 +130,26 @@ def test_a_missing_extra_is_one_line_that_names_it():
         "stead: the command line needs `uvicorn`: pip install 'stead[all]'\n"
         == done.stderr
     )
+
+
+def test_a_verb_imports_what_it_needs_and_no_server():
+    program = (
+        "import sys; from stead.cli.main import app\n"
+        "heavy = {'sqlalchemy', 'uvicorn', 'stead.server'}\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print(*heavy & {*sys.modules})"
+    )
+
+    def imported(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        return done.stdout.splitlines()[-1].split()
+
+    assert "stead.server" in imported("account", "--help")
+    for words in (("--version",), ("sddl", "D:"), ("judge", "--help")):
+        assert [] == imported(*words)
 
 
 def test_what_a_terminal_would_act_on_is_printed_escaped():

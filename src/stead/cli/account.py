@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stead.authority.ports import Account
+from stead.cli import account_times
 from stead.cli.changing import Change, Gid, Name, New, changes, make
 from stead.cli.opening import opened
 from stead.cli.output import (
@@ -206,3 +207,6 @@ def _line(row: dict[str, Any]) -> str:
     if row["logon_hours"] != "always":
         flags.append(f"logs on {row['logon_hours']} UTC")
     return "  ".join([row["name"], row["sid"], uid, *flags])
+
+
+account_times.join(account)

@@ -1,4 +1,4 @@
-"""`stead whoami`, `audit`, `doctor`: questions, each judged and recorded."""
+"""`stead whoami` and `stead doctor`: questions about oneself and this machine."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ from stead.privileged.probe import probe
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 from stead.server.built_in_operations import describe_client
 from stead.server.enforcement import choose
-
-audit = typer.Typer(help="The audit trail.", no_args_is_help=True)
 
 
 class Level(Enum):

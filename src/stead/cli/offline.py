@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from stead.cli.descriptor_words import name_of
-from stead.cli.judging import explained
 from stead.cli.output import REFUSED, JsonFlag, errors_are_lines, read_text, show
+from stead.cli.reasons import explained
 from stead.cli.right_names import (
     RightsKind,
     mapping_of_kind,
@@ -28,8 +28,8 @@ from stead.cli.token_json import read_policies, read_token
 from stead.codec.sid_text import read_sid
 from stead.decision.access_check import decide
 from stead.decision.effective import effective_rights
+from stead.decision.explain import ExplainedReason, sentence
 from stead.decision.explain import explain as explain_all
-from stead.decision.explain import sentence
 from stead.errors import InvalidRequestError, InvalidSddlError
 from stead.model.access_mask import format_mask
 from stead.model.decision import (
@@ -41,7 +41,6 @@ from stead.model.decision import (
 )
 from stead.model.guid import Guid
 from stead.model.sid import Sid
-from stead.server.explaining import ExplainedReason
 
 _STDIN: Final = "-"
 

@@ -16,7 +16,7 @@ so that what was not granted is explained too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -193,3 +193,36 @@ def _who(reason: Reason, names: Callable[[Sid], str]) -> str:
     if reason.ace is not None and reason.ace.trustee == OWNER_RIGHTS:
         return f"the owner, {name}"
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedReason:
+    """One reason, for people.
+
+    Attributes:
+        reason: as data.
+        sentence: as a sentence: the right, the rule, the entry in SDDL.
+        path: names from the account to the group that the entry names; empty if the
+            entry names the account itself, or no entry decided.
+        also: what else made it so: without the reasons before it, each of these would
+            have settled the right the same way.
+    """
+
+    reason: Reason
+    sentence: str
+    path: tuple[str, ...]
+    also: tuple[ExplainedReason, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """Return it as lines of text, the first of them the reason that comes first."""
+        lines = [f"  {self.sentence}", *_by_membership(self.path)]
+        for other in self.also:
+            lines.append(f"    and without that, {other.sentence}")
+            lines += _by_membership(other.path)
+        if not self.reason.is_complete:
+            lines.append("    ... and perhaps more: not all causes were looked for")
+        return tuple(lines)
+
+
+def _by_membership(path: tuple[str, ...]) -> list[str]:
+    return [f"    by membership: {' -> '.join(path)}"] if path else []

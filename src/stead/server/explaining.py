@@ -20,7 +20,7 @@ from stead.authority.identity import (
 )
 from stead.authority.names import NameTable, name_key
 from stead.authority.ports import AccountStore
-from stead.decision.explain import explain, sentence
+from stead.decision.explain import ExplainedReason, explain, sentence
 from stead.decision.privilege_rights import MAXIMUM_ALLOWED
 from stead.errors import AccessDeniedError, UnknownAccountError
 from stead.model import well_known
@@ -38,35 +38,6 @@ from stead.monitor.securable_object import SecurableObject
 from stead.server.own_objects import AccountDatabase
 
 _READ_ACCOUNTS: Final = int(AccountDatabase.READ)
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedReason:
-    """One reason, for people.
-
-    Attributes:
-        reason: as data.
-        sentence: as a sentence: the right, the rule, the entry in SDDL.
-        path: names from the account to the group that the entry names; empty if the
-            entry names the account itself, or no entry decided.
-        also: what else made it so: without the reasons before it, each of these would
-            have settled the right the same way.
-    """
-
-    reason: Reason
-    sentence: str
-    path: tuple[str, ...]
-    also: tuple[ExplainedReason, ...] = ()
-
-    def lines(self) -> tuple[str, ...]:
-        """Return it as lines of text, the first of them the reason that comes first."""
-        lines = [f"  {self.sentence}", *_by_membership(self.path)]
-        for other in self.also:
-            lines.append(f"    and without that, {other.sentence}")
-            lines += _by_membership(other.path)
-        if not self.reason.is_complete:
-            lines.append("    ... and perhaps more: not all causes were looked for")
-        return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +247,3 @@ class Explainer:
             if membership.group.sid == matched:
                 return tuple(self.names(sid) for sid in membership.path)
         return (identity.name, self.names(matched))
-
-
-def _by_membership(path: tuple[str, ...]) -> list[str]:
-    return [f"    by membership: {' -> '.join(path)}"] if path else []
