@@ -121,6 +121,24 @@ def test_what_an_issuer_may_not_say_does_not_count(identified, store, forbidden)
     assert STAFF in token.enabled_sids
 
 
+def test_groups_of_another_domain_count_where_that_is_said(identified, believe):
+    """Its members do not, nor what each domain has by itself."""
+    other = Sid.from_string("S-1-5-21-70-80-90")
+    visitors, first, last_of_its_own = map(other.with_rid, (1104, 1000, 999))
+    said = sids(*map(TokenGroup, (visitors, first, last_of_its_own, STAFF)))
+    both = believe(Issuer(REALM, domains=(DOMAIN,), group_domains=(other,)))
+    held = token_of(identified(sids=said, issuers=both)).deny_sids
+    assert {visitors, first, STAFF} <= held
+    assert last_of_its_own not in held
+    assert not {visitors, first} & token_of(identified(sids=said)).deny_sids
+    for member in (visitors, other.with_rid(500)):
+        with pytest.raises(EvidenceRefusedError, match="of no domain of its"):
+            identified(sids=sids(user=member), issuers=both)
+    beneath = Sid.from_string(f"{visitors}-1")
+    held = token_of(identified(sids=sids(TokenGroup(beneath)), issuers=both)).deny_sids
+    assert beneath not in held
+
+
 @pytest.mark.parametrize(
     "user", ["S-1-5-18", "S-1-22-1-0", "S-1-5-21-70-80-90-500", "S-1-5-32-544"]
 )

@@ -23,6 +23,13 @@ OWN = Sid.from_string("S-1-5-21-9-9-9")
         ({"packages": "kerberos"}, "one by one", r"`packages=\[...\]`"),
         ({"domains": ["S-1-5-21-1-2-3"]}, "no domain's SID", "Sid.from_string"),
         ({"domains": [Sid.from_string("S-1-5-32")]}, "no domain's SID", "S-1-5-21-a"),
+        ({"group_domains": "S-1-5-21-1-2-3"}, "one by one", r"`domains=\[...\]`"),
+        (
+            {"domains": [OWN], "group_domains": [Sid.from_string("S-1-5-32")]},
+            "no domain's SID",
+            "S-1-5-21-a",
+        ),
+        ({"group_domains": [DOMAIN]}, "members of an issuer's own", "`domains`"),
     ],
 )
 def test_an_issuer_is_refused_with_what_to_write(settings, said, advice):
@@ -39,6 +46,10 @@ def test_a_server_has_issuers_each_by_one_name():
         (["AD.EXAMPLE"], "not names"),
         ([ad, Issuer("AD.EXAMPLE")], "have one name"),
         ([Issuer("EVIL", domains=[OWN])], "the store's own accounts"),
+        (
+            [Issuer("EVIL", domains=[DOMAIN], group_domains=[OWN])],
+            "the store's own accounts",
+        ),
     ):
         with pytest.raises(InvalidRequestError, match=said) as caught:
             Issuers(issuers, OWN, time.monotonic_ns)

@@ -173,7 +173,7 @@ def _believed_sids(issuer: Issuer, client: Authenticated) -> AssertedSids | None
 def _spoken_for(
     issuer: Issuer, groups: tuple[TokenGroup, ...]
 ) -> tuple[TokenGroup, ...]:
-    return tuple([group for group in groups if issuer.speaks_for(group.sid)])
+    return tuple([group for group in groups if issuer.may_add(group.sid)])
 
 
 def _as_theirs(group: TokenGroup) -> TokenGroup:

@@ -24,6 +24,7 @@ _NT_AUTHORITY: Final = 5
 _DOMAIN: Final = 21
 _DOMAIN_PARTS: Final = 4
 _LONGEST_HOST_LASTS: Final = 60.0
+_FIRST_OWN_RID: Final = 1000  # below are the domain's own ([MS-DTYP] 2.4.2.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ class Issuer:
         packages: what it may be heard through, such as `kerberos`; empty for any.
         domains: the domains, `S-1-5-21-a-b-c`, of whose members it may say who they
             are and which groups they are in.
+        group_domains: other domains, of whose groups it may say that its clients are
+            in them, and of nobody that it is one of their members: those in which its
+            clients are in domain-local groups. Of the groups that each domain has by
+            itself (`Domain Admins`) none counts. **Only where the KDC of that domain
+            takes out what others say of it** (SID filtering): Windows' does, Samba's
+            up to 4.17 does not.
         names_accounts: whether its names are names of the store's accounts. Without
             it, a name counts where an account has it as an alias.
         ignores_case: whether it tells names that differ in case alone as one.
@@ -42,6 +49,7 @@ class Issuer:
             one of its clients counts for that client's next logons; 0 if the host is
             asked each time. Whatever changes in the store ends that at once.
         scopes: what the SIDs of `domains` are within.
+        group_scopes: what those of `group_domains` are within.
     """
 
     name: str
@@ -50,7 +58,9 @@ class Issuer:
     names_accounts: bool = False
     ignores_case: bool = False
     host_lasts: float = 0.0
+    group_domains: Collection[Sid] = ()
     scopes: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    group_scopes: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what could not be meant; raises `InvalidRequestError`."""
@@ -59,13 +69,13 @@ class Issuer:
             raise InvalidRequestError(
                 "an issuer has a name", advice="name its realm, its anchor or its URL"
             )
-        for words in (self.packages, self.domains):
+        for words in (self.packages, self.domains, self.group_domains):
             if isinstance(words, str):
                 raise InvalidRequestError(
                     "packages and domains are named one by one",
                     advice="write `packages=[...]`, `domains=[...]`",
                 )
-        for domain in self.domains:
+        for domain in (*self.domains, *self.group_domains):
             if not _is_domain(domain):
                 raise InvalidRequestError(
                     f"`{domain}` is no domain's SID",
@@ -76,12 +86,27 @@ class Issuer:
                 "what the host says counts for 0 to 60 seconds",
                 advice="write `host_lasts=1.0`, or leave it out to ask each time",
             )
-        scopes = frozenset(domain.scope for domain in self.domains)
-        object.__setattr__(self, "scopes", scopes)
+        if self.group_domains and not self.domains:
+            raise InvalidRequestError(
+                "groups of other domains count for members of an issuer's own",
+                advice="name its own domain among `domains`",
+            )
+        for name, named in (
+            ("scopes", self.domains), ("group_scopes", self.group_domains),
+        ):  # fmt: skip
+            scopes = frozenset(domain.scope for domain in named)
+            object.__setattr__(self, name, scopes)
 
     def speaks_for(self, sid: Sid) -> bool:
         """Tell whether it may say that somebody is, or is in, `sid`."""
         return sid.within in self.scopes
+
+    def may_add(self, group: Sid) -> bool:
+        """Tell whether it may say that somebody is in a group."""
+        within = group.within
+        return within in self.scopes or (
+            within in self.group_scopes and group.sub_authorities[-1] >= _FIRST_OWN_RID
+        )
 
 
 class Issuers:
@@ -119,7 +144,7 @@ class Issuers:
                 advice="say all that one is believed in by one `Issuer`",
             )
         for issuer in issuers:
-            if local_domain in issuer.domains:
+            if local_domain in (*issuer.domains, *issuer.group_domains):
                 raise InvalidRequestError(
                     f"`{issuer.name}` cannot speak for the store's own accounts",
                     advice="give accounts an alias, or say `names_accounts=True`",

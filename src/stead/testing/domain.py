@@ -5,6 +5,8 @@
         keytab = domain.add_service("notes", "HTTP/localhost", delegates_to=["cifs/x"])
         subprocess.run([...], env={**os.environ, **domain.environment(cache)})
 
+    domain.trust(other)     # its clients come to services of this one
+
 In a test the fixture `active_directory` gives the run's one. It lives on a loopback
 address of its own, in namespaces of its own, with nothing under /etc and /var; several
 live side by side. It is stopped with the `with` statement, and also if this process
@@ -44,13 +46,15 @@ from stead.testing.domain_accounts import (
     random_password,
 )
 from stead.testing.private_server import PATH
+from stead.testing.tickets import Way
 
 _PACKAGES: Final = (
     "samba samba-ad-dc samba-ad-provision samba-dsdb-modules samba-vfs-modules "
     "winbind python3-samba krb5-user"
 )
 _PROGRAMS: Final = ("samba", "smbd", "winbindd", "unshare", "tar", "kinit")
-_KEPT: Final = 3
+_KEPT: Final = 4
+_KDC: Final = 88  # its port
 _SECONDS: Final = 60.0
 _CONFIGURATION: Final = """\
 [global]
@@ -131,6 +135,22 @@ class Domain(DomainAccounts):
         self._cache: Final = cache
         self._controller: running.Controller | None = None
 
+    @property
+    def centre(self) -> str:
+        """Where its KDC listens, `address:port`."""
+        return f"{self.address}:{_KDC}"
+
+    def trust(self, other: Domain) -> None:
+        """Let the clients of another domain come to the services of this one.
+
+        It is a forest trust, of one direction; the other way round it is another one.
+        Samba's KDC (4.17) believes whatever SIDs come with such clients, ours among
+        them. It is said before clients and services are at work.
+        """
+        secret, way = random_password(), Way(other.name, self.name)
+        self._know(other, way, secret, is_trusting=True)
+        other._know(self, way, secret, is_trusting=False)
+
     # --- how it is made -----------------------------------------------------------
 
     def _make(self) -> None:
@@ -144,6 +164,25 @@ class Domain(DomainAccounts):
         self._adapt()
         self._controller.start(self.address)
 
+    def _know(self, other: Domain, way: Way, secret: str, *, is_trusting: bool) -> None:
+        """Have the controller and the domain's programs know another domain."""
+        self._ask(
+            "trust",
+            address=self.address,
+            password=self.password_of("Administrator"),
+            other={
+                "name": other.dns_name,
+                "short_name": other.short_name,
+                "sid": str(other.sid),
+            },
+            secret=secret,
+            is_trusting=is_trusting,
+        )
+        self._surroundings = self._surroundings.with_way(
+            way, {other.name: other.centre}
+        )
+        self._write_configuration(self.address, _KDC)
+
     def _stop(self) -> None:
         if self._administration is not None:
             self._administration.close()
@@ -153,7 +192,7 @@ class Domain(DomainAccounts):
             self._controller = None
 
     def _configure(self) -> None:
-        self._write_configuration(self.address, 88)
+        self._write_configuration(self.address, _KDC)
         for name in self.shares:
             self.shares[name] = path = self.folder / "shares" / name
             path.mkdir(parents=True)

@@ -96,6 +96,11 @@ class DomainAccounts(TicketDomain):
         if names:
             self._ask("members", group=group, names=names, is_member=True)
 
+    def add_foreign_members(self, group: str, members: Iterable[Sid]) -> None:
+        """Add members of domains that this one trusts to a domain-local group."""
+        sids = [str(member) for member in members]
+        self._ask("add_foreign", group=group, sids=sids)
+
     def remove_members(self, group: str, members: Iterable[str]) -> None:
         """Take accounts and groups out of a group."""
         self._ask("members", group=group, names=list(members), is_member=False)

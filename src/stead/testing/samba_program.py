@@ -20,8 +20,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import ldb
-from samba import dckeytab  # noqa: F401  # makes Net.export_keytab
+from samba import (
+    current_unix_time,
+    dckeytab,  # noqa: F401  # makes Net.export_keytab
+    string_to_byte_array,
+    unix2nttime,
+)
 from samba.auth import system_session
+from samba.credentials import DONT_USE_KERBEROS, Credentials
+from samba.dcerpc import drsblobs, lsa
 from samba.dcerpc.security import descriptor, dom_sid
 from samba.dsdb import DS_DOMAIN_FUNCTION_2008_R2
 from samba.net import Net
@@ -29,9 +36,11 @@ from samba.ntacls import getntacl, setntacl
 from samba.param import LoadParm
 from samba.provision import provision
 from samba.samdb import SamDB
+from samba.trust_utils import CreateTrustedDomainRelax
 
 _SCOPES: Final = {"global": 2, "domain local": 4, "universal": 8}
 _IS_SECURITY_GROUP: Final = -(2**31)
+_AES: Final = 0x18  # AES-128 and AES-256 ([MS-KILE] 2.2.7)
 _UNCHECKED: Final = ["relax:0", "local_oid:1.3.6.1.4.1.7165.4.3.12:0"]
 """Controls for what no administrator may write: Samba's own `provision` is the last."""
 
@@ -85,6 +94,48 @@ class Database:
         self._sam.add_remove_group_members(
             group, names, add_members_operation=is_member
         )
+
+    def add_foreign(self, *, group: str, sids: list[str]) -> None:
+        """Add members of other domains to a domain-local group."""
+        message = ldb.Message()
+        message.dn = self._entry(group, []).dn
+        members = [f"<SID={sid}>" for sid in sids]
+        message["member"] = ldb.MessageElement(members, ldb.FLAG_MOD_ADD, "member")
+        self._sam.modify(message)
+
+    def trust(
+        self, *, address: str, password: str, other: dict[str, str], secret: str,
+        is_trusting: bool,
+    ) -> None:  # fmt: skip
+        """Have the running controller know another domain, by a secret of the two.
+
+        Args:
+            address: the controller's.
+            password: its administrator's.
+            other: the other domain: `name`, `short_name`, `sid`.
+            secret: what the keys of the trust are made of.
+            is_trusting: whether the other's clients come here, or ours go there.
+        """
+        caller = Credentials()
+        caller.guess(self._parameters)
+        caller.set_kerberos_state(DONT_USE_KERBEROS)
+        caller.set_username("Administrator")
+        caller.set_password(password)
+        asked = lsa.lsarpc(f"ncacn_np:{address}[]", self._parameters, caller)
+        how = lsa.ObjectAttribute()
+        how.sec_qos = lsa.QosInfo()
+        access = lsa.LSA_POLICY_TRUST_ADMIN | lsa.LSA_POLICY_CREATE_SECRET
+        policy = asked.OpenPolicy2("", how, access)
+        made = CreateTrustedDomainRelax(
+            asked, policy, _trusted(other, is_trusting=is_trusting),
+            lsa.LSA_TRUSTED_DOMAIN_ALL_ACCESS,
+            _kept(None if is_trusting else secret),
+            _kept(secret if is_trusting else None),
+        )  # fmt: skip
+        kinds = lsa.TrustDomainInfoSupportedEncTypes()
+        kinds.enc_types = _AES
+        level = lsa.LSA_TRUSTED_DOMAIN_SUPPORTED_ENCRYPTION_TYPES
+        asked.SetInformationTrustedDomain(made, level, kinds)
 
     def attributes(self, *, name: str, wanted: list[str]) -> dict[str, list[str]]:
         """Return an entry's attributes, as LDAP writes them."""
@@ -175,6 +226,41 @@ class Database:
         for name, values in attributes.items():
             message[name] = ldb.MessageElement(values, ldb.FLAG_MOD_REPLACE, name)
         self._sam.modify(message, controls)
+
+
+def _trusted(other: dict[str, str], *, is_trusting: bool) -> Any:
+    """Return what an LSA keeps of a trust ([MS-LSAD] 2.2.7.9)."""
+    found = lsa.TrustDomainInfoInfoEx()
+    found.domain_name.string = other["name"]
+    found.netbios_name.string = other["short_name"]
+    found.sid = dom_sid(other["sid"])
+    found.trust_type = lsa.LSA_TRUST_TYPE_UPLEVEL
+    found.trust_direction = (
+        lsa.LSA_TRUST_DIRECTION_OUTBOUND
+        if is_trusting
+        else lsa.LSA_TRUST_DIRECTION_INBOUND
+    )
+    found.trust_attributes = lsa.LSA_TRUST_ATTRIBUTE_FOREST_TRANSITIVE
+    return found
+
+
+def _kept(secret: str | None) -> Any:
+    """Return a trust's secret as its object has it ([MS-ADTS] 6.1.6.9.1)."""
+    kept = drsblobs.trustAuthInOutBlob()
+    kept.count = 0
+    if secret is None:
+        return kept
+    word = string_to_byte_array(secret.encode("utf-16-le"))
+    clear = drsblobs.AuthInfoClear()
+    clear.size, clear.password = len(word), word
+    one = drsblobs.AuthenticationInformation()
+    one.LastUpdateTime = unix2nttime(current_unix_time())
+    one.AuthType = lsa.TRUST_AUTH_TYPE_CLEAR
+    one.AuthInfo = clear
+    array = drsblobs.AuthenticationInformationArray()
+    array.count, array.array = 1, [one]
+    kept.count, kept.current = 1, array
+    return kept
 
 
 def main(configuration: str) -> None:
