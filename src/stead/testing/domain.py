@@ -53,7 +53,7 @@ _PACKAGES: Final = (
     "winbind python3-samba krb5-user"
 )
 _PROGRAMS: Final = ("samba", "smbd", "winbindd", "unshare", "tar", "kinit")
-_KEPT: Final = 4
+_KEPT: Final = 3
 _KDC: Final = 88  # its port
 _SECONDS: Final = 60.0
 _CONFIGURATION: Final = """\
