@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import time
@@ -83,6 +84,15 @@ def measure(bench: Bench, folder: Path) -> None:
                 lambda: server.log_on(f"HOST\\{name}", WORD, network).close(),
                 pam,
             )
+            row = durable_row(place / "row.db")
+            compare_rested(
+                bench,
+                "log_on of the host's, beside the least of it",
+                lambda: server.log_on(f"HOST\\{name}", WORD, network).close(),
+                ("pam's process, and a durable row", lambda: row(
+                    host.log_on(name, "HOST", Secret(WORD), keep=False).name
+                )),
+            )  # fmt: skip
             hasher = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
             kept = hasher.hash(WORD)
             bench.compare(
@@ -120,6 +130,16 @@ def compare_rested(
             found.append(time.perf_counter() - began)
     ours, bare = (statistics.median(found) for found in samples.values())
     bench.add(what, ours, to=(to[0], bare))
+
+
+def durable_row(file: Path) -> Callable[[str], object]:
+    """Return what writes a row of a record's size, and waits for the disk."""
+    database = sqlite3.connect(file, isolation_level=None)
+    database.execute("pragma journal_mode = wal")
+    database.execute("pragma synchronous = full")
+    database.execute("create table row (name text, said blob)")
+    add = "insert into row values (?, zeroblob(1024))"
+    return lambda name: database.execute(add, (name,))
 
 
 def by_scram(server: ProtectedServer) -> None:
