@@ -1,6 +1,7 @@
 """What every test here goes by."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,11 @@ settings.register_profile(
     "stead", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("stead")
+
+# A shell that starts this in the background has Ctrl-C ignored, by programs that tests
+# start and interrupt as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -170,7 +170,7 @@ def kills(
             judges.append(judge)
             for _ in range(min(PER_STORE, times - begun)):
                 _one_kill(judge, chance, has_steps=has_steps, naive=naive)
-                if judge.problems:
+                if judge.is_found_out if naive else judge.problems:
                     return judges
             _expect_end(judge, has_steps=has_steps)
     return judges
@@ -346,7 +346,7 @@ def power_cuts(folder: Path, times: int, *, naive: str = "") -> list[Judge]:
             judge.count["kills"] += 1
             judge.count["writes gone"] += disk.cut()
             judge.look()
-            if judge.problems:
+            if judge.is_found_out if naive else judge.problems:
                 return [judge]
             if number % PER_STORE == PER_STORE - 1:
                 _onto_new_room(judge, Life(judge)).end()

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from stead.adapters.store import Store
 from stead.errors import LedgerCorruptError, StoreUnavailableError
@@ -18,6 +19,8 @@ UNKNOWN = 0
 """The number that a naive producer tells, who does not wait for one."""
 
 _ACTED = frozenset({AuditEvent.HANDLE_REQUESTED, AuditEvent.OBJECT_ACCESS})
+_TOLD: Final = "it is not there"
+_DONE: Final = "was done and is not recorded"
 
 
 @dataclass
@@ -103,15 +106,25 @@ class Judge:
         for token, number in self.acknowledged.items():
             found = self._acted.get(token)
             if found is None:
-                self.problems.append(f"{token}: told {number}, and it is not there")
+                self.problems.append(f"{token}: told {number}, and {_TOLD}")
             elif number not in (found, UNKNOWN):
                 self.problems.append(f"{token}: told {number}, and it is {found}")
         for act in self.acts.iterdir():
             if act.name not in self._acted:
-                self.problems.append(f"{act.name} was done and is not recorded")
+                self.problems.append(f"{act.name} {_DONE}")
             act.unlink()
             self.count["acts"] += 1
         self.acknowledged.clear()
+
+    @property
+    def is_found_out(self) -> bool:
+        """Whether something is missing that was acknowledged, and something done.
+
+        A naive server that is killed between the two shows one of them alone.
+        """
+        return all(
+            any(words in each for each in self.problems) for words in (_TOLD, _DONE)
+        )
 
     def begin_anew(self) -> None:
         """Forget the trail, for a new store in its place."""

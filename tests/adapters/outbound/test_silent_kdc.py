@@ -26,6 +26,7 @@ from stead.authority.issuers import Issuer
 from stead.errors import DirectoryUnavailableError, LogonFailureError
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
+from stead.testing.private_server import free_port
 
 SHORT = 0.3
 KERBEROS = [gssapi.MechType.kerberos]
@@ -41,8 +42,8 @@ def silence(stage, monkeypatch, tmp_path):
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard,
             socket.socket() as taken,
         ):
-            heard.bind(("127.0.0.1", 0))
-            taken.bind(heard.getsockname())
+            taken.bind(("127.0.0.1", free_port()))
+            heard.bind(taken.getsockname())
             taken.listen(50)
             place = tmp_path / "silent.conf"
             place.write_text(
