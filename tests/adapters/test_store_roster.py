@@ -128,6 +128,28 @@ def open_store(place):
         yield opened
 
 
+@pytest.fixture
+def naive(open_store, place):
+    """Give what reads on: its file has a descriptor, whatever is at its place."""
+    connection = sqlite3.connect(place, isolation_level=None)
+
+    def generation():
+        (found,) = connection.execute("SELECT generation FROM store").fetchone()
+        return found
+
+    assert open_store.accounts.generation() == generation()
+    yield generation
+    connection.close()
+
+
+@pytest.fixture(params=["lease", "logon"])
+def generation(request, open_store):
+    """Give what a lease asks for, and what a logon does."""
+    roster, accounts = open_store.open_roster(), open_store.accounts
+    leases = {"lease": lambda: roster.generation(None), "logon": accounts.generation}
+    return leases[request.param]
+
+
 def test_who_writes_holds_up_nobody_who_asks(open_store, place):
     roster = open_store.open_roster()
     before = roster.generation(None)
@@ -142,47 +164,46 @@ def test_who_writes_holds_up_nobody_who_asks(open_store, place):
     other.close()
 
 
-def test_a_store_that_was_moved_away_is_not_believed(open_store, place):
-    """The naive one reads on: its file has a descriptor, though no name."""
-    roster = open_store.open_roster()
-    assert roster.generation(None) == open_store.accounts.generation()
+def test_a_store_that_was_moved_away_is_not_believed(naive, generation, place):
+    assert naive() == generation()
     away = place.with_name("away.db")
     place.rename(away)
-    assert open_store.accounts.generation()  # naive
+    assert naive()
     with pytest.raises(StoreUnavailableError, match="is not at its place"):
-        roster.generation(None)
+        generation()
     away.rename(place)
-    assert roster.generation(None) == open_store.accounts.generation()
+    assert naive() == generation()
 
 
-def test_an_earlier_copy_in_the_open_file_is_not_believed(open_store, place):
+def test_an_earlier_copy_in_the_open_file_is_not_believed(
+    open_store, naive, generation, place
+):
     """The naive one believes it again as soon as its number is the one of before."""
-    roster, accounts = open_store.open_roster(), open_store.accounts
+    accounts = open_store.accounts
     sid = accounts.add_account("alice", None, None).sid
     with sqlite3.connect(":memory:") as copy, sqlite3.connect(place) as file:
         file.backup(copy)
         for name in ("bob", "carol"):
             accounts.add_account(name, None, None)
-        seen = roster.generation(None)
+        seen = generation()
         copy.backup(file)
     with pytest.raises(StoreUnavailableError, match="an earlier copy"):
-        roster.generation(None)
+        generation()
     accounts.set_account_disabled(sid, is_disabled=True)
-    assert seen == accounts.generation()  # naive: what it knows is of this very number
+    assert seen == naive()  # what it knows is of this very number
     with pytest.raises(StoreUnavailableError, match="an earlier copy"):
-        roster.generation(None)
+        generation()
 
 
 @pytest.mark.parametrize("tail", ["", "-wal", "-shm"])
 def test_a_store_in_whose_place_another_was_put_is_not_believed(
-    open_store, place, tail
+    naive, generation, place, tail
 ):
-    roster = open_store.open_roster()
-    assert roster.generation(None)
+    assert generation()
     file = place.with_name(place.name + tail)
     copy = place.with_name("copy")
     shutil.copyfile(file, copy)
     copy.rename(file)
-    assert open_store.accounts.generation()  # naive
+    assert naive()
     with pytest.raises(StoreUnavailableError, match="another file was put"):
-        roster.generation(None)
+        generation()

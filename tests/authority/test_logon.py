@@ -9,6 +9,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from stead.adapters.argon2 import Argon2Verifier
+from stead.adapters.store import Store
 from stead.authority.lockout import Lockout, LockoutPolicy
 from stead.authority.logon import Logon
 from stead.errors import (
@@ -386,3 +387,27 @@ def test_one_name_takes_turns_also_with_a_directory(make_logon):
     for thread in threads:
         thread.join()
     assert [1] * 8 == most
+
+
+@pytest.mark.parametrize("secret", ["tiger", "lion"])
+def test_a_store_that_is_gone_says_nothing_of_the_password(
+    tmp_path, clock, verifier, secret
+):
+    """Whichever it was, it is an error of the store's, and no failure that is late."""
+    tmp_path.chmod(0o700)
+    place = tmp_path / "store.db"
+    with Store.open(place) as opened:
+        logon = Logon(
+            opened.accounts,
+            opened.credentials,
+            verifier=verifier,
+            host=lambda _uid: None,
+            lockout=Lockout(opened.credentials, POLICY, clock),
+            monotonic=clock,
+        )
+        account = opened.accounts.add_account("alice", None, None)
+        logon.set_password(account.sid, Secret("tiger"))
+        opened.accounts.generation()
+        place.rename(tmp_path / "away.db")
+        with pytest.raises(StoreUnavailableError, match="is not at its place"):
+            logon.attempt("alice", Secret(secret), LogonType.NETWORK)

@@ -2,10 +2,13 @@
 
 It holds a session of each account that is named, and beside each what a naive server
 keeps: the token, and that it was valid once. `use NAME` tells what both of them say.
+`meet NAME` has the account come anew: the naive server reads on in the file that it has
+open.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 
 from stead.errors import SteadError
@@ -26,6 +29,8 @@ def main() -> None:
         plan = server.find_object("plan")
         clients = {n: server.client_for(n, authenticated_by="test") for n in names}
         naive = {name: client.token for name, client in clients.items()}
+        connection = sqlite3.connect(place)
+        naively_met(connection, names[0])  # from here on it has all of its files open
         tell(*(str(client.token.logon_id) for client in clients.values()))
         for line in sys.stdin:
             verb, _, name = line.strip().partition(" ")
@@ -33,6 +38,8 @@ def main() -> None:
                 sessions = server._house.guard.liveness
                 sessions._ask.__self__._patience = float(name)
                 tell("patient")
+            elif verb == "meet":
+                tell(met(server, name, plan), naively_met(connection, name))
             elif verb == "hang":
                 hang(server)
                 tell("hanging")
@@ -52,6 +59,23 @@ def answer(server, client, plan):
 def naive_answer(naive, name):
     """Say what a server says that remembers who was logged on."""
     return "granted" if name in naive else "refused"
+
+
+def met(server, name, plan):
+    """Say what our server says to somebody who comes anew."""
+    try:
+        with server.client_for(name, authenticated_by="test") as client:
+            server.require(client, plan, Doc.READ)
+    except SteadError as error:
+        return type(error).__name__
+    return "granted"
+
+
+def naively_met(connection, name):
+    """Say what a server says that reads on in the file that it has open."""
+    enabled = "SELECT 1 FROM principal WHERE name = ? AND NOT is_disabled"
+    found = connection.execute(enabled, (name,)).fetchone()
+    return "granted" if found else "refused"
 
 
 def hang(server):

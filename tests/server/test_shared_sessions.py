@@ -247,6 +247,19 @@ def test_a_process_whose_store_is_gone_denies_when_the_lease_is_over(
         assert (GRANTED, GRANTED) == theirs.use("alice")
 
 
+@pytest.mark.parametrize("how", ["away", "exchanged"])
+def test_a_process_whose_store_is_gone_lets_nobody_in(ours, theirs, place, how):
+    """Whoever comes with each request never has a lease that is over."""
+    away = place.with_name("away.db")
+    place.rename(away)
+    if how == "exchanged":
+        shutil.copyfile(away, place)
+    assert [UNAVAILABLE, GRANTED] == theirs.say("meet alice")
+    if how == "away":
+        away.rename(place)
+        assert [GRANTED, GRANTED] == theirs.say("meet alice")
+
+
 @pytest.mark.bypasses_the_law  # its own trail is of the past
 def test_a_process_into_whose_store_an_earlier_copy_is_written_denies(
     ours, theirs, place

@@ -14,6 +14,7 @@ from stead.errors import (
     AccountLockedOutError,
     PasswordMismatchError,
     SteadError,
+    StoreUnavailableError,
     UnknownAccountError,
 )
 
@@ -62,12 +63,18 @@ def admitted(
     error: SteadError | None,
     admit: Callable[[Account | None], _T],
 ) -> _T | SteadError:
-    """Take step 5: ask about the account, or as much about nobody."""
+    """Take step 5: ask about the account, or as much about nobody.
+
+    Raises:
+        StoreUnavailableError: the store cannot be asked, whoever it is about.
+    """
     if error is not None:
         admit(None)
         return error
     try:
         return admit(account)
+    except StoreUnavailableError:
+        raise
     except SteadError as refused:
         return refused
 

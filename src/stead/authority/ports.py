@@ -157,6 +157,10 @@ class AccountStore(Protocol):
         """Return a number that grows with every change of what a logon depends on.
 
         That is accounts, groups, memberships, rights and passwords.
+
+        Raises:
+            StoreUnavailableError: it cannot be asked, or is not the store that was
+                opened.
         """
         ...
 

@@ -27,6 +27,7 @@ from stead.adapters.store.naming import (
     require_id,
     require_text,
 )
+from stead.adapters.store.place import Place
 from stead.adapters.store.principals import require_free
 from stead.adapters.store.schema import (
     ACCOUNT_RIGHT,
@@ -45,9 +46,10 @@ from stead.model.sid import Sid
 class SqlAccountStore:
     """The `AccountStore` of a database."""
 
-    def __init__(self, database: Database) -> None:
-        """Read what never changes about the store."""
+    def __init__(self, database: Database, place: Place) -> None:
+        """Read what never changes about the store, whose files are at a place."""
         self._database = database
+        self._place = place
         self._ask: Final = database.rows
         self._luids = Luids(database)
         with database.reading() as connection:
@@ -64,8 +66,15 @@ class SqlAccountStore:
         return self._founder
 
     def generation(self) -> int:
-        """Return a number that grows with every change of what a logon depends on."""
+        """Return a number that grows with every change of what a logon depends on.
+
+        Raises:
+            StoreUnavailableError: it cannot be asked, or is not the store that was
+                opened.
+        """
+        since = self._place.latest
         number: int = self._ask(look_ups.GENERATION, ())[0][0]
+        self._place.require_current(number, since)
         return number
 
     def allocate_luid(self) -> Luid:

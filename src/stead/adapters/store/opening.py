@@ -70,7 +70,7 @@ class Store:
         self._path = path
         self._place = place or Place(None)
         self._databases = [main, trail, aside]
-        self.accounts = SqlAccountStore(main)
+        self.accounts = SqlAccountStore(main, self._place)
         self.credentials = SqlCredentialStore(main)
         self.objects = SqlObjectStore(main)
         self.audit_policy = SqlAuditPolicyStore(main)

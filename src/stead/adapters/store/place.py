@@ -1,7 +1,8 @@
-"""Whether the files of an open store are still those at its place.
+"""Whether the files of an open store are still those at its place, and not of the past.
 
 A process keeps reading a file that was moved away, or that another one was put in the
-place of: it would hear of no change any more, and never know.
+place of: it would hear of no change any more, and never know. So it is looked at with
+each question for the store's generation, which every logon and every lease begins with.
 """
 
 from __future__ import annotations
@@ -23,23 +24,44 @@ class Place:
 
     Args:
         path: the store's; None for a store in memory.
+
+    Attributes:
+        latest: the store's generation, as it was seen last.
     """
 
     def __init__(self, path: Path | None) -> None:
+        self.latest = 0
+        self._went_back = False
         self._known: dict[Path, tuple[int, int]] = {}
         self._files = () if path is None else _files(path)
         if path is not None and path.exists():
             self._known[path] = _number(path)
 
-    def require_same(self) -> None:
-        """Return if they are what they were; those beside it, at the first call.
+    def require_current(self, generation: int, since: int) -> None:
+        """Return if what was read is of the store that was opened, as it is by now.
 
-        To be called where a transaction reads: until then SQLite may not have made the
-        files beside the store's own.
+        To be called once something was read: until then SQLite may not have made the
+        files beside the store's own, which are noted by the first call.
+
+        Args:
+            generation: the store's, as it was read.
+            since: `latest`, before that.
 
         Raises:
-            StoreUnavailableError: they are gone, or others.
+            StoreUnavailableError: its files are gone, or others; or an earlier copy was
+                written into them. Then its number grows again, and what was seen under
+                the same one was something else: so nothing is believed any more.
         """
+        self._require_same()
+        self._went_back = self._went_back or generation < since
+        if self._went_back:
+            raise StoreUnavailableError(
+                "an earlier copy was written into the store while it was open",
+                advice="restart every server over it; clients log on again",
+            )
+        self.latest = max(self.latest, generation)
+
+    def _require_same(self) -> None:
         for file in self._files:
             number = _number(file)
             if self._known.setdefault(file, number) != number:

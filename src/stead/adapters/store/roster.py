@@ -34,7 +34,6 @@ from stead.adapters.store.schema import (
     STORE,
 )
 from stead.authority.roster import FoundSession, ListedSession, ServerProcess
-from stead.errors import StoreUnavailableError
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import Luid
 from stead.model.sid import Sid
@@ -100,8 +99,6 @@ class SqlSessionRoster:
         self._asking = asking
         self._writing = writing
         self._place = place
-        self._latest = 0
-        self._went_back = False
 
     def enter(self, process: ServerProcess, now: int) -> None:
         """Write down a process."""
@@ -156,27 +153,13 @@ class SqlSessionRoster:
         Raises:
             StoreUnavailableError: it cannot be asked, or is another one by now.
         """
+        since = self._place.latest
         with self._asking.reading() as connection:
             asked = {"number": number}
             generation, is_entered = connection.execute(_GENERATION, asked).one()
-            self._place.require_same()
-            self._require_no_earlier(generation)
+            self._place.require_current(generation, since)
         is_given_up = number is not None and not is_entered
         return None if is_given_up else int(generation)
-
-    def _require_no_earlier(self, generation: int) -> None:
-        """Return unless an earlier copy was written into the store's open file.
-
-        Its number grows again, and what was seen under the same one was something else:
-        so nothing is believed any more.
-        """
-        self._went_back = self._went_back or generation < self._latest
-        if self._went_back:
-            raise StoreUnavailableError(
-                "an earlier copy was written into the store while it was open",
-                advice="restart every server over it; clients log on again",
-            )
-        self._latest = generation
 
     def was_ended(self, logon_id: Luid, user: Sid | None, generation: int) -> bool:
         """Tell whether a session was ended; see `Leases`."""
