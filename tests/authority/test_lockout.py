@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from stead.adapters.store import Store
+from stead.adapters.store.credentials import SqlCredentialStore
 from stead.authority.lockout import Lockout, LockoutPolicy, Reservation
 from stead.authority.ports import LogonFailures
 
@@ -92,6 +93,69 @@ def test_a_threshold_of_nothing_locks_nobody(whole_store, clock):
     lockout = Lockout(whole_store.credentials, LockoutPolicy(threshold=0), clock)
     assert not any(fail(lockout)[1] for _ in range(50))
     assert not lockout.reserve("alice").is_locked
+
+
+class LockedLast:
+    """A naive store of failures: when it is full, those never locked make room."""
+
+    def __init__(self, maximum):
+        self._maximum = maximum
+        self._kept = {}
+
+    def change_failures(self, key, change, *, is_awaited=True):
+        kept = change(self._kept.pop(key, None))
+        if kept is not None:
+            if len(self._kept) == self._maximum:
+                age = {k: (f.locked_until, f.last_at) for k, f in self._kept.items()}
+                del self._kept[min(age, key=age.get)]
+            self._kept[key] = kept
+
+
+def guesses_of_one_name(credentials, clock, *, rest):
+    """Fill a table with locked names, then guess at one while others come and go.
+
+    Returns:
+        how many guesses were compared.
+    """
+    lockout = Lockout(credentials, POLICY, clock)
+    for number in range(20):
+        for _ in range(POLICY.threshold):
+            fail(lockout, f"locked {number}")
+    clock.pass_seconds(rest)
+    compared = 0
+    for number in range(30):
+        compared += not fail(lockout)[0].is_locked
+        fail(lockout, f"other {number % 5}")
+    return compared
+
+
+@pytest.mark.parametrize("rest", [0, 31], ids=["in force", "over"])
+def test_a_table_full_of_locks_has_room_for_the_count_of_who_is_guessed_at(
+    whole_store, clock, rest
+):
+    """Where the newest count makes room, each guess is the first one of its name."""
+    ours = SqlCredentialStore(whole_store.credentials._database, maximum=20)
+    assert POLICY.threshold == guesses_of_one_name(ours, clock, rest=rest)
+    assert 30 == guesses_of_one_name(LockedLast(20), clock, rest=rest)
+
+
+def test_locks_make_room_for_locks(whole_store, clock):
+    """And never for failures of names that are not locked, however many these are."""
+    few = SqlCredentialStore(whole_store.credentials._database, maximum=4)
+    lockout = Lockout(few, POLICY, clock)
+    for name in ("a", "b"):
+        for _ in range(POLICY.threshold):
+            fail(lockout, name)
+            clock.pass_seconds(1)
+    for number in range(10):
+        fail(lockout, f"other {number}")
+    assert {"a", "b"} == set(lockout.locked())
+    for name in ("c", "d", "e"):
+        for _ in range(POLICY.threshold):
+            fail(lockout, name)
+            clock.pass_seconds(1)
+    assert 4 == len(few.failures())
+    assert "e" in lockout.locked()
 
 
 def test_parallel_guesses_pass_the_threshold_only_where_they_are_counted_afterwards(

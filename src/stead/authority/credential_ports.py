@@ -143,8 +143,9 @@ class CredentialStore(Protocol):
 
         Every process sees it when the call returns.
 
-        At most `MAXIMUM_FAILURES` names are kept: the one that failed longest ago goes
-        first, and those that are locked out last.
+        At most `MAXIMUM_FAILURES` names are kept, in two halves: those that are locked
+        out by now, and all others. Who failed longest ago makes room, among those that
+        have more than their half.
 
         Args:
             key: what spellings of the name have in common, whoever has it.
@@ -160,5 +161,6 @@ class CredentialStore(Protocol):
 
 
 MAXIMUM_FAILURES: Final = 20_000
-"""Names whose failures are kept. Pushing out the count of a name that is not locked yet
-costs as many verifications, and wins fewer guesses than the threshold."""
+"""Names whose failures are kept. Pushing out the count of a name costs as many
+verifications as half of them, or a lock that many times the threshold, and wins no more
+guesses than that. Locks that are over, or a flood of new ones, change nothing of it."""

@@ -47,13 +47,20 @@ _FORGET: Final = delete(LOGON_FAILURE).where(
 )
 _KEEP: Final = insert(LOGON_FAILURE)
 _NUMBER: Final = select(func.count()).select_from(LOGON_FAILURE)
-_FORGET_OLDEST: Final = delete(LOGON_FAILURE).where(
-    LOGON_FAILURE.c.name_key.in_(
-        select(LOGON_FAILURE.c.name_key)
-        .order_by(LOGON_FAILURE.c.locked_until, LOGON_FAILURE.c.last_at)
-        .limit(bindparam("over"))
+_IS_OPEN: Final = LOGON_FAILURE.c.locked_until <= bindparam("now")
+_OPEN: Final = select(func.count()).select_from(LOGON_FAILURE).where(_IS_OPEN)
+# By whether it is those that are open which have too much room.
+_FORGET_OLDEST: Final = {
+    are_open: delete(LOGON_FAILURE).where(
+        LOGON_FAILURE.c.name_key.in_(
+            select(LOGON_FAILURE.c.name_key)
+            .where(_IS_OPEN if are_open else ~_IS_OPEN)
+            .order_by(LOGON_FAILURE.c.last_at)
+            .limit(bindparam("over"))
+        )
     )
-)
+    for are_open in (True, False)
+}
 
 
 class SqlCredentialStore:
@@ -171,8 +178,9 @@ class SqlCredentialStore:
     ) -> None:
         """Replace what is known of one name's failures, atomically.
 
-        At most so many names are kept as this store was told: the one that failed
-        longest ago goes first, and those that are locked out last.
+        At most so many names are kept as this store was told, in two halves: those
+        that are locked out by now, and all others. Who failed longest ago makes room,
+        among those that have more than their half.
 
         Args:
             key: what spellings of the name have in common, whoever has it.
@@ -187,7 +195,7 @@ class SqlCredentialStore:
             if found is not None:
                 driver.execute(text_of(_FORGET), (key,))
             if kept is not None:
-                self._make_room(driver)
+                self._make_room(driver, kept.last_at)
                 driver.execute(text_of(_KEEP), (key, *astuple(kept)))
 
         (self._database.append if is_awaited else self._database.note)(replace)
@@ -197,9 +205,11 @@ class SqlCredentialStore:
         rows = self._database.rows(_FAILURES)
         return {key: LogonFailures(*found) for key, *found in rows}
 
-    def _make_room(self, driver: sqlite3.Cursor) -> None:
+    def _make_room(self, driver: sqlite3.Cursor, now: int) -> None:
         (number,) = driver.execute(text_of(_NUMBER)).fetchone()
         over = number + 1 - self._maximum
         if over > 0:
+            (are_open,) = driver.execute(text_of(_OPEN), (now,)).fetchone()
+            forget = _FORGET_OLDEST[are_open >= self._maximum // 2]
             # With OFFSET, for SQLite.
-            driver.execute(text_of(_FORGET_OLDEST), (over, 0))
+            driver.execute(text_of(forget), (now, over, 0))
