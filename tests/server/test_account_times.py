@@ -43,17 +43,24 @@ SUB_STATUS = {
 
 
 class Cheap:
-    """A verifier that costs little, and counts what it is asked."""
+    """A verifier that costs little, and counts what it is asked.
+
+    Something else may be done after it has compared, and before it says what it found.
+    """
 
     def __init__(self):
         self._verifier = Argon2Verifier(
             PasswordHasher(time_cost=1, memory_cost=16, parallelism=2)
         )
         self.compared = 0
+        self.afterwards = []
 
     def matches(self, verifier, secret):
         self.compared += 1
-        return self._verifier.matches(verifier, secret)
+        is_right = self._verifier.matches(verifier, secret)
+        while self.afterwards:
+            self.afterwards.pop()()
+        return is_right
 
     def __getattr__(self, name):
         return getattr(self._verifier, name)
@@ -335,6 +342,30 @@ def test_a_new_password_ends_sessions_if_the_policy_says_so(
         change()
         assert ends is (session.record not in live.records())
         session.close()
+
+
+@pytest.mark.parametrize("policy", [AccountPolicy(password_ends_sessions=True)])
+def test_who_was_compared_with_the_former_password_has_no_session_after_it(
+    server, desk, log_on, logon, verifier
+):
+    """Whoever logs on without pause is being compared when the new one is given."""
+    store = server._house.admission.store
+    verifier.afterwards.append(lambda: desk.set_password("alice", Secret("lion")))
+    session = log_on()
+    sessions = server._house.guard.liveness
+    identity = sessions._live[session.token.logon_id].identity
+    # A naive logon is identified as of when it is let in.
+    late = sessions.open(
+        replace(identity, generation=store.generation()),
+        level=session.token.level,
+        package="password",
+        authenticated_by="itself",
+    )
+    sessions.expire()
+    sessions.require_live(late.token)
+    with pytest.raises(LogonSessionEndedError):
+        sessions.require_live(session.token)
+    log_on(secret="lion").close()
 
 
 # --- sessions that are open -----------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -58,6 +58,25 @@ from stead.model.secret import Secret
 _T = TypeVar("_T")
 _LINES: Final = 64
 _NOBODYS_NAME: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is known of a name before anything is compared.
+
+    Attributes:
+        generation: the store's, before the rest was read.
+        key: under what the name is counted.
+        reservation: the attempt, counted.
+        account: whose name it is.
+        kept: what is kept of its password.
+    """
+
+    generation: int
+    key: str
+    reservation: Reservation
+    account: Account | None
+    kept: Password | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +154,9 @@ class Logon:
            of a decoy that nothing matches. Then whether the account may log on now, and
            the password need not be changed first.
         5. Whoever has passed so far is identified, and must hold the account right of
-           the type. For whoever has not, the store is asked as much about nobody.
+           the type. For whoever has not, the store is asked as much about nobody. What
+           the store says counts as of step 2: a password that was changed since then
+           ends what this opens, if it ends sessions.
         6. The failure is taken back, or stands and is stamped.
         7. A verifier that is weaker than those made today is made again.
 
@@ -180,15 +201,18 @@ class Logon:
         """Return the account of a name as a client spells it, however it does that."""
         return self._store.account_by_name(_as_kept(name))
 
-    def _identify(self, logon_type: LogonType, account: Account | None) -> Identity:
+    def _identify(
+        self, logon_type: LogonType, account: Account | None, generation: int
+    ) -> Identity:
         if account is None:
-            return identify_nobody(self._store, logon_type, self._errand)
+            identity = identify_nobody(self._store, logon_type, self._errand)
+            return replace(identity, generation=generation)
         identity = identify_account(
             self._store, account.name, host=self._host, logon_type=logon_type,
             errand=self._errand,
         )  # fmt: skip
         require_logon_right(identity)
-        return identity
+        return replace(identity, generation=generation)
 
     def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
         """Compare an account's password, counting as a logon does; raises alike.
@@ -197,14 +221,14 @@ class Logon:
         """
         nobody = Account(well_known.NULL_SID, "nobody")
         return self._attempt(
-            name, secret, lambda account: account or nobody, is_change=True
+            name, secret, lambda account, _: account or nobody, is_change=True
         )
 
     def _attempt(
         self,
         name: str,
         secret: Secret,
-        admit: Callable[[Account | None], _T],
+        admit: Callable[[Account | None, int], _T],
         *,
         is_change: bool = False,
     ) -> LogonAttempt[_T]:
@@ -224,40 +248,40 @@ class Logon:
         name: str,
         began: int,
         verify: Callable[[Account | None, Password | None], Answer],
-        admit: Callable[[Account | None], _T],
+        admit: Callable[[Account | None, int], _T],
         *,
         is_change: bool = False,
     ) -> _Counted[_T]:
         """Take steps 2 to 6 of `attempt`; tell whose the name is, too."""
         asked = _as_kept(name)
         with self._lines[hash(name_key(asked)) % _LINES]:
-            key, reservation, account, kept = self._errand(partial(self._begin, asked))
-            shown = self.shown(account, name)
-            answer = verify(account, kept)
-            error = refusal(account, reservation, answer) or self._untimely(
-                account, None if is_change else kept
+            told = self._errand(partial(self._begin, asked))
+            account, shown = told.account, self.shown(told.account, name)
+            answer = verify(account, told.kept)
+            error = refusal(account, told.reservation, answer) or self._untimely(
+                account, None if is_change else told.kept
             )
-            outcome = admitted(account, error, admit)
+            outcome = admitted(account, error, lambda one: admit(one, told.generation))
             if isinstance(outcome, SteadError):
-                locks = self.lockout.fail(key, reservation)
-                late = self.elsewhere.delay(began, reservation)
+                locks = self.lockout.fail(told.key, told.reservation)
+                late = self.elsewhere.delay(began, told.reservation)
                 return _Counted(LogonAttempt(outcome, locks, late, shown))
-            self.lockout.succeed(key)
-        return _Counted(LogonAttempt(outcome, shown=shown), account, kept)
+            self.lockout.succeed(told.key)
+        return _Counted(LogonAttempt(outcome, shown=shown), account, told.kept)
 
     def shown(self, account: Account | None, name: str) -> str:
         """Return what records call a name, whose account this is, if anybody's."""
         return self.unknown.shown(name) if account is None else name[:LONGEST_SHOWN]
 
-    def _begin(
-        self, asked: str
-    ) -> tuple[str, Reservation, Account | None, Password | None]:
-        """Take steps 2 and 3 of `attempt`; tell under what the name is counted, too."""
+    def _begin(self, asked: str) -> _Asked:
+        """Take steps 2 and 3 of `attempt`."""
+        generation = self._store.generation()
         account = self._store.account_by_name(asked)
         key = self.unknown.key(asked) if account is None else name_key(asked)
         reservation = self.lockout.reserve(key)
         sid = well_known.NULL_SID if account is None else account.sid
-        return key, reservation, account, self._passwords.of(sid)
+        kept = self._passwords.of(sid)
+        return _Asked(generation, key, reservation, account, kept)
 
     def _untimely(
         self, account: Account | None, kept: Password | None
