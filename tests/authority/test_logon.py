@@ -282,9 +282,9 @@ def test_a_verifier_of_weaker_parameters_is_made_again_on_success_alone(
 
 
 def test_a_password_is_confirmed_as_at_a_logon(logon):
-    assert "alice" == logon.confirm("alice", Secret("tiger")).require().name
+    assert "alice" == logon.confirm("alice", Secret("tiger")).require().account.name
     # Whoever may not log on this way may still change a password that they know.
-    assert "denied" == logon.confirm("denied", Secret("tiger")).require().name
+    assert "denied" == logon.confirm("denied", Secret("tiger")).require().account.name
     for _ in range(POLICY.threshold):
         error = logon.confirm("alice", Secret("lion")).error
     assert isinstance(error, PasswordMismatchError)

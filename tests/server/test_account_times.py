@@ -23,6 +23,7 @@ from stead.errors import (
     LogonFailureError,
     LogonHoursError,
     LogonSessionEndedError,
+    PasswordMismatchError,
     UnknownAccountError,
 )
 from stead.model.audit_record import AuditEvent, Outcome
@@ -366,6 +367,46 @@ def test_who_was_compared_with_the_former_password_has_no_session_after_it(
     with pytest.raises(LogonSessionEndedError):
         sessions.require_live(session.token)
     log_on(secret="lion").close()
+
+
+MEANWHILE = {
+    "given": lambda desk: desk.set_password("alice", Secret("given")),
+    "taken": lambda desk: desk.remove_password("alice"),
+}
+
+
+@pytest.mark.bypasses_the_law  # keeps passwords without a record
+@pytest.mark.parametrize("cause", MEANWHILE)
+def test_an_administrators_word_on_a_password_is_the_last_one(
+    desk, logon, verifier, cause
+):
+    """Who knows the former one, and is being compared, would have the account again."""
+    alice = desk.store.account_by_name("alice").sid
+    verifier.afterwards.append(lambda: MEANWHILE[cause](desk))
+    before = logon.confirm("alice", Secret("tiger")).require()
+    by_now = logon._passwords.of(alice)
+    with pytest.raises(PasswordMismatchError):
+        logon.set_password(alice, Secret("thiefs"), replaces=before.verifier)
+    assert by_now == logon._passwords.of(alice)
+    logon.set_password(alice, Secret("thiefs"))  # naive: it was right, so it is changed
+    assert by_now != logon._passwords.of(alice)
+
+
+@pytest.mark.parametrize("cause", MEANWHILE)
+def test_whose_password_is_changed_meanwhile_hears_what_a_wrong_one_hears(
+    desk, log_on, verifier, trail, cause
+):
+    verifier.afterwards.append(lambda: MEANWHILE[cause](desk))
+    with pytest.raises(LogonFailureError) as refused:
+        desk.change_password("alice", Secret("tiger"), Secret("thiefs"))
+    assert refused.value.__context__ is None
+    with pytest.raises(LogonFailureError):
+        log_on(secret="thiefs")
+    *_, failed = trail(AuditEvent.PASSWORD_CHANGED)
+    assert (Outcome.FAILURE, PasswordMismatchError.status) == (
+        failed.outcome,
+        failed.status,
+    )
 
 
 # --- sessions that are open -----------------------------------------------------------

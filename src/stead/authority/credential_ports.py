@@ -89,11 +89,21 @@ class CredentialStore(Protocol):
         *,
         changed_at: int,
         scram: ScramVerifier | None = None,
+        replaces: str | None = None,
         ends_sessions: bool = False,
     ) -> None:
         """Keep new verifiers, and none of the old ones; end sessions if asked to.
 
+        Args:
+            sid: the account.
+            verifier: what is kept from now on.
+            changed_at: nanoseconds since the epoch, UTC.
+            scram: likewise for SCRAM.
+            replaces: what must be kept until now; None for whatever is.
+            ends_sessions: whether the account's sessions end with it.
+
         Raises:
+            PasswordMismatchError: it is not `replaces` that is kept.
             UnknownAccountError: there is no such account.
         """
         ...

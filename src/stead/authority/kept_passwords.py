@@ -43,16 +43,26 @@ class KeptPasswords:
         """Return what is kept of an account's password; None if it has none."""
         return self.credentials.password_of(sid)
 
-    def set(self, sid: Sid, secret: Secret, *, must_change: bool = False) -> None:
+    def set(
+        self,
+        sid: Sid,
+        secret: Secret,
+        *,
+        must_change: bool = False,
+        replaces: str | None = None,
+    ) -> None:
         """Keep a new password of an account; the policy may end its sessions with it.
 
         Args:
             sid: whose.
             secret: the password.
             must_change: whether its owner must change it before it counts.
+            replaces: the only verifier in whose place it is kept; None for any, or
+                none.
 
         Raises:
             InvalidRequestError: it is empty or too long.
+            PasswordMismatchError: what is kept by now is another than `replaces`.
             UnknownAccountError: there is no such account.
         """
         verifier, scram = self._make(secret), _make_scram(secret, self.scram())
@@ -61,6 +71,7 @@ class KeptPasswords:
             verifier,
             changed_at=MUST_CHANGE if must_change else self.clock(),
             scram=scram,
+            replaces=replaces,
             ends_sessions=self.policy.password_ends_sessions,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -58,6 +58,19 @@ from stead.model.secret import Secret
 _T = TypeVar("_T")
 _LINES: Final = 64
 _NOBODYS_NAME: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Whose password somebody knows.
+
+    Attributes:
+        account: whose.
+        verifier: what it was compared with.
+    """
+
+    account: Account
+    verifier: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,33 +215,36 @@ class Logon:
         return self._store.account_by_name(_as_kept(name))
 
     def _identify(
-        self, logon_type: LogonType, account: Account | None, generation: int
+        self, logon_type: LogonType, account: Account | None, told: _Asked
     ) -> Identity:
         if account is None:
             identity = identify_nobody(self._store, logon_type, self._errand)
-            return replace(identity, generation=generation)
+            return replace(identity, generation=told.generation)
         identity = identify_account(
             self._store, account.name, host=self._host, logon_type=logon_type,
             errand=self._errand,
         )  # fmt: skip
         require_logon_right(identity)
-        return replace(identity, generation=generation)
+        return replace(identity, generation=told.generation)
 
-    def confirm(self, name: str, secret: Secret) -> LogonAttempt[Account]:
+    def confirm(self, name: str, secret: Secret) -> LogonAttempt[Confirmed]:
         """Compare an account's password, counting as a logon does; raises alike.
 
         One that must be changed counts here: this is how its owner changes it.
         """
-        nobody = Account(well_known.NULL_SID, "nobody")
-        return self._attempt(
-            name, secret, lambda account, _: account or nobody, is_change=True
-        )
+
+        def admit(account: Account | None, told: _Asked) -> Confirmed:
+            nobody = Account(well_known.NULL_SID, "nobody")
+            verifier = "" if told.kept is None else told.kept.verifier
+            return Confirmed(account or nobody, verifier)
+
+        return self._attempt(name, secret, admit, is_change=True)
 
     def _attempt(
         self,
         name: str,
         secret: Secret,
-        admit: Callable[[Account | None, int], _T],
+        admit: Callable[[Account | None, _Asked], _T],
         *,
         is_change: bool = False,
     ) -> LogonAttempt[_T]:
@@ -239,7 +255,7 @@ class Logon:
             return self._passwords.verify(kept, secret)
 
         counted = self._count(name, began, verify, admit, is_change=is_change)
-        if counted.account is not None and counted.kept is not None:
+        if counted.account is not None and counted.kept is not None and not is_change:
             self._passwords.renew(counted.account, counted.kept, secret)
         return counted.attempt
 
@@ -248,7 +264,7 @@ class Logon:
         name: str,
         began: int,
         verify: Callable[[Account | None, Password | None], Answer],
-        admit: Callable[[Account | None, int], _T],
+        admit: Callable[[Account | None, _Asked], _T],
         *,
         is_change: bool = False,
     ) -> _Counted[_T]:
@@ -261,7 +277,7 @@ class Logon:
             error = refusal(account, told.reservation, answer) or self._untimely(
                 account, None if is_change else told.kept
             )
-            outcome = admitted(account, error, lambda one: admit(one, told.generation))
+            outcome = admitted(account, error, lambda one: admit(one, told))
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(told.key, told.reservation)
                 late = self.elsewhere.delay(began, told.reservation)

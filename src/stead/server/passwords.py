@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Final
 
-from stead.authority.logon import Logon
+from stead.authority.logon import Confirmed, Logon
 from stead.authority.names import name_key, split_name
 from stead.authority.ports import Account, AccountStore
 from stead.errors import (
@@ -18,6 +18,7 @@ from stead.errors import (
     InvalidRequestError,
     LogonFailureError,
     LoopThreadError,
+    PasswordMismatchError,
     UnknownAccountError,
 )
 from stead.model.audit_record import AuditEvent
@@ -130,13 +131,12 @@ class PasswordDesk:
             self.desk.guard.liveness.require_live(self.desk.subject.token)
             attempt = logon.confirm(name, old)
             if attempt.error is None:
-                account = attempt.require()
-                self._require_changed(account, old, new)
-                changed, sid = AuditEvent.PASSWORD_CHANGED, str(account.sid)
-                with self.desk.changing(changed, account.name, sid=sid):
-                    logon.set_password(account.sid, new)
-                self._end_sessions(logon, account.sid)
-                return
+                confirmed = attempt.require()
+                self._require_changed(confirmed.account, old, new)
+                if self._is_replaced(logon, confirmed, new):
+                    self._end_sessions(logon, confirmed.account.sid)
+                    return
+                raise LogonFailureError
         failure = LogonFailureError()
         try:
             failure.record = self.desk.record(
@@ -147,6 +147,24 @@ class PasswordDesk:
         finally:
             self.sleep(attempt.delay)
         raise failure
+
+    def _is_replaced(self, logon: Logon, confirmed: Confirmed, new: Secret) -> bool:
+        """Keep a new password in the place of the one that was compared.
+
+        An administrator who gives or takes a password has the last word: whoever knew
+        the one of before, and was compared with it just then, does not undo that.
+
+        Returns:
+            whether it was that one still.
+        """
+        account = confirmed.account
+        changed, sid = AuditEvent.PASSWORD_CHANGED, str(account.sid)
+        try:
+            with self.desk.changing(changed, account.name, sid=sid):
+                logon.set_password(account.sid, new, replaces=confirmed.verifier)
+        except PasswordMismatchError:
+            return False
+        return True
 
     def _require_changed(self, account: Account, old: Secret, new: Secret) -> None:
         """Return if a password is changed at all.

@@ -27,7 +27,7 @@ from stead.authority.credential_ports import (
     ScramDecoys,
 )
 from stead.authority.ports import LogonFailures, Password
-from stead.errors import UnknownAccountError
+from stead.errors import PasswordMismatchError, UnknownAccountError
 from stead.model.scram_verifier import ScramVerifier
 from stead.model.sid import Sid
 
@@ -92,18 +92,22 @@ class SqlCredentialStore:
         *,
         changed_at: int,
         scram: ScramVerifier | None = None,
+        replaces: str | None = None,
         ends_sessions: bool = False,
     ) -> None:
-        """Keep new verifiers, and none of the old ones; end sessions if asked to.
-
-        Raises:
-            UnknownAccountError: there is no such account.
-        """
+        """Keep new verifiers, and none of the old ones; see `CredentialStore`."""
         with self._database.writing() as connection:
             if connection.execute(_ACCOUNT, {"key": sid}).first() is None:
                 raise UnknownAccountError(f"there is no account `{sid}`")
             # What SCRAM has of the old one goes with it: the schema says so.
-            connection.execute(delete(PASSWORD).where(PASSWORD.c.sid == sid))
+            old = delete(PASSWORD).where(PASSWORD.c.sid == sid)
+            if replaces is not None:
+                old = old.where(PASSWORD.c.verifier == replaces)
+            gone = connection.execute(old)
+            if replaces is not None and not gone.rowcount:
+                raise PasswordMismatchError(
+                    f"the password of `{sid}` was changed or taken meanwhile"
+                )
             connection.execute(
                 insert(PASSWORD).values(
                     sid=sid, verifier=verifier, changed_at=changed_at
