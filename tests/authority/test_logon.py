@@ -411,3 +411,42 @@ def test_a_store_that_is_gone_says_nothing_of_the_password(
         place.rename(tmp_path / "away.db")
         with pytest.raises(StoreUnavailableError, match="is not at its place"):
             logon.attempt("alice", Secret(secret), LogonType.NETWORK)
+
+
+def test_a_name_whose_host_does_not_answer_keeps_no_other_name_waiting(
+    whole_store, clock, verifier
+):
+    """With a few locks for all names, some others would wait for a directory, too."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def host(_uid):
+        asked.set()
+        answers.wait(120)
+
+    logon = Logon(
+        whole_store.accounts,
+        whole_store.credentials,
+        verifier=verifier,
+        host=host,
+        lockout=Lockout(whole_store.credentials, POLICY, clock),
+        monotonic=clock,
+    )
+    account = whole_store.accounts.add_account("alice", 70001, 70001)
+    logon.set_password(account.sid, Secret("tiger"))
+    naive = [threading.Lock() for _ in range(64)]
+    others = [f"other {number}" for number in range(1000)]
+    waits = next(n for n in others if hash(n) % 64 == hash("alice") % 64)
+
+    def attempt():
+        with naive[hash("alice") % 64]:
+            logon.attempt("alice", Secret("tiger"), LogonType.NETWORK)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    assert asked.wait(120)
+    try:
+        assert not naive[hash(waits) % 64].acquire(blocking=False)
+        assert logon.attempt(waits, Secret("lion"), LogonType.NETWORK).error
+    finally:
+        answers.set()
+        thread.join(120)

@@ -7,7 +7,6 @@ nobody learns from the time it takes whether a name exists, is locked, or is dis
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +40,7 @@ from stead.authority.logon_attempt import (
     refusal,
 )
 from stead.authority.logon_rules import logon_rule
+from stead.authority.name_turns import NameTurns
 from stead.authority.names import name_key, require_name
 from stead.authority.ports import Account, AccountStore, Password
 from stead.authority.unknown_names import (
@@ -56,7 +56,6 @@ from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 
 _T = TypeVar("_T")
-_LINES: Final = 64
 _NOBODYS_NAME: Final = ""
 
 
@@ -152,7 +151,8 @@ class Logon:
         self._host = host
         self._errand = errand
         self._monotonic = monotonic
-        self._lines = _locks()
+        # Each name's own: the host may answer late, or not at all.
+        self._turns: Final = NameTurns()
 
     def attempt(
         self, name: str, secret: Secret, logon_type: LogonType
@@ -270,7 +270,7 @@ class Logon:
     ) -> _Counted[_T]:
         """Take steps 2 to 6 of `attempt`; tell whose the name is, too."""
         asked = _as_kept(name)
-        with self._lines[hash(name_key(asked)) % _LINES]:
+        with self._turns.of(name_key(asked)):
             told = self._errand(partial(self._begin, asked))
             account, shown = told.account, self.shown(told.account, name)
             answer = verify(account, told.kept)
@@ -310,10 +310,6 @@ class Logon:
         if error is None and kept is not None:
             error = outdated_password(account, kept, self.policy, now)
         return error
-
-
-def _locks() -> tuple[threading.Lock, ...]:
-    return tuple(threading.Lock() for _ in range(_LINES))
 
 
 def _as_kept(name: str) -> str:
