@@ -97,7 +97,7 @@ def test_a_lease_that_was_ended_is_not_given_by_who_asked_before(
             assert changed.wait(60)
             return session.generation
 
-    sessions._fitness = Slow()
+    sessions._leases._fitness = Slow()
     clock.now += LEASE
     renewing = threading.Thread(target=sessions.require_live, args=(session.token,))
     renewing.start()
@@ -117,7 +117,7 @@ def test_a_session_that_ended_meanwhile_is_not_believed_again(
             sessions.end(session.record.logon_id)
             return session.generation
 
-    sessions._fitness = Ending()
+    sessions._leases._fitness = Ending()
     clock.now += LEASE
     sessions.of(session.token)
     assert 0 == standing.good_at()

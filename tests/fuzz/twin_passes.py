@@ -150,7 +150,7 @@ def _operate(source: random.Random, server, *, uids: bool = False) -> None:
     _require_told(server, alice, entered)
     alice.close()
     bob.close()
-    if server._house.guard.liveness._live.keys() & {
+    if server._house.guard.liveness._table.by_id.keys() & {
         alice.token.logon_id, bob.token.logon_id
     }:  # fmt: skip
         raise differ("a session is held by nobody, and lives")

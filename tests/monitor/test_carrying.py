@@ -44,7 +44,7 @@ def pool():
 
 @pytest.fixture
 def is_live(guard):
-    return lambda client: client.token.logon_id in guard.liveness._live
+    return lambda client: client.token.logon_id in guard.liveness._table.by_id
 
 
 async def whoami():

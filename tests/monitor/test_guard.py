@@ -100,7 +100,7 @@ def test_who_is_refused_because_the_store_is_silent_waits_for_no_record(
     """The trail lies in the same store: a naive refusal is recorded first, for ever."""
     liveness = guard.liveness
     liveness.expire()
-    liveness._ask.__self__._patience = 0.05
+    liveness._leases._ask.__self__._patience = 0.05
     held, free = threading.Event(), threading.Event()
 
     def hold():
@@ -117,7 +117,7 @@ def test_who_is_refused_because_the_store_is_silent_waits_for_no_record(
     finally:
         free.set()
         disk.join()
-    liveness._ask.__self__._patience = 60
+    liveness._leases._ask.__self__._patience = 60
     guard.require(alice.subject, plan, rights.READ)
     told = [
         (r.outcome, r.client.name)

@@ -36,7 +36,7 @@ def main() -> None:
             verb, _, name = line.strip().partition(" ")
             if verb == "patience":
                 sessions = server._house.guard.liveness
-                sessions._ask.__self__._patience = float(name)
+                sessions._leases._ask.__self__._patience = float(name)
                 tell("patient")
             elif verb == "meet":
                 tell(met(server, name, plan), naively_met(connection, name))

@@ -354,7 +354,7 @@ def test_who_was_compared_with_the_former_password_has_no_session_after_it(
     verifier.afterwards.append(lambda: desk.set_password("alice", Secret("lion")))
     session = log_on()
     sessions = server._house.guard.liveness
-    identity = sessions._live[session.token.logon_id].identity
+    identity = sessions._table.by_id[session.token.logon_id].identity
     # A naive logon is identified as of when it is let in.
     late = sessions.open(
         replace(identity, generation=store.generation()),
@@ -418,7 +418,7 @@ def soon():
 
 def go_on(server, monkeypatch):
     """Let ten minutes pass for the sessions of a server."""
-    sessions, ten = server._house.guard.liveness, 600_000_000_000
+    sessions, ten = server._house.guard.liveness._leases, 600_000_000_000
     for clock in ("_clock", "_monotonic"):
         now = getattr(sessions, clock)
         monkeypatch.setattr(sessions, clock, lambda now=now: now() + ten)

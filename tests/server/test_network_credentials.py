@@ -190,7 +190,7 @@ def test_nobody_finds_the_password_in_a_session(log_on, server):
                 tried(session)
         [found] = [
             s
-            for s in server._house.guard.liveness._live.values()
+            for s in server._house.guard.liveness._table.by_id.values()
             if s.record == session.record
         ]
         printed = f"{session!r} {found!r} {session.client!r} {session.record!r}"

@@ -264,16 +264,17 @@ def test_an_end_in_the_store_is_seen_with_the_lease(operate, enter, served):
 
     def work(client):
         many(client, enter)
-        before, session = sessions._fitness, sessions._live[client.token.logon_id]
+        before = sessions._leases._fitness
+        session = sessions._table.by_id[client.token.logon_id]
         session.lease_ends = time.monotonic_ns() + 60_000_000_000
-        sessions._fitness = Unfit(asked)
+        sessions._leases._fitness = Unfit(asked)
         try:
             enter(client)  # within the lease
             session.lease_ends = time.monotonic_ns()
             with pytest.raises(LogonSessionEndedError):
                 enter(client)
         finally:
-            sessions._fitness = before
+            sessions._leases._fitness = before
 
     operate(work)
     assert 1 == len(asked)
@@ -285,7 +286,7 @@ def test_a_session_that_ends_by_itself_lets_nobody_in_by_either_clock(
     refused, sessions = [], served._house.guard.liveness
 
     def work(client):
-        session = sessions._live[client.token.logon_id]
+        session = sessions._table.by_id[client.token.logon_id]
         session.over = time.monotonic_ns() + 10**15
         many(client, enter)
         assert pass_here().entered
@@ -404,7 +405,7 @@ def test_the_session_is_held_by_the_operation_and_by_its_blocks(
     sessions, seen = served._house.guard.liveness, []
 
     def is_live():
-        return client.token.logon_id in sessions._live
+        return client.token.logon_id in sessions._table.by_id
 
     @served.operation("work")
     def work(request: ClientContext) -> None:
@@ -440,12 +441,12 @@ def test_a_block_that_outlives_its_operation_holds_the_session_and_is_told(
     with pytest.raises(RevertOrderError):
         served.call(client, "work")
     client.close()
-    assert client.token.logon_id in sessions._live
+    assert client.token.logon_id in sessions._table.by_id
     block = kept.pop()
     with pytest.raises(RevertOrderError):
         block.leave()  # in another context
     del block
-    assert client.token.logon_id not in sessions._live
+    assert client.token.logon_id not in sessions._table.by_id
     assert (3, 2) == (told(whose=client)[0], told(LEFT, client)[0])
 
 

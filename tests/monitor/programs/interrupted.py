@@ -273,7 +273,7 @@ def proved(
     subjects = [client.subject for client in clients] + [None]
     assert all(subject in subjects for subject in seen), where
     if is_handled:
-        live = server._house.guard.liveness._live
+        live = server._house.guard.liveness._table.by_id
         for client in clients:
             session = live[client.token.logon_id]
             assert (1, set()) == (session.holds, session.holders), where
