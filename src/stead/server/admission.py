@@ -1,19 +1,19 @@
-"""Letting clients in: who they are, their session, and what they are handed.
+"""Letting clients in: who they are, by four doors.
 
 Four doors. A local peer comes with ids that the kernel vouches for. A client that
 somebody else authenticated comes by name, vouched for by the server itself. A client
 that is logged on comes with its password. One that a package has authenticated comes as
 a newcomer (`stead.server.authentication`). For the last three the server needs
-SeTcbPrivilege in its process token.
+SeTcbPrivilege in its process token. Their sessions, and the records of those, are the
+matter of `stead.server.entrance`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from stead.authority.account_policy import PasswordAges
 from stead.authority.errands import Errand, at_once
@@ -21,7 +21,6 @@ from stead.authority.identity import (
     HostIdentity,
     identify_account,
     identify_peer,
-    require_may_log_on,
 )
 from stead.authority.logon import Logon
 from stead.authority.newcomer import Newcomer, newcomer_of
@@ -29,8 +28,6 @@ from stead.authority.packages import Authenticated
 from stead.authority.ports import AccountStore
 from stead.authority.session import Session
 from stead.authority.sessions import Sessions
-from stead.codec.token_text import token_detail
-from stead.decision.impersonation import granted_level
 from stead.decision.privilege_check import privilege_check
 from stead.errors import (
     ImpersonationRefusedError,
@@ -44,32 +41,22 @@ from stead.model.audit_record import AuditEvent, Principal
 from stead.model.logon_record import LogonType
 from stead.model.luid import NO_LUID, Luid
 from stead.model.posix_identity import PosixIdentity
-from stead.model.privilege import SENSITIVE, Privilege
-from stead.model.quality_of_service import QualityOfService, Tracking
+from stead.model.privilege import Privilege
+from stead.model.quality_of_service import QualityOfService
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 from stead.monitor.guard import Guard
-from stead.monitor.ports import Subject
 from stead.server.arrival import Arrival, new_correlation, quality_at
 from stead.server.authorities import Elsewhere
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
+from stead.server.entrance import Entrance, MakeClient
 from stead.server.failure_quota import FailureQuota
 from stead.server.logon_session import LogonSession
 from stead.server.password_door import PasswordDoor
 from stead.server.refusals import Refusals
 
-__all__ = ["Admission", "Arrival", "MakeClient", "new_correlation"]
-
-
-class MakeClient(Protocol):
-    """Makes what a client is handed about as."""
-
-    def __call__(
-        self, subject: Subject, /, *, end: Callable[[], object]
-    ) -> ClientContext:
-        """Return the client; `end` gives up its hold on its session."""
-        ...
+__all__ = ["Admission", "Arrival", "new_correlation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +119,7 @@ class Admission:
             identity = identify_peer(self.store, peer, is_sent=bool(through))
             expires = None if ticket is None else ticket.expires
             newcomer = Newcomer(identity=identity, expires=expires, actors=through)
-            session, client = self._admit(newcomer, quality, arrival)
+            session, client = self._entrance.admit(newcomer, quality, arrival)
         except SteadError as error:
             failure = LogonFailureError()
             failure.record = self.refusals.record(
@@ -181,7 +168,7 @@ class Admission:
                 self.store, name, host=self.host, errand=self.errand
             )
             newcomer = Newcomer(identity=identity)
-            session, client = self._admit(newcomer, quality_at(level), arrival)
+            session, client = self._entrance.admit(newcomer, quality_at(level), arrival)
         except SteadError as error:
             self.refusals.record_named(name, arrival, error, LogonType.NETWORK)
             raise
@@ -205,6 +192,10 @@ class Admission:
         )
 
     @property
+    def _entrance(self) -> Entrance:
+        return Entrance(self.guard, self.sessions, self.make_client, self.ages)
+
+    @property
     def refusals(self) -> Refusals:
         """What writes down who was not let in."""
         return Refusals(self.guard, self.quota)
@@ -215,11 +206,7 @@ class Admission:
         Raises:
             SteadError: why not, for the trail.
         """
-        now, account = self.guard.clock(), newcomer.identity.account
-        require_may_log_on(newcomer.identity, now)
-        newcomer.require_time_left(now)
-        if newcomer.has_shown_password and account is not None:
-            self.ages.require(account)
+        self._entrance.require_may_log_on_now(newcomer)
 
     def require_fit(self, client: Authenticated) -> None:
         """Return if somebody may log on from the network; raises `SteadError`."""
@@ -255,7 +242,7 @@ class Admission:
         Raises:
             SteadError: why it is not admitted; nothing is recorded of that yet.
         """
-        session, client = self._admit(newcomer, quality, arrival, origin)
+        session, client = self._entrance.admit(newcomer, quality, arrival, origin)
         try:
             self._bind(session, ticket)
         except BaseException:
@@ -290,99 +277,6 @@ class Admission:
                 advice="only a server that holds SeTcbPrivilege may vouch for clients",
             )
 
-    def _admit(
-        self,
-        newcomer: Newcomer,
-        quality: QualityOfService,
-        arrival: Arrival,
-        origin: Luid = NO_LUID,
-    ) -> tuple[Session, ClientContext]:
-        """Open a session for whoever may log on this way, and record it durably.
-
-        A server that may not act as the client gets a token that only identifies it.
-        The session's end is recorded too, once, whoever lets go of it last.
-        """
-        session = self._open(newcomer, quality, arrival, origin)
-        logon_id = session.record.logon_id
-        try:
-            subject = _subject(
-                session, newcomer, arrival, effective_only=quality.effective_only
-            )
-            self.guard.recorder.record(
-                AuditEvent.LOGON,
-                subject,
-                detail=newcomer.told() | _logon_detail(session, quality, arrival),
-            )
-            self.sessions.on_end(
-                logon_id, partial(self.guard.announce_end, AuditEvent.LOGOFF, subject)
-            )
-            self._record_special(subject)
-            end = partial(self.sessions.release, logon_id)
-            return session, self.make_client(subject, end=end)
-        except BaseException:
-            self.sessions.end(logon_id)
-            raise
-
-    def _open(
-        self,
-        newcomer: Newcomer,
-        quality: QualityOfService,
-        arrival: Arrival,
-        origin: Luid,
-    ) -> Session:
-        """Open a session, of which nobody knows yet; or wipe what the newcomer gave."""
-        identity = newcomer.identity
-        try:
-            self.require_may_log_on_now(newcomer)
-            granted = granted_level(
-                min(quality.level, newcomer.level),
-                self.guard.process_token,
-                user=identity.user,
-                origin=origin,
-            )
-            if not _keeps_credentials(newcomer, granted, origin):
-                newcomer.close()
-                newcomer = replace(newcomer, credentials=())
-            return self.sessions.open(
-                identity,
-                level=granted,
-                package=newcomer.package or arrival.package,
-                authenticated_by=newcomer.issuer or arrival.authenticated_by,
-                origin=origin,
-                effective_only=quality.effective_only,
-                credentials=newcomer.credentials,
-                expires=newcomer.expires,
-            )
-        except BaseException:
-            newcomer.close()
-            raise
-
-    def _record_special(self, subject: Subject) -> None:
-        """Record what somebody holds that is sensitive (Windows event 4672)."""
-        held = tuple(
-            entry.privilege.value
-            for entry in subject.token.privileges
-            if entry.privilege in SENSITIVE
-        )
-        if held:
-            self.guard.recorder.note(
-                AuditEvent.SPECIAL_PRIVILEGES, subject, privileges=held
-            )
-
-
-def _keeps_credentials(
-    newcomer: Newcomer, granted: ImpersonationLevel, origin: Luid
-) -> bool:
-    """Tell whether a session has what its client gave, to show to other machines.
-
-    A client whose token only identifies it is nobody's to be elsewhere; and one that
-    delegates, and states a lower level, is acted for here alone. Its own credentials,
-    with which the server logged it on, are its session's.
-    """
-    if granted < ImpersonationLevel.IMPERSONATION:
-        return False
-    return origin != NO_LUID or granted >= newcomer.level
-
 
 def _require_unlimited(via: ClientContext | None) -> None:
     """Return unless a client would come by a grant: what a broker knows is all of it.
@@ -395,40 +289,3 @@ def _require_unlimited(via: ClientContext | None) -> None:
             f"grant {via.token.limits} brings nobody in: it would be without limits",
             advice="limit it further, `client.limited(...)`, or use it as it is",
         )
-
-
-def _subject(
-    session: Session, newcomer: Newcomer, arrival: Arrival, *, effective_only: bool
-) -> Subject:
-    record = session.record
-    return Subject(
-        session.token,
-        Principal(record.user, record.name, record.logon_id),
-        gate=arrival.gate,
-        peer=arrival.peer,
-        correlation=arrival.correlation,
-        authenticated_by=record.authenticated_by,
-        effective_only=effective_only,
-        through=tuple(Principal(well_known.NULL_SID, each) for each in newcomer.actors),
-    )
-
-
-def _logon_detail(
-    session: Session,
-    stated: QualityOfService,
-    arrival: Arrival,
-) -> dict[str, str]:
-    record, more = session.record, token_detail(session.token)
-    level = session.token.level
-    if level is not stated.level:
-        more["stated level"] = stated.level.name.lower()
-    if stated.tracking is Tracking.DYNAMIC:
-        more["tracking"] = stated.tracking.value
-    if arrival.within != NO_LUID:
-        more["within"] = str(arrival.within)
-    return more | {
-        "logon type": record.logon_type.name.lower(),
-        "package": record.package,
-        "level": level.name.lower(),
-        "uid": "" if session.posix is None else str(session.posix.uid),
-    }
