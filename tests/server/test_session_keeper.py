@@ -127,6 +127,39 @@ def test_what_others_end_is_ended_here_at_the_next_look(
     assert [2] == sessions.ended
 
 
+def test_what_others_end_is_ended_here_also_while_nothing_can_be_written(
+    monkeypatch, store, keeper_of, roster, sessions
+):
+    """As on a disk that is full for this process alone, by a quota or a limit."""
+    keeper = keeper_of()
+    keeper.opened(listed(1))
+    keeper.opened(listed(2))
+    keeper.look(sessions)
+    roster._writing._driver().execute("PRAGMA query_only = ON")
+    monkeypatch.setattr(session_keeper, "BEAT_SECONDS", 0.0)
+    with Store.open(store._path) as theirs:
+        theirs.session_ends.end_session(Luid(2))
+    naive = Recording()
+    with pytest.raises(StoreUnavailableError):
+        write_then_heed(keeper, roster, naive)
+    assert [] == naive.ended
+    with pytest.raises(StoreUnavailableError):
+        keeper.look(sessions)
+    assert [2] == sessions.ended
+    with Store.open(store._path) as theirs:
+        theirs.open_roster().leave(keeper._number)
+    with pytest.raises(StoreUnavailableError):
+        keeper.look(sessions)
+    assert [2, "every", "every"] == sessions.ended
+
+
+def write_then_heed(keeper, roster, sessions):
+    """Look as a naive keeper does: one step after the other."""
+    roster.write(keeper._number, [], [], 1)
+    for logon_id in roster.ended_of(keeper._number):
+        sessions.end(logon_id)
+
+
 def test_a_process_that_gives_no_sign_of_life_is_given_up_by_the_others(
     monkeypatch, keeper_of, roster, sessions
 ):

@@ -177,14 +177,23 @@ class SessionKeeper:
         number = self._number
         if number is None:
             return
+        try:
+            self._tell(number)
+        finally:
+            # Also while this process can write nothing: others may, and end sessions.
+            self._heed(number, sessions)
+
+    def _tell(self, number: Luid) -> None:
+        """Write down what changed, and give a sign of life when it is due."""
         now = time.monotonic()
         is_due = now - self._beat_at >= BEAT_SECONDS
-        if (self._changes or is_due) and not self._write(number):
-            self._start_anew(sessions)
-            return
-        if is_due:
+        is_known = not (self._changes or is_due) or self._write(number)
+        if is_due and is_known:
             self._beat_at = now
             self._give_up_others(number, now)
+
+    def _heed(self, number: Luid, sessions: OwnSessions) -> None:
+        """End what others ended: some sessions, or all, with this process."""
         if self._roster.generation(number) is None:
             self._start_anew(sessions)
             return
