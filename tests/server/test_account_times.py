@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from argon2 import PasswordHasher
@@ -407,6 +408,60 @@ def test_whose_password_is_changed_meanwhile_hears_what_a_wrong_one_hears(
         failed.outcome,
         failed.status,
     )
+
+
+# --- two administrators ---------------------------------------------------------------
+
+
+class Meanwhile:
+    """A store to which another administrator gets first, between two questions."""
+
+    def __init__(self, store, act):
+        self._store, self._act = store, act
+
+    def set_account_times(self, sid, **times):
+        act, self._act = self._act, lambda: None
+        act()
+        return self._store.set_account_times(sid, **times)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+TIMES = {
+    "its end": lambda times: times.set_end("alice", datetime.now(UTC)),
+    "its hours": lambda times: times.set_hours("alice", "never"),
+    "its password's age": lambda times: times.let_password_last("alice"),
+}
+
+
+def said_of(account):
+    """Return what was said of when an account may log on."""
+    said = {
+        "its end": account.expires_at is not None,
+        "its hours": account.logon_hours is not None,
+        "its password's age": account.password_lasts,
+    }
+    return {what for what, is_so in said.items() if is_so}
+
+
+@pytest.mark.bypasses_the_law  # the naive one records nothing
+@pytest.mark.parametrize(("first", "second"), [*permutations(TIMES, 2)])
+def test_what_two_administrators_say_of_an_account_at_once_both_counts(
+    desk, first, second
+):
+    before = desk.store.account_by_name("alice")
+    store = Meanwhile(desk.store, lambda: TIMES[first](desk.times))
+    TIMES[second](replace(desk.times, store=store))
+    assert {first, second} == said_of(desk.store.account_by_name("alice"))
+    # A naive one writes all that it had read, but for what it changes.
+    desk.store.set_account_times(
+        before.sid,
+        expires_at=before.expires_at,
+        logon_hours=before.logon_hours,
+        password_lasts=before.password_lasts,
+    )
+    assert set() == said_of(desk.store.account_by_name("alice"))
 
 
 # --- sessions that are open -----------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict, Unpack
 
 from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
@@ -142,6 +142,14 @@ class LogonFailures:
     locked_until: int = 0
 
 
+class Times(TypedDict, total=False):
+    """What is changed of when an account may log on; as `Account` has it."""
+
+    expires_at: int | None
+    logon_hours: LogonHours | None
+    password_lasts: bool
+
+
 class AccountStore(Protocol):
     """Where accounts and groups live. Names are found without regard to case."""
 
@@ -197,15 +205,12 @@ class AccountStore(Protocol):
         """Disable or enable; raises `UnknownAccountError`."""
         ...
 
-    def set_account_times(
-        self,
-        sid: Sid,
-        *,
-        expires_at: int | None,
-        logon_hours: LogonHours | None,
-        password_lasts: bool,
-    ) -> Account:
-        """Say when an account may log on; raises `UnknownAccountError`."""
+    def set_account_times(self, sid: Sid, **times: Unpack[Times]) -> Account:
+        """Say when an account may log on: what is given, and nothing else of it.
+
+        Raises:
+            UnknownAccountError: there is no such account.
+        """
         ...
 
     def rename(self, sid: Sid, name: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Unpack
 
-from stead.authority.ports import Account, AccountStore
+from stead.authority.ports import Account, AccountStore, Times
 from stead.errors import InvalidRequestError
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_hours import LogonHours
@@ -45,9 +45,7 @@ class AccountTimes:
         """
         at = None if end is None else _nanoseconds(end)
         shown = "never" if end is None else end.astimezone(UTC).isoformat()
-        account = self._account(name)
-        changed = replace(account, expires_at=at)
-        return self._change(account, changed, f"ends {shown}")
+        return self._change(name, f"ends {shown}", expires_at=at)
 
     def set_hours(self, name: str, hours: LogonHours | str) -> Account:
         """Say in which hours of the week, in UTC, an account may log on.
@@ -62,9 +60,8 @@ class AccountTimes:
             AccessDeniedError: the subject may not.
         """
         meant = LogonHours.from_string(hours) if isinstance(hours, str) else hours
-        account = self._account(name)
-        changed = replace(account, logon_hours=None if meant.is_always else meant)
-        return self._change(account, changed, f"hours {meant}")
+        kept = None if meant.is_always else meant
+        return self._change(name, f"hours {meant}", logon_hours=kept)
 
     def let_password_last(self, name: str, *, lasts: bool = True) -> Account:
         """Say whether an account's password may grow older than the policy allows.
@@ -72,23 +69,14 @@ class AccountTimes:
         Raises:
             UnknownAccountError, AccessDeniedError: as `set_hours`.
         """
-        account = self._account(name)
-        changed = replace(account, password_lasts=lasts)
-        return self._change(account, changed, f"password lasts: {lasts}")
+        return self._change(name, f"password lasts: {lasts}", password_lasts=lasts)
 
-    def _account(self, name: str) -> Account:
+    def _change(self, name: str, what: str, **times: Unpack[Times]) -> Account:
         self.desk.require(AccountDatabase.WRITE)
-        return account_named(self.store, name)
-
-    def _change(self, account: Account, changed: Account, what: str) -> Account:
+        account = account_named(self.store, name)
         told = {"sid": str(account.sid), "new": what}
         with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
-            made = self.store.set_account_times(
-                account.sid,
-                expires_at=changed.expires_at,
-                logon_hours=changed.logon_hours,
-                password_lasts=changed.password_lasts,
-            )
+            made = self.store.set_account_times(account.sid, **times)
         self.desk.sessions.end_all_of(account.sid)
         return made
 

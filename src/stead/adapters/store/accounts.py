@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from sqlalchemy import (
     ClauseElement,
@@ -36,9 +36,8 @@ from stead.adapters.store.schema import (
     STORE,
 )
 from stead.adapters.store.session_ends import end_sessions_of
-from stead.authority.ports import Account, Alias, Assignments, Group
+from stead.authority.ports import Account, Alias, Assignments, Group, Times
 from stead.errors import UnknownAccountError
-from stead.model.logon_hours import LogonHours
 from stead.model.luid import Luid
 from stead.model.sid import Sid
 
@@ -132,24 +131,10 @@ class SqlAccountStore:
                 end_sessions_of(connection, sid)
             return self._require_account(sid)
 
-    def set_account_times(
-        self,
-        sid: Sid,
-        *,
-        expires_at: int | None,
-        logon_hours: LogonHours | None,
-        password_lasts: bool,
-    ) -> Account:
-        """Say when an account may log on; raises `UnknownAccountError`."""
-        hours = None if logon_hours is None else logon_hours.to_bytes()
+    def set_account_times(self, sid: Sid, **times: Unpack[Times]) -> Account:
+        """Say when an account may log on; see `AccountStore.set_account_times`."""
         with self._database.writing() as connection:
-            principals.set_account_times(
-                connection,
-                sid,
-                expires_at=expires_at,
-                logon_hours=hours,
-                password_lasts=password_lasts,
-            )
+            principals.set_account_times(connection, sid, times)
             return self._require_account(sid)
 
     def rename(self, sid: Sid, name: str) -> None:

@@ -20,6 +20,7 @@ from stead.adapters.store.schema import (
     PRINCIPAL,
 )
 from stead.adapters.store.session_ends import end_sessions_of
+from stead.authority.ports import Times
 from stead.errors import AccountExistsError, UnknownAccountError
 from stead.model.sid import Sid
 
@@ -62,17 +63,13 @@ def set_account_ids(
     end_sessions_of(connection, sid)
 
 
-def set_account_times(
-    connection: Connection,
-    sid: Sid,
-    *,
-    expires_at: int | None,
-    logon_hours: bytes | None,
-    password_lasts: bool,
-) -> None:
+def set_account_times(connection: Connection, sid: Sid, times: Times) -> None:
     """Say when an account may log on, and whether its password may grow old."""
-    times = {"expires_at": expires_at, "logon_hours": logon_hours}
-    _change(connection, sid, is_account=True, password_lasts=password_lasts, **times)
+    values: dict[str, Any] = {**times}
+    hours = times.get("logon_hours")
+    if hours is not None:
+        values["logon_hours"] = hours.to_bytes()
+    _change(connection, sid, is_account=True, **values)
     end_sessions_of(connection, sid)
 
 
