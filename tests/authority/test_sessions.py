@@ -268,6 +268,27 @@ def test_an_ending_that_fails_is_logged_and_keeps_no_other_from_its_turn(
     assert "ending of a logon session" in caplog.text
 
 
+@pytest.mark.parametrize("end", ["end", "release"])
+def test_an_interrupted_ending_keeps_no_other_from_its_turn(
+    session, sessions, ended, end
+):
+    """As when Ctrl-C falls into the first: a password is wiped by the next one."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    endings = [interrupted, lambda: ended.append("wiped"), lambda: ended.append("told")]
+    for ending in endings:
+        sessions.on_end(session.token.logon_id, ending)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(sessions, end)(session.token.logon_id)
+    assert ["wiped", "told"] == ended
+    ended.clear()
+    with pytest.raises(KeyboardInterrupt):
+        [naive() for naive in endings]
+    assert [] == ended
+
+
 def test_an_ending_runs_under_no_lock_of_the_sessions(session, sessions, ended):
     def ending():
         other = threading.Thread(target=lambda: ended.append(sessions.records()))

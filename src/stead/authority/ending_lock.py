@@ -51,8 +51,7 @@ class EndingLock:
                     if not depth:
                         due, self.due = self.due, due
         finally:
-            for ending in due:
-                _call(ending)
+            _call_each(due)
 
     def run(self, act: Callable[[], _T]) -> _T:
         """Do the same without a generator, which keeps the lock if interrupted.
@@ -71,8 +70,18 @@ class EndingLock:
                     if not depth:
                         due, self.due = self.due, due
         finally:
-            for ending in due:
-                _call(ending)
+            _call_each(due)
+
+
+def _call_each(due: list[Ending]) -> None:
+    left = iter(due)
+    try:
+        for ending in left:
+            _call(ending)
+    finally:
+        # An interrupt, too, keeps no ending but the one that it falls into.
+        for ending in left:
+            _call(ending)
 
 
 def _call(ending: Ending) -> None:
