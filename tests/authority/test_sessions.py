@@ -268,6 +268,35 @@ def test_an_ending_that_fails_is_logged_and_keeps_no_other_from_its_turn(
     assert "ending of a logon session" in caplog.text
 
 
+class Ending:
+    """Something that is to be done, and counts with how many others it is compared."""
+
+    compared = 0
+
+    def __call__(self):
+        """Do nothing."""
+
+    def __eq__(self, other):
+        Ending.compared += 1
+        return self is other
+
+    __hash__ = None
+
+
+def test_what_ends_by_itself_is_not_looked_for_among_all_endings(session, sessions):
+    """One session may have many grants: each would cost as much as there are others."""
+    endings = [Ending() for _ in range(100)]
+    forget = [sessions.on_end(session.token.logon_id, each) for each in endings]
+    Ending.compared = 0
+    for each in reversed(forget):
+        each()
+        each()
+    assert (0, {}) == (Ending.compared, session.endings)
+    for each in reversed(list(endings)):  # naive
+        endings.remove(each)
+    assert 4950 == Ending.compared
+
+
 @pytest.mark.parametrize("end", ["end", "release"])
 def test_an_interrupted_ending_keeps_no_other_from_its_turn(
     session, sessions, ended, end

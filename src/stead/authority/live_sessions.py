@@ -143,12 +143,11 @@ class LiveSessions:
             if session is None:
                 self._lock.due.append(ending)
                 return _nothing
-            session.endings.append(ending)
+            key = session.at_end(ending)
 
         def forget() -> None:
             with self._lock.held():
-                if ending in session.endings:
-                    session.endings.remove(ending)
+                session.endings.pop(key, None)
 
         return forget
 
@@ -210,7 +209,7 @@ class LiveSessions:
         del self.by_id[session.record.logon_id]
         if self._watcher is not None:
             self._watcher.ended(session.record.logon_id)
-        self._lock.due += session.endings
+        self._lock.due += session.endings.values()
         session.endings.clear()
         return True
 

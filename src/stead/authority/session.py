@@ -44,7 +44,7 @@ class Session:
         is_own: whether it is the server's, which lives as long as that does.
         holds: how many hold it.
         holders: who else holds it, each once however often it says so.
-        endings: what is to be called when it ends.
+        endings: what is to be called when it ends, by what stands for each.
     """
 
     record: LogonRecord
@@ -63,7 +63,13 @@ class Session:
     is_own: bool = False
     holds: int = 1
     holders: set[object] = field(default_factory=set, repr=False)
-    endings: list[Ending] = field(default_factory=list, repr=False)
+    endings: dict[object, Ending] = field(default_factory=dict, repr=False)
+
+    def at_end(self, ending: Ending) -> object:
+        """Have something called when it ends; return what stands for it."""
+        key = object()
+        self.endings[key] = ending
+        return key
 
     def outwards(self, *, to_credentials: bool = False) -> Iterator[Session]:
         """Yield it, and what it lies within, outwards.

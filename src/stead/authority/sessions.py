@@ -230,7 +230,7 @@ class Sessions:
         """Keep a session that lies within another, which is held for it already."""
         session.outer, session.posix = outer, outer.posix
         inner_id, outer_id = session.record.logon_id, outer.record.logon_id
-        session.endings.append(partial(self.release, outer_id))
+        session.at_end(partial(self.release, outer_id))
         self._keep(session)
         # In either order of ends, each is told of the other's and does it once.
         self.on_end(inner_id, self.on_end(outer_id, partial(self.end, inner_id)))
@@ -273,7 +273,8 @@ class Sessions:
     def _keep(self, session: Session) -> Session:
         """Have a session live; what it has is wiped when it ends, whatever ends it."""
         identity, logon_id = session.identity, session.record.logon_id
-        session.endings += [held.close for held in session.credentials]
+        for held in session.credentials:
+            session.at_end(held.close)
         self._table.add(session)
         try:
             if self._watcher is not None:
