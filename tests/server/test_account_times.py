@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
 
 import pytest
@@ -240,6 +240,27 @@ def test_who_may_not_changes_no_times(server, desk, bob):
     ):
         with pytest.raises(AccessDeniedError):
             act()
+
+
+@pytest.mark.bypasses_the_law  # the naive one records nothing
+@pytest.mark.parametrize(
+    "end",
+    [
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))),
+        datetime(2262, 4, 12, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
+    ],
+    ids=str,
+)
+def test_an_end_that_no_store_can_keep_is_refused_and_nothing_said_of_it(
+    desk, trail, end
+):
+    """The record of a change that then failed otherwise would say that it was made."""
+    with pytest.raises(OverflowError):  # naive
+        desk.store.set_account_times(desk.list()[0].sid, expires_at=1 << 63)
+    with pytest.raises(InvalidRequestError, match="between 1970 and 2262"):
+        desk.times.set_end("alice", end)
+    assert [] == trail(AuditEvent.ACCOUNT_CHANGED)
 
 
 def test_what_cannot_be_meant_is_refused(desk):

@@ -168,6 +168,14 @@ VERBS = {
     "smb": (lambda on, x: on.client.smb(x), ()),
     "postgres": (lambda on, x: on.client.postgres(x), ()),
     "gss": (lambda on, x: on.client.gss(x), ()),
+    "times.set_end": (
+        lambda on, x: on.server.accounts.times.set_end("alice", x),
+        (None,),
+    ),
+    "times.set_hours": (
+        lambda on, x: on.server.accounts.times.set_hours("alice", x),
+        (),
+    ),
     "accounts.add": (lambda on, x: on.server.accounts.add(x), ()),
     "accounts.add uid": (
         lambda on, x: on.server.accounts.add("u", uid=x),

@@ -8,6 +8,7 @@ from typing import Final, Unpack
 
 from stead.authority.ports import Account, AccountStore, Times
 from stead.errors import InvalidRequestError
+from stead.model.arguments import require_kind
 from stead.model.audit_record import AuditEvent
 from stead.model.logon_hours import LogonHours
 from stead.server.account_desk import AccountDesk, account_named
@@ -15,6 +16,7 @@ from stead.server.own_objects import AccountDatabase
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _NANOSECONDS: Final = 1_000
+_LATEST: Final = 1 << 63  # the year 2262
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class AccountTimes:
 
         Raises:
             UnknownAccountError: there is no such account.
-            InvalidRequestError: the time has no zone.
+            InvalidRequestError: it has no zone, or lies beyond what a store can keep.
             AccessDeniedError: the subject may not.
         """
         at = None if end is None else _nanoseconds(end)
@@ -57,8 +59,10 @@ class AccountTimes:
         Raises:
             UnknownAccountError: there is no such account.
             InvalidNameError: that names no hours.
+            InvalidRequestError: it is neither.
             AccessDeniedError: the subject may not.
         """
+        require_kind("hours", hours, (str, LogonHours), "such as `mon-fri 08-18`")
         meant = LogonHours.from_string(hours) if isinstance(hours, str) else hours
         kept = None if meant.is_always else meant
         return self._change(name, f"hours {meant}", logon_hours=kept)
@@ -82,9 +86,16 @@ class AccountTimes:
 
 
 def _nanoseconds(moment: datetime) -> int:
+    require_kind("end", moment, datetime, "a time with a time zone, or None for never")
     if moment.tzinfo is None:
         raise InvalidRequestError(
             "an account ends at a time with a time zone",
             advice="write `datetime(2027, 1, 1, tzinfo=UTC)`",
         )
-    return (moment - _EPOCH) // timedelta(microseconds=1) * _NANOSECONDS
+    found = (moment - _EPOCH) // timedelta(microseconds=1) * _NANOSECONDS
+    if not 0 <= found < _LATEST:
+        raise InvalidRequestError(
+            f"`{moment}` is no end of an account: those lie between 1970 and 2262",
+            advice="None is never",
+        )
+    return found
