@@ -8,6 +8,7 @@ import ssl
 from contextlib import contextmanager
 from threading import Thread
 
+import httpx
 import pytest
 from tests.receivers import Authority
 
@@ -150,6 +151,36 @@ def test_a_session_goes_on_as_its_client_does(admitted, files):
             return (await http.get("/")).json()
 
     assert ["alice", ["front"]] == asyncio.run(work())
+
+
+def test_one_request_that_two_clients_send_at_once_shows_each_its_own(
+    client_of, files, oidc_issuer
+):
+    """What is shown once lies in the request itself, another's is sent with it."""
+    tokens = {name: oidc_issuer.token(name, "files") for name in ("alice", "bob")}
+
+    async def naive(name):
+        async def show(request):
+            request.headers["Authorization"] = f"Bearer {tokens[name]}"
+            await asyncio.sleep(0)  # as whoever records it would wait
+
+        return httpx.AsyncClient(event_hooks={"request": [show]})
+
+    clients = {name: client_of(name) for name in tokens}
+
+    async def both(make):
+        alice, bob = [await make(name) for name in tokens]
+        async with alice, bob:
+            said = []
+            for _ in range(5):
+                one = httpx.Request("GET", files.url)
+                got = await asyncio.gather(alice.send(one), bob.send(one))
+                said.append([each.json()[0] for each in got])
+            return said
+
+    assert [["bob", "bob"]] * 5 == asyncio.run(both(naive))
+    ours = asyncio.run(both(lambda name: clients[name].aio.http()))
+    assert [["alice", "bob"]] * 5 == ours
 
 
 def test_the_client_s_own_token_is_good_here_alone_and_sent_nowhere(

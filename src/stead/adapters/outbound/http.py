@@ -14,6 +14,7 @@ import asyncio
 import ssl
 from collections.abc import (
     AsyncIterator,
+    Callable,
     Coroutine,
     Generator,
     Iterator,
@@ -177,12 +178,10 @@ class _Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         require_may_wait("http")
         shown, use = self._hop.prepare(request)
-        request.headers["Authorization"] = shown.authorization
-        trace = partial(self._hop.note, use)
-        request.extensions = request.extensions | {"trace": trace}
-        with self._hop.working(), _shown_alone(request):
+        sent = _sent(request, shown, partial(self._hop.note, use))
+        with self._hop.working():
             # A handler is nobody; this says who it is by what it shows.
-            response = Context().run(self._pool.handle_request, request)
+            response = Context().run(self._pool.handle_request, sent)
         use.connected()
         response.request = request
         try:
@@ -204,11 +203,9 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         shown, use = await aside(partial(self._hop.prepare, request))
-        request.headers["Authorization"] = shown.authorization
-        trace = partial(self._note, use)
-        request.extensions = request.extensions | {"trace": trace}
-        with self._hop.working(), _shown_alone(request):
-            response = await _as_nobody(self._pool.handle_async_request(request))
+        sent = _sent(request, shown, partial(self._note, use))
+        with self._hop.working():
+            response = await _as_nobody(self._pool.handle_async_request(sent))
         use.connected()
         response.request = request
         try:
@@ -231,16 +228,23 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
 
-@contextmanager
-def _shown_alone(request: httpx.Request) -> Iterator[None]:
-    """Have a request hold what it shows until it was sent, and no longer.
+def _sent(
+    request: httpx.Request, shown: Shown, trace: Callable[..., Any]
+) -> httpx.Request:
+    """Return what goes out in a request's place, which shows nothing itself.
 
-    Responses and errors keep it: whoever logs those would log that, too.
+    Another client may be sending that one at the same time. And responses and errors
+    keep it: whoever logs those would log what was shown, too.
     """
-    try:
-        yield
-    finally:
-        request.headers.pop("Authorization", None)
+    made = httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions | {"trace": trace},
+    )
+    made.headers["Authorization"] = shown.authorization
+    return made
 
 
 async def _as_nobody(
