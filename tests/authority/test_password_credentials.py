@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import pickle
 
 import pytest
@@ -106,8 +107,7 @@ print(dumped(masked))
 if sys.argv[1] != "naive":
     reading, writing = os.pipe()
     if not (child := os.fork()):
-        with kept.revealed() as content:
-            os.write(writing, b"1" if any(content) else b"0")
+        os.write(writing, b"1" if any(kept._area[:]) else b"0")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reading, 1) == b"0", "a fork has the password"
@@ -123,3 +123,31 @@ def test_a_dump_of_the_process_lacks_it_and_a_fork_sees_zeros():
     (ours,) = said_by(SEARCHED, password, "ours")
     assert int(naive) > 0
     assert "0" == ours
+
+
+def test_a_forked_process_shows_nothing_and_ends_nothing(credentials):
+    """Zeros would be shown as a password, and its end would be that of the parent's."""
+    ended = []
+    credentials.at_close(lambda: ended.append(os.getpid()))
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        try:
+            for act in (
+                lambda: credentials.renew_for(0),
+                credentials.revealed().__enter__,
+            ):
+                with pytest.raises(CredentialsExpiredError, match="was forked"):
+                    act()
+            credentials.close()
+            credentials.__del__()
+            os.write(writing, b"0" if not ended else b"1")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        assert b"0" == said.read()
+    with credentials.revealed() as content:
+        assert b"correct horse" == content
+    credentials.close()
+    assert [os.getpid()] == ended

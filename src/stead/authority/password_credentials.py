@@ -8,6 +8,7 @@ somewhere makes copies, as briefly as it can.
 from __future__ import annotations
 
 import mmap
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -35,7 +36,8 @@ class PasswordCredentials:
     """
 
     __slots__ = (
-        "__weakref__", "_area", "_at_close", "_lock", "_numbers", "_size", "principal",
+        "__weakref__", "_area", "_at_close", "_lock", "_numbers", "_process", "_size",
+        "principal",
     )  # fmt: skip
 
     def __init__(self, principal: str, secret: Secret) -> None:
@@ -43,6 +45,7 @@ class PasswordCredentials:
         require_kind("secret", secret, Secret, 'write `Secret("...")`: it is wiped')
         self.principal: Final = principal
         self._lock = threading.RLock()
+        self._process: Final = os.getpid()
         self._size = 0
         self._numbers = count()
         self._at_close: Final[dict[int, Callable[[], object]]] = {}
@@ -112,7 +115,12 @@ class PasswordCredentials:
         return forget
 
     def close(self) -> None:
-        """Wipe them; again does nothing."""
+        """Wipe them; again does nothing.
+
+        A process that was forked off has no part in them, nor in what they opened.
+        """
+        if os.getpid() != self._process:
+            return
         with self._lock:
             area, self._area = self._area, None
             if area is not None:
@@ -131,6 +139,11 @@ class PasswordCredentials:
         return _private(max(size, 1))
 
     def _require(self) -> mmap.mmap:
+        if os.getpid() != self._process:
+            raise CredentialsExpiredError(
+                f"the password of `{self.principal}` is of the process that was forked",
+                advice="open a server in each process, after the fork",
+            )
         if self._area is None:
             raise CredentialsExpiredError(
                 f"the password of `{self.principal}` was wiped with its session",
@@ -147,7 +160,7 @@ class PasswordCredentials:
     def __del__(self) -> None:
         # Forgotten before any session had them. No lock: nobody else has them either.
         area = getattr(self, "_area", None)
-        if area is not None:
+        if area is not None and os.getpid() == self._process:
             with suppress(ValueError):
                 area[:] = bytes(len(area))
 

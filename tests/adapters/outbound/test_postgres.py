@@ -1058,3 +1058,50 @@ def test_a_forked_process_has_no_part_in_connections(sessions, database):
         assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         # Its end has not cut what is the parent's.
         assert ALICE == connection.execute(WHO).fetchone()
+
+
+@pytest.mark.parametrize("leave", ["by its end", "by an error"])
+def test_a_forked_process_that_leaves_a_block_ends_nothing_of_the_parent_s(
+    sessions, database, leave
+):
+    """It shares the socket: the naive one commits, rolls back and closes for both."""
+    parent = os.getpid()
+
+    def forked():
+        if child := os.fork():
+            os.waitpid(child, 0)
+        elif leave == "by an error":
+            sys.exit()
+        return not child
+
+    def work(block):
+        try:
+            with block as connection:
+                connection.execute("insert into notes (body) values ('forked')")
+                if forked():
+                    return
+                connection.execute("insert into notes (body) values ('forked')")
+        finally:
+            if parent != os.getpid():
+                os._exit(0)
+
+    def written():
+        return database.execute("select count(*) from notes where body = 'forked'")
+
+    database.execute("delete from notes where body = 'forked'")
+    hop = sessions["alice"].postgres(dsn(database))
+    connected, forget = hop.connecting().result(60)
+    with pytest.raises(psycopg.OperationalError):
+        work(psycopg.Connection(connected))
+    forget()
+    assert ["1" if leave == "by its end" else "0"] == written()
+    database.execute("delete from notes where body = 'forked'")
+    work(hop.connection())
+    assert ["2"] == written()
+    # A connection of one's own is closed by its own process, too.
+    with hop.connect() as connection:
+        if not (child := os.fork()):
+            connection.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert ALICE == connection.execute(WHO).fetchone()

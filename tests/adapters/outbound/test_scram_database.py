@@ -852,3 +852,14 @@ def test_it_is_the_same_with_every_build_of_the_library(database, believed, libr
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr.decode()[-2000:]
     assert f"alice {library}" == done.stdout.decode().splitlines()[0]
+
+
+def test_a_forked_process_that_leaves_the_block_cuts_nothing(bob, database):
+    with explicit(bob, database.port) as shown:
+        connection = shown.postgres(dsn(database.port)).connect()
+        if not (child := os.fork()):
+            shown.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert ("alice", True) == connection.execute(WHO).fetchone()
+        connection.close()

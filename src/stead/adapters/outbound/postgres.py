@@ -365,15 +365,9 @@ def _is_idle(connection: Connection | AsyncConnection) -> bool:
 
 
 def _commit(connection: Connection) -> None:
-    """Commit, and take back what was set, in one round trip.
-
-    It may wait in libpq, where Python's other threads go on.
-    """
+    """Commit, and take back what was set, in one round trip."""
     is_idle = connection.pgconn.transaction_status == _IDLE
-    with connection.lock:
-        result = connection.pgconn.exec_(_BACK_ALONE if is_idle else _END_AND_BACK)
-    if result.status != pq.ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(result)
+    connection.command(_BACK_ALONE if is_idle else _END_AND_BACK)
 
 
 async def _commit_async(connection: AsyncConnection) -> None:

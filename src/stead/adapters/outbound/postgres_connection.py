@@ -4,22 +4,27 @@ That takes another connection, which psycopg makes by itself when a task is canc
 somebody presses Ctrl-C. From libpq 17 on it would be made like the first one, by the
 tickets of whichever thread that is: the server's own. So the older kind is made, which
 shows nobody: the database knows by its key which query is meant. It is recorded before.
+
+A process that is forked off shares the socket, and says nothing on it: neither a query,
+nor that it is done.
 """
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg import pq
 from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
 
 Row: TypeAlias = tuple[Any, ...]
 Act: TypeAlias = Callable[[], None]
-Explain: TypeAlias = Callable[[BaseException], None]
+Explain: TypeAlias = Callable[[BaseException | None], None]
 _T = TypeVar("_T")
 
 
@@ -41,7 +46,7 @@ def told(
     lost = weakref.finalize(connection, forget)
     lost.atexit = False
     connection.forget, connection.announce = lost, announce
-    connection.explain = explain
+    connection.explain, connection.process = explain, os.getpid()
 
 
 class Connection(psycopg.Connection[Row]):
@@ -51,18 +56,37 @@ class Connection(psycopg.Connection[Row]):
         forget: what is called when it is closed.
         announce: records another connection that is about to be made; it may raise.
         explain: raises `LogonSessionEndedError` of an error, if that is why.
+        process: whose it is.
     """
 
     forget: Act | None = None
     announce: Act | None = None
     explain: Explain | None = None
+    process: int = 0
+
+    def command(self, words: bytes) -> None:
+        """Have commands done, which return nothing, in one round trip.
+
+        It may wait in libpq, where Python's other threads go on.
+
+        Raises:
+            psycopg.Error: the database refuses.
+            LogonSessionEndedError: as of `wait`.
+        """
+        _explained(self.explain)
+        with self.lock:
+            result = self.pgconn.exec_(words)
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
 
     def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
         """Wait for the database, as psycopg does wherever it is asked anything.
 
         Raises:
-            LogonSessionEndedError: the session has ended, which cut this.
+            LogonSessionEndedError: the session has ended, which cut this; or it is of
+                the process that this one was forked off.
         """
+        _explained(self.explain)
         try:
             return super().wait(gen, *args, **more)
         except psycopg.Error as error:
@@ -77,7 +101,9 @@ class Connection(psycopg.Connection[Row]):
             raise
 
     def close(self) -> None:
-        """Close it; again does nothing."""
+        """Close it; again does nothing, nor does a process that was forked off."""
+        if os.getpid() != self.process:
+            return
         super().close()
         if (forget := self.forget) is not None:
             forget()
@@ -103,9 +129,11 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
     forget: Act | None = None
     announce: Act | None = None
     explain: Explain | None = None
+    process: int = 0
 
     async def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
         """Wait for the database; see `Connection.wait`."""
+        _explained(self.explain)
         try:
             return await super().wait(gen, *args, **more)
         except psycopg.Error as error:
@@ -120,7 +148,9 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
             raise
 
     async def close(self) -> None:
-        """Close it; again does nothing."""
+        """Close it; again does nothing, nor does a process that was forked off."""
+        if os.getpid() != self.process:
+            return
         await super().close()
         if (forget := self.forget) is not None:
             forget()
@@ -136,6 +166,6 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
         await aside(self.cancel)
 
 
-def _explained(explain: Explain | None, error: psycopg.Error) -> None:
+def _explained(explain: Explain | None, error: psycopg.Error | None = None) -> None:
     if explain is not None:
         explain(error)
