@@ -205,6 +205,27 @@ def test_a_role_that_was_set_is_not_handed_on(sessions, database):
         database.execute("drop role team")
 
 
+def test_what_is_reset_keeps_no_later_query_alive(sessions, database):
+    """A database looks whether its client is there where it is told to, and no longer
+    once that is reset; the query of a session that has ended would run on."""
+    asked = "show client_connection_check_interval"
+    with sessions["alice"].postgres(dsn(database)).connection() as connection:
+        connection.autocommit = True
+        connection.execute("discard all")
+        assert ("0",) == connection.execute(asked).fetchone()
+    with sessions["alice"].postgres(dsn(database)).connection() as connection:
+        assert ("1s",) == connection.execute(asked).fetchone()
+
+    async def work():
+        async with await sessions["bob"].aio.postgres(dsn(database)) as hop:
+            async with hop.connection() as connection:
+                await connection.execute("reset all")
+            async with hop.connection() as connection:
+                return await (await connection.execute(asked)).fetchone()
+
+    assert ("1s",) == asyncio.run(work())
+
+
 def divide(hop, used):
     with hop.connection() as connection:
         connection.execute("insert into notes (body) values ('lost')")

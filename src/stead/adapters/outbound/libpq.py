@@ -70,10 +70,11 @@ from (select pg_catalog.pg_backend_pid() as pid) as own
 left join pg_catalog.pg_stat_gssapi as found
 on found.pid operator(pg_catalog.=) own.pid"""
 # A query whose client is gone would run on, for somebody whose session has ended.
-_NOTICE: Final = (
-    ", pg_catalog.set_config('client_connection_check_interval', '1000', false)"
-)
+_CHECKED: Final = "client_connection_check_interval"
+_NOTICE: Final = f", pg_catalog.set_config('{_CHECKED}', '1000', false)"
 _KNOWS_IT: Final = 140_000
+# A role that was set outlives its transaction; the next user of a pool must not get it.
+_BACK: Final = "RESET SESSION AUTHORIZATION; RESET ROLE"
 
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
@@ -288,6 +289,15 @@ def require_user(made: pq.abc.PGconn, to: NetworkTarget, user: str) -> None:
         ServerUnavailableError: it does not say.
     """
     _require_works_as(to, user, *_said(made, to)[2:])
+
+
+def taken_back(made: pq.abc.PGconn) -> str:
+    """Return the commands after which a connection is as it was, for its next use.
+
+    That it is noticed when the client is gone may have been reset (`DISCARD ALL`).
+    """
+    knows_it = made.server_version >= _KNOWS_IT
+    return f"{_BACK}; SET {_CHECKED} = 1000" if knows_it else _BACK
 
 
 def _require_works_as(to: NetworkTarget, user: str, *found: str) -> None:

@@ -43,11 +43,6 @@ _Made: TypeAlias = tuple[pq.abc.PGconn, Act]
 
 _MOST_IDLE: Final = 8
 _IDLE: Final = pq.TransactionStatus.IDLE
-# A role that was set outlives its transaction; the next user of a pool must not get it.
-_BACK: Final = "RESET SESSION AUTHORIZATION; RESET ROLE"
-_END: Final = f"COMMIT; {_BACK}"
-_BACK_ALONE: Final = _BACK.encode()
-_END_AND_BACK: Final = _END.encode()
 
 
 class Pool:
@@ -367,13 +362,15 @@ def _is_idle(connection: Connection | AsyncConnection) -> bool:
 def _commit(connection: Connection) -> None:
     """Commit, and take back what was set, in one round trip."""
     is_idle = connection.pgconn.transaction_status == _IDLE
-    connection.command(_BACK_ALONE if is_idle else _END_AND_BACK)
+    back = libpq.taken_back(connection.pgconn)
+    connection.command((back if is_idle else f"COMMIT; {back}").encode())
 
 
 async def _commit_async(connection: AsyncConnection) -> None:
     if connection.info.transaction_status == _IDLE:
         await connection.execute("select 1")  # begins what the next line ends
-    await connection.execute(_END, prepare=False)
+    back = libpq.taken_back(connection.pgconn)
+    await connection.execute(f"COMMIT; {back}".encode(), prepare=False)
 
 
 def _roll_back(connection: Connection) -> None:
