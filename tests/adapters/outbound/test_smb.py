@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import select
@@ -160,6 +161,26 @@ def test_the_server_is_asked_who_it_thinks_we_are(sessions, domain):
 
 def workers():
     return [t.name for t in threading.enumerate() if t.name.startswith("msg_worker")]
+
+
+def test_what_the_library_logs_is_no_ticket_and_does_not_lead_to_any(
+    sessions, domain, caplog
+):
+    """Who reads it could show the ticket, too, as long as clocks may differ."""
+    caplog.set_level(logging.DEBUG)
+    shown = tickets(domain, "alice")
+    with shown.on_this_thread() as cache:
+        spnego.client(
+            spnego.KerberosCCache(cache, shown.principal),
+            hostname=domain.address, service="cifs", protocol="kerberos",
+        ).step()  # fmt: skip
+    shown.close()
+    assert "GSSAPI step output: YII" in caplog.text
+    caplog.clear()
+    assert sessions["alice"].smb(domain.address).exists("data")
+    assert f"alice@{domain.name}" in caplog.text
+    assert "GSSAPI step" not in caplog.text
+    assert "MEMORY:" not in caplog.text
 
 
 def test_folders_and_files_are_made_named_and_removed(sessions, domain):

@@ -24,7 +24,6 @@ from functools import partial
 from typing import IO, Any, Final, Literal, TypeVar, cast
 
 import smbclient
-import spnego
 from smbprotocol.connection import Connection
 from smbprotocol.exceptions import (
     AccessDenied,
@@ -59,15 +58,13 @@ from stead.adapters.outbound.smb_connection import (
     watch_any_number,
 )
 from stead.adapters.outbound.smb_ntlm import (
-    Mark,
     account_of,
-    forget,
     hash_of,
     require_version_2,
     shown_by_ntlm,
-    unlogged,
 )
 from stead.adapters.outbound.smb_pool import SmbPool
+from stead.adapters.outbound.smb_shown import Mark, Tickets, forget, unlogged
 from stead.errors import (
     InvalidRequestError,
     ServerUnavailableError,
@@ -185,13 +182,13 @@ class SmbHop:
         if self._held is not None:
             self._held.renew_for(0)  # it is not wiped
         with self._working():
-            connections, shown = self._pool.take(self._target, self._connect)
+            connections, mark = self._pool.take(self._target, self._connect)
             self._use.connected()
             try:
                 return connections.ask(
                     call,
                     unc,
-                    username=shown,
+                    username=mark,
                     port=self._target.port,
                     auth_protocol=self._protocol,
                 )
@@ -215,7 +212,7 @@ class SmbHop:
             )
         return "\\\\" + "\\".join([self._target.host, *parts])
 
-    def _connect(self) -> tuple[OwnConnection, Any]:
+    def _connect(self) -> tuple[OwnConnection, Mark]:
         """Connect, log on as the client, and ask who the server thinks we are."""
         self._use.connecting()
         if self._held is not None:
@@ -226,35 +223,32 @@ class SmbHop:
         with recorded(self._passage, target):
             with lent_cache(tickets, f"cifs@{target.host}") as (cache, expires):
                 # With its principal: a cache without tickets is not filled from keys.
-                shown = spnego.KerberosCCache(cache, tickets.principal)
+                shown = Tickets(cache, tickets.principal)
                 connection = Context().run(self._logged_on, shown, tickets.principal)
-            own = self._known(connection, shown, tickets.principal)
+            own, mark = self._known(connection, tickets.principal)
             own.expires = expires
-        return own, shown
+        return own, mark
 
-    def _connect_by_password(self, held: MachinePassword) -> tuple[OwnConnection, Any]:
-        """Do the same by NTLM; the library keeps a mark, and nothing of the password.
-
-        The connection is cut when the password is wiped.
-        """
+    def _connect_by_password(self, held: MachinePassword) -> tuple[OwnConnection, Mark]:
+        """Do the same by NTLM; the connection is cut when the password is wiped."""
         require_version_2()
-        mark = Mark(held.principal)
         with hash_of(held) as shown:
             connection = Context().run(self._logged_on, shown, held.principal)
-        for session in connection.session_table.values():
-            forget(session, mark)
-        own = self._known(connection, mark, held.principal)
+        own, mark = self._known(connection, held.principal)
         own.forget = held.at_close(partial(cut, socket_of(connection)))
         return own, mark
 
-    def _known(self, connection: Connection, shown: Any, name: str) -> OwnConnection:
+    def _known(self, connection: Connection, name: str) -> tuple[OwnConnection, Mark]:
         own = OwnConnection(f"{self._target.host}:{self._target.port}", connection)
+        mark = Mark(name)
+        for session in connection.session_table.values():
+            forget(session, mark)
         try:
-            self._require_known_as(own, shown, name)
+            self._require_known_as(own, mark, name)
         except BaseException:
             own.disconnect()
             raise
-        return own
+        return own, mark
 
     def _logged_on(self, shown: Any, name: str) -> Connection:
         target = self._target
@@ -301,7 +295,7 @@ class SmbHop:
             "false server",
         )
 
-    def _require_known_as(self, own: OwnConnection, shown: Any, principal: str) -> None:
+    def _require_known_as(self, own: OwnConnection, mark: Mark, principal: str) -> None:
         """Ask the server who it thinks we are, where it can be asked.
 
         Raises:
@@ -311,7 +305,7 @@ class SmbHop:
         try:
             pipe: Any = own.ask(
                 smbclient.open_file, unc, mode="rb+", buffering=0, file_type="pipe",
-                share_access="rwd", username=shown, port=self._target.port,
+                share_access="rwd", username=mark, port=self._target.port,
                 auth_protocol=self._protocol,
             )  # fmt: skip
         except SMBOSError as error:

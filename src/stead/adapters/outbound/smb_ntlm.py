@@ -4,18 +4,16 @@ Only where the operator names the server for it (`smb+ntlm://nas.example`): whoe
 answers can try passwords against what it is shown, and may pass it on. What signs the
 connection comes of the password, so a server that does not know it is found out.
 
-The library is handed the hash of the password, and forgets it when the server has let
-us in: what it keeps for as long as a connection lives is a mark that says nothing.
+The library is handed the hash of the password, which is wiped when the server has let
+us in (`stead.adapters.outbound.smb_shown`).
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final
 
 import spnego
 from spnego._ntlm_raw.md4 import md4  # pyright: ignore[reportPrivateImportUsage]
@@ -26,17 +24,6 @@ from stead.model.delegation_policy import PasswordWay
 
 _LEVEL: Final = "LM_COMPAT_LEVEL"
 _NTLM_V2: Final = frozenset({"3", "4", "5"})
-_IS_SHOWING: Final[ContextVar[bool]] = ContextVar("stead_ntlm", default=False)
-
-
-class Mark:
-    """By what the library finds a session, in place of a name and a password."""
-
-    def __init__(self, account: str) -> None:
-        self._account: Final = account
-
-    def __repr__(self) -> str:
-        return f"Mark({self._account!r})"
 
 
 def shown_by_ntlm(held: MachinePassword) -> ShownPassword:
@@ -101,25 +88,3 @@ def _wide(content: memoryview) -> bytearray:
         return bytearray(str(content, "utf-8").encode("utf-16-le"))
     except UnicodeDecodeError:
         raise InvalidRequestError("the password is no text") from None
-
-
-@contextmanager
-def unlogged() -> Iterator[None]:
-    """Have the library not log what can be guessed at, which it does when debugging."""
-    logger = logging.getLogger("spnego._ntlm")
-    if _is_quiet not in logger.filters:
-        logger.addFilter(_is_quiet)
-    before = _IS_SHOWING.set(True)
-    try:
-        yield
-    finally:
-        _IS_SHOWING.reset(before)
-
-
-def _is_quiet(_record: logging.LogRecord) -> bool:
-    return not _IS_SHOWING.get()
-
-
-def forget(session: Any, mark: Mark) -> None:
-    """Have the library's session hold a mark, and none of what was shown."""
-    session.username, session.password = mark, None

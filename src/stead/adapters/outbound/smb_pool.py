@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.smb_connection import OwnConnection
+from stead.adapters.outbound.smb_shown import Mark
 from stead.model.delegation_policy import NetworkTarget
 
 
@@ -16,7 +16,7 @@ class SmbPool:
 
     def __init__(self, line: Lifeline) -> None:
         self._line = line
-        self._open: dict[NetworkTarget, tuple[OwnConnection, Any]] = {}
+        self._open: dict[NetworkTarget, tuple[OwnConnection, Mark]] = {}
         # Lent no more: what is open by them lives until their ticket ends.
         self._left: list[OwnConnection] = []
         self._turns: dict[NetworkTarget, threading.Lock] = {}
@@ -26,8 +26,8 @@ class SmbPool:
         line.at_end(self.close)
 
     def take(
-        self, target: NetworkTarget, make: Callable[[], tuple[OwnConnection, Any]]
-    ) -> tuple[OwnConnection, Any]:
+        self, target: NetworkTarget, make: Callable[[], tuple[OwnConnection, Mark]]
+    ) -> tuple[OwnConnection, Mark]:
         """Return a connection that is in order; a new one, if there is none.
 
         Two threads that ask for one server at once wait for one another.
@@ -60,7 +60,7 @@ class SmbPool:
         for each in over:
             each.disconnect()
 
-    def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Any]) -> None:
+    def _keep(self, target: NetworkTarget, made: tuple[OwnConnection, Mark]) -> None:
         with self._lock:
             if not self._is_closed:
                 self._open[target] = made
