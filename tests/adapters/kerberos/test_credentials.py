@@ -259,7 +259,7 @@ def test_a_finalizer_that_ends_the_session_meanwhile_hangs_nothing(stage, monkey
         shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
         held.append(KerberosCredentials.keep(shown))
         if hangs:
-            held[-1]._lock = PlainLock()
+            held[-1]._kept._lock = PlainLock()
             with pytest.raises(RecursionError):
                 held[-1].renew_for(200)
             held[-1].close()

@@ -16,10 +16,7 @@ tickets: it belongs to a session, and is reached only through it.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -38,15 +35,10 @@ from stead.adapters.kerberos.client_context import (
     ClientSecurityContext,
     require_client,
 )
+from stead.adapters.kerberos.kept_tickets import KeptTickets
 from stead.adapters.kerberos.naming import ServiceNames, service_and_host
 from stead.adapters.patience import Patience
-from stead.errors import (
-    CredentialsExpiredError,
-    DirectoryUnavailableError,
-    InvalidRequestError,
-    NoCredentialsError,
-    SteadError,
-)
+from stead.errors import InvalidRequestError, NoCredentialsError
 
 __all__ = ["ClientSecurityContext", "KerberosCredentials"]
 
@@ -56,7 +48,6 @@ _NOWHERE: Final = "FILE:/nonexistent"
 _NANOSECONDS: Final = 1_000_000_000
 _MOST_FETCHED: Final = 1024
 _LOOK_AGAIN: Final = 300.0  # seconds in which a ticket that was got is still there
-_LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
 _FLAGS: Final = (
     gssapi.RequirementFlag.mutual_authentication
     | gssapi.RequirementFlag.integrity
@@ -88,24 +79,12 @@ class KerberosCredentials:
         """
         self._principal: Final = principal
         self._targets: Final = frozenset(map(service_and_host, targets))
-        self.is_constrained: Final = not caches.has_own_ticket(cache)
-        # The last one counts. What was made of those before, until they were renewed,
-        # lives until its own end.
-        self._caches: Final = [cache]
-        self._process: Final = os.getpid()
-        # Re-entrant: a finalizer may close this on a thread that holds it.
-        self._lock: Final = threading.RLock()
-        self._renewing: Final = threading.Lock()
-        self._attended_until = 0.0
         self._patience: Final = Patience()
+        self._kept: Final = KeptTickets(principal, cache, self._patience)
+        self.is_constrained: Final = self._kept.is_constrained
         # Until when there is a ticket for a service, in which cache.
         self._fetched: Final[dict[tuple[str, str], float]] = {}
         self._names: Final = ServiceNames(self._realm, self._patience)
-        self._ended: Final = threading.Event()
-        self._wipe: Final = weakref.finalize(
-            self, _wipe, self._caches, self._process, self._ended
-        )
-        self._wipe.atexit = False  # the process's memory ends with it
 
     @classmethod
     def keep(cls, shown: gssapi.Credentials, *, targets: Collection[str] = ()) -> Self:
@@ -298,36 +277,15 @@ class KerberosCredentials:
     def renew_for(self, seconds: float) -> None:
         """See to it that they last, before work is begun that needs them.
 
-        Tickets that end sooner are renewed, and again while the work goes on; a thread
-        attends to that. Those that somebody delegated are renewed like others.
-
-        Args:
-            seconds: how long the work takes.
-
         Raises:
-            CredentialsExpiredError: they end before, and renewals do not reach.
-            DirectoryUnavailableError: no KDC answers.
-            NoCredentialsError: they are closed, or of another process.
+            CredentialsExpiredError, DirectoryUnavailableError, NoCredentialsError: as
+                `KeptTickets.renew_for` raises.
         """
-        until = time.time() + seconds
-        ticket = caches.ticket_of(self._open_cache())
-        if ticket.ends >= until:
-            return
-        # The server's own ticket, in constrained ones, is not its client's to renew.
-        reach = 0 if self.is_constrained else ticket.renewable_until
-        if reach < until or ticket.ends <= time.time():
-            raise CredentialsExpiredError(
-                f"the tickets of `{self._principal}` do not last for {seconds:.0f} s",
-                advice="the realm sets their life; renewable ones can be renewed",
-            )
-        # At once, so that what cannot be done is known now.
-        self._renew()
-        self._attend(until)
+        self._kept.renew_for(seconds)
 
     def close(self) -> None:
         """Wipe them; again does nothing. What was made of them fails from now on."""
-        with self._lock:
-            self._wipe()
+        self._kept.close()
 
     def __repr__(self) -> str:
         return f"KerberosCredentials({self._principal})"
@@ -338,12 +296,7 @@ class KerberosCredentials:
     # --- within -------------------------------------------------------------------
 
     def _open_cache(self) -> str:
-        if self._ended.is_set() or os.getpid() != self._process:
-            raise NoCredentialsError(
-                f"the credentials of `{self._principal}` are closed",
-                advice="they end with their session, and belong to its process alone",
-            )
-        return self._caches[-1]
+        return self._kept.cache()
 
     @property
     def _realm(self) -> str:
@@ -360,92 +313,9 @@ class KerberosCredentials:
         self._fetched[place] = min(ends, time.time() + _LOOK_AGAIN)
         return blob
 
-    def _renew(self) -> None:
-        """Get renewed tickets, into another cache; nobody waits for this to close."""
-        with self._renewing:
-            try:
-                made = self._patience.ask(
-                    self._realm,
-                    partial(caches.renewed, self._open_cache()),
-                    caches.destroy,
-                )
-            except krb5.Krb5Error as error:
-                act = f"the tickets of `{self._principal}` are renewed"
-                raise refused_outbound(error, act) from error
-            with self._lock:
-                if self._ended.is_set():
-                    caches.destroy(made)
-                self._open_cache()
-                self._caches.append(made)
-                if self._ended.is_set():  # by such a finalizer, which saw no such cache
-                    caches.destroy(made)
-
-    def _attend(self, until: float) -> None:
-        """Have a thread renew them while work goes on, if once is not enough."""
-        with self._lock:
-            is_attended = self._attended_until > time.time()
-            ends = caches.ticket_of(self._open_cache()).ends
-            if ends >= until:
-                return
-            self._attended_until = max(until, self._attended_until)
-            if is_attended:
-                return
-        told = (weakref.ref(self), self._ended, _half(ends))
-        threading.Thread(
-            target=_attend, args=told, daemon=True, name="stead-renewing"
-        ).start()
-
-    def _renew_if_due(self) -> float:
-        """Renew them in the second half of their life; return when to look again.
-
-        Zero is never: the work is over, or it is too late.
-        """
-        ticket = caches.ticket_of(self._open_cache())
-        ends = ticket.ends
-        with self._lock:
-            if ends >= self._attended_until or ends <= time.time():
-                self._attended_until = 0.0
-                return 0.0
-        if ticket.renewable_until > ticket.ends:
-            # A KDC that does not answer now may do so later; the end is the end.
-            with suppress(DirectoryUnavailableError):
-                self._renew()
-                ends = caches.ticket_of(self._open_cache()).ends
-        return _half(ends)
-
-
-def _attend(
-    attended: weakref.ref[KerberosCredentials], ended: threading.Event, pause: float
-) -> None:
-    """Renew somebody's tickets until the work is over or they are closed."""
-    while pause and not ended.wait(pause):
-        credentials = attended()
-        if credentials is None:
-            return
-        try:
-            pause = credentials._renew_if_due()  # noqa: SLF001 - its own thread
-        except SteadError:
-            credentials._attended_until = 0.0  # noqa: SLF001 - likewise
-            return
-        del credentials
-
 
 def _forget(_found: object) -> None:
     """Drop what nobody waits for."""
-
-
-def _half(ends: float) -> float:
-    """Return the seconds of half the time until then, in which to try again."""
-    return max((ends - time.time()) / 2, _LAST_TRY)
-
-
-def _wipe(held: list[str], process: int, ended: threading.Event) -> None:
-    """Wipe the caches of credentials that are closed or forgotten."""
-    ended.set()
-    # A forked process does not touch the library, whose locks others may have held.
-    if os.getpid() == process:
-        for cache in held:
-            caches.destroy(cache)
 
 
 def _principal_name(principal: str) -> gssapi.Name:
