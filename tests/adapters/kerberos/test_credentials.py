@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+from contextlib import closing
 
 import gssapi
 import krb5
@@ -22,6 +23,7 @@ from tests.adapters.kerberos.stage import (
 from stead.adapters.kerberos import caches
 from stead.adapters.kerberos.client_context import require_client
 from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.kerberos.naming import exact_name
 from stead.errors import (
     CredentialsExpiredError,
     DirectoryUnavailableError,
@@ -157,6 +159,38 @@ def test_what_a_client_delegated_is_kept_and_renewed(stage):
     assert given.expires > before
     assert "alice@STEAD.TEST" == arrives_as(stage, given)
     given.close()
+
+
+def test_in_the_second_in_which_a_ticket_ends_a_library_is_lent_another(alice):
+    """By its own clock it takes the one that ends, and then there is none to lend."""
+    context, name = krb5.init_context(), exact_name(BACK)
+    cache = alice._open_cache()
+
+    def ending():
+        shown = gssapi.SecurityContext(
+            name=name, creds=alice.gss(), lifetime=1, mech=KERBEROS, usage="initiate"
+        )
+        shown.step()
+        held = krb5.cc_resolve(context, cache.encode())
+        return max(each.times.endtime for each in caches._to(str(name), held))
+
+    def naive():
+        alice.initiate(BACK).step()
+        caches.destroy(caches.only_for(cache, str(name)))
+
+    until, has_fallen = time.monotonic() + 60, False
+    while not has_fallen:
+        assert time.monotonic() < until
+        caches.forget_ended(cache, str(name), time.time() + 7200)
+        end = ending()
+        time.sleep(max(0, end - time.time()))
+        try:
+            naive()
+        except NoCredentialsError:
+            has_fallen = True
+        with closing(alice.only_for(BACK)) as lent:
+            assert lent.expires / 1e9 > end + 600
+            assert "alice@STEAD.TEST" == lent.principal
 
 
 def test_work_that_they_do_not_last_for_is_not_begun(stage, alice):

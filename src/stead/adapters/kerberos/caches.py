@@ -103,21 +103,39 @@ def only_for(cache: str, service: str) -> str:
         krb5.Krb5Error: the cache is gone.
         NoCredentialsError: there is none.
     """
-    context, wanted = krb5.init_context(), service.rpartition("@")[0]
+    context = krb5.init_context()
     held = krb5.cc_resolve(context, cache.encode())
     client, now = krb5.cc_get_principal(context, held), time.time()
     # Those that have ended stay in a cache beside what came after them.
-    found = [
-        each
-        for each in held
-        if str(each.server).rpartition("@")[0] == wanted and each.times.endtime > now
-    ]
+    found = [each for each in _to(service, held) if each.times.endtime > now]
     if not found:
-        raise NoCredentialsError(f"there is no ticket to `{wanted}`")
+        raise NoCredentialsError(f"there is no ticket to `{service}`")
     made = keep_ticket(context, client, found[0])
     for each in found[1:]:
         krb5.cc_store_cred(context, krb5.cc_resolve(context, made.encode()), each)
     return made
+
+
+def forget_ended(cache: str, service: str, moment: float) -> bool:
+    """Forget a cache's tickets to a service that have ended by then; tell of any.
+
+    The library takes one in the whole second in which it ends, and so gets no other.
+
+    Args:
+        cache: that of its client.
+        service: the principal; its realm does not count.
+        moment: seconds since the epoch.
+
+    Raises:
+        krb5.Krb5Error: the cache is gone.
+    """
+    context = krb5.init_context()
+    held = krb5.cc_resolve(context, cache.encode())
+    ended = [each for each in _to(service, held) if each.times.endtime <= moment]
+    for each in ended:
+        exactly = krb5.CredentialsRetrieveFlags.match_times_exact
+        krb5.cc_remove_cred(context, held, exactly, each)
+    return bool(ended)
 
 
 def destroy(cache: str) -> None:
@@ -125,6 +143,11 @@ def destroy(cache: str) -> None:
     with suppress(krb5.Krb5Error):
         context = krb5.init_context()
         krb5.cc_destroy(context, krb5.cc_resolve(context, cache.encode()))
+
+
+def _to(service: str, held: krb5.CCache) -> list[krb5.Creds]:
+    wanted = service.rpartition("@")[0]
+    return [each for each in held if str(each.server).rpartition("@")[0] == wanted]
 
 
 def _tickets(cache: str) -> list[Ticket]:

@@ -47,6 +47,7 @@ _SPNEGO: Final = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 _NOWHERE: Final = "FILE:/nonexistent"
 _NANOSECONDS: Final = 1_000_000_000
 _MOST_FETCHED: Final = 1024
+_SOON: Final = 2.0  # seconds: the library counts in whole ones
 _LOOK_AGAIN: Final = 300.0  # seconds in which a ticket that was got is still there
 _FLAGS: Final = (
     gssapi.RequirementFlag.mutual_authentication
@@ -240,11 +241,15 @@ class KerberosCredentials:
                 service as DNS does.
             CredentialsExpiredError: their time is over.
         """
-        context = self.initiate(target)
-        context.step()
-        self._names.require_exact(target)
+        self.require_target(target)
+        place, name = (self._open_cache(), target), str(self._names.of(target))
         try:
-            cache = caches.only_for(context.place[0], str(self._names.of(target)))
+            if caches.forget_ended(place[0], name, time.time() + _SOON):
+                self._fetched.pop(place, None)  # so it may have to wait for another
+            context = self.initiate(target)
+            context.step()
+            self._names.require_exact(target)
+            cache = caches.only_for(context.place[0], name)
         except krb5.Krb5Error as error:
             raise refused_outbound(error, f"the ticket to `{target}`") from error
         return KerberosCredentials(self._principal, cache, (target,))
