@@ -8,6 +8,8 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.adapters.oidc.stage import b64, naive
@@ -21,6 +23,7 @@ from stead.adapters.oidc.exchange_words import ACCESS_TOKEN, GRANT
 from stead.adapters.oidc.issuer_keys import IssuerKeys
 from stead.adapters.oidc.own_token import OwnToken
 from stead.adapters.oidc.signing import SigningKey
+from stead.adapters.oidc.silence import Silence
 from stead.errors import (
     CredentialsExpiredError,
     DirectoryUnavailableError,
@@ -244,6 +247,57 @@ def test_who_waits_with_others_for_a_silent_issuer_does_not_ask_it_again(oidc_is
     assert 1 == asked
     del oidc_issuer.replies[TOKEN]
     assert "front" == naive(own_token())["sub"]  # who comes later asks anew
+
+
+def test_a_client_whose_issuer_is_silent_holds_few_threads_for_long(oidc_issuer, held):
+    """Its requests would ask one after the other, each on a thread that waits."""
+    exchange = own(oidc_issuer)
+    exchange = replace(exchange, fetcher=oidc_issuer.fetcher(seconds=1.5))
+    oidc_issuer.replies[TOKEN] = Reply(delay=8)
+
+    class Naive:
+        def ask(self, act):
+            return act()
+
+    def times_asked(silence):
+        credentials = held(exchange=exchange)
+        credentials._silence = silence
+        before = oidc_issuer.asked[TOKEN]
+        with ThreadPoolExecutor(3) as pool:
+            came = [
+                pool.submit(credentials.bearer, "https://files.example")
+                for _ in range(3)
+            ]
+        assert all(
+            isinstance(each.exception(), DirectoryUnavailableError) for each in came
+        )
+        return oidc_issuer.asked[TOKEN] - before
+
+    assert 3 == times_asked(Naive())
+    assert 1 == times_asked(Silence())
+
+
+def test_who_was_silent_is_asked_again_after_as_long_and_at_once_if_it_was_short():
+    now, asked = [0.0], []
+    silence = Silence(lambda: now[0])
+
+    def fails(seconds):
+        asked.append(now[0])
+        now[0] += seconds
+        raise DirectoryUnavailableError("nobody is there", advice="look")
+
+    with pytest.raises(DirectoryUnavailableError):
+        silence.ask(partial(fails, 5.0))
+    for moment in (5.0, 9.9):
+        now[0] = moment
+        with pytest.raises(DirectoryUnavailableError, match="nobody") as caught:
+            silence.ask(partial(fails, 5.0))
+        assert "look" == caught.value.advice
+    assert [0.0] == asked
+    now[0] = 10.0
+    with pytest.raises(DirectoryUnavailableError):
+        silence.ask(partial(fails, 0.9))  # it says so by itself
+    assert "said" == silence.ask(lambda: "said")
 
 
 def test_a_session_that_ends_during_an_exchange_gets_nothing(

@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Final
 
 from stead.adapters.oidc.act_chain import Actor
 from stead.adapters.oidc.bearer import PACKAGE, BearerToken
+from stead.adapters.oidc.silence import Silence
 from stead.adapters.oidc.token_exchange import ExchangedToken, TokenExchange
 from stead.errors import (
     CredentialsExpiredError,
@@ -75,6 +77,7 @@ class BearerCredentials:
         self._read = read
         self._margin = int(margin * _NANOSECONDS)
         self._clock = clock
+        self._silence = Silence()
         self._places: dict[_Key, _Place] = {}
         self._process = os.getpid()
         self._is_closed = False
@@ -127,7 +130,7 @@ class BearerCredentials:
             CredentialsExpiredError: the client's token, or the new one, ends too soon
                 for any work.
             WrongIdentityError: the issuer gives a token that is not the client's.
-            DirectoryUnavailableError: the issuer does not answer.
+            DirectoryUnavailableError: the issuer does not answer, or did not just now.
             LogonSessionEndedError: the session has ended.
         """
         audience = self._exchange.audience_of(place)
@@ -166,8 +169,9 @@ class BearerCredentials:
         self._require_open()
         if not self._is_good(self.expires or 0):
             raise _too_soon(self.principal, "the client's token")
+        token, read, exchange = self._token, self._read, self._exchange.exchange
         try:
-            made = self._exchange.exchange(self._token, self._read, audience, subject)
+            made = self._silence.ask(partial(exchange, token, read, audience, subject))
         except SecretUsedError:
             raise _ended() from None
         if not self._is_good(made.expires):
