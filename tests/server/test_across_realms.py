@@ -45,7 +45,12 @@ from stead.adapters.kerberos.password import KerberosPasswords
 from stead.adapters.kerberos.s4u import LogonWithoutPassword
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
-from stead.errors import LogonFailureError, NoCredentialsError, UnknownAccountError
+from stead.errors import (
+    LogonFailureError,
+    NoCredentialsError,
+    UnknownAccountError,
+    UnsafeConfigurationError,
+)
 from stead.gates.http import client_of
 from stead.gates.negotiate import NegotiateMiddleware
 from stead.ledger.query import Query
@@ -111,7 +116,8 @@ def refused(server, blob):
 def test_a_client_of_a_realm_that_is_not_named_is_nobody(realms, serve):
     blob = realms.message(realms.other)
     assert "alice" == realms.naive(blob).partition("@")[0], "who has an account here"
-    said = refused(serve(issuers=[Issuer(OTHER, names_accounts=True)]), blob)
+    same = Issuer(OTHER, names_accounts=True, same_people_as=OWN)
+    said = refused(serve(issuers=[same]), blob)
     assert "`alice@OTHER.TEST` is of a realm that is not believed" in said
 
 
@@ -146,6 +152,22 @@ def test_a_client_of_another_realm_is_who_its_alias_says(realms, partners):
         record.detail["principal"]: (record.client.name, str(record.client.sid))
         for record in records
     }
+
+
+def test_two_realms_name_accounts_only_where_that_is_said_of_them(realms, serve):
+    ours, theirs = realms.message(realms.own), realms.message(realms.other)
+    said = {realms.naive(blob).partition("@")[0] for blob in (ours, theirs)}
+    assert {"alice"} == said, "two people, and one account"
+    for another in (OTHER, "corp"):  # a realm, or whoever else says who clients are
+        naming = Issuer(another, names_accounts=True)
+        with pytest.raises(UnsafeConfigurationError, match="each may mean") as caught:
+            serve(trusted(OTHER), issuers=[naming])
+        assert f'`same_people_as="{OWN}"`' in caught.value.advice
+    one = Issuer(OTHER, names_accounts=True, same_people_as=OWN)
+    server = serve(trusted(OTHER), issuers=[one])
+    for realm in (realms.own, realms.other):
+        with session_of(server, realms.message(realm)) as session:
+            assert "alice" == session.name
 
 
 def test_a_password_of_another_realm_is_proved_by_both(realms, partners):

@@ -23,6 +23,7 @@ names = ["uri", "dns"]
 domain = "corp.test"
 sid_domains = ["S-1-5-21-1-2-3"]
 names_accounts = true
+same_people_as = "CORP.TEST"
 revocations = "corp.crl"
 demands_revocations = true
 ascii_only = false
@@ -53,8 +54,9 @@ def test_a_file_says_everything(said, world):
         certificates.demands_revocations, certificates.ascii_only,
     )  # fmt: skip
     assert world / "corp.crl" == certificates.revocations
-    assert ("corp", ("certificate",), (domain,), True) == (
+    assert ("corp", ("certificate",), (domain,), True, "CORP.TEST") == (
         issuer.name, issuer.packages, issuer.domains, issuer.names_accounts,
+        issuer.same_people_as,
     )  # fmt: skip
     with pytest.raises(InvalidRequestError, match="anchors"):
         told.gate("notes", log_turned_away)
@@ -87,6 +89,7 @@ def test_little_is_enough(said):
         (WHOLE.replace("anchors", "anchor"), "says `anchor`"),
         (WHOLE.replace('"uri"', '"serial"'), "no kind of name"),
         (WHOLE.replace("names_accounts = true", "names_accounts = 1"), "true or false"),
+        (WHOLE.replace("names_accounts = true", ""), "names no accounts"),
         (WHOLE.replace("S-1-5-21-1-2-3", "S-1-5-18"), "no domain's SID"),
         (WHOLE.replace('revocations = "corp.crl"', ""), "names no file"),
         (WHOLE.replace('name = "corp"', 'name = " "'), "has no name"),

@@ -6,6 +6,7 @@ assert is taken: SIDs of its own domains, or names of the store's accounts where
 told so. Never the machine's own SIDs, nor those of another domain (docs/adr/0096).
 
     Issuer("EXAMPLE.TEST", names_accounts=True)         # alice@EXAMPLE.TEST is alice
+    Issuer("corp", names_accounts=True, same_people_as="EXAMPLE.TEST")
     Issuer("AD.EXAMPLE.TEST", domains=(Sid.from_string("S-1-5-21-1-2-3"),))
 """
 
@@ -16,7 +17,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stead.authority.remembered import Remembered
-from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.errors import (
+    EvidenceRefusedError,
+    InvalidRequestError,
+    UnsafeConfigurationError,
+)
 from stead.model.arguments import require_text
 from stead.model.sid import Sid
 
@@ -44,6 +49,8 @@ class Issuer:
             up to 4.17 does not.
         names_accounts: whether its names are names of the store's accounts. Without
             it, a name counts where an account has it as an alias.
+        same_people_as: the issuer whose names mean the same people as this one's, where
+            both name accounts: alice of either is one account then (docs/adr/0128).
         ignores_case: whether it tells names that differ in case alone as one.
         host_lasts: for how many seconds, 60 at most, what this host says of the uid of
             one of its clients counts for that client's next logons; 0 if the host is
@@ -56,6 +63,7 @@ class Issuer:
     packages: Collection[str] = ()
     domains: Collection[Sid] = ()
     names_accounts: bool = False
+    same_people_as: str = ""
     ignores_case: bool = False
     host_lasts: float = 0.0
     group_domains: Collection[Sid] = ()
@@ -81,6 +89,11 @@ class Issuer:
                     f"`{domain}` is no domain's SID",
                     advice='write `Sid.from_string("S-1-5-21-a-b-c")`',
                 )
+        if self.same_people_as and not self.names_accounts:
+            raise InvalidRequestError(
+                f"`{self.name}` names no accounts, and `same_people_as` says nothing",
+                advice="say `names_accounts=True` as well, or leave it out",
+            )
         if not 0 <= self.host_lasts <= _LONGEST_HOST_LASTS:
             raise InvalidRequestError(
                 "what the host says counts for 0 to 60 seconds",
@@ -119,6 +132,8 @@ class Issuers:
 
     Raises:
         InvalidRequestError: two have one name, or one speaks for the store.
+        UnsafeConfigurationError: two name accounts, and nobody says that they name the
+            same people.
     """
 
     __slots__ = ("_by_name", "monotonic", "remembered")
@@ -149,6 +164,7 @@ class Issuers:
                     f"`{issuer.name}` cannot speak for the store's own accounts",
                     advice="give accounts an alias, or say `names_accounts=True`",
                 )
+        _require_one_people([one for one in issuers if one.names_accounts])
 
     def __iter__(self) -> Iterator[Issuer]:
         return iter(self._by_name.values())
@@ -171,6 +187,31 @@ class Issuers:
                 advice="add the package to the issuer's `packages`",
             )
         return issuer
+
+
+def _require_one_people(naming: Collection[Issuer]) -> None:
+    """Refuse issuers that name accounts and may mean different people by one name.
+
+    Raises:
+        UnsafeConfigurationError: nobody says that they mean the same.
+    """
+    first = next((one.name for one in naming if not one.same_people_as), "")
+    for each in naming:
+        if (each.same_people_as or each.name) == first:
+            continue
+        if not first:
+            raise UnsafeConfigurationError(
+                f"`{each.name}` means the same people as `{each.same_people_as}`, "
+                "which names no accounts by itself",
+                advice="name that one among the `issuers`, with `names_accounts=True`",
+            )
+        raise UnsafeConfigurationError(
+            f"`{first}` and `{each.name}` both name accounts, and each may mean "
+            "somebody else by one name",
+            advice="let one of them name accounts, and `stead account alias` say who "
+            "clients of the other are; or, if a name means the same person to both, "
+            f'say `same_people_as="{first}"` of `{each.name}`',
+        )
 
 
 def _is_domain(sid: object) -> bool:

@@ -53,6 +53,7 @@ _ISSUER_KEYS: Final = frozenset(
         "domain",
         "sid_domains",
         "names_accounts",
+        "same_people_as",
         "revocations",
         "demands_revocations",
         "ascii_only",
@@ -205,6 +206,7 @@ def _issuer(told: Any, folder: Path) -> tuple[CertificateIssuer, Issuer]:
         packages=("certificate",),
         domains=domains,
         names_accounts=names_accounts,
+        same_people_as=_value(told, "same_people_as", str, otherwise=""),
     )
     return certificates, issuer
 
