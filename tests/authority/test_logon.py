@@ -204,6 +204,22 @@ def test_a_failure_is_counted_for_names_that_nobody_has_too(attempt):
         assert isinstance(made[-1].error, AccountLockedOutError)
 
 
+def test_the_failure_that_locks_a_name_tells_its_account_for_no_more_work(
+    attempt, calls, store
+):
+    told, asked = {}, {}
+    for name in ("alice", "mallory"):
+        for _ in range(POLICY.threshold):
+            calls.clear()
+            told[name] = attempt(name, "lion")
+        asked[name] = [call for call in calls if call != "decoy"]
+    assert (True, True) == (told["alice"].locks, told["mallory"].locks)
+    assert (store.account_by_name("alice").sid, None) == (
+        told["alice"].sid, told["mallory"].sid,
+    )  # fmt: skip
+    assert asked["alice"] == asked["mallory"]
+
+
 def test_a_locked_name_is_admitted_when_the_lock_ends(attempt, clock):
     assert isinstance(attempt("locked").error, AccountLockedOutError)
     clock.pass_seconds(POLICY.duration)

@@ -392,7 +392,8 @@ def test_changing_a_password_is_no_way_to_guess_it(desk, alice, trail, slept):
     assert 10 == len(slept)
     with pytest.raises(LogonFailureError):
         own.change_password("alice", Secret("tiger"), Secret("mine"))
-    assert 1 == len(trail(AuditEvent.ACCOUNT_LOCKED_OUT))
+    [locked] = trail(AuditEvent.ACCOUNT_LOCKED_OUT)
+    assert ("alice", str(alice.sid)) == (locked.object_name, locked.detail["sid"])
     statuses = {record.status for record in trail(AuditEvent.PASSWORD_CHANGED)}
     assert {PasswordMismatchError.status, AccountLockedOutError.status} == statuses
     alices = desk.store.account_by_name("alice").sid

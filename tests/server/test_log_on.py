@@ -277,8 +277,24 @@ def test_the_failure_that_locks_a_name_is_recorded_as_that_once(log_on, trail, d
                 log_on(name, Secret("lion"))
     locked = trail(AuditEvent.ACCOUNT_LOCKED_OUT)
     nobody = door.logon.unknown.shown("mallory")
-    assert ["alice", nobody] == [record.object_name for record in locked]
+    alice = str(door.store.account_by_name("alice").sid)
+    assert [("alice", alice), (nobody, None)] == [
+        (record.object_name, record.detail.get("sid")) for record in locked
+    ]
     assert ["uid 0"] * 2 == [record.peer for record in locked]
+
+
+def test_whose_account_is_locked_nobody_but_the_trail_is_told(log_on, trail):
+    heard, written = {}, {}
+    for name in ("alice", "mallory"):
+        heard[name], before = [], len(trail(AuditEvent.ACCOUNT_LOCKED_OUT))
+        for _ in range(POLICY.threshold + 1):
+            with pytest.raises(LogonFailureError) as it:
+                log_on(name, Secret("lion"))
+            heard[name].append((str(it.value), it.value.status, it.value.public))
+        written[name] = len(trail(AuditEvent.ACCOUNT_LOCKED_OUT)) - before
+    assert heard["alice"] == heard["mallory"]
+    assert {"alice": 1, "mallory": 1} == written
 
 
 def test_a_crowd_of_guesses_gets_no_more_than_the_threshold_compared(

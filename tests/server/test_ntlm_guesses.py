@@ -89,6 +89,7 @@ def test_a_name_is_locked_by_guesses_of_ntlms(package, opened):
     assert found_by_guessing(begin) is None
     [locked] = events(server, AuditEvent.ACCOUNT_LOCKED_OUT)
     assert ALICE == locked.object_name
+    assert "sid" not in locked.detail, "its password is none of the store's"
     refused = events(server, AuditEvent.LOGON_FAILED)
     # 0xC0000234, STATUS_ACCOUNT_LOCKED_OUT, from the fourth one on.
     assert [False] * 3 + [True] * 3 == [

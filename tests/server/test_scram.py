@@ -96,7 +96,9 @@ def test_guesses_lock_the_name_and_that_is_recorded(opened):
         with pytest.raises(LogonFailureError):
             talk(server, secret="lion")
     (locked,) = records(server, AuditEvent.ACCOUNT_LOCKED_OUT)
-    assert "alice" == locked.object_name
+    assert ("alice", str(server.lookup("alice").sid)) == (
+        locked.object_name, locked.detail["sid"],
+    )  # fmt: skip
     with pytest.raises(LogonFailureError):
         talk(server)
     with pytest.raises(LogonFailureError):

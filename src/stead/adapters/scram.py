@@ -303,7 +303,9 @@ class ScramExchange:
             return is_right and is_real
 
         attempt = self._package.logon.attempt_proof(name, is_proof, LogonType.NETWORK)
-        self._state.counted = Counted(attempt.shown, attempt.locks, attempt.delay)
+        self._state.counted = Counted(
+            attempt.shown, attempt.locks, attempt.delay, attempt.sid
+        )
         identity = attempt.require()
         kind = "" if self._binding is None else self._binding.kind
         client = Authenticated(

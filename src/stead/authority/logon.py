@@ -281,7 +281,8 @@ class Logon:
             if isinstance(outcome, SteadError):
                 locks = self.lockout.fail(told.key, told.reservation)
                 late = self.elsewhere.delay(began, told.reservation)
-                return _Counted(LogonAttempt(outcome, locks, late, shown))
+                sid = None if account is None else account.sid
+                return _Counted(LogonAttempt(outcome, locks, late, shown, sid))
             self.lockout.succeed(told.key)
         return _Counted(LogonAttempt(outcome, shown=shown), account, told.kept)
 

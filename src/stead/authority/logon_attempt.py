@@ -17,6 +17,7 @@ from stead.errors import (
     StoreUnavailableError,
     UnknownAccountError,
 )
+from stead.model.sid import Sid
 
 _T = TypeVar("_T")
 
@@ -33,12 +34,14 @@ class LogonAttempt(Generic[_T]):
         locks: whether this failure is what locked the name.
         delay: seconds to wait before anybody hears of the failure.
         shown: what records call whoever it is (`stead.authority.unknown_names`).
+        sid: the account of the store that has the name; None if none has.
     """
 
     outcome: _T | SteadError
     locks: bool = False
     delay: float = 0.0
     shown: str = UNSEEN
+    sid: Sid | None = None
 
     @property
     def error(self) -> SteadError | None:

@@ -173,11 +173,13 @@ class Counted:
         name: whom the client said that it is; for the trail.
         locks: whether this failure is what locked that name.
         delay: seconds by which the answer is late at least.
+        sid: the account of the store that has the name; None if none has.
     """
 
     name: str = ""
     locks: bool = False
     delay: float = 0.0
+    sid: Sid | None = None
 
 
 @runtime_checkable

@@ -217,7 +217,7 @@ class Authentication:
         try:
             failure.record = refusals.record_named(name, arrival, error, logon_type)
             if counted.locks:
-                refusals.record_lock(name, arrival)
+                refusals.record_lock(name, counted.sid, arrival)
         finally:
             # A delay was counted: a name's password was tried.
             own = self._late.of_name if counted.delay else self._late.of_evidence

@@ -112,7 +112,9 @@ class PasswordDoor:
                 )
             found = logon.attempt(name, secret, logon_type)
             if found.error is not None:
-                return LogonAttempt(found.error, found.locks, found.delay, found.shown)
+                return LogonAttempt(
+                    found.error, found.locks, found.delay, found.shown, found.sid
+                )
             newcomer = _with_password(found.require(), secret)
             return LogonAttempt(newcomer, shown=found.shown)
         except SteadError as error:
@@ -228,7 +230,7 @@ class PasswordDoor:
                 attempt.shown, arrival, error, logon_type
             )
             if attempt.locks:
-                refusals.record_lock(attempt.shown, arrival)
+                refusals.record_lock(attempt.shown, attempt.sid, arrival)
         finally:
             self.admission.sleep(attempt.delay)
         # Outside every handler: what is raised here leads to no cause.

@@ -27,6 +27,7 @@ from stead.model.sid import Sid
 from stead.monitor import loops
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.own_objects import AccountDatabase
+from stead.server.refusals import about
 
 _LONGEST_SHOWN: Final = 80
 
@@ -143,7 +144,12 @@ class PasswordDesk:
                 AuditEvent.PASSWORD_CHANGED, attempt.shown, attempt.error
             )
             if attempt.locks:
-                self.desk.record(AuditEvent.ACCOUNT_LOCKED_OUT, attempt.shown, None)
+                self.desk.record(
+                    AuditEvent.ACCOUNT_LOCKED_OUT,
+                    attempt.shown,
+                    None,
+                    **about(attempt.sid),
+                )
         finally:
             self.sleep(attempt.delay)
         raise failure

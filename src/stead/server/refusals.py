@@ -8,6 +8,7 @@ from stead.errors import SteadError
 from stead.model import well_known
 from stead.model.audit_record import AuditEvent, Principal
 from stead.model.logon_record import LogonType
+from stead.model.sid import Sid
 from stead.monitor.guard import Guard
 from stead.monitor.recorder import Parts
 from stead.server.arrival import Arrival, failure_detail, nobody
@@ -48,15 +49,28 @@ class Refusals:
         """Record who was not let in, whom nobody knows by a SID yet; as `record`."""
         return self.record(unknown(name), arrival, error, logon_type)
 
-    def record_lock(self, name: str, arrival: Arrival) -> None:
-        """Record that a name is locked by now (Windows event 4740)."""
+    def record_lock(self, name: str, sid: Sid | None, arrival: Arrival) -> None:
+        """Record that a name is locked by now (Windows event 4740).
+
+        Args:
+            name: as records have it.
+            sid: the account of the store that has it; None if none has: names that
+                nobody has are locked as well, or locks would tell which are somebody's.
+            arrival: how the last guess came.
+        """
         principal = unknown(name)
         self.guard.recorder.record(
             AuditEvent.ACCOUNT_LOCKED_OUT,
             nobody(principal, arrival),
             object_type="Account",
             object_name=principal.name,
+            detail=about(sid),
         )
+
+
+def about(sid: Sid | None) -> dict[str, str]:
+    """Return how a record says whose account it is about, if it is anybody's."""
+    return {} if sid is None else {"sid": str(sid)}
 
 
 def unknown(name: str) -> Principal:
