@@ -13,6 +13,7 @@ from tests.adapters.scram_stage import RIGHT, Stage
 
 from stead.adapters.scram import Scram
 from stead.adapters.store import Store
+from stead.authority.names import name_key
 from stead.codec import scram
 from stead.errors import AccountLockedOutError, PasswordMismatchError, SteadError
 from stead.model.logon_record import LogonType
@@ -47,6 +48,38 @@ def test_a_challenge_does_not_tell_whether_a_name_exists(stage, folder):
         assert asked["mallory"] == Stage(again).challenge("mallory")
     with Store.open(":memory:") as other:
         assert asked["mallory"][0] != Stage(other).challenge("mallory")[0]
+
+
+WIDE = {letter: letter + 0xFEE0 for letter in range(ord("a"), ord("z") + 1)}
+SPELLINGS = {
+    "capitals": str.upper,
+    "wide letters": lambda name: name.translate(WIDE),
+    "a space that does not break": lambda name: name.replace(" ", "\u00a0"),
+    "a wide space": lambda name: name.replace(" ", "\u3000"),
+    "a space before": lambda name: f" {name}",
+    "a letter that nobody sees": lambda name: f"{name}\ufe0f",
+    "too long": lambda name: name + "x" * 900,
+}
+
+
+def test_another_spelling_does_not_tell_whether_a_name_exists(stage):
+    """A name's other spelling is that name to the store, or nobody's: so for all."""
+    stage.add("alice smith")
+
+    def naive(name):
+        account = stage.logon.account_named(name)
+        return name_key(name) if account is None else scram_of(stage, account.name).salt
+
+    def telling(asked):
+        return {
+            what
+            for what, spell in SPELLINGS.items()
+            if (asked("alice smith") == asked(spell("alice smith")))
+            != (asked("mallory smith") == asked(spell("mallory smith")))
+        }
+
+    assert {"a space that does not break", "a wide space"} == telling(naive)
+    assert set() == telling(stage.challenge)
 
 
 def scram_of(stage, name):

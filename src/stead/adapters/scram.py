@@ -32,7 +32,7 @@ from typing import ClassVar, Final
 
 from stead.authority.credential_ports import CredentialStore, ScramDecoys
 from stead.authority.logon import Logon
-from stead.authority.names import name_key
+from stead.authority.names import name_key, require_name
 from stead.authority.packages import (
     Authenticated,
     ChannelBinding,
@@ -43,6 +43,7 @@ from stead.authority.ports import Account
 from stead.codec import scram
 from stead.errors import (
     EvidenceRefusedError,
+    InvalidNameError,
     InvalidRequestError,
     RemoteProtocolError,
 )
@@ -154,7 +155,7 @@ class ScramPackage:
 
         Always the same for one name, and unforeseeable without the store's secret.
         """
-        key = name_key(name[:_LONGEST_NAME]).encode("utf-8", "surrogatepass")
+        key = _key_of(name)
 
         def made(what: bytes) -> bytes:
             return hmac.digest(decoys.key, what + b"\0" + key, "sha256")
@@ -163,6 +164,20 @@ class ScramPackage:
         return ScramVerifier(
             made(b"salt")[:_SALT], iterations, made(b"stored"), made(b"server")
         )
+
+
+def _key_of(name: str) -> bytes:
+    """Return what spellings have in common that the store takes for one name.
+
+    It takes some for no account's, such as those with a space that does not break. If
+    nobody's salt were the same for these, a name whose salt is not would be somebody's.
+    """
+    key = name_key(name[:_LONGEST_NAME]).encode("utf-8", "surrogatepass")
+    try:
+        require_name(name)
+    except InvalidNameError:
+        return b"\0" + key
+    return key
 
 
 def _iterations(decoys: ScramDecoys, chance: bytes) -> int | None:
