@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 
 import pytest
 from cryptography import x509
@@ -160,6 +161,37 @@ def test_a_list_in_der_is_read_too(corp, crl, desk):
     crl(x509.load_pem_x509_crl(pem).public_bytes(Encoding.DER))
     with pytest.raises(EvidenceRefusedError, match="is revoked"):
         verify(desk(), alice)
+
+
+def der_of(pem):
+    return x509.load_pem_x509_crl(pem).public_bytes(Encoding.DER)
+
+
+BROKEN = {
+    "the second is cut off": lambda one, other: (one + other)[:-40],
+    "the second has hardly begun": lambda one, other: one + other[:30],
+    "the second is no list by its name": lambda one, other: (
+        one + other.replace(b"X509 CRL", b"CRL")
+    ),
+    "the second has another form": lambda one, other: one + der_of(other),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_file_with_a_list_that_cannot_be_read_lets_nobody_in(corp, crl, desk, broken):
+    """Whoever takes the lists that can be read clears those that the others revoke."""
+    between = Authority("Sub CA", corp)
+    alice = alice_of(between)
+    lists = corp.revoke(), between.revoke(alice.certificate.serial_number)
+    said = crl(broken(*lists)).read_bytes()
+    (readable,) = re.findall(rb"-----BEGIN X509.+?END X509 CRL-----", said, re.DOTALL)
+    assert 0 == len(x509.load_pem_x509_crl(readable)), "nobody is revoked by that"
+    certificates = desk()
+    with pytest.raises(DirectoryUnavailableError, match="cannot be read"):
+        verify(certificates, alice)
+    crl(b"Revocation lists\n", lists[0], "of Müller CA\n".encode(), lists[1])
+    with pytest.raises(EvidenceRefusedError, match="is revoked"):
+        verify(certificates, alice)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])

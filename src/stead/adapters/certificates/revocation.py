@@ -140,10 +140,21 @@ def _read(path: Path) -> tuple[_List, ...]:
         raise ValueError("it is too large")
     parts = _PEM.findall(content)
     if parts:
+        _require_words(_PEM.sub(b"", content))
         lists = [x509.load_pem_x509_crl(part) for part in parts]
     else:
         lists = [x509.load_der_x509_crl(content)]
     return tuple(_List(one, _is_whole(one)) for one in lists)
+
+
+def _require_words(rest: bytes) -> None:
+    """Refuse what stands beside lists and is no explanation (RFC 7468 5.2).
+
+    A list that is cut off, or of another form, is not left aside: whom it takes back
+    would be back.
+    """
+    if "-----" in rest.decode():  # a list in DER is no text
+        raise ValueError("one of the lists in it is cut off, or no list")
 
 
 def _is_whole(one: x509.CertificateRevocationList) -> bool:
