@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import os
+import socket
 import ssl
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from urllib.parse import quote
 
 import httpx
@@ -471,6 +473,53 @@ def test_the_connection_s_own_certificate_counts_where_it_is_shown(stage):
 
     asyncio.run(scenario())
     assert any("no named proxy" in why for why in stage.reasons())
+
+
+class Resuming(PeerProtocol):
+    """A web server that resumes sessions, as uvicorn does by itself."""
+
+    def __init__(self, config, *rest, **named):
+        super().__init__(config, *rest, **named)
+        config.ssl.num_tickets = 2
+
+
+async def twice_over_tls(stage, place, signed):
+    """Ask twice, the second time in the session of the first, if the server lets."""
+    context = ssl.create_default_context(
+        cafile=stage.server_ca.anchor(stage.folder / "s.pem")
+    )
+    context.load_cert_chain(signed.write(stage.folder / "mine.pem"))
+    session = None
+
+    def ask():
+        nonlocal session
+        with socket.create_connection(place[:2]) as plain, context.wrap_socket(
+            plain, server_hostname="localhost", session=session
+        ) as tls:  # fmt: skip
+            tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            heard = b"".join(iter(partial(tls.recv, 4096), b""))
+            session = tls.session
+            return tls.session_reused, heard.split()[1], heard.rpartition(b"\r\n")[2]
+
+    return [await asyncio.to_thread(ask) for _ in range(2)]
+
+
+def test_a_client_that_resumes_its_session_is_nobody_else(stage):
+    """Of a session that was resumed OpenSSL has a certificate, and no chain."""
+
+    def guest(_scope):
+        return stage.server.client_for("bob", authenticated_by="cookie")
+
+    async def scenario(http):
+        app = stage.app(otherwise=guest)
+        async with stage.serve(app, http=http, **tls_of(stage)) as place:
+            return await twice_over_tls(stage, place, stage.alice)
+
+    alice = (False, b"200", b"alice")
+    assert [alice, alice] == asyncio.run(scenario(PeerProtocol))
+    first, second = asyncio.run(scenario(Resuming))
+    assert (alice, (True, b"401")) == (first, second[:2])
+    assert ["the certificate is verified by no authority"] == stage.reasons()
 
 
 def test_every_refusal_is_one_text(stage):

@@ -24,3 +24,13 @@ def verifying(authorities: Path | None = None) -> ssl.SSLContext:
     # Typed as text; None is what closes it (`ssl`'s own documentation has it so).
     context.keylog_filename = None  # type: ignore[assignment]
     return context
+
+
+def resume_nothing(context: ssl.SSLContext) -> None:
+    """Have each handshake of a server verify its client anew.
+
+    A resumed session would bring back a client that was verified long ago, and not say
+    by whom. Clients of TLS 1.2 that ask for one by its number still get it.
+    """
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET

@@ -190,7 +190,11 @@ class Certificates:
     ) -> tuple[_Issuer, Sequence[x509.Certificate]]:
         """Return whose a chain is, and the chain as far as that issuer's anchor."""
         if len(chain) < _SHORTEST_CHAIN:
-            raise EvidenceRefusedError("the certificate is verified by no authority")
+            raise EvidenceRefusedError(
+                "the certificate is verified by no authority",
+                advice="have the web server resume no TLS sessions: each handshake has "
+                "to verify its client",
+            )
         for above, authority in enumerate(chain[1:], 2):
             issuer = self._by_anchor.get(authority.fingerprint(SHA256()))
             if issuer is not None:

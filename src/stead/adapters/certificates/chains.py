@@ -16,16 +16,20 @@ def verified_chain(tls: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
     not by what a certificate calls its issuer. Python has this in public since 3.13;
     before, its own wrapper has it without a promise.
 
+    Of a session that was resumed nobody has verified the peer by now: then it is the
+    leaf alone, which is no chain of anybody's.
+
     Raises:
         OSError: this Python has it nowhere.
     """
-    if tls.getpeercert(binary_form=True) is None:
+    leaf = tls.getpeercert(binary_form=True)
+    if leaf is None:
         return ()
     public: Callable[[], list[bytes]] | None = getattr(tls, "get_verified_chain", None)
     if public is not None:
-        return tuple(public())
+        return tuple(public() or (leaf,))
     inner: Any = getattr(tls, "_sslobj", None)
     get = getattr(inner, "get_verified_chain", None)
     if get is None:
         raise OSError("this Python does not tell which chain was verified")
-    return tuple(one.public_bytes(_DER) for one in get() or ())
+    return tuple(one.public_bytes(_DER) for one in get() or ()) or (leaf,)

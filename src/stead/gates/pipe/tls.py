@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stead.adapters.tls_terms import resume_nothing
 from stead.authority.packages import ChannelBinding
 from stead.errors import (
     InvalidRequestError,
@@ -157,9 +158,7 @@ def server_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _restrict(context)
-    # A resumed session would bring back a client that was verified long ago.
-    context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
+    resume_nothing(context)
     if anchors:
         context.load_verify_locations(cadata=anchors.decode("ascii"))
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN

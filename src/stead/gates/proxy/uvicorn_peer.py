@@ -20,9 +20,11 @@ from stead.adapters.extras import require_extra
 
 require_extra("http", "uvicorn")
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stead.adapters.certificates.chains import verified_chain
+from stead.adapters.tls_terms import resume_nothing
 from stead.errors import RemoteProtocolError
 from stead.gates.proxy.seen import EXTENSION, Scope
 from stead.privileged.peers import peer_credentials
@@ -32,6 +34,12 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 class PeerProtocol(H11Protocol):
     """Uvicorn's own protocol for HTTP/1.1, which adds to each scope who connected."""
+
+    def __init__(self, config: uvicorn.Config, *rest: Any, **named: Any) -> None:
+        """Begin with a connection, before its handshake."""
+        super().__init__(config, *rest, **named)
+        if config.ssl is not None:
+            resume_nothing(config.ssl)
 
     def connection_made(  # type: ignore[override]  # uvicorn narrows it too
         self, transport: asyncio.Transport
