@@ -28,6 +28,7 @@ from tests.codec.pac_builder import (
 )
 
 from stead.codec.delegation_info import read_delegation_info
+from stead.codec.logon_name import read_account_name
 from stead.codec.pac import read_pac
 from stead.errors import InvalidPacError
 from stead.model.claim import Claim, ClaimType
@@ -284,6 +285,17 @@ def test_delegation_reads_by_itself():
             read_delegation_info(hostile)
 
 
+@pytest.mark.parametrize("name", ["alice", "Ärzte", "FILES$", "", None])
+def test_the_accounts_name_reads_by_itself(name):
+    """Whoever reads nothing else reads the same."""
+    said = logon_info(names=(name, "Alice", "", "", None, None))
+    whole = read_pac(pac((LOGON, said))).logon.account_name
+    assert (name or "") == whole == read_account_name(said)
+    for length in (0, 30, 200):
+        with pytest.raises(InvalidPacError):
+            read_account_name(said[:length])
+
+
 def test_claims_are_the_users_or_the_devices():
     rows = [("department", STRING, ["sales"])]
     claims = (Claim("department", ClaimType.STRING, ("sales",)),)
@@ -440,6 +452,15 @@ def test_a_pac_with_changed_bytes_raises_our_error_alone(changes, length):
     for data in (bytes(binary), bytes(binary[:length])):
         with suppress(InvalidPacError):
             assert isinstance(read_pac(data).user_sid, Sid)
+
+
+@given(st.integers(0, len(BUFFERS[0][1]) - 1), st.integers(0, 255))
+def test_two_readers_of_a_changed_logon_never_read_two_names(at, byte):
+    said = bytearray(BUFFERS[0][1])
+    said[at] = byte
+    with suppress(InvalidPacError):
+        whole = read_pac(pac((LOGON, bytes(said)))).logon.account_name
+        assert whole == read_account_name(bytes(said))
 
 
 def test_every_changed_byte_raises_our_error_alone():

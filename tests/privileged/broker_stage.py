@@ -24,6 +24,7 @@ NOTES = 70_900  # the uids of two services
 FILES = 70_901
 ALICE = 70_001
 BOB = 70_002
+CAROL = 70_003
 
 
 class Stage:

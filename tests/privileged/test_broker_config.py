@@ -156,8 +156,9 @@ def tickets(**words):
         (tickets(keytab="k"), "no absolute path"),
         (tickets(keytab=1), "no absolute path"),
         (tickets(configuration="../k"), "no absolute path"),
-        (tickets(mapping="any"), "no rule for names"),
+        (tickets(mapping="any"), "auth_to_local, name"),
         (tickets(principal=1), "is a name"),
+        (tickets(requires_pac=0), "true or false"),
         (tickets(uid=0), "not 0"),
         (tickets(uid="1"), "not 0"),
         (tickets(uid=65530), "not the guard"),
@@ -204,7 +205,8 @@ def test_tickets_are_checked_by_keys_that_nobody_else_has(place):
     keytab.chmod(0o600)
     found = loaded(place, text)  # without rules the library has its own
     assert ("/run/stead/tickets",) == found.services[990].all_gates
-    assert (65529, "name") == (found.kerberos.uid, found.kerberos.mapping)
+    told = found.kerberos
+    assert (65529, "name", True) == (told.uid, told.mapping, told.requires_pac)
     rules.write_text("")
     rules.chmod(0o666)
     with pytest.raises(UnsafeConfigurationError, match="others may write"):

@@ -140,6 +140,46 @@ def test_a_principals_realm_is_all_that_its_kdc_calls_it():
                 each.account_of(wrong)
 
 
+@pytest.fixture(scope="module")
+def domain(active_directory):
+    """It has no Carol; mallory's user principal name is hers, or was made so."""
+    domain = active_directory
+    domain.add_user("mallory", "a-Word-of-mallorys")
+    carol = f"carol@{domain.dns_name}"
+    domain.replace("mallory", {"userPrincipalName": [carol]})
+    domain.keytab = domain.add_service("broker", BROKER)
+    return domain
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping", ["name", "auth_to_local"])
+def test_a_domains_user_is_no_account_that_has_another_of_its_names(
+    stage, domain, begin, mapping
+):
+    rule = f'mapping = "{mapping}"'
+    prepare(stage, domain, keytab=domain.keytab, tells=True, kerberos=rule)
+    server = server_of(stage, begin)
+    without = "--no-request-pac"
+
+    def cache_of(name, owner, options=""):
+        word = "a-Word-of-mallorys"
+        if name != "carol":
+            word = domain.password_of(name.lower())
+        return domain.log_on(name, word, owner=owner, options=options)
+
+    def naive(_talk):
+        os.environ.update(domain.environment(cache_of("carol", 0)))
+        return naive_acceptor(domain.keytab, domain, ticket(bound=b"any"), b"any")
+
+    assert f"carol@{domain.name}" == begin(0, naive).hear()
+    for name, options in (("carol", ""), ("carol", without), ("alice", without)):
+        cache = cache_of(name, BOB, options)
+        assert REFUSED == begin(BOB, comes(stage, domain, cache)).hear(), name
+    cache = cache_of("alice", BOB)
+    assert "admitted" == begin(BOB, comes(stage, domain, cache)).hear()
+    assert ALICE == server.hear()["identity"][0]
+
+
 def test_names_may_be_mapped_by_the_librarys_own_rules(stage, realm, begin):
     rules = f"""
 [realms]

@@ -10,6 +10,7 @@ import pytest
 from tests.privileged.broker_stage import (
     ALICE,
     BOB,
+    CAROL,
     NOTES,
     SECONDS,
     Raw,
@@ -30,6 +31,7 @@ TICKETS = 2  # the number of the gate where tickets are shown
 ACCOUNTS = {
     "alice": ALICE,
     "bob": BOB,
+    "carol": CAROL,
     "operator": 0,
     "daemon-of-this-host": 33,
     "notes-server": NOTES,
@@ -38,13 +40,19 @@ ACCOUNTS = {
 }
 
 
-def prepare(stage, realm, *, keytab, limits="", more="", kerberos="", realms=()):
-    """Start a broker that takes the realm's tickets, where its accounts are known."""
+def prepare(
+    stage, realm, *, keytab, limits="", more="", kerberos="", realms=(), tells=False
+):
+    """Start a broker that takes the realm's tickets, where its accounts are known.
+
+    MIT's tickets tell no account's name; a domain's do.
+    """
     named = json.dumps(realms or [realm.name])
     stage.write(
         limits=limits,
         top=f'[kerberos]\nkeytab = "{keytab}"\nrealms = {named}\n'
-        f'configuration = "{realm.configuration}"\n{kerberos}\n',
+        f'configuration = "{realm.configuration}"\n'
+        f"requires_pac = {str(tells).lower()}\n{kerberos}\n",
         more=f'ticket_gates = ["{stage.ticket_gate}"]\n{more}',
     )
     passwd = [f"{n}:x:{u}:{u}::/nowhere:/bin/sh" for n, u in ACCOUNTS.items()]

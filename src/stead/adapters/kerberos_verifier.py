@@ -9,8 +9,9 @@ broker's own, is told to the broker; otherwise nothing is said, whatever failed.
 3. Check the ticket: MIT's library, the Kerberos mechanism alone, bound to this very
    connection. A ticket that is not bound is refused, which the library does not do, and
    so is one that came through a realm beside the client's and the broker's.
-4. Map the principal to an account by the rule in the broker's file: its realm is listed
-   there; and it is a plain name, or what `auth_to_local` makes of it.
+4. Refuse a principal that is not what the domain calls its client's account.
+5. Map it to an account by the rule in the broker's file: its realm is listed there; and
+   it is a plain name, or what `auth_to_local` makes of it.
 
 No replay cache is kept: the binding holds a nonce of this process's own, so a message
 that was ever seen before verifies nowhere.
@@ -40,6 +41,7 @@ from gssapi.raw.misc import GSSError
 
 from stead.adapters.kerberos_way import realms_between
 from stead.codec.delegation_info import read_delegation_info
+from stead.codec.logon_name import read_account_name
 from stead.errors import (
     EnforcementUnavailableError,
     InvalidPacError,
@@ -66,6 +68,7 @@ _MOST_GROUPS: Final = 4096
 _CHANNEL_BOUND: Final = 0x800
 _LONGEST_NAME: Final = 256
 _PAC: Final = b"urn:mspac:"
+_LOGON: Final = b"urn:mspac:logon-info"
 _DELEGATION: Final = b"urn:mspac:delegation-info"
 _ENTRY: Final = 512  # more than any krb5_keytab_entry has
 _DUMPABLE, _NO_NEW_PRIVILEGES = 4, 38
@@ -119,6 +122,7 @@ def _word(client: socket.socket, document: dict[str, Any]) -> dict[str, Any]:
     rule = Rule(realms=document["realms"], mapping=document["mapping"])
     context = verify(client, document["principal"], document["seconds"])
     principal, seconds = str(context.initiator_name), int(context.lifetime)
+    require_own_name(context, must_be_told=document["requires_pac"])
     through = services_between(context)
     identity = account(rule.account_of(principal))
     if seconds <= 0 or len(principal) > _LONGEST_NAME:
@@ -213,6 +217,30 @@ def _require_direct(messages: Sequence[bytes]) -> None:
         EvidenceRefusedError: its ticket does not tell.
     """
     if realms_between(messages, _KEYS):
+        raise LogonFailureError
+
+
+def require_own_name(context: gssapi.SecurityContext, *, must_be_told: bool) -> None:
+    """Refuse a client whose ticket has another name than its account.
+
+    A domain's user asks for tickets by whatever name its account can be found by. One
+    of them (`userPrincipalName`) is a text that others may write, and the principal is
+    what was asked for; what the account is called, the PAC says (docs/adr/0129).
+
+    Args:
+        context: the established one.
+        must_be_told: whether a ticket that does not say it is refused.
+
+    Raises:
+        LogonFailureError, GSSError, InvalidPacError: the names differ, or what the
+            ticket says is not verified, or not told.
+    """
+    name = context.initiator_name
+    if _LOGON in (inquire_name(name, mech_name=False).attrs or ()):
+        told = read_account_name(_verified(name, _LOGON))
+        if told.casefold() != name_and_realm(str(name))[0].casefold():
+            raise LogonFailureError
+    elif must_be_told:
         raise LogonFailureError
 
 

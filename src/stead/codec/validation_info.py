@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from stead.codec.keeping import Kept
+from stead.codec.logon_name import LOGON
 from stead.codec.ndr import ArrayHeader, NdrReader
 from stead.errors import InvalidPacError
 from stead.model.pac import DeviceInfo, LogonInfo, UserFlags
@@ -23,15 +24,6 @@ _SID_HEAD: Final = struct.Struct("<4s4s")  # a pointer and attributes
 _LONG_SIZE: Final = 4
 _NOTHING: Final = bytes(_LONG_SIZE)  # a pointer to it
 _DOMAIN_GROUPS_SIZE: Final = 12
-_LOGON: Final = struct.Struct(
-    "<6Q"  # when: pairs of 32 bits, so that they are aligned as those are
-    "8s 8s 8s 8s 8s 8s"  # names: account, full, script, profile, home, drive
-    "4x 2I 2I I"  # LogonCount and BadPasswordCount; the RIDs; groups; UserFlags
-    "16x 8s 8s I"  # UserSessionKey; LogonServer, LogonDomainName, LogonDomainId
-    "8x I 28x"  # Reserved1; UserAccountControl; SubAuthStatus to Reserved3
-    "2I I 2I"  # ExtraSids; ResourceGroupDomainSid; resource groups
-)
-"""The fixed part of KERB_VALIDATION_INFO, read at once: it is most of a PAC."""
 
 _EXTRA_SIDS: Final = int(UserFlags.EXTRA_SIDS)
 _RESOURCE_GROUPS: Final = int(UserFlags.RESOURCE_GROUPS)
@@ -68,7 +60,7 @@ def read_logon_info(binary: bytes) -> LogonInfo:
         rid, primary_rid, group_count, groups, user_flags,
         logon_server, domain_name, domain_pointer, account_control,
         extra_count, extra, resource_pointer, resource_count, resources,
-    ) = reader.fixed(_LOGON)  # fmt: skip
+    ) = reader.fixed(LOGON)  # fmt: skip
     _require_flags(user_flags, extra_count, resource_count)
     names = [
         reader.unicode_text(each) for each in (account_name, full_name, *other_names)

@@ -171,6 +171,7 @@ class Kerberos:
             it is what the rules of `configuration` say.
         principal: whose key must have been used; empty for whichever `keytab` holds.
         configuration: the library's file.
+        requires_pac: whether a ticket must say what its client's account is called.
         uid: as whom a ticket is looked at.
     """
 
@@ -179,6 +180,7 @@ class Kerberos:
     mapping: str = "name"
     principal: str = ""
     configuration: str = "/etc/krb5.conf"
+    requires_pac: bool = True
     uid: int = DEFAULT_VERIFIER_UID
 
     def __post_init__(self) -> None:
@@ -188,10 +190,11 @@ class Kerberos:
                 raise _wrong("kerberos", f"`{path}` is no absolute path without `..`")
         if not all(self.realms) or not self.realms:
             raise _wrong("kerberos", "`realms` names whose principals are accounts")
-        if self.mapping not in MAPPINGS:
-            raise _wrong("kerberos", f"`{self.mapping}` is no rule for names")
-        if not isinstance(self.principal, str):
-            raise _wrong("kerberos", "`principal` is a name")
+        if self.mapping not in MAPPINGS or not isinstance(self.principal, str):
+            what = "`principal` is a name, and `mapping` one of "
+            raise _wrong("kerberos", what + ", ".join(sorted(MAPPINGS)))
+        if type(self.requires_pac) is not bool:
+            raise _wrong("kerberos", "`requires_pac` is true or false")
         if type(self.uid) is not int or not 0 < self.uid <= _LARGEST_UID:
             raise _wrong("kerberos", "`uid` is a number, and not 0")
 
@@ -334,16 +337,13 @@ def from_document(document: Mapping[str, Any]) -> BrokerConfig:
         "worker_modules": _list(found.pop("worker_modules", []), str, "worker_modules"),
     }
     if "kerberos" in found:
-        words["kerberos"] = _kerberos(_table(found.pop("kerberos"), "kerberos"))
+        told = _table(found.pop("kerberos"), "kerberos")
+        told["realms"] = _list(told.pop("realms", []), str, "realms")
+        words["kerberos"] = _made(Kerberos, told, "kerberos")
     for name, kind in (("socket", str), ("guard_uid", int)):
         if name in found and type(found[name]) is not kind:
             raise UnsafeConfigurationError(f"`{name}` is something else")
     return _made(BrokerConfig, words | found, "the configuration")
-
-
-def _kerberos(words: dict[str, Any]) -> Kerberos:
-    realms = _list(words.pop("realms", []), str, "realms")
-    return _made(Kerberos, {**words, "realms": realms}, "kerberos")
 
 
 def _service(name: str, words: dict[str, Any]) -> Service:
