@@ -242,6 +242,39 @@ def test_an_alias_makes_the_client_the_account(identified, store):
     assert store.account_by_alias(REALM, "alice") is None
 
 
+@pytest.mark.parametrize("by_name", [True, False], ids=["an alias", "the account"])
+def test_a_name_that_was_given_again_is_not_whose_sid_is_known(
+    identified, believe, store, by_name
+):
+    """Alice left, and the domain calls somebody else alice now."""
+    account = store.add_account("alice", None, None)
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    if by_name:
+        store.add_alias(account.sid, Alias(REALM, "alice"))
+    naming = Issuer(REALM, domains=(DOMAIN,), names_accounts=not by_name)
+    another = sids(user=DOMAIN.with_rid(1250))
+    issuers = believe(naming)
+
+    def naive(client_name):
+        if by_name:
+            return store.account_by_alias(REALM, client_name)
+        return store.account_by_name(client_name)
+
+    assert account == naive("alice"), "whoever has the name"
+    found = identified(issuers=issuers, sids=another)
+    assert (DOMAIN.with_rid(1250), None) == (found.user, found.account)
+    assert account == identified(issuers=issuers, sids=sids()).account
+    # Who comes without a SID is who the name says, as is whom no SID is known of.
+    assert account == identified(issuers=issuers).account
+    store.remove_alias(account.sid, Alias(REALM, str(ALICE)))
+    store.add_alias(account.sid, Alias("OTHER", str(ALICE)))
+    named = identified(issuers=issuers, sids=another)
+    assert account == named.account
+    store.add_alias(account.sid, Alias(REALM, str(ALICE)))
+    with pytest.raises(UnknownAccountError, match="somebody else by now"):
+        identify_again(store, named)
+
+
 def test_an_alias_is_one_accounts(store):
     one, other = (store.add_account(name, None, None) for name in ("one", "other"))
     alias = Alias(REALM, "alice")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stead.authority.names import reads_as_sid
 from stead.authority.ports import Account, AccountStore
 from stead.model.claim import Claim
 from stead.model.sid import Sid
@@ -46,7 +47,7 @@ def account_of_alias(store: AccountStore, said: AssertedIdentity) -> Account | N
     """Return the account that a client is, whom an issuer brought; None if none is."""
     if said.aliases:
         found = store.account_by_alias(said.issuer, *said.aliases)
-        if found is not None:
+        if found is not None and not _has_another_sid(store, found, said):
             return found
     return account_of_name(store, said)
 
@@ -58,7 +59,24 @@ def account_of_name(store: AccountStore, said: AssertedIdentity) -> Account | No
     found = store.account_by_name(said.account_name)
     if found is None or not _are_one(found.name, said):
         return None
-    return found
+    return None if _has_another_sid(store, found, said) else found
+
+
+def _has_another_sid(
+    store: AccountStore, account: Account, said: AssertedIdentity
+) -> bool:
+    """Tell whether an account is known to the issuer by a SID, and not by the client's.
+
+    A domain gives names again, and no SID: whoever has the name by now is another.
+    """
+    if said.user is None:
+        return False
+    known = {
+        alias.name
+        for alias in store.aliases_of(account.sid)
+        if alias.issuer == said.issuer and reads_as_sid(alias.name)
+    }
+    return bool(known) and str(said.user) not in known
 
 
 def _are_one(name: str, said: AssertedIdentity) -> bool:
