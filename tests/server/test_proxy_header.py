@@ -21,6 +21,8 @@ from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.errors import EvidenceRefusedError, InvalidRequestError, LogonFailureError
 from stead.gates.http import SteadMiddleware, client_of
+from stead.gates.negotiate import NegotiateMiddleware
+from stead.gates.negotiate_wsgi import NegotiateWsgiMiddleware
 from stead.gates.proxy import (
     HeaderFormat,
     NamedProxy,
@@ -65,7 +67,7 @@ class Stage:
         proof = proof or SharedSecret("X-Edge", Secret(SECRET))
         return NamedProxy("edge", style, proof, **more)
 
-    def app(self, *proxies, otherwise=None):
+    def app(self, *proxies, **options):
         async def asked(scope, receive, send):
             self.seen.append(scope)
             name = client_of(scope).name.encode()
@@ -76,7 +78,7 @@ class Stage:
             self.server.admit_shown,
             self.certificates,
             proxies=proxies,
-            otherwise=otherwise,
+            **options,
         )
         return SteadMiddleware(asked, client_for=client_for)
 
@@ -179,6 +181,44 @@ def test_who_shows_no_certificate_is_whoever_else_says_so(stage):
         app = stage.app(stage.proxy(), otherwise=choice)
         assert "bob" == stage.ask(app, WORD)
     assert 401 == stage.ask(stage.app(stage.proxy()), WORD)
+
+
+PORTAL = "https://portal.test"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({}, 200),  # no browser
+        ({"sec-fetch-site": "same-origin", "origin": "http://notes.test"}, 200),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"origin": "http://notes.test"}, 200),
+        ({"sec-fetch-site": "cross-site", "origin": PORTAL}, 200),  # it is named
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site", "origin": "https://evil.test"}, 403),
+        ({"origin": "https://evil.test"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_another_site_does_not_act_as_whoever_reads_it(stage, said, status):
+    """A browser shows a certificate unasked, and the proxy forwards it."""
+    shown = {**WORD, "client-cert": der(stage.alice), **said}
+    headers = [(key.encode(), value.encode()) for key, value in shown.items()]
+    assert "alice" == naive({"headers": headers}), "whoever had it sent"
+    app = stage.app(stage.proxy(), origins=[PORTAL])
+    assert ("alice" if status == 200 else status) == stage.ask(app, shown)
+
+
+def test_origins_are_named_one_by_one(stage):
+    assert "https://portal" in PORTAL, "in one text, another origin is found"
+    for make in (
+        stage.app,
+        partial(NegotiateMiddleware, stage.app(), begin=None),
+        partial(NegotiateWsgiMiddleware, stage.app(), begin=None),
+    ):
+        with pytest.raises(InvalidRequestError, match="origins"):
+            make(origins=PORTAL)
 
 
 # --- nobody else is -------------------------------------------------------------------

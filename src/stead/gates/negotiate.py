@@ -28,11 +28,10 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, cast
 
 from stead.authority.packages import ChannelBinding
 from stead.errors import (
-    AccessDeniedError,
     EnforcementUnavailableError,
     LogonFailureError,
     OperationFailedError,
@@ -48,6 +47,7 @@ from stead.gates.http import (
     SteadMiddleware,
 )
 from stead.gates.ports import ClientLike
+from stead.gates.sites import Headers, origins_of, require_own_site
 
 SESSION_KEY: Final = "stead.session"
 CHALLENGE: Final = "Negotiate"
@@ -56,8 +56,6 @@ _HEADS: Final = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
 _SECURE: Final = frozenset({"https", "wss"})
-_READING: Final = frozenset({"GET", "HEAD"})
-_OWN_SITE: Final = frozenset({"same-origin", "none"})
 _UNAUTHORIZED: Final = 401
 _THREADS: Final = 16
 _WAITING: Final = 256
@@ -103,9 +101,6 @@ class Begin(Protocol):
     ) -> ExchangeLike:
         """Return its exchange; `wait` is told how late a failure is to be answered."""
         ...
-
-
-Headers: TypeAlias = Mapping[str, tuple[str, ...]]
 
 
 class Handshake:
@@ -177,34 +172,6 @@ def shown_by(headers: Headers) -> bytes:
         return b""
 
 
-def require_own_site(method: str, headers: Headers, origins: Collection[str]) -> None:
-    """Refuse what another site's page has a browser send: it shows tickets unasked.
-
-    Args:
-        method: the request's; empty for a websocket.
-        headers: the request's.
-        origins: those that may, beside the server's own.
-
-    Raises:
-        AccessDeniedError: another site's page sent it.
-    """
-    origin = _one(headers, "origin")
-    if origin in origins:
-        return
-    site = _one(headers, "sec-fetch-site")
-    if site is not None:
-        follows_link = _one(headers, "sec-fetch-mode") == "navigate"
-        is_own = site in _OWN_SITE or (follows_link and method in _READING)
-    else:
-        # Software that is no browser says neither.
-        is_own = origin is None or origin.partition("://")[2] == _one(headers, "host")
-    if not is_own:
-        raise AccessDeniedError(
-            "another site's page sent the request",
-            advice="name its origin among `origins` if that is meant",
-        )
-
-
 def require_binding(
     scheme: str,
     binding: ChannelBinding | None,
@@ -269,7 +236,7 @@ class NegotiateMiddleware:
         self._begin = begin
         self._binding = binding
         self._unbound_tls = unbound_tls
-        self._origins = origins
+        self._origins = origins_of(origins)
         self._inner = SteadMiddleware(
             self._with_session, client_for=self._client_for, challenge=CHALLENGE
         )
@@ -345,12 +312,6 @@ def _headers(scope: Scope) -> Headers:
         key = bytes(name).decode("latin-1").lower()
         found[key] = (*found.get(key, ()), bytes(value).decode("latin-1"))
     return found
-
-
-def _one(headers: Headers, name: str) -> str | None:
-    """Return a header's value; of several, one that nothing is equal to."""
-    found = headers.get(name, ())
-    return None if not found else ", ".join(found)
 
 
 def _peer(scope: Scope) -> str:

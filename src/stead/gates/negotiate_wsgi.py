@@ -17,12 +17,11 @@ from stead.gates.negotiate import (
     SESSION_KEY,
     Begin,
     Handshake,
-    Headers,
     require_binding,
-    require_own_site,
     shown_by,
 )
 from stead.gates.ports import ClientLike
+from stead.gates.sites import Headers, origins_of, require_own_site
 from stead.gates.wsgi import Environ, ExcInfo, StartResponse, WsgiApp, WsgiMiddleware
 
 _HANDSHAKE: Final = "stead.handshake"
@@ -48,7 +47,7 @@ class NegotiateWsgiMiddleware:
         self._begin = begin
         self._binding = binding
         self._unbound_tls = unbound_tls
-        self._origins = origins
+        self._origins = origins_of(origins)
         self._inner = WsgiMiddleware(
             self._with_session, client_for=self._client_for, challenge=CHALLENGE
         )

@@ -26,6 +26,7 @@ from stead.gates.proxy.headers import (
 )
 from stead.gates.proxy.proofs import Proof, SharedSecret
 from stead.gates.proxy.seen import Scope, Seen, seen_in, without_header
+from stead.gates.sites import origins_of, require_own_site
 from stead.monitor.tracing import arriving, incoming_trace
 
 _GATE: Final = "http"
@@ -78,6 +79,7 @@ def by_certificate(
     *,
     proxies: Collection[NamedProxy] = (),
     otherwise: Otherwise | None = None,
+    origins: Collection[str] = (),
 ) -> ClientFor:
     """Return what says whose a request is, for `SteadMiddleware`.
 
@@ -90,7 +92,10 @@ def by_certificate(
         proxies: those whose header counts.
         otherwise: who says whose a request is that shows no certificate; nobody's if
             it is None.
+        origins: other sites whose pages may send requests as whoever reads them, such
+            as `https://portal.example`: browsers show certificates unasked.
     """
+    allowed = origins_of(origins)
     names = frozenset(proxy.header_name for proxy in proxies) | WELL_KNOWN
     # Its own: what is verified takes its time, and the loop's threads are everybody's.
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="http-arrival")
@@ -103,6 +108,7 @@ def by_certificate(
         if not _shows_any(seen, proxies, names):
             found = None if otherwise is None else otherwise(scope)
             return await found if isinstance(found, Awaitable) else found
+        require_own_site(scope.get("method", ""), seen.by_name, allowed)
         show = partial(_identify, seen, certificates, tuple(proxies), names)
         late: list[float] = []
         answering = partial(admit, wait=late.append)

@@ -35,6 +35,11 @@ class Seen:
         return tuple(value for key, value in self.headers if key == name.lower())
 
     @property
+    def by_name(self) -> Mapping[str, tuple[str, ...]]:
+        """The values of all headers, by their names."""
+        return {name: self.values(name) for name in self.names}
+
+    @property
     def names(self) -> frozenset[str]:
         """The names of all headers."""
         return frozenset(key for key, _ in self.headers)
