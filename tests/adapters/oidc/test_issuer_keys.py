@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from joserfc.jwk import OctKey, RSAKey
@@ -214,6 +215,50 @@ def test_who_has_a_key_does_not_wait_for_who_asks_for_another(oidc_issuer, clock
     assert not answer.is_set()
     answer.set()
     late.join()
+
+
+def test_whoever_makes_up_keys_takes_few_threads_of_those_who_have_one(
+    oidc_issuer, clock
+):
+    """Naive: all of a gate's threads wait for the issuer, and nobody else is heard."""
+    load = discovered(oidc_issuer.url, oidc_issuer.fetcher())
+    waiting, answer = threading.Semaphore(0), threading.Event()
+    answer.set()
+
+    def slowly():
+        assert answer.wait(60)
+        return load()
+
+    keys = IssuerKeys(slowly, fresh=600, keep=3_600, pause=30, monotonic=clock)
+    verify = verifier(oidc_issuer, keys=keys)
+    good = oidc_issuer.token("alice", NOTES)
+    assert verify.verify(good)
+    evil = PrivateIssuer()
+    made_up = evil.rotate(key_id="made-up").sign(oidc_issuer.claims("root", NOTES))
+    clock.now += 31
+    answer.clear()
+    lock = threading.Lock()
+
+    def naive(token):
+        waiting.release()
+        with lock:
+            return token == good or answer.wait(60)
+
+    def asked(verify, pool):
+        return [pool.submit(verify, token) for token in [made_up] * 16 + [good]]
+
+    with ThreadPoolExecutor(16) as theirs, ThreadPoolExecutor(16) as ours:
+        *_, unheard = asked(naive, theirs)
+        for _ in range(16):
+            assert waiting.acquire(timeout=60)
+        assert not unheard.running(), "there is no thread for it"
+        *refused, heard = asked(verify.verify, ours)
+        assert "alice" == heard.result(60).name
+        assert not answer.is_set()
+        answer.set()
+    for each in refused:
+        with pytest.raises(EvidenceRefusedError, match="no key"):
+            each.result()
 
 
 @pytest.mark.parametrize(

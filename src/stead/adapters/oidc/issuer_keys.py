@@ -3,7 +3,8 @@
 - Keys are used as they are known for some time (`fresh`), then asked for again; who
   needs a key meanwhile and finds it does not wait.
 - A key that nobody knows may be new: then they are asked for at once, but not more
-  often than each `pause`. A flood of made-up key names is no flood of requests.
+  often than each `pause`. A flood of made-up key names is no flood of requests, and
+  while an issuer is slow it takes few of the threads on which others come.
 - An issuer that does not answer keeps its known keys for `keep` since it last did.
   Then nobody is believed any more.
 - What an issuer has taken off its list is believed no more once the list is read.
@@ -14,11 +15,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -36,6 +38,8 @@ from stead.model.arguments import require_callable
 _LARGEST: Final = 262_144
 _SHORTEST_FRESH: Final = 60.0
 _OTHERS_MAY_WRITE: Final = 0o022
+_PATIENCE: Final = 2.0  # seconds; an issuer that is well answers sooner
+_MOST_PATIENT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class IssuerKeys:
         self._known: _Known | None = None
         self._next = 0.0  # no reading before
         self._why = "they were never read"
+        self._slow_after = math.inf
+        self._patient = BoundedSemaphore(_MOST_PATIENT)
 
     def key_of(self, token: CompactToken) -> VerificationKey:
         """Return the key that a token says it was signed by.
@@ -124,7 +130,10 @@ class IssuerKeys:
     def _read_again(self, seen: _Known | None, *, waits: bool) -> _Known:
         """Return what is known by now, after reading it if it is time for that."""
         # Somebody else is reading; who has a key that is good enough goes on with it.
-        is_mine = self._reading.acquire(blocking=waits or self._is_over(seen))
+        if waits or self._is_over(seen):
+            is_mine = self._turn()
+        else:
+            is_mine = self._reading.acquire(blocking=False)
         if is_mine:
             try:
                 # What somebody else has just read is not read again.
@@ -140,10 +149,26 @@ class IssuerKeys:
             )
         return known
 
+    def _turn(self) -> bool:
+        """Wait for whoever is reading; if that takes long, few others may.
+
+        Whoever makes up names of keys waits too. Who has a key needs a thread to come.
+        """
+        left = min(self._slow_after - self._monotonic(), _PATIENCE)
+        if self._reading.acquire(timeout=max(0.0, left)):
+            return True
+        if not self._patient.acquire(blocking=False):
+            return False
+        try:
+            return self._reading.acquire()
+        finally:
+            self._patient.release()
+
     def _is_over(self, known: _Known | None) -> bool:
         return known is None or self._monotonic() >= known.ends
 
     def _read(self) -> None:
+        self._slow_after = self._monotonic() + _PATIENCE
         try:
             loaded = self._load()
         except (DirectoryUnavailableError, EvidenceRefusedError) as error:
@@ -151,6 +176,7 @@ class IssuerKeys:
             return
         finally:
             self._next = self._monotonic() + self._pause
+            self._slow_after = math.inf
         now, age = self._monotonic(), loaded.max_age
         fresh = self._fresh if age is None else min(self._fresh, float(age))
         fresh = max(fresh, min(self._fresh, _SHORTEST_FRESH))
