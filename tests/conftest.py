@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,10 @@ settings.register_profile(
     "stead", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("stead")
+
+# Started as `pytest`, it finds modules beside the interpreter first: a script of
+# impacket's lies there, which is called as a library is (`smbclient.py`).
+sys.path[:] = [each for each in sys.path if each != str(Path(sys.executable).parent)]
 
 # A shell that starts this in the background has Ctrl-C ignored, by programs that tests
 # start and interrupt as well.
