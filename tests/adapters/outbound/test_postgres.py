@@ -26,6 +26,7 @@ from gssapi.raw.ext_krb5 import krb5_ccache_name
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.outbound import gss
 from stead.adapters.outbound import postgres as module
+from stead.adapters.outbound.postgres_connection import Connection
 from stead.errors import (
     AccessDeniedError,
     CredentialsExpiredError,
@@ -977,6 +978,17 @@ def test_it_waits_so_a_loops_thread_is_refused(sessions, database):
         hop.connect()
 
 
+def wait_until_connected():
+    for thread in threading.enumerate():
+        if thread.name == "stead-postgres":
+            thread.join(60)
+
+
+def forget(held):
+    held.clear()
+    gc.collect()
+
+
 def test_a_task_that_is_cancelled_leaves_no_connection(sessions, database):
     async def give_up():
         async with await sessions["alice"].aio.postgres(dsn(database)) as hop:
@@ -987,9 +999,7 @@ def test_a_task_that_is_cancelled_leaves_no_connection(sessions, database):
                 await task
 
     asyncio.run(give_up())
-    for thread in threading.enumerate():
-        if thread.name == "stead-postgres":
-            thread.join(60)  # before it is through, there is nothing to be left
+    wait_until_connected()  # before, there is nothing to be left
     assert sessions["alice"].client._hop.way().line.is_idle
     eventually(lambda: "alice" not in backends(database))
 
@@ -1008,16 +1018,27 @@ def test_a_task_that_is_cancelled_before_its_thread_begins_leaves_none_either(
         module, "threading", SimpleNamespace(Thread=Late, Lock=threading.Lock)
     )
     hop = sessions["alice"].postgres(dsn(database))
-    connecting = hop.connecting()
+    connecting = hop.connecting(Connection)
     # Cancelled, it would hand what is connected to nobody, who cannot close it.
     assert not connecting.cancel()
     begin.set()
-    connected, forget = connecting.result(60)
+    connection = connecting.result(60)
     way = sessions["alice"].client._hop.way()
     assert not way.line.is_idle
-    connected.finish()
-    forget()
+    connection.close()
     assert way.line.is_idle
+
+
+def test_who_is_interrupted_while_it_connects_leaves_no_connection(sessions, database):
+    hop = sessions["alice"].postgres(dsn(database))
+    line = sessions["alice"].client._hop.way().line
+    waited_for = [hop.connecting(Connection)]
+    wait_until_connected()
+    assert not line.is_idle
+    with pytest.warns(ResourceWarning, match="still open"):
+        forget(waited_for)
+    assert line.is_idle
+    eventually(lambda: "alice" not in backends(database))
 
 
 def test_asyncio_lends_connections_as_threads_do(sessions, database):
@@ -1111,10 +1132,8 @@ def test_a_forked_process_that_leaves_a_block_ends_nothing_of_the_parent_s(
 
     database.execute("delete from notes where body = 'forked'")
     hop = sessions["alice"].postgres(dsn(database))
-    connected, forget = hop.connecting().result(60)
-    with pytest.raises(psycopg.OperationalError):
-        work(psycopg.Connection(connected))
-    forget()
+    with hop.connect() as ours, pytest.raises(psycopg.OperationalError):
+        work(psycopg.Connection(ours.pgconn))
     assert ["1" if leave == "by its end" else "0"] == written()
     database.execute("delete from notes where body = 'forked'")
     work(hop.connection())

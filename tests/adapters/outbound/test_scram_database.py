@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -863,3 +864,42 @@ def test_a_forked_process_that_leaves_the_block_cuts_nothing(bob, database):
         os.waitpid(child, 0)
         assert ("alice", True) == connection.execute(WHO).fetchone()
         connection.close()
+
+
+def test_a_loop_goes_on_while_a_database_takes_nothing(open_server, admit, database):
+    """What is sent is more than the sockets between hold, and nobody reads it."""
+    query = f"select length('{'x' * 50_000_000}')"
+
+    def goes_on(session, seconds, *, blocks):
+        ticked, found = threading.Event(), []
+
+        def until_ticked(pid):
+            found.append(ticked.wait(seconds))
+            os.kill(pid, signal.SIGCONT)
+
+        async def work():
+            hop = await session.aio.postgres(dsn(database.port))
+            async with hop, hop.connection() as connection:
+                await connection.set_autocommit(True)
+                if blocks:  # as libpq is unless it is told
+                    connection.pgconn.nonblocking = 0
+                pid = connection.info.backend_pid
+                os.kill(pid, signal.SIGSTOP)
+                waiting = threading.Thread(target=until_ticked, args=(pid,))
+                waiting.start()
+                asked = asyncio.ensure_future(connection.execute(query))
+                await asyncio.sleep(0)
+                ticked.set()
+                await asked
+                await asyncio.to_thread(waiting.join)
+
+        asyncio.run(work())
+        return found == [True]
+
+    server = open_server(delegation=[f"postgres+scram://localhost:{database.port}"])
+    with (
+        admit(server, "bob") as session,
+        session.client.with_new_credentials(held()) as other,
+    ):
+        assert not goes_on(other, 1, blocks=True)
+        assert goes_on(other, 60, blocks=False)

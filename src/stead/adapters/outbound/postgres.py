@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -39,7 +39,7 @@ from stead.adapters.outbound.postgres_password import PasswordConnector
 from stead.errors import LogonSessionEndedError
 from stead.model.delegation_policy import NetworkTarget
 
-_Made: TypeAlias = tuple[pq.abc.PGconn, Act]
+_C = TypeVar("_C", Connection, AsyncConnection)
 
 _MOST_IDLE: Final = 8
 _IDLE: Final = pq.TransactionStatus.IDLE
@@ -204,39 +204,40 @@ class PostgresHop:
             ServerUnavailableError: it cannot be reached, or takes nobody in now.
         """
         require_may_wait("postgres")
-        connected, forget = self.connecting().result()
-        connection = Connection(connected, row_factory=tuple_row)
-        self.tell(connection, forget)
-        return connection
+        return self.connecting(Connection).result()
 
-    def tell(self, connection: Connection | AsyncConnection, forget: Act) -> None:
-        """Tell a new connection what is to be done for it."""
-        told(
-            connection,
-            forget=forget,
-            announce=self.use.connecting,
-            explain=self._passage.line.require_not_over,
-        )
-
-    def connecting(self) -> Future[_Made]:
+    def connecting(self, kind: type[_C]) -> Future[_C]:
         """Connect in a thread that ends then: nobody else's ticket was ever there.
 
-        What it comes to is libpq's connection, and what is to be called when it closes.
+        What it comes to is given up by itself, if nobody has it: whoever waits for it
+        may be interrupted.
         """
-        done: Future[_Made] = Future()
+        done: Future[_C] = Future()
         # From here on it cannot be cancelled: what is connected would be nobody's.
         done.set_running_or_notify_cancel()
 
         def work() -> None:
             try:
-                done.set_result(self._connected())
+                done.set_result(self._made(kind))
             except BaseException as error:  # noqa: BLE001 - it belongs to who waits
                 done.set_exception(error)
 
         threading.Thread(target=work, name="stead-postgres", daemon=True).start()
         return done
 
-    def _connected(self) -> _Made:
+    def _made(self, kind: type[_C]) -> _C:
+        connected, forget = self._connected()
+        connected.nonblocking = 1  # as psycopg has it: no loop waits where it sends
+        connection = kind(connected, row_factory=tuple_row)
+        told(
+            connection,
+            forget=forget,
+            announce=self.use.connecting,
+            explain=self._passage.line.require_not_over,
+        )
+        return connection
+
+    def _connected(self) -> tuple[pq.abc.PGconn, Act]:
         line, target = self._passage.line, self._target
         line.require_live()
         self.use.connecting()
@@ -257,7 +258,6 @@ class PostgresHop:
                 if forget is not None:
                     forget()
                 raise
-        connected.nonblocking = 1
         return connected, forget
 
     def __repr__(self) -> str:
@@ -297,15 +297,12 @@ class AsyncPostgresHop:
 
         The loop does not connect: its thread is everybody's.
         """
-        future = self._hop.connecting()
+        future = self._hop.connecting(AsyncConnection)
         try:
-            connected, forget = await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             future.add_done_callback(_drop)
             raise
-        connection = AsyncConnection(connected, row_factory=tuple_row)
-        self._hop.tell(connection, forget)
-        return connection
 
     async def close(self) -> None:
         """Close its connections, and those that are lent when they are given back."""
@@ -347,12 +344,10 @@ class AsyncPostgresHop:
         return f"AsyncPostgresHop({self._hop.target})"
 
 
-def _drop(future: Future[_Made]) -> None:
+def _drop(future: Future[AsyncConnection]) -> None:
     """Close a connection that nobody waits for any more."""
     if future.exception() is None:
-        connected, forget = future.result()
-        connected.finish()
-        forget()
+        future.result().drop()
 
 
 def _is_idle(connection: Connection | AsyncConnection) -> bool:

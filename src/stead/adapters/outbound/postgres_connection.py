@@ -155,6 +155,12 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
         if (forget := self.forget) is not None:
             forget()
 
+    def drop(self) -> None:
+        """Close it where no loop runs that would."""
+        self.pgconn.finish()
+        if (forget := self.forget) is not None:
+            forget()
+
     def cancel(self) -> None:
         """Do as `Connection.cancel` does; it waits, and `cancel_safe` does not."""
         if self.announce is not None and not self.closed:
