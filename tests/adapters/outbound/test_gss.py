@@ -14,6 +14,7 @@ from stead.errors import (
     InvalidRequestError,
     LogonSessionEndedError,
     NoCredentialsError,
+    RemoteProtocolError,
     WrongIdentityError,
 )
 from stead.model.limits import Host
@@ -72,6 +73,24 @@ def test_a_service_that_answers_nonsense_is_not_believed(sessions, hops, server)
         with pytest.raises(WrongIdentityError, match="does not show who it is"):
             context.step(b"whoever")
     assert WrongIdentityError.status == hops(server)[-1].status
+
+
+def test_what_is_not_the_services_word_is_an_error_of_ours(sessions, stage):
+    with sessions["alice"].gss(WEB) as context:
+        for early in (context.wrap, context.unwrap):
+            with pytest.raises(InvalidRequestError, match="before each side knows"):
+                early(b"early")
+        service = accepted(context, acceptor(stage))
+        once = service.wrap(b"once", True).message
+        assert b"once" == context.unwrap(once)
+        changed = bytearray(service.wrap(b"changed", True).message)
+        changed[-1] ^= 1
+        own = context.wrap(b"sent back")
+        for said in (once, bytes(changed), own, b"", b"whoever"):
+            with pytest.raises(gssapi.exceptions.GSSError):
+                context._context.unwrap(said)
+            with pytest.raises(RemoteProtocolError, match="did not seal that"):
+                context.unwrap(said)
 
 
 def test_a_context_ends_with_its_session(sessions, stage):

@@ -8,8 +8,12 @@ from functools import partial
 import gssapi
 from gssapi.raw.misc import GSSError
 
-from stead.adapters.kerberos.causes import refused_outbound
-from stead.errors import WrongIdentityError
+from stead.adapters.kerberos.causes import in_words, refused_outbound
+from stead.errors import (
+    InvalidRequestError,
+    RemoteProtocolError,
+    WrongIdentityError,
+)
 
 _Step = Callable[[], bytes | None]
 
@@ -41,6 +45,34 @@ class ClientSecurityContext(gssapi.SecurityContext):
             act = f"`{self.client}` reaches `{self.target}`"
             raise refused_outbound(error, act) from error
         return blob
+
+    def seal(self, message: bytes) -> bytes:
+        """Return a message sealed for the service; raises `InvalidRequestError`."""
+        self._require_complete()
+        return self.wrap(message, encrypt=True).message
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what the service sealed, or signed.
+
+        Raises:
+            InvalidRequestError: the two do not know each other yet.
+            RemoteProtocolError: it is not the service's, or came before, or too late.
+        """
+        self._require_complete()
+        try:
+            return self.unwrap(sealed).message
+        except GSSError as error:
+            raise RemoteProtocolError(
+                f"`{self.target}` did not seal that: {in_words(error)}",
+                advice="somebody between changes what it says; end the connection",
+            ) from error
+
+    def _require_complete(self) -> None:
+        if not self.complete:
+            raise InvalidRequestError(
+                "nothing is sealed before each side knows who the other is",
+                advice="take steps until `is_complete`",
+            )
 
     def _stepped(self, token: bytes | None) -> bytes | None:
         fetch, self.fetch = self.fetch, None

@@ -176,12 +176,22 @@ class GssClient:
         return answer
 
     def wrap(self, message: bytes) -> bytes:
-        """Return a message sealed for the service."""
-        return self._live.wrap(message, encrypt=True).message
+        """Return a message sealed for the service.
+
+        Raises:
+            LogonSessionEndedError: the session has ended.
+            InvalidRequestError: the two do not know each other yet.
+        """
+        return self._live.seal(message)
 
     def unwrap(self, sealed: bytes) -> bytes:
-        """Return what the service sealed."""
-        return self._live.unwrap(sealed).message
+        """Return what the service sealed, or signed.
+
+        Raises:
+            LogonSessionEndedError, InvalidRequestError: as `wrap` raises.
+            RemoteProtocolError: it is not the service's, or came before.
+        """
+        return self._live.unseal(sealed)
 
     def close(self) -> None:
         """Forget the context; again does nothing."""
