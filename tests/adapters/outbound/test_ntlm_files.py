@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.adapters.outbound.test_postgres import eventually
 from tests.memory_dump import environment
 
 from stead.adapters.outbound import smb as module
+from stead.adapters.outbound import smb_connection
 from stead.authority.password_credentials import PasswordCredentials
 from stead.errors import (
     CredentialsExpiredError,
@@ -303,6 +305,12 @@ def test_an_older_kind_of_ntlm_is_never_shown(bob, files, monkeypatch, level):
         shown.smb(HOST, port=files.port).listdir("data")
 
 
+def swallow(end):
+    while end.recv(65_536):
+        pass
+    raise EOFError
+
+
 class Forger(threading.Thread):
     """Whoever stands between, and answers in the server's place, without its key."""
 
@@ -311,6 +319,7 @@ class Forger(threading.Thread):
         self.far_port = port
         self.disguise = None
         self.hides_guests = False
+        self.silent_after = None
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
         self.passed, self.threads = [], []
@@ -329,8 +338,10 @@ class Forger(threading.Thread):
 
     def carry(self, one, other, is_answer):
         with suppress(OSError, EOFError):
-            while True:
+            for number in count():
                 head = self.whole(one, 4)
+                if is_answer and number == self.silent_after:
+                    swallow(one)
                 content = self.whole(one, struct.unpack("!I", head)[0] & 0xFFFFFF)
                 is_let_in = content[8:14] == b"\0\0\0\0\1\0"  # status and command
                 if is_answer and self.hides_guests and is_let_in:
@@ -362,12 +373,15 @@ class Forger(threading.Thread):
             found += more
         return found
 
-    def close(self):
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
+    def cut(self):
         for each in self.passed:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        self.cut()
         for thread in self.threads:
             thread.join(60)
         for each in self.passed:
@@ -380,6 +394,40 @@ def forger(files):
     made.start()
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("answers", [1, 3, 6])
+def test_a_server_that_falls_silent_is_given_up(
+    open_server, admit, forger, monkeypatch, answers
+):
+    """After its first word, when it has let us in, or when it was asked for a file."""
+    forger.silent_after, naive = answers, {}
+
+    def wait_for_ever():
+        with suppress(SMBException, OSError, ValueError):
+            smbclient.listdir(
+                rf"\\{HOST}\data", username="alice", password=PASSWORDS["alice"],
+                port=forger.port, auth_protocol="ntlm", connection_cache=naive,
+            )  # fmt: skip
+
+    waiting = threading.Thread(target=wait_for_ever, daemon=True)
+    waiting.start()
+    server = open_server(delegation=[f"smb+ntlm://{HOST}:{forger.port}"])
+    monkeypatch.setattr(smb_connection, "SILENCE", 1)
+    with (
+        admit(server, "bob") as session,
+        explicit(session.client, forger.port) as shown,
+    ):
+        files = shown.smb(HOST, port=forger.port)
+        with pytest.raises(ServerUnavailableError, match="does not answer"):
+            files.listdir("data")
+        assert waiting.is_alive()
+        forger.silent_after = None
+        monkeypatch.undo()
+        assert files.listdir("data") is not None
+    forger.cut()
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 @pytest.mark.parametrize("disguise", [None, 1])

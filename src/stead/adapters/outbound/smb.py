@@ -201,6 +201,10 @@ class SmbHop:
                     advice="ask again: it is connected anew. What was under way may be "
                     "half done",
                 ) from error
+            except ServerUnavailableError:
+                # Lost, or silent: whoever comes next waits for another.
+                self._pool.drop(self._target, connections)
+                raise
 
     def _unc(self, path: str) -> str:
         """Return the name that the library knows a path by."""

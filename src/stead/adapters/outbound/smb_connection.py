@@ -18,7 +18,11 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import smbclient
 from smbprotocol import transport
 from smbprotocol.connection import Connection
-from smbprotocol.exceptions import SMBException
+from smbprotocol.exceptions import (
+    SMBConnectionClosed,
+    SMBException,
+    SMBResponseException,
+)
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
 
 from stead.adapters.outbound.lifeline import Cuttable
@@ -30,6 +34,11 @@ _T = TypeVar("_T")
 _SPOKEN_TO: Final[ContextVar[OwnConnection | None]] = ContextVar(
     "stead_smb_spoken_to", default=None
 )
+
+
+SILENCE: Final = 60.0
+"""Seconds in which a server answers, or says that it is at work."""
+_SAID: Final = (SMBResponseException, SMBConnectionClosed)
 
 
 class _Watch:
@@ -56,10 +65,40 @@ def watch_any_number() -> None:
 
 
 class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
-    """A connection on which every answer of a session is signed, or encrypted.
+    """A connection on which a session's answers come, and are signed or encrypted.
 
-    The library asks for that, and then takes an answer that says that it is not signed.
+    The library asks for signatures, and then takes an answer that says that it is not
+    signed; and it waits for answers for ever.
     """
+
+    def receive(
+        self,
+        request: Any,
+        wait: bool = True,  # noqa: FBT001, FBT002 - the library's
+        timeout: float | None = None,
+        resolve_symlinks: bool = True,  # noqa: FBT001, FBT002 - likewise
+    ) -> Any:
+        """Return an answer; a server that says it is at work is waited for.
+
+        Raises:
+            ServerUnavailableError: it says nothing.
+        """
+        silence = SILENCE if timeout is None else timeout
+        transport: Any = self.transport
+        while True:
+            try:
+                return super().receive(request, wait, silence, resolve_symlinks)
+            except SMBException as error:
+                if isinstance(error, _SAID) or not transport.connected:
+                    raise
+                if request.response is None:
+                    raise ServerUnavailableError(
+                        f"`{self.server_name}:{self.port}` does not answer",
+                        advice="see whether it runs, and the network; what was asked "
+                        "may be done nevertheless",
+                    ) from error
+                if request.response_event.is_set():
+                    raise
 
     def verify_signature(
         self,
