@@ -666,6 +666,13 @@ def test_a_key_that_others_may_read_and_files_that_are_none_are_refused(stage):
     running(scenario)
 
 
+def test_packages_that_cannot_be_bound_are_named_one_by_one():
+    told = "kerberos-unbound"
+    assert "kerberos" in told, "another package, in one text"
+    with pytest.raises(InvalidRequestError, match="unbound_packages"):
+        TlsClients(unbound_packages=told)
+
+
 def test_demanding_certificates_of_nobody_is_refused(stage):
     gate = TlsGate("127.0.0.1", 0, stage.shown, clients=TlsClients(is_demanded=True))
 

@@ -385,6 +385,13 @@ def test_a_malformed_chain_is_a_logon_failure(stage, chain):
     assert 401 == stage.ask(app, {**WORD, "client-cert-chain": chain})
 
 
+def test_a_proxys_names_are_told_one_by_one(stage):
+    told = "edge.test"
+    assert "test" in told, "another proxy of the authority's, in one text"
+    with pytest.raises(InvalidRequestError, match="names"):
+        ProxyCertificate(stage.certificates, "proxies", told)
+
+
 def test_two_proxies_cannot_both_be_the_sender(stage):
     app = stage.app(stage.proxy(), stage.proxy(header="x-other"))
     assert 401 == stage.ask(app, {**WORD, "client-cert": der(stage.alice)})

@@ -36,7 +36,7 @@ from stead.gates.pipe.tls import ALPN, ServerEnds, TlsIdentity
 from stead.gates.pipe.tls_channel import TlsChannel, reason_of
 from stead.gates.pipe.turned_away import log_turned_away
 from stead.gates.ports import Admit, TurnedAway
-from stead.model.arguments import require_kind
+from stead.model.arguments import require_kind, several
 
 NETWORK_LIMITS: Final = PipeLimits(pending=64, hello_seconds=10.0)
 """What a client on another machine may cost; a handshake takes some round trips."""
@@ -74,6 +74,11 @@ class TlsClients:
     certificates: CertificateDesk | None = None
     is_demanded: bool = False
     unbound_packages: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse one text, parts of which would be packages (`InvalidRequestError`)."""
+        advice = 'write `unbound_packages=["oauthbearer"]`'
+        several("unbound_packages", self.unbound_packages, str, advice)
 
 
 class TlsGate:

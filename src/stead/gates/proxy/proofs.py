@@ -14,6 +14,7 @@ from stead.errors import (
     InvalidRequestError,
 )
 from stead.gates.proxy.seen import Seen
+from stead.model.arguments import several
 from stead.model.secret import Secret
 
 _ADVICE = (
@@ -77,6 +78,10 @@ class ProxyCertificate:
     certificates: CertificateDesk
     issuer: str
     names: Collection[str]
+
+    def __post_init__(self) -> None:
+        """Refuse one text, whose parts would be names (`InvalidRequestError`)."""
+        several("names", self.names, str, 'write `{"edge.example"}`')
 
     def is_shown(self, seen: Seen) -> bool:
         """Whether the connection's certificate is the proxy's."""
