@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -124,6 +125,12 @@ class Authority:
         self.name = _named(name)
         self.by = by
         self.own = _sign(self.name, by, is_authority=True, extensions=extensions)
+
+    def renewed(self) -> Authority:
+        """Return the same authority with another certificate of its key."""
+        made = copy(self)
+        made.own = _sign(self.name, self.by, is_authority=True, key=self.own.key)
+        return made
 
     @property
     def path(self) -> tuple[Signed, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -451,6 +452,31 @@ def test_what_could_not_be_meant_is_refused(corp, tmp_path):
     for missing in ("none.pem", "nothing.pem"):
         with pytest.raises(InvalidRequestError, match="cannot be read"):
             Certificates([issuer(anchors=tmp_path / missing)])
+
+
+def test_two_certificates_of_one_authority_are_one_issuers(corp, tmp_path):
+    """Its second one ends the same chains: which issuer it is, an order would say."""
+    again = corp.renewed()
+    alice = corp.issue("Alice", ALICE)
+    files = corp.anchor(tmp_path / "old.pem"), again.anchor(tmp_path / "new.pem")
+    old, new = (CertificateIssuer(name=each.stem, anchors=each) for each in files)
+    for one in (old, new):
+        assert one.name == Certificates([one]).verify(*shown(alice)).issuer
+    with pytest.raises(InvalidRequestError, match="or its key"):
+        Certificates([old, new])
+    both = tmp_path / "both.pem"
+    both.write_bytes(corp.own.pem + again.own.pem)
+    one = Certificates([CertificateIssuer(name="corp", anchors=both)])
+    assert "corp" == one.verify(*shown(alice)).issuer
+
+
+def test_an_authority_with_a_key_of_no_known_kind_is_refused(corp, tmp_path):
+    kind, unknown = (bytes.fromhex(f"2a8648ce3d02{last}") for last in ("01", "09"))
+    odd = x509.load_der_x509_certificate(corp.own.der.replace(kind, unknown))
+    path = tmp_path / "odd.pem"
+    path.write_bytes(odd.public_bytes(Encoding.PEM))
+    with pytest.raises(InvalidRequestError, match="cannot be read"):
+        Certificates([CertificateIssuer(name="corp", anchors=path)])
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")

@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -70,7 +71,7 @@ class Certificates:
 
         Raises:
             InvalidRequestError: anchors cannot be read, there are none, or two issuers
-                share one, or a name.
+                share one, its key, or a name.
         """
         self._clock = clock
         advice = 'write `Certificates([CertificateIssuer(name="corp", ...)])`'
@@ -86,17 +87,20 @@ class Certificates:
                 advice="the server's `issuers` tell them apart by it: name each",
             )
         by_anchor: dict[bytes, _Issuer] = {}
+        by_key: dict[bytes, _Issuer] = {}
         anchors: list[x509.Certificate] = []
         for told in issuers:
             issuer = self._opened(told)
             for anchor in told.read_anchors():
-                key = anchor.fingerprint(SHA256())
-                if by_anchor.setdefault(key, issuer) is not issuer:
+                # Of two certificates of one key, either ends a chain.
+                owner = by_key.setdefault(_key_of(anchor), issuer)
+                if owner is not issuer:
                     raise InvalidRequestError(
-                        f"issuers `{by_anchor[key].told.name}` and `{told.name}` share "
-                        f"the anchor `{anchor.subject.rfc4514_string()}`",
+                        f"issuers `{owner.told.name}` and `{told.name}` share the "
+                        f"anchor `{anchor.subject.rfc4514_string()}`, or its key",
                         advice="a chain must tell whose it is: give it to one of them",
                     )
+                by_anchor[anchor.fingerprint(SHA256())] = issuer
                 anchors.append(anchor)
         self._by_anchor: Mapping[bytes, _Issuer] = MappingProxyType(by_anchor)
         self._store = verification.Store(anchors)
@@ -212,6 +216,15 @@ class Certificates:
         if not begins <= now < ends:
             raise EvidenceRefusedError("the certificate is not valid at this time")
         return ends
+
+
+def _key_of(authority: x509.Certificate) -> bytes:
+    try:
+        key = authority.public_key()
+    except (UnsupportedAlgorithm, ValueError) as error:
+        name = authority.subject.rfc4514_string()
+        raise InvalidRequestError(f"the key of `{name}` cannot be read") from error
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _nanoseconds(moment: datetime) -> int:
