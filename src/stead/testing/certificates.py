@@ -126,10 +126,18 @@ class Authority:
         self.by = by
         self.own = _sign(self.name, by, is_authority=True, extensions=extensions)
 
-    def renewed(self) -> Authority:
-        """Return the same authority with another certificate of its key."""
+    def renewed(
+        self, by: Authority | None = None, *, age: dt.timedelta = DAY
+    ) -> Authority:
+        """Return the same authority with another certificate of its key, for two days.
+
+        Args:
+            by: who certifies it this time; itself if it is None.
+            age: since when.
+        """
         made = copy(self)
-        made.own = _sign(self.name, self.by, is_authority=True, key=self.own.key)
+        made.by, key = by, self.own.key
+        made.own = _sign(self.name, by, is_authority=True, key=key, age=age)
         return made
 
     @property
@@ -213,18 +221,19 @@ def _sign(
     use: Sequence[ObjectIdentifier] = (),
     key: ec.EllipticCurvePrivateKey | None = None,
     extensions: Sequence[x509.ExtensionType] = (),
+    age: dt.timedelta = DAY,
 ) -> Signed:
     key = key or ec.generate_private_key(ec.SECP256R1())
     signer = key if by is None else by.own.key
-    now = dt.datetime.now(dt.UTC)
+    begins = dt.datetime.now(dt.UTC) - age
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject if by is None else by.name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
+        .not_valid_before(begins)
+        .not_valid_after(begins + 2 * DAY)
     )
     for extension in (
         *_basics(key, signer, is_authority=is_authority),

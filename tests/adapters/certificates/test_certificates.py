@@ -22,7 +22,7 @@ from stead.adapters.certificates.names import NameRule, names_of
 from stead.authority.names import name_key
 from stead.errors import EvidenceRefusedError, InvalidRequestError
 from stead.model.sid import Sid
-from stead.testing.certificates import SERVER, Authority, sid_extension, tlv, upn
+from stead.testing.certificates import DAY, SERVER, Authority, sid_extension, tlv, upn
 
 DOMAIN = Sid.from_string("S-1-5-21-1-2-3")
 ALICE = upn("alice@corp.test")
@@ -168,6 +168,33 @@ def test_a_partner_below_corp_stays_the_partner_whoever_had_the_handshake(
             shown_by(forged)
         bob = shown_by(partner.issue("Bob", upn("bob@partner.test")))
         assert ("partner", "bob") == (bob.issuer, bob.name)
+
+
+def test_a_partner_whom_corp_has_certified_as_well_stays_the_partner(corp, tmp_path):
+    """Its own anchor has expired. The client sends corp's certificate of its key."""
+    partner = Authority("Partner CA")
+    expired, cross = partner.renewed(age=9 * DAY), partner.renewed(corp)
+    both = Certificates(
+        [
+            CertificateIssuer(
+                name="corp", anchors=corp.anchor(tmp_path / "1.pem"), domain="corp.test"
+            ),
+            CertificateIssuer(
+                name="partner",
+                anchors=expired.anchor(tmp_path / "2.pem"),
+                domain="partner.test",
+            ),
+        ]
+    )
+    forged = cross.issue("Alice", ALICE)
+    above = x509.load_der_x509_certificate(cross.own.der).issuer
+    assert corp.name == above, "by who certified the partner it is corp's Alice"
+    with pytest.raises(EvidenceRefusedError, match="of another domain"):
+        both.verify(*shown(forged))
+    with pytest.raises(EvidenceRefusedError, match="of another domain"):
+        both.identify([forged.der, cross.own.der, corp.own.der])
+    bob = both.verify(*shown(cross.issue("Bob", upn("bob@partner.test"))))
+    assert ("partner", "bob") == (bob.issuer, bob.name)
 
 
 def test_an_authority_that_no_issuer_names_is_not_believed(corp, desk):

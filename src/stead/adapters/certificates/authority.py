@@ -86,7 +86,6 @@ class Certificates:
                 "two issuers of certificates have one name",
                 advice="the server's `issuers` tell them apart by it: name each",
             )
-        by_anchor: dict[bytes, _Issuer] = {}
         by_key: dict[bytes, _Issuer] = {}
         anchors: list[x509.Certificate] = []
         for told in issuers:
@@ -100,9 +99,8 @@ class Certificates:
                         f"anchor `{anchor.subject.rfc4514_string()}`, or its key",
                         advice="a chain must tell whose it is: give it to one of them",
                     )
-                by_anchor[anchor.fingerprint(SHA256())] = issuer
                 anchors.append(anchor)
-        self._by_anchor: Mapping[bytes, _Issuer] = MappingProxyType(by_anchor)
+        self._by_key: Mapping[bytes, _Issuer] = MappingProxyType(by_key)
         self._store = verification.Store(anchors)
         self.anchors: Final = b"".join(a.public_bytes(Encoding.PEM) for a in anchors)
 
@@ -148,9 +146,10 @@ class Certificates:
     def identify(self, chain: Sequence[bytes]) -> Authenticated:
         """Return whose certificate it is, as a handshake here has verified it.
 
-        1. The anchor nearest to the leaf says which issuer it is. OpenSSL may go on to
-           another above it, which has certified that one: an issuer of its own, with
-           names of its own, stays that.
+        1. The anchor nearest to the leaf says which issuer it is, by its key. The chain
+           may go on to another above it, which has certified that one, also by another
+           certificate than the anchor: an issuer of its own, with names of its own,
+           stays that.
         2. The leaf is meant for clients, is no authority's and is valid now.
         3. None of the chain was revoked, as far as the issuer's lists say.
         4. The one name that counts is read, and a SID if the issuer may assert one.
@@ -200,7 +199,7 @@ class Certificates:
                 "to verify its client",
             )
         for above, authority in enumerate(chain[1:], 2):
-            issuer = self._by_anchor.get(authority.fingerprint(SHA256()))
+            issuer = self._by_key.get(_key_of(authority))
             if issuer is not None:
                 return issuer, chain[:above]
         raise EvidenceRefusedError(
