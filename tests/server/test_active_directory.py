@@ -325,3 +325,27 @@ def test_the_store_s_own_accounts_are_nobody_else_s_to_name(
     assert may_read(naive_token(ticket("pretender")), account.sid)
     with come("pretender") as session:
         assert not may_read(session.token, account.sid)
+
+
+# --- other names of an account --------------------------------------------------------
+
+
+def test_an_accounts_other_name_is_no_way_around_its_lock(server, domain, come):
+    """To the KDC both are names; who counts guesses by name has two locks for one."""
+    domain.add_user("trent", "a-Word-of-trents-1")
+    domain.replace("trent", {"userPrincipalName": [f"victor@{domain.dns_name}"]})
+    word, victor = "a-Word-of-trents-1", f"victor@{domain.name}"
+    assert domain.log_on("victor", word), "the KDC's yes"
+
+    def log_on(name):
+        return server.log_on(name, word, LogonType.NETWORK)
+
+    with log_on(f"Trent@{domain.name}") as session:
+        assert f"trent@{domain.name}" == session.name
+    with pytest.raises(LogonFailureError):
+        log_on(victor)
+    [record] = [r for _, r in server.trail.find(Query(event=AuditEvent.LOGON_FAILED))]
+    assert f"`{victor}` leads to the account `trent`" in " ".join(record.reasons)
+    # A ticket is nobody's guess: by either name it is the account's.
+    with come("victor", word) as session:
+        assert f"trent@{domain.name}" == session.name

@@ -19,16 +19,19 @@ import krb5
 
 from stead.adapters.kerberos.causes import KEY_EXPIRED, refused_password
 from stead.adapters.kerberos.credentials import KerberosCredentials
+from stead.adapters.kerberos.proof import Proof
 from stead.adapters.kerberos.proving import prove
 from stead.adapters.kerberos.service import KerberosService
 from stead.adapters.patience import SECONDS, Patience
 from stead.authority.packages import Authenticated
 from stead.errors import (
+    EvidenceRefusedError,
     PasswordMismatchError,
     PasswordMustChangeError,
     UnknownAccountError,
 )
 from stead.model.arguments import require_kind, require_text, several
+from stead.model.principal import name_and_realm
 from stead.model.secret import Secret
 from stead.model.token import ImpersonationLevel
 
@@ -89,7 +92,8 @@ class KerberosPasswords:
             UnknownAccountError: the realm knows no such principal.
             AccountDisabledError, AccountExpiredError, PasswordMustChangeError,
             LogonHoursError: it may not log on, or not now.
-            EvidenceRefusedError: the KDC does not prove that it is the realm's.
+            EvidenceRefusedError: the KDC does not prove that it is the realm's, or the
+                domain calls the account otherwise.
             DirectoryUnavailableError: no KDC answers.
         """
         if domain.casefold() not in {known.casefold() for known in self.domains}:
@@ -107,6 +111,7 @@ class KerberosPasswords:
         try:
             # 2.
             proof = prove(self._service, credentials)
+            _require_own_name(proof)
             sids = proof.sids
         except BaseException:
             credentials.close()
@@ -124,6 +129,21 @@ class KerberosPasswords:
             expires=proof.kicked_off,
             credentials=credentials if keep else None,
             details=(("principal", proof.principal),),
+        )
+
+
+def _require_own_name(proof: Proof) -> None:
+    """Refuse another name that leads to an account (docs/adr/0129).
+
+    Guesses are counted by name: with two names an account had twice as many, and who is
+    locked by one would come by the other.
+    """
+    asked, _ = name_and_realm(proof.principal)
+    if proof.name.casefold() != asked.casefold():
+        raise EvidenceRefusedError(
+            f"`{proof.principal}` leads to the account `{proof.name}`, and is not its "
+            "name",
+            advice=f"log on as `{proof.name}@{proof.realm}`",
         )
 
 
