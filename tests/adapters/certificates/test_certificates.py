@@ -174,10 +174,15 @@ def test_a_partner_whom_corp_has_certified_as_well_stays_the_partner(corp, tmp_p
     """Its own anchor has expired. The client sends corp's certificate of its key."""
     partner = Authority("Partner CA")
     expired, cross = partner.renewed(age=9 * DAY), partner.renewed(corp)
+    lists = tmp_path / "corp.crl"
+    lists.write_bytes(corp.revoke())
     both = Certificates(
         [
             CertificateIssuer(
-                name="corp", anchors=corp.anchor(tmp_path / "1.pem"), domain="corp.test"
+                name="corp",
+                anchors=corp.anchor(tmp_path / "1.pem"),
+                domain="corp.test",
+                revocations=lists,
             ),
             CertificateIssuer(
                 name="partner",
@@ -193,8 +198,14 @@ def test_a_partner_whom_corp_has_certified_as_well_stays_the_partner(corp, tmp_p
         both.verify(*shown(forged))
     with pytest.raises(EvidenceRefusedError, match="of another domain"):
         both.identify([forged.der, cross.own.der, corp.own.der])
-    bob = both.verify(*shown(cross.issue("Bob", upn("bob@partner.test"))))
+    bobs = cross.issue("Bob", upn("bob@partner.test"))
+    bob = both.verify(*shown(bobs))
     assert ("partner", "bob") == (bob.issuer, bob.name)
+    lists.write_bytes(corp.revoke(cross.own.certificate.serial_number))
+    with pytest.raises(EvidenceRefusedError, match="is revoked"):
+        both.verify(*shown(bobs))
+    with pytest.raises(EvidenceRefusedError, match="no issuer names"):
+        both.identify([bobs.der, cross.own.der, Authority("Web CA").own.der])
 
 
 def test_an_authority_that_no_issuer_names_is_not_believed(corp, desk):

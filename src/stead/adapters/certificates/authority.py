@@ -101,6 +101,7 @@ class Certificates:
                     )
                 anchors.append(anchor)
         self._by_key: Mapping[bytes, _Issuer] = MappingProxyType(by_key)
+        self._own: frozenset[x509.Certificate] = frozenset(anchors)
         self._store = verification.Store(anchors)
         self.anchors: Final = b"".join(a.public_bytes(Encoding.PEM) for a in anchors)
 
@@ -149,9 +150,9 @@ class Certificates:
         1. The anchor nearest to the leaf says which issuer it is, by its key. The chain
            may go on to another above it, which has certified that one, also by another
            certificate than the anchor: an issuer of its own, with names of its own,
-           stays that.
+           stays that. What is said of the chain is asked as far as an anchor itself.
         2. The leaf is meant for clients, is no authority's and is valid now.
-        3. None of the chain was revoked, as far as the issuer's lists say.
+        3. None of the chain was revoked, as far as the lists of its issuers say.
         4. The one name that counts is read, and a SID if the issuer may assert one.
 
         Args:
@@ -166,12 +167,14 @@ class Certificates:
     def _identify(
         self, chain: Sequence[x509.Certificate], *, is_bound: bool
     ) -> Authenticated:
-        issuer, chain = self._issuer_of(chain)
-        leaf = chain[0]
+        parts = self._parts_of(chain)
+        issuer, leaf = parts[0][0], chain[0]
+        chain = [leaf, *(one for _, part in parts for one in part[1:])]
         _require_client(leaf)
         expires = self._require_valid(chain)
-        if issuer.revocations is not None:
-            issuer.revocations.require_not_revoked(chain)
+        for whose, part in parts:
+            if whose.revocations is not None:
+                whose.revocations.require_not_revoked(part)
         kind, name = issuer.rule.name_of(leaf)
         require_judged(chain, kind)
         return Authenticated(
@@ -188,20 +191,30 @@ class Certificates:
             ),
         )
 
-    def _issuer_of(
+    def _parts_of(
         self, chain: Sequence[x509.Certificate]
-    ) -> tuple[_Issuer, Sequence[x509.Certificate]]:
-        """Return whose a chain is, and the chain as far as that issuer's anchor."""
+    ) -> list[tuple[_Issuer, Sequence[x509.Certificate]]]:
+        """Return a chain as far as an anchor, in parts, each with whose it is.
+
+        An authority of that issuer's ends a part. There is a second one where the first
+        issuer's authority was shown by a certificate of another issuer's.
+        """
         if len(chain) < _SHORTEST_CHAIN:
             raise EvidenceRefusedError(
                 "the certificate is verified by no authority",
                 advice="have the web server resume no TLS sessions: each handshake has "
                 "to verify its client",
             )
-        for above, authority in enumerate(chain[1:], 2):
+        parts: list[tuple[_Issuer, Sequence[x509.Certificate]]] = []
+        begins = 0
+        for at, authority in enumerate(chain[1:], 1):
             issuer = self._by_key.get(_key_of(authority))
-            if issuer is not None:
-                return issuer, chain[:above]
+            if issuer is None:
+                continue
+            parts.append((issuer, chain[begins : at + 1]))
+            if authority in self._own:
+                return parts
+            begins = at
         raise EvidenceRefusedError(
             "the certificate is of an authority that no issuer names",
             advice="verify clients by `Certificates.anchors`, and by nothing else",
