@@ -156,7 +156,7 @@ def test_a_session_that_is_forgotten_wipes_them_too(log_on):
 
 @pytest.mark.parametrize("failing", [
     "stead.monitor.recorder.Recorder.record", "stead.authority.sessions.Sessions._keep",
-    "stead.server.entrance.Entrance._record_special",
+    "stead.server.session_opening.SessionOpening._record_special",
 ])  # fmt: skip
 @pytest.mark.parametrize("error", [LedgerUnavailableError, KeyboardInterrupt])
 @pytest.mark.bypasses_the_law  # what fails here is the record itself

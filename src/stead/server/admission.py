@@ -5,7 +5,7 @@ somebody else authenticated comes by name, vouched for by the server itself. A c
 that is logged on comes with its password. One that a package has authenticated comes as
 a newcomer (`stead.server.authentication`). For the last three the server needs
 SeTcbPrivilege in its process token. Their sessions, and the records of those, are the
-matter of `stead.server.entrance`.
+matter of `stead.server.session_opening`.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from stead.server.arrival import Arrival, new_correlation, quality_at
 from stead.server.authorities import Elsewhere
 from stead.server.brokered import Tickets
 from stead.server.client_context import ClientContext
-from stead.server.entrance import Entrance, MakeClient
 from stead.server.failure_quota import FailureQuota
 from stead.server.logon_session import LogonSession
 from stead.server.password_door import PasswordDoor
 from stead.server.refusals import Refusals
+from stead.server.session_opening import MakeClient, SessionOpening
 
 __all__ = ["Admission", "Arrival", "new_correlation"]
 
@@ -119,7 +119,7 @@ class Admission:
             identity = identify_peer(self.store, peer, is_sent=bool(through))
             expires = None if ticket is None else ticket.expires
             newcomer = Newcomer(identity=identity, expires=expires, actors=through)
-            session, client = self._entrance.admit(newcomer, quality, arrival)
+            session, client = self._opening.admit(newcomer, quality, arrival)
         except SteadError as error:
             failure = LogonFailureError()
             failure.record = self.refusals.record(
@@ -168,7 +168,7 @@ class Admission:
                 self.store, name, host=self.host, errand=self.errand
             )
             newcomer = Newcomer(identity=identity)
-            session, client = self._entrance.admit(newcomer, quality_at(level), arrival)
+            session, client = self._opening.admit(newcomer, quality_at(level), arrival)
         except SteadError as error:
             self.refusals.record_named(name, arrival, error, LogonType.NETWORK)
             raise
@@ -192,8 +192,8 @@ class Admission:
         )
 
     @property
-    def _entrance(self) -> Entrance:
-        return Entrance(self.guard, self.sessions, self.make_client, self.ages)
+    def _opening(self) -> SessionOpening:
+        return SessionOpening(self.guard, self.sessions, self.make_client, self.ages)
 
     @property
     def refusals(self) -> Refusals:
@@ -206,7 +206,7 @@ class Admission:
         Raises:
             SteadError: why not, for the trail.
         """
-        self._entrance.require_may_log_on_now(newcomer)
+        self._opening.require_may_log_on_now(newcomer)
 
     def require_fit(self, client: Authenticated) -> None:
         """Return if somebody may log on from the network; raises `SteadError`."""
@@ -242,7 +242,7 @@ class Admission:
         Raises:
             SteadError: why it is not admitted; nothing is recorded of that yet.
         """
-        session, client = self._entrance.admit(newcomer, quality, arrival, origin)
+        session, client = self._opening.admit(newcomer, quality, arrival, origin)
         try:
             self._bind(session, ticket)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The entrance: a newcomer's session opens, and the record of that is durable.
+"""A newcomer's session opens, and the record of that is durable.
 
 Whoever comes here is known; the doors that found out who it is are those of
 `stead.server.admission`.
@@ -41,7 +41,7 @@ class MakeClient(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class SessionOpening:
     """Where newcomers get their sessions.
 
     Attributes:
