@@ -146,6 +146,7 @@ class Logon:
         self.set_password: Final = passwords.set
         self.require_change: Final = passwords.require_change
         self.remove_password: Final = passwords.remove
+        self.password_of: Final = passwords.of
         self.with_password: Final = passwords.owners
         self._store = store
         self._host = host

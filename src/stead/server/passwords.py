@@ -103,7 +103,7 @@ class PasswordDesk:
         """
         self.desk.require(AccountDatabase.WRITE)
         account, logon = account_named(self.store, name), self._require_logon()
-        if account.sid not in logon.with_password():
+        if logon.password_of(account.sid) is None:
             return False
         told = {"sid": str(account.sid), "new": "the password must be changed"}
         with self.desk.changing(AuditEvent.ACCOUNT_CHANGED, account.name, **told):
@@ -197,7 +197,7 @@ class PasswordDesk:
         """
         self.desk.require(AccountDatabase.WRITE)
         account, logon = account_named(self.store, name), self._require_logon()
-        if account.sid not in logon.with_password():
+        if logon.password_of(account.sid) is None:
             return False
         told = {"sid": str(account.sid), "to": "none"}
         with self.desk.changing(AuditEvent.PASSWORD_RESET, account.name, **told):
