@@ -139,6 +139,14 @@ class SessionRoster(Protocol):
         """Return every session that is written down, oldest first."""
         ...
 
+    def session(self, logon_id: Luid) -> FoundSession | None:
+        """Return the session of a number, if it is written down."""
+        ...
+
+    def numbers_of(self, user: Sid) -> frozenset[Luid]:
+        """Return the numbers of a user's sessions that are written down."""
+        ...
+
 
 class SessionEnds(Protocol):
     """Where sessions of any process are ended; durable when a call returns."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from stead.authority.ports import AccountStore
 from stead.authority.roster import FoundSession, SessionEnds, SessionRoster
@@ -19,6 +20,9 @@ from stead.model.luid import Luid
 from stead.model.sid import Sid
 from stead.server.account_desk import AccountDesk, account_named
 from stead.server.own_objects import AccountDatabase
+
+_END: Final = 1 << 63
+"""Beyond what a store gives out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,7 @@ class SessionDesk:
         """
         self.desk.require(AccountDatabase.WRITE)
         account = account_named(self.store, name)
-        listed = {
-            found.record.logon_id
-            for found in self.roster.sessions()
-            if found.record.user == account.sid
-        }
+        listed = self.roster.numbers_of(account.sid)
         with self._ending("all", account.sid, account.name):
             self.ends.end_sessions_of(account.sid)
         here = self.desk.sessions.end_all_of(account.sid)
@@ -91,8 +91,9 @@ class SessionDesk:
         here = self.desk.sessions.record_of(logon_id)
         if here is not None:
             return here
-        for found in self.roster.sessions():
-            if found.record.logon_id == logon_id:
+        if 0 <= logon_id < _END:
+            found = self.roster.session(Luid(logon_id))
+            if found is not None:
                 return found.record
         raise UnknownSessionError(
             f"no session {logon_id} lives", advice="`stead session list` shows those"

@@ -58,8 +58,12 @@ _USERS_ENDED: Final = (
         SESSION_END.c.generation > LIVE_SESSION.c.generation,
     )
 )
-_OWN: Final = select(LIVE_SESSION.c.logon_id).where(
-    LIVE_SESSION.c.process == bindparam("number")
+_IS_OWN: Final = select(LIVE_SESSION.c.logon_id).where(
+    LIVE_SESSION.c.logon_id == bindparam("logon_id"),
+    LIVE_SESSION.c.process == bindparam("number"),
+)
+_NUMBERS_OF: Final = select(LIVE_SESSION.c.logon_id).where(
+    LIVE_SESSION.c.user_sid == bindparam("user")
 )
 _NUMBERS_ENDED: Final = select(SESSION_END.c.whose).where(
     SESSION_END.c.whose.like(literal("0x%"))
@@ -84,6 +88,7 @@ _ALL: Final = (
     .join(SERVER_PROCESS, SERVER_PROCESS.c.number == LIVE_SESSION.c.process)
     .order_by(LIVE_SESSION.c.opened_at, LIVE_SESSION.c.logon_id)
 )
+_ONE: Final = _ALL.where(LIVE_SESSION.c.logon_id == bindparam("number"))
 
 
 class SqlSessionRoster:
@@ -175,17 +180,30 @@ class SqlSessionRoster:
         """Return the sessions of a process that were ended and are written down."""
         asked = {"number": number}
         with self._asking.reading() as connection:
-            whose = set(connection.execute(_NUMBERS_ENDED).scalars())
             ended = [Luid(n) for n in connection.execute(_USERS_ENDED, asked).scalars()]
-            if whose:
-                own = map(Luid, connection.execute(_OWN, asked).scalars())
-                ended += [one for one in own if str(one) in whose]
+            # They are few: each is forgotten when the next session is ended.
+            for whose in connection.execute(_NUMBERS_ENDED).scalars().all():
+                one = Luid(int(whose, 0))
+                if connection.execute(_IS_OWN, asked | {"logon_id": one}).first():
+                    ended.append(one)
         return tuple(dict.fromkeys(ended))
 
     def sessions(self) -> tuple[FoundSession, ...]:
         """Return every session that is written down, oldest first."""
         with self._asking.reading() as connection:
             return tuple(map(_found, connection.execute(_ALL)))
+
+    def session(self, logon_id: Luid) -> FoundSession | None:
+        """Return the session of a number, if it is written down."""
+        with self._asking.reading() as connection:
+            row = connection.execute(_ONE, {"number": logon_id}).first()
+        return None if row is None else _found(row)
+
+    def numbers_of(self, user: Sid) -> frozenset[Luid]:
+        """Return the numbers of a user's sessions that are written down."""
+        with self._asking.reading() as connection:
+            found = connection.execute(_NUMBERS_OF, {"user": user}).scalars()
+            return frozenset(map(Luid, found))
 
 
 def _write(

@@ -15,7 +15,9 @@ from stead.model.sid import Sid
 _GENERATION: Final = select(STORE.c.generation)
 _FORGET: Final = delete(SESSION_END).where(SESSION_END.c.whose == bindparam("key"))
 _NUMBERS: Final = select(SESSION_END.c.whose).where(SESSION_END.c.whose.like("0x%"))
-_LIVE: Final = select(LIVE_SESSION.c.logon_id)
+_IS_LIVE: Final = select(LIVE_SESSION.c.logon_id).where(
+    LIVE_SESSION.c.logon_id == bindparam("number")
+)
 
 
 class SqlSessionEnds:
@@ -31,9 +33,9 @@ class SqlSessionEnds:
         strikes its session off when it has ended, and one that was given up ends all.
         """
         with self._database.writing() as connection:
-            live = {str(Luid(n)) for n in connection.execute(_LIVE).scalars()}
             for whose in connection.execute(_NUMBERS).scalars().all():
-                if whose not in live:
+                number = {"number": int(whose, 0)}
+                if connection.execute(_IS_LIVE, number).first() is None:
                     connection.execute(_FORGET, {"key": whose})
             _end(connection, str(logon_id))
 
