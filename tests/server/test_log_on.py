@@ -376,6 +376,28 @@ def test_a_logon_that_cannot_be_recorded_does_not_live(server, log_on, live):
     assert before == live()
 
 
+@pytest.mark.bypasses_the_law  # what fails here is the record itself
+def test_a_failure_after_the_comparison_is_as_late_as_one_in_it(
+    door, log_on, slept, monkeypatch
+):
+    """As on a full disk: an answer at once would say that the password was right."""
+
+    def fail(*_given, **_named):
+        raise LedgerUnavailableError("now")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("stead.monitor.recorder.Recorder.record", fail)
+        for secret in ("lion", "tiger"):
+            with pytest.raises(LedgerUnavailableError):
+                log_on(secret=Secret(secret))
+    first = door.logon.lockout.policy.first_delay
+    wrong, right = slept
+    naive = 0.0  # nothing failed, when the password was compared
+    assert wrong >= first
+    assert right >= first
+    assert naive < first
+
+
 @pytest.mark.bypasses_the_law
 def test_a_store_that_cannot_be_asked_lets_nobody_in(server, door, log_on, record_of):
     door.logon._passwords.credentials.set_password(

@@ -79,7 +79,8 @@ class Guesses:
                     locks = self._lockout.fail(key, reservation)
                 late = self.delay(began, reservation)
                 return LogonAttempt(outcome, locks, late, shown)
-            succeeded = LogonAttempt(outcome, shown=shown)
+            late = self.delay(began, reservation)
+            succeeded = LogonAttempt(outcome, delay=late, shown=shown)
             try:
                 self._lockout.succeed(key)
             except BaseException:

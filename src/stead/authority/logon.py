@@ -285,7 +285,9 @@ class Logon:
                 sid = None if account is None else account.sid
                 return _Counted(LogonAttempt(outcome, locks, late, shown, sid))
             self.lockout.succeed(told.key)
-        return _Counted(LogonAttempt(outcome, shown=shown), account, told.kept)
+        late = self.elsewhere.delay(began, told.reservation)
+        attempt = LogonAttempt(outcome, delay=late, shown=shown)
+        return _Counted(attempt, account, told.kept)
 
     def shown(self, account: Account | None, name: str) -> str:
         """Return what records call a name, whose account this is, if anybody's."""

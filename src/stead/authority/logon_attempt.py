@@ -32,7 +32,8 @@ class LogonAttempt(Generic[_T]):
     Attributes:
         outcome: what it gives, or why it failed, for the trail.
         locks: whether this failure is what locked the name.
-        delay: seconds to wait before anybody hears of the failure.
+        delay: seconds to wait before anybody hears of a failure; also of one that
+            comes after it, or a fast answer would say that the password was right.
         shown: what records call whoever it is (`stead.authority.unknown_names`).
         sid: the account of the store that has the name; None if none has.
     """

@@ -116,7 +116,7 @@ class PasswordDoor:
                     found.error, found.locks, found.delay, found.shown, found.sid
                 )
             newcomer = _with_password(found.require(), secret)
-            return LogonAttempt(newcomer, shown=found.shown)
+            return LogonAttempt(newcomer, delay=found.delay, shown=found.shown)
         except SteadError as error:
             return LogonAttempt(error)
 
