@@ -1,5 +1,6 @@
 /* A source of users and groups for tests (nss(5)): one user, "dora", uid 70500, whose
-   groups beside her own are 70601 and 70602. What it answers stands in the file STATE:
+   groups beside her own are 70601 and 70602. She is found by 70599 as well, as in a
+   directory whose entry has two numbers, and so is the group "keepers", by 70699. What it answers stands in the file STATE:
    up, down, busy or empty. Built with -DNAME=..., with -DENUMERATES it knows no user's
    groups by itself. */
 #include <errno.h>
@@ -47,7 +48,7 @@ enum nss_status OURS(getpwuid_r)(uid_t uid, struct passwd *entry, char *room,
                                  size_t size, int *error) {
     enum nss_status status = now(error);
     if (status != NSS_STATUS_SUCCESS) return status;
-    return uid == 70500 ? user(entry, room, size, error) : NSS_STATUS_NOTFOUND;
+    return uid == 70500 || uid == 70599 ? user(entry, room, size, error) : NSS_STATUS_NOTFOUND;
 }
 
 enum nss_status OURS(getpwnam_r)(const char *name, struct passwd *entry, char *room,
@@ -78,7 +79,7 @@ enum nss_status OURS(getgrgid_r)(gid_t gid, struct group *entry, char *room,
     enum nss_status status = now(error);
     if (status != NSS_STATUS_SUCCESS) return status;
     for (int i = 0; i < 4; i++)
-        if (all[i].gid == gid) return group(i, entry, room);
+        if (all[i].gid == (gid == 70699 ? 70601 : gid)) return group(i, entry, room);
     return NSS_STATUS_NOTFOUND;
 }
 

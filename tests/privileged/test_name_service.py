@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import os
 import pwd
@@ -11,6 +12,7 @@ import sys
 import pytest
 from tests.name_sources import NameSourceOfTests
 
+from stead.adapters.host import host_identity
 from stead.errors import DirectoryUnavailableError
 from stead.privileged.name_service import (
     NameService,
@@ -21,6 +23,7 @@ from stead.privileged.name_service import (
     examine_sources,
     open_host_names,
 )
+from stead.privileged.name_sources import Passwd
 
 DORA = User("dora", 70500, 70500, "/home/dora", "")
 ALL = (70500, 70601, 70602)
@@ -205,3 +208,17 @@ def test_who_asks_hears_how_each_source_is(source):
     assert "connection refused" in ours.problem
     with pytest.raises(DirectoryUnavailableError):
         examine_sources(source.folder)
+
+
+def test_who_is_found_by_one_number_and_has_another_is_an_error(names):
+    """As where an entry of a directory has two: the naive one goes on as the other."""
+    key = ctypes.c_uint(70599)
+    (source,) = [each for each in names.users if each.source.name == "steadtest"]
+    _, naive, _kept = source.look_up("getpwuid_r", key, Passwd, "who it is")
+    assert 70500 == naive.uid
+    with pytest.raises(DirectoryUnavailableError, match="70500 for uid 70599"):
+        names.user_by_uid(70599)
+    with pytest.raises(DirectoryUnavailableError, match="70500 for uid 70599"):
+        host_identity(70599, names)
+    with pytest.raises(DirectoryUnavailableError, match="70601 for gid 70699"):
+        names.group_by_gid(70699)

@@ -167,7 +167,11 @@ class NameService:
             return None
         key = ctypes.c_uint(uid)
         found = _first(self.users, "getpwuid_r", key, Passwd, f"who uid {uid} is")
-        return None if found is None else _user(*found)
+        if found is None:
+            return None
+        user = _user(*found)
+        _require_asked(f"uid {uid}", uid, user.uid)
+        return user
 
     def user_by_name(self, name: str) -> User | None:
         """Return the user of this name; raises `DirectoryUnavailableError`."""
@@ -184,7 +188,11 @@ class NameService:
             return None
         key = ctypes.c_uint(gid)
         found = _first(self.groups, "getgrgid_r", key, Group, f"what gid {gid} is")
-        return None if found is None else _group(*found)
+        if found is None:
+            return None
+        group = _group(*found)
+        _require_asked(f"gid {gid}", gid, group.gid)
+        return group
 
     def group_by_name(self, name: str) -> UnixGroup | None:
         """Return the group of this name; raises `DirectoryUnavailableError`."""
@@ -289,6 +297,22 @@ def _first(
         if each.source.actions[status] is Action.RETURN:
             break
     return None
+
+
+def _require_asked(what: str, asked: int, answered: int) -> None:
+    """Return if a source tells of the number that it was asked about.
+
+    An entry of a directory that has two numbers is found by each of them, and shows
+    one: who comes by the other would be somebody else to the kernel.
+
+    Raises:
+        DirectoryUnavailableError: it does not.
+    """
+    if answered != asked:
+        raise DirectoryUnavailableError(
+            f"a source of this host's names answers with {answered} for {what}",
+            advice="see to the entry in the directory: it has several numbers",
+        )
 
 
 def _user(entry: Passwd, _kept: object) -> User:
