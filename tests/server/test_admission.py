@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+from stead.authority.identity import identify_account
 from stead.codec.token_text import token_detail
 from stead.errors import (
     AccountDisabledError,
@@ -42,6 +43,32 @@ def test_somebody_trusted_vouches_for_a_client_without_credentials(
     }
     assert expected | token_detail(alice.token) == logon.detail
     assert alice.token.logon_id == logon.client.logon_id
+
+
+OTHER_SPELLINGS = [
+    "\uff41\uff4c\uff49\uff43\uff45",  # wide
+    "\u1d2c\u1d38\u1d35\u1d9c\u1d31",  # superscripts
+    "\u24d0\u24db\u24d8\u24d2\u24d4",  # in circles
+    "al\u2170ce",  # a Roman number
+    "fa\u00e7ade\u0327",
+]
+
+
+@pytest.mark.parametrize("name", OTHER_SPELLINGS, ids=ascii)
+def test_a_name_that_is_vouched_for_is_spelled_as_the_account_but_for_its_case(
+    server, client_of, record_of, name
+):
+    """Somebody may have registered it at the service that authenticated them."""
+    server.accounts.add("fa\u00e7ade\u0327")
+    server.accounts.add("c\u00e9dille")
+    store = server._house.admission.store
+    naive = identify_account(store, name, host=lambda _uid: None)
+    assert naive.name in {"alice", "fa\u00e7ad\u0229"}
+    with pytest.raises(UnknownAccountError) as refused:
+        client_of(server, name)
+    assert "is spelled" in str(refused.value.args[0])
+    assert UnknownAccountError.status == record_of(refused.value.record).status
+    assert "c\u00e9dille" == client_of(server, "C\u00c9DILLE").name
 
 
 def test_a_server_without_tcb_vouches_for_nobody(open_server, client_of):

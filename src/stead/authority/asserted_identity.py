@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stead.authority.names import reads_as_sid
+from stead.authority.names import differ_in_case_alone, reads_as_sid
 from stead.authority.ports import Account, AccountStore
 from stead.model.claim import Claim
 from stead.model.sid import Sid
@@ -80,16 +80,11 @@ def _has_another_sid(
 
 
 def _are_one(name: str, said: AssertedIdentity) -> bool:
-    """Tell whether an account's name is what the issuer calls its client.
-
-    What looks alike to us may be two people to the issuer: the store also takes wide
-    letters, ligatures and a long s for others. Names that differ in case alone agree
-    in both cases.
-    """
+    """Tell whether an account's name is what the issuer calls its client."""
     theirs = said.account_name
     if theirs is None or not said.ignores_case:
         return name == theirs
-    return (name.lower(), name.upper()) == (theirs.lower(), theirs.upper())
+    return differ_in_case_alone(name, theirs)
 
 
 def asserted_groups(said: AssertedIdentity | None, user: Sid) -> tuple[TokenGroup, ...]:

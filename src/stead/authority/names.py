@@ -42,6 +42,16 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFKC", folded)  # folding may undo the first one
 
 
+def differ_in_case_alone(name: str, other: str) -> bool:
+    """Tell whether two names are one, but for their letters' case.
+
+    What looks alike to us may be two people to whoever authenticated one of them: a
+    store also takes wide letters, ligatures and a long s for others. Names that differ
+    in case alone agree in both cases.
+    """
+    return (name.lower(), name.upper()) == (other.lower(), other.upper())
+
+
 def require_name(name: str) -> str:
     """Return the name as it is kept.
 

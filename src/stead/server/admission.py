@@ -19,10 +19,12 @@ from stead.authority.account_policy import PasswordAges
 from stead.authority.errands import Errand, at_once
 from stead.authority.identity import (
     HostIdentity,
+    Identity,
     identify_account,
     identify_peer,
 )
 from stead.authority.logon import Logon
+from stead.authority.names import differ_in_case_alone
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import Authenticated
 from stead.authority.ports import AccountStore
@@ -34,6 +36,7 @@ from stead.errors import (
     LogonFailureError,
     PrivilegeNotHeldError,
     SteadError,
+    UnknownAccountError,
 )
 from stead.gates.ports import Ticket
 from stead.model import well_known
@@ -144,7 +147,8 @@ class Admission:
         """Admit an account that somebody trusted has authenticated.
 
         1. The server's process token must hold SeTcbPrivilege.
-        2. The account must exist, be enabled and be allowed to log on.
+        2. The account must exist, have the name but for its case, be enabled and be
+           allowed to log on.
         3. Its session opens, and the record of that is durable.
         4. If it is the same account as a client whom a broker knows, the broker's
            evidence of that client is evidence of this one.
@@ -167,6 +171,7 @@ class Admission:
             identity = identify_account(
                 self.store, name, host=self.host, errand=self.errand
             )
+            _require_spelled(name, identity)
             newcomer = Newcomer(identity=identity)
             session, client = self._opening.admit(newcomer, quality_at(level), arrival)
         except SteadError as error:
@@ -276,6 +281,22 @@ class Admission:
                 decision.missing,
                 advice="only a server that holds SeTcbPrivilege may vouch for clients",
             )
+
+
+def _require_spelled(name: str, identity: Identity) -> None:
+    """Return if an account has a name as somebody else spells it, but for its case.
+
+    To whoever authenticated the client, wide letters or ligatures may be another user.
+
+    Raises:
+        UnknownAccountError: it is spelled otherwise.
+    """
+    if not differ_in_case_alone(name, identity.name):
+        raise UnknownAccountError(
+            f"`{name[:80]}` is not how `{identity.name}` is spelled",
+            advice="hand in the account's own name: to whoever authenticated the "
+            "client, the other may be another user",
+        )
 
 
 def _require_unlimited(via: ClientContext | None) -> None:
