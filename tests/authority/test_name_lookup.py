@@ -9,6 +9,7 @@ from stead.adapters.host import HostNameSource
 from stead.authority.issuers import Issuer
 from stead.authority.name_lookup import NameLookup
 from stead.authority.name_sources import (
+    LONGEST_NAME,
     MOST_KEPT,
     NameKind,
     NameSources,
@@ -261,6 +262,22 @@ def test_what_is_kept_is_bounded(clock, corp):
     for number in range(MOST_KEPT + 3):
         sources.find(f"x{number}", "CORP")
     assert MOST_KEPT == len(sources._kept)
+
+
+def test_a_name_without_end_is_nobody_s_and_is_not_kept(clock, corp):
+    """Ten thousand of them, of a megabyte each, would be kept where each is asked."""
+    sources, naive = NameSources([corp], monotonic=clock), {}
+    for domain in ("CORP", "", "x" * 2_000_000):
+        for number in range(5):
+            name = f"{number}" + "x" * 1_000_000
+            assert sources.find(name, domain).found is None
+            naive["corp", "name", domain, name] = corp.find(name, domain)
+    assert (0, 15) == (len(sources._kept), len(naive))
+    assert sources.find("x" * LONGEST_NAME, "CORP").found is None
+    assert 1 == len(sources._kept)
+    for number in range(5):
+        sources.find("carl", f"{number}" + "x" * 1_000_000)
+    assert 1 == len(sources._kept)
 
 
 def test_a_user_of_the_host_may_have_a_name_that_looks_like_a_domain_s(store, clock):

@@ -21,6 +21,9 @@ from stead.model.sid import Sid
 LIFETIME: Final = 60.0
 NEGATIVE_LIFETIME: Final = 5.0
 MOST_KEPT: Final = 10_000
+LONGEST_NAME: Final = 1024
+"""Letters, as of the longest that a directory has. Whoever may ask for names chooses
+those that nobody has, and they are kept as well."""
 _SECOND: Final = 1_000_000_000
 
 
@@ -143,6 +146,8 @@ class NameSources:
                 its.
             WrongIdentityError: a source names somebody that is not its to name.
         """
+        if len(name) > LONGEST_NAME:
+            return _one([], name)  # nobody's; a domain that is as long is nobody's, too
         answers = [
             self._ask(each, ("name", domain, name), partial(each.find, name, domain))
             for each in self._sources
