@@ -21,6 +21,7 @@ from psycopg import pq
 from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
+from stead.errors import SteadError
 
 Row: TypeAlias = tuple[Any, ...]
 Act: TypeAlias = Callable[[], None]
@@ -73,7 +74,7 @@ class Connection(psycopg.Connection[Row]):
             psycopg.Error: the database refuses.
             LogonSessionEndedError: as of `wait`.
         """
-        _explained(self.explain)
+        self._require_not_over()
         with self.lock:
             result = self.pgconn.exec_(words)
         if result.status != pq.ExecStatus.COMMAND_OK:
@@ -86,11 +87,19 @@ class Connection(psycopg.Connection[Row]):
             LogonSessionEndedError: the session has ended, which cut this; or it is of
                 the process that this one was forked off.
         """
-        _explained(self.explain)
+        self._require_not_over()
         try:
             return super().wait(gen, *args, **more)
         except psycopg.Error as error:
             _explained(self.explain, error)
+            raise
+
+    def _require_not_over(self) -> None:
+        """Return if it can be used; one whose session has ended is closed."""
+        try:
+            _explained(self.explain)
+        except SteadError:
+            self.close()
             raise
 
     def _check_connection_ok(self) -> None:
@@ -133,7 +142,11 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 
     async def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
         """Wait for the database; see `Connection.wait`."""
-        _explained(self.explain)
+        try:
+            _explained(self.explain)
+        except SteadError:
+            self.drop()
+            raise
         try:
             return await super().wait(gen, *args, **more)
         except psycopg.Error as error:
@@ -156,7 +169,9 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
             forget()
 
     def drop(self) -> None:
-        """Close it where no loop runs that would."""
+        """Close it where no loop runs that would; again does nothing."""
+        if os.getpid() != self.process:
+            return
         self.pgconn.finish()
         if (forget := self.forget) is not None:
             forget()
