@@ -13,6 +13,7 @@ what it searches for is not itself in what it searches:
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ from pathlib import Path
 from stead.model.secret import Secret
 
 MASK = bytes(byte ^ 0x55 for byte in range(256))
+_CHUNK = 1 << 20
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -68,7 +70,13 @@ def wide(masked: bytes) -> bytes:
 
 
 def dumped(*masked: bytes) -> int:
-    """Return how often a core dump would hold them: what is readable, and not `dd`."""
+    """Return how often a core dump would hold them: what is readable, and not `dd`.
+
+    What is searched for, and in, lies where no dump has it: a copy of the memory that
+    was given back would be found the next time.
+    """
+    sought = [_unmasked(each) for each in masked]
+    room = _private(_CHUNK + max(map(len, masked)))
     found, text = 0, Path("/proc/self/smaps").read_text("utf-8")
     ranges = re.findall(
         r"^([0-9a-f]+)-([0-9a-f]+) r.*?VmFlags:([^\n]*)", text, re.MULTILINE | re.DOTALL
@@ -78,10 +86,34 @@ def dumped(*masked: bytes) -> int:
             begin, end = int(first, 16), int(after, 16)
             if "dd" in flags.split():
                 continue
-            try:
-                memory.seek(begin)
-                seen = memory.read(end - begin).translate(MASK)
-                found += sum(map(seen.count, masked))
-            except (OSError, ValueError):
-                continue
+            for at in range(begin, end, _CHUNK):
+                try:
+                    memory.seek(at)
+                    with memoryview(room) as whole, whole[: end - at] as part:
+                        size = memory.readinto(part)
+                except (OSError, OverflowError, ValueError):
+                    break
+                found += sum(_count(each, room, size) for each in sought)
     return found
+
+
+def _count(sought: mmap.mmap, room: mmap.mmap, size: int) -> int:
+    """Count what begins in a chunk; what begins behind it is the next one's."""
+    with memoryview(sought) as letters:
+        found, at = 0, room.find(letters, 0, size)
+        while 0 <= at < _CHUNK:
+            found, at = found + 1, room.find(letters, at + 1, size)
+    return found
+
+
+def _unmasked(masked: bytes) -> mmap.mmap:
+    made = _private(len(masked))
+    for at, byte in enumerate(masked):
+        made[at] = byte ^ 0x55
+    return made
+
+
+def _private(size: int) -> mmap.mmap:
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    made.madvise(mmap.MADV_DONTDUMP)
+    return made
