@@ -36,6 +36,22 @@ def test_what_arrives_is_told_on_the_watchs_own_thread(watch, pair):
     watch.remove(pair[0])
 
 
+def test_who_closes_it_wakes_no_thread_that_has_ended(pair, monkeypatch):
+    """The thread may see by itself that it is closed, and closes what wakes it."""
+    watch = Watch("test-watch")
+    watch.add(pair[0], lambda: None)
+    pair[1].send(b"x")  # nobody reads it: the thread sleeps no more
+    write = os.eventfd_write
+
+    def late(descriptor, value):
+        watch._thread.join(0.5)  # as long as it takes to end, if it may
+        write(descriptor, value)
+
+    monkeypatch.setattr(os, "eventfd_write", late)
+    watch.close()
+    assert not watch._thread.is_alive()
+
+
 def test_a_callback_finds_nothing_of_whoever_added_it_or_ran_before(watch, pair):
     whose = contextvars.ContextVar("whose", default="nobody")
     whose.set("a client")

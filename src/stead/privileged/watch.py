@@ -107,8 +107,10 @@ class Watch:
         with self._lock:
             first, self._closed = not self._closed, True
             self._callbacks.clear()
-        if first:
-            os.eventfd_write(self._stop, 1)
+            if first:
+                # With the lock: the thread, awake by itself, would have closed it, and
+                # the number would be nobody's, or somebody else's.
+                os.eventfd_write(self._stop, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
