@@ -56,6 +56,11 @@ int pam_sm_authenticate(void *handle, int flags, int number, const char **words)
     if (user[0] == 'h') { if (!fork()) for (;;) pause(); for (;;) pause(); }
     if (user[0] == 'c') raise(SIGSEGV);
     if (user[0] == 'e') _exit(0);
+    if (user[0] == 'm') {  /* as much as yescrypt asks for */
+        char *room = malloc(16 << 20);
+        if (!room) return 5;
+        for (;;) { room[1] = 1; pause(); }
+    }
     return 7;
 }
 int pam_sm_setcred(void *handle, int flags, int number, const char **words) {
@@ -338,6 +343,70 @@ def test_the_naive_way_hangs_and_falls_with_its_modules(services):
 
     assert -signal.SIGSEGV == outcome("crashes")
     assert "hangs" == outcome("hangs")
+
+
+# --- memory ---------------------------------------------------------------------------
+
+_MEMLOCK = "--memlock=8388608:8388608"  # as systemd leaves it
+
+
+def kept_by(pid):
+    """Return how many bytes of a process stay in memory whatever happens."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmLck:")[2].split()[0]) << 10
+
+
+def test_what_a_module_asks_for_is_there_and_stays(services, authority):
+    module = _built(services.folder.parent, MODULE)
+    services.write(
+        f"auth [success=ok user_unknown=ignore default=die] {module}", name="wild"
+    )
+    host = authority(services, service="wild", seconds=5)
+    worker = host._workers._process.pid
+
+    def hang():
+        with pytest.raises(DirectoryUnavailableError):
+            log_on(host, "memory")
+
+    attempt = threading.Thread(target=hang)
+    attempt.start()
+    least = 16 << 20 if _may_keep_memory() else 0
+    eventually(lambda: any(kept_by(pid) >= least for pid in children_of(worker)))
+    attempt.join()
+    # It is the attempt's own, and none of the server's.
+    assert 0 == kept_by(os.getpid()) == kept_by(worker)
+
+
+def _may_keep_memory():
+    """Whether this root may: one in a container may not."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("CapEff:")[2].split()[0], 16) >> 14 & 1  # CAP_IPC_LOCK
+
+
+@pytest.mark.parametrize(("how", "status"), [("naive", 5), ("ours", 7)])
+def test_where_no_memory_may_be_kept_a_module_has_it_all_the_same(
+    services, how, status
+):
+    """A container's root, say: what is kept without a right to it soon is refused."""
+    code = MODULE.replace("for (;;) { room[1] = 1; pause(); }", "return 7;")
+    module = _built(services.folder.parent, code)
+    services.write(f"auth required {module}", name="wild")
+    program = (
+        "import ctypes, sys\n"
+        "from stead.adapters.pam.conversation import ask_pam\n"
+        "from stead.adapters.pam.worker import _keep_in_memory\n"
+        "naive = lambda: ctypes.CDLL(None).mlockall(2)\n"
+        f"{{'naive': naive, 'ours': _keep_in_memory}}[{how!r}]()\n"
+        f"sys.exit(ask_pam('wild', {str(services.folder)!r}, 'memory', b'x').status)\n"
+    )
+    done = subprocess.run(
+        [
+            "setpriv", "--bounding-set=-ipc_lock,-sys_resource", "--",
+            "prlimit", _MEMLOCK, "--", sys.executable, "-c", program,
+        ],
+        check=False, env={k: v for k, v in os.environ.items() if "COVERAGE" not in k},
+    )  # fmt: skip
+    assert status == done.returncode
 
 
 def test_many_ask_at_once_and_those_who_wait_too_long_are_told(services, authority):

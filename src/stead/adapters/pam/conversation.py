@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final
 
 from stead.errors import EnforcementUnavailableError
@@ -179,6 +180,7 @@ def _no_delay(*_: object) -> None:
     """Wait for nothing: whoever asks does."""
 
 
+@cache
 def libraries() -> tuple[Any, Any]:
     """Return PAM's library and C's.
 

@@ -15,6 +15,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -43,6 +44,7 @@ CRASHED: Final = b'{"unavailable": "pam ended without an answer"}'
 _SPARES: Final = 2  # children that wait for a request
 _DUMPABLE: Final = 4
 _DIE_WITH_PARENT: Final = 1
+_FUTURE: Final = 2  # MCL_FUTURE of mlockall(2)
 _LOOK_AGAIN: Final = 0.2  # seconds, while killed children are still there
 _REST: Final = 0.02  # seconds after an answer, in which whoever got it has work to do
 
@@ -214,6 +216,7 @@ class Worker:
         try:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             os.setsid()  # what a module starts is killed with it
+            _keep_in_memory()
             others = [spare.answer for spare in self._spares]
             others += [attempt.child.answer for attempt in self._attempts.values()]
             others += [child.answer for _, child in self._done]
@@ -262,6 +265,26 @@ class Worker:
         for pid in tuple(self._ending):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self._ending.remove(pid)
+
+
+def _keep_in_memory() -> None:
+    """Have memory that is asked for from now on be there at once, and stay there.
+
+    Of the 16 MiB that yescrypt fills, each page is fetched by itself otherwise, which
+    is a tenth of what it takes (docs/adr/0133). And no swap has what is written there.
+
+    Kept memory counts against a limit, at which a module would get none. Only root's
+    right to ignore it will do, and within no memory at all only that can keep any.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))
+    ctypes.CDLL(None).mlockall(_FUTURE)
+    # A module may give up that right for a while: no limit, then, or that of before.
+    try:
+        endless = resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (endless, endless))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
 
 
 def _seen(service: Path) -> tuple[int, int, int]:
