@@ -117,16 +117,12 @@ def identify_account(
         TooManyGroupsError: it is in too many groups.
         InvalidNameError: the store alone gives it a group of the system.
     """
-    generation, account = errand(partial(_named, store, name))
-    if account is None:
-        raise UnknownAccountError(
-            f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
-        )
+    found = errand(partial(_begun, store, name, logon_type))
+    if isinstance(found, Identity):
+        return found
+    generation, account = found
     vouched = vouched_by_host(account, host)  # no errand: it may keep one waiting
-    return errand(partial(
-        _identity, store.assignments_of, user=account.sid, name=account.name,
-        account=account, vouched=vouched, logon_type=logon_type, generation=generation,
-    ))  # fmt: skip
+    return errand(partial(_of_account, store, account, vouched, logon_type, generation))
 
 
 def vouched_by_host(account: Account, host: HostIdentity) -> PosixIdentity | None:
@@ -189,18 +185,43 @@ def identify_nobody(
 
     It asks the store as much as it is asked for an account that is in no group.
     """
-    generation, _ = errand(partial(_named, store, ""))  # which none has
+    return errand(partial(_nobody, store, logon_type))
+
+
+def _nobody(store: AccountStore, logon_type: LogonType) -> Identity:
+    generation, _ = store.generation(), store.account_by_name("")  # which none has
     nobody = Account(well_known.NULL_SID, "nobody")
-    return errand(partial(
-        _identity, store.assignments_of, user=nobody.sid, name=nobody.name,
-        account=nobody, vouched=None, logon_type=logon_type, generation=generation,
-    ))  # fmt: skip
+    return _of_account(store, nobody, None, logon_type, generation)
 
 
-def _named(store: AccountStore, name: str) -> tuple[int, Account | None]:
-    """Return a name's account, and the store's generation before it was read."""
-    generation = store.generation()
-    return generation, store.account_by_name(name)
+def _begun(
+    store: AccountStore, name: str, logon_type: LogonType
+) -> Identity | tuple[int, Account]:
+    """Return who an account is; of whom the host knows, that it must be asked.
+
+    Then: the store's generation before the account was read, and the account.
+    """
+    generation, account = store.generation(), store.account_by_name(name)
+    if account is None:
+        raise UnknownAccountError(
+            f"no account is called `{name[:80]}`", advice="add it: `stead account add`"
+        )
+    if account.uid is not None and account.gid is not None:
+        return generation, account
+    return _of_account(store, account, None, logon_type, generation)
+
+
+def _of_account(
+    store: AccountStore,
+    account: Account,
+    vouched: PosixIdentity | None,
+    logon_type: LogonType,
+    generation: int,
+) -> Identity:
+    return _identity(
+        store.assignments_of, user=account.sid, name=account.name, account=account,
+        vouched=vouched, logon_type=logon_type, generation=generation,
+    )  # fmt: skip
 
 
 def identify_again(store: AccountStore, before: Identity) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from stead.authority.account_policy import MUST_CHANGE, AccountPolicy
 from stead.authority.credential_ports import (
@@ -11,6 +12,7 @@ from stead.authority.credential_ports import (
     PasswordVerifier,
     ScramVerifiers,
 )
+from stead.authority.errands import Errand, at_once
 from stead.authority.logon_attempt import Answer
 from stead.authority.ports import Account, Password
 from stead.errors import SteadError
@@ -30,6 +32,7 @@ class KeptPasswords:
         clock: nanoseconds since the epoch, UTC.
         renewing: is told, before, that an account's verifier is made again.
         scram: returns what makes what is kept for SCRAM; None for nothing.
+        aside: has done what takes long on purpose.
     """
 
     credentials: CredentialStore
@@ -38,6 +41,7 @@ class KeptPasswords:
     clock: Callable[[], int]
     renewing: Callable[[Account], object]
     scram: Callable[[], ScramVerifiers | None]
+    aside: Errand = at_once
 
     def of(self, sid: Sid) -> Password | None:
         """Return what is kept of an account's password; None if it has none."""
@@ -120,12 +124,12 @@ class KeptPasswords:
 
     def _compare(self, stored: str, secret: Secret) -> bool:
         with secret.revealed() as content:
-            return self.verifier.matches(stored, content)
+            return self.aside(partial(self.verifier.matches, stored, content))
 
     def _make(self, secret: Secret) -> str:
         with secret.revealed() as content:
             try:
-                return self.verifier.make(content)
+                return self.aside(partial(self.verifier.make, content))
             except SteadError as error:
                 refusal = error.with_traceback(None)
             finally:

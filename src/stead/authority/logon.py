@@ -115,6 +115,7 @@ class Logon:
         scram: returns what makes what is kept of passwords for SCRAM; None for nothing.
         unknown: writes names that nobody has; as by default if None.
         errand: has several questions asked of the store at once.
+        aside: has done what takes long on purpose: making verifiers, and comparing.
 
     What others compare is counted by `elsewhere` (`Guesses`).
     What is kept of passwords it sets, removes and lists as `KeptPasswords` does.
@@ -134,13 +135,14 @@ class Logon:
         scram: Callable[[], ScramVerifiers | None] = lambda: None,
         unknown: UnknownNames | None = None,
         errand: Errand = at_once,
+        aside: Errand = at_once,
     ) -> None:
         self.lockout: Final = lockout
         self.unknown: Final = unknown or UnknownNames.of(credentials)
         self.elsewhere: Final = Guesses(lockout, monotonic, self.unknown)
         self.policy: Final = policy or AccountPolicy()
         passwords = KeptPasswords(
-            credentials, verifier, self.policy, lockout.clock, renewing, scram
+            credentials, verifier, self.policy, lockout.clock, renewing, scram, aside
         )
         self._passwords = passwords
         self.set_password: Final = passwords.set

@@ -187,7 +187,7 @@ def _logon(
     return Logon(
         accounts,
         credentials,
-        verifier=carried(Argon2Verifier(), thread),
+        verifier=Argon2Verifier(),
         host=lambda uid: thread.run(partial(host_identity, uid)),
         lockout=Lockout(credentials, settings.lockout, time.time_ns),
         policy=settings.account_policy,
@@ -198,6 +198,7 @@ def _logon(
             credentials, are_recorded=settings.records_unknown_names
         ),
         errand=errand,
+        aside=thread.run,
     )
 
 
