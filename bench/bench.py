@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from goals import goal_of
+
 ROUNDS = 15
 SECONDS_OF_A_ROUND = 0.02
 
@@ -48,6 +50,7 @@ class Bench:
         *,
         to: tuple[str, Callable[[], object]] | None = None,
         each: int = 1,
+        turns: int = 1,
     ) -> None:
         """Measure one thing, in turn with what it is compared to.
 
@@ -56,11 +59,12 @@ class Bench:
             act: does it.
             to: the name of what it is compared to, and what does that.
             each: how often `act`, and what it is compared to, do it by themselves.
+            turns: how many times the usual rounds, for what varies by itself.
         """
         acts = [act] if to is None else [act, to[1]]
         times = [calibrated(one) for one in acts]
         samples: list[list[float]] = [[] for _ in acts]
-        for _ in range(self.rounds):
+        for _ in range(self.rounds * turns):
             for one, number, found in zip(acts, times, samples, strict=True):
                 found.append(timed(one, number) / each)
         medians = [statistics.median(found) for found in samples]
@@ -130,29 +134,48 @@ class Bench:
 
     def table(self) -> Iterator[str]:
         """Yield the table's lines."""
-        head = ("what", "median", "per second", "compared to", "median", "ratio")
+        head = (
+            "what",
+            "median",
+            "per second",
+            "compared to",
+            "median",
+            "ratio",
+            "goal",
+        )
         yield layout(*head)
         yield "-" * len(layout(*head))
         for line in self.lines:
             name, seconds = line.bare or ("", 0.0)
-            ratio = f"{line.seconds / seconds:.3g}" if seconds else ""
+            ratio = line.seconds / seconds if seconds else 0.0
             yield layout(
                 line.what,
                 spelled(line.seconds),
                 f"{1 / line.seconds:,.0f}",
                 name,
                 spelled(seconds) if seconds else "",
-                ratio,
+                f"{ratio:.3g}" if seconds else "",
+                promised(line.what, name, line.seconds, ratio),
             ).rstrip()
         yield from self.notes
         for reason in self.left_out:
             yield f"left out: {reason}"
 
 
+def promised(what: str, to: str, seconds: float, ratio: float) -> str:
+    """Return what a line is to be, and whether it is; nothing if nothing is said."""
+    goal = goal_of(what, to)
+    if goal is None:
+        return ""
+    shown = f"{goal.most:.3g}" if goal.is_ratio else spelled(goal.most)
+    return f"{shown}: {'kept' if goal.is_kept(seconds, ratio) else 'MISSED'}"
+
+
 def layout(*columns: str) -> str:
     """Return one line of the table."""
-    what, median, rate, bare, other, ratio = columns
-    return f"{what:44} {median:>11} {rate:>12}  {bare:36} {other:>11} {ratio:>8}"
+    what, median, rate, bare, other, ratio, goal = columns
+    row = f"{what:44} {median:>11} {rate:>12}  {bare:36} {other:>11} {ratio:>8}"
+    return f"{row}  {goal}"
 
 
 def spelled(seconds: float) -> str:

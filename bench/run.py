@@ -5,7 +5,8 @@ usage: run.py [--quick]
 Each line is measured many times in turn with what it is compared to; the median is
 shown, and so is how many times the bare thing it takes. A machine that does other work
 meanwhile slows both, so trust the ratios further than the numbers. What needs root is
-left out, and said, without it.
+left out, and said, without it. Where the project promises something, the line ends with
+that, and whether this run keeps it (`goals`).
 """
 
 from __future__ import annotations

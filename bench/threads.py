@@ -166,7 +166,7 @@ def _measure_operation(
 
     many = _IN_AN_OPERATION
     bench.compare_all(
-        "client's block in its operation (goal 3)",
+        "client's block in its operation",
         _on(executor, operation, 1),
         {
             "system calls from C, bare": _from_c(plain, stays, (), many),
