@@ -13,10 +13,12 @@ import array
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,7 @@ from stead.server.workers.workers import WorkerLimits, Workers
 _SERVICE = 70_900
 _CLIENT = 70_001
 _SECONDS = 60.0
+_TOOK = struct.Struct("d")
 
 
 def measure(bench: Bench, folder: Path) -> None:
@@ -62,14 +65,65 @@ def measure(bench: Bench, folder: Path) -> None:
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[tuple[Path, Path]]:
+def logging_on(folder: Path, name: str, word: str) -> Iterator[Callable[[], float]]:
+    """Give what logs an account of the host on, and returns how many seconds it took.
+
+    That is done by a server of an ordinary uid, through a broker.
+    """
+    with _broker(folder, "log_on", "passwords_per_minute = 1_000_000") as (control, _):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            _log_on_when_told(theirs, control, name, word.encode())
+        theirs.close()
+
+        def log_on() -> float:
+            ours.send(b"go")
+            (seconds,) = _TOOK.unpack(ours.recv(_TOOK.size))
+            return float(seconds)
+
+        yield log_on
+        ours.close()
+        os.waitpid(pid, 0)
+
+
+def _log_on_when_told(
+    told: socket.socket, control: Path, name: str, word: bytes
+) -> None:
+    """Be the server, until nobody tells it to log anybody on."""
+    try:
+        _become_service()
+        link = BrokerLink(control)
+        while told.recv(2):
+            began = time.perf_counter()
+            client = link.log_on(name, word)
+            told.send(_TOOK.pack(time.perf_counter() - began))
+            client.close()
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - nothing may go on in a forked copy
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _become_service() -> None:
+    os.setgroups([])
+    os.setresgid(_SERVICE, _SERVICE, _SERVICE)
+    os.setresuid(_SERVICE, _SERVICE, _SERVICE)
+
+
+@contextmanager
+def _broker(
+    folder: Path, may: str = "worker", limits: str = ""
+) -> Iterator[tuple[Path, Path]]:
     """Run a broker; give where servers and where clients connect."""
     run = folder / "run"
     run.mkdir(mode=0o755)
     control, gate, config = run / "broker", run / "gate", folder / "broker.toml"
     config.write_text(
         f'socket = "{control}"\n[services.bench]\nuid = {_SERVICE}\n'
-        f'gates = ["{gate}"]\nmay = ["worker"]\n',
+        f'gates = ["{gate}"]\nmay = ["{may}"]\n[limits]\n{limits}\n',
         encoding="utf-8",
     )
     config.chmod(0o600)
@@ -92,9 +146,7 @@ def _as_service(
     try:
         bench = Bench(rounds)
         with _connected(gate):
-            os.setgroups([])
-            os.setresgid(_SERVICE, _SERVICE, _SERVICE)
-            os.setresuid(_SERVICE, _SERVICE, _SERVICE)
+            _become_service()
             _measure(bench, BrokerLink(control), gate, note)
         with os.fdopen(writing, "wb") as file:
             pickle.dump(bench.lines, file)

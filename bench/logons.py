@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import brokered
 from argon2 import PasswordHasher
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from bench import Bench
@@ -23,6 +24,7 @@ from stead.codec import scram
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 
+LONG_REST = 0.4  # and in which the broker has the next process ready
 _ROOT = Path(__file__).resolve().parent.parent
 NAME = "stead-bench"
 WORD = "tiger"
@@ -42,6 +44,7 @@ def measure(bench: Bench, folder: Path) -> None:
             PamAuthority(["HOST"]) as host,
         ):
             measure_host(bench, place, host)
+            measure_brokered(bench, place)
     else:
         bench.leave_out("logons of the host's", "they need root")
     with ProtectedServer(
@@ -90,6 +93,28 @@ def measure_host(bench: Bench, place: Path, host: PamAuthority) -> None:
             lambda: server.log_on(f"HOST\\{NAME}", WORD, LogonType.NETWORK).close(),
             pam,
         )
+
+
+def measure_brokered(bench: Bench, place: Path) -> None:
+    """Measure the same for a server that is not root, whose broker asks PAM."""
+    ours, bare = [], []
+    folder = place / "broker"
+    folder.mkdir(mode=0o711)
+    place.chmod(0o711)
+    with brokered.logging_on(folder, NAME, WORD) as log_on:
+        log_on()
+        for _ in range(bench.rounds):
+            time.sleep(LONG_REST)
+            ours.append(log_on())
+            time.sleep(REST)
+            began = time.perf_counter()
+            ask_pam(SERVICE, str(FOLDER), NAME, WORD.encode())
+            bare.append(time.perf_counter() - began)
+    bench.add(
+        "through the broker: log_on",
+        statistics.median(ours),
+        to=("pam by itself", statistics.median(bare)),
+    )
 
 
 def compare_rested(

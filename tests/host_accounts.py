@@ -1,7 +1,8 @@
 """Accounts of the host that only one thread sees, and what it starts; needs root.
 
 The thread is in mounts of its own, where `/etc/passwd`, `/etc/group` and `/etc/shadow`
-are copies with more lines. They go with the thread, or when `own_accounts` is left.
+are copies with more lines. `/etc/nsswitch.conf` is one that may be written to. They go
+with the thread, or when `own_accounts` is left.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 FIRST_UID: Final = 70_123
+SWITCH: Final = Path("/etc/nsswitch.conf")
 _NEW_MOUNTS: Final = 0x0002_0000  # CLONE_NEWNS of unshare(2)
 # As `passwd` has it made on Debian: yescrypt, at its usual strength.
 _SALT: Final = b"$y$j9T$steadsteadstead1$"
@@ -68,6 +70,7 @@ def own_accounts(folder: Path, accounts: Mapping[str, HostAccount]) -> Iterator[
             (Path("/etc/passwd"), _with(Path("/etc/passwd"), users)),
             (Path("/etc/shadow"), _with(Path("/etc/shadow"), shadows)),
             (Path("/etc/group"), _joined(_with(Path("/etc/group"), groups), accounts)),
+            (SWITCH, SWITCH.read_text()),
         ):
             ours = folder / place.name
             ours.touch(mode=place.stat().st_mode & 0o777)

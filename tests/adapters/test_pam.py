@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from tests.name_sources import NameSourceOfTests
 
+from stead.adapters.pam.attempt import identity_of
 from stead.adapters.pam.authority import PamAuthority
-from stead.adapters.pam.worker import Worker, _ids
+from stead.adapters.pam.worker import Worker
 from stead.errors import (
     AccountDisabledError,
     AccountExpiredError,
@@ -394,9 +395,9 @@ def test_where_no_memory_may_be_kept_a_module_has_it_all_the_same(
     program = (
         "import ctypes, sys\n"
         "from stead.adapters.pam.conversation import ask_pam\n"
-        "from stead.adapters.pam.worker import _keep_in_memory\n"
+        "from stead.adapters.pam.attempt import keep_in_memory\n"
         "naive = lambda: ctypes.CDLL(None).mlockall(2)\n"
-        f"{{'naive': naive, 'ours': _keep_in_memory}}[{how!r}]()\n"
+        f"{{'naive': naive, 'ours': keep_in_memory}}[{how!r}]()\n"
         f"sys.exit(ask_pam('wild', {str(services.folder)!r}, 'memory', b'x').status)\n"
     )
     done = subprocess.run(
@@ -632,7 +633,8 @@ def test_a_directory_that_is_down_lets_nobody_in_with_too_few_groups(tmp_path):
     """The password may be right: who cannot be known whole is not known."""
     source = NameSourceOfTests(tmp_path, "steadpam")
     names = NameService.open(source.switch())
-    assert [70500, 70500, (70500, 70601, 70602)] == _ids("dora", names)
+    groups = (70500, 70601, 70602)
+    assert PosixIdentity(70500, 70500, groups) == identity_of("dora", names)
     source.be("down")
     with pytest.raises(DirectoryUnavailableError):
-        _ids("dora", names)
+        identity_of("dora", names)

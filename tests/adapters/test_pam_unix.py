@@ -6,10 +6,10 @@ They are seen by one thread, and by the processes in which that has PAM run.
 from __future__ import annotations
 
 import grp
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.host_accounts import FIRST_UID, HostAccount, own_accounts
+from tests.host_accounts import FIRST_UID, SWITCH, HostAccount, own_accounts
 
 from stead.adapters.pam.authority import PamAuthority
 from stead.errors import (
@@ -35,35 +35,39 @@ ACCOUNTS = {
 }
 
 
+def on_such_a_host(folder, act):
+    """Return what `act` does with the accounts above; on a thread of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_on_such_a_host, folder, act).result()
+
+
+def _on_such_a_host(folder, act):
+    with own_accounts(folder, ACCOUNTS), PamAuthority(["HOST"]) as host:
+        return act(host)
+
+
+def log_on(host, name, word=RIGHT):
+    return host.log_on(name, "HOST", Secret(word), keep=False)
+
+
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """What came of each attempt, by name and password; made by one thread."""
+    """What came of each attempt, by name and password."""
     attempts = [
         *((name, RIGHT) for name in ACCOUNTS), ("benny", "lion"), ("open", ""),
         ("over", "lion"), ("nobody-here", RIGHT), ("benny", f"{RIGHT}\n"),
     ]  # fmt: skip
-    found, failures = {}, []
 
-    def ask():
-        folder = tmp_path_factory.mktemp("host")
-        try:
-            with own_accounts(folder, ACCOUNTS), PamAuthority(["HOST"]) as host:
-                for name, word in attempts:
-                    try:
-                        found[name, word] = host.log_on(
-                            name, "HOST", Secret(word), keep=False
-                        )
-                    except SteadError as error:
-                        found[name, word] = error
-        except BaseException as error:
-            failures.append(error)
-            raise
+    def ask(host):
+        found = {}
+        for name, word in attempts:
+            try:
+                found[name, word] = log_on(host, name, word)
+            except SteadError as error:
+                found[name, word] = error
+        return found
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join()
-    assert not failures
-    return found
+    return on_such_a_host(tmp_path_factory.mktemp("host"), ask)
 
 
 def test_an_account_of_the_host_is_its_uid_with_its_groups(asked):
@@ -100,3 +104,19 @@ def test_what_the_host_keeps_of_an_account_counts(asked, name, word, error):
 
 def test_a_name_that_nobody_has_is_nobody(asked):
     assert isinstance(asked["nobody-here", RIGHT], SteadError)
+
+
+def test_where_groups_come_from_is_read_again_when_it_changes(tmp_path):
+    """A group that is left out can grant; those who wait have read the file before."""
+
+    def ask(host):
+        usual = SWITCH.read_text()
+        SWITCH.write_text("passwd: files\ngroup: steadnone\n")
+        before = [log_on(host, "benny").host.groups for _ in range(3)]
+        SWITCH.write_text(usual)
+        return before, [log_on(host, "benny").host.groups for _ in range(3)]
+
+    before, after = on_such_a_host(tmp_path, ask)
+    games = grp.getgrnam("games").gr_gid
+    assert all(games not in groups for groups in before)
+    assert all(games in groups for groups in after)

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -20,6 +22,7 @@ from tests.privileged.broker_stage import (
     ids_of,
     is_alive,
     pair,
+    poll,
     sealed,
     stage,
     told,
@@ -245,3 +248,87 @@ def test_neither_name_nor_password_is_seen_by_others(stage, begin):
 
 def children_of(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+# --- verifiers that wait for the next attempt -----------------------------------------
+
+
+class Waiting:
+    """The processes of a monitor that were not there before the first attempt."""
+
+    def __init__(self, stage):
+        (self.monitor,) = stage.monitors()
+        self.usual = set(children_of(self.monitor))
+
+    def now(self):
+        return set(children_of(self.monitor)) - self.usual
+
+    def one(self, *former):
+        """Return the only one, when there is one, which is none of those of before."""
+        found = set()
+
+        def is_there():
+            found.clear()
+            found.update(self.now())
+            return len(found) == 1 and not found & {*former}
+
+        poll(is_there)
+        return found.pop()
+
+
+def test_each_attempt_has_a_process_of_its_own_that_waited_for_it(stage, begin):
+    started(stage, "passwords_per_minute = 100")
+    server = begin(NOTES, lambda talk: attempts(stage, talk))
+    server.hear()
+    waiting = Waiting(stage)
+    assert set() == waiting.now()  # who shows no password has none
+    seen = []
+    for word in ("tiger", "lion", "tiger"):
+        server.tell(["stead-alice", word])
+        assert (word == "tiger") == ("client" in server.hear())
+        seen.append(waiting.one(*seen))
+    assert 3 == len(set(seen))
+    # What the host keeps by now counts, and not what it kept when this one began.
+    shadow = stage.folder / "whole-shadow"
+    shadow.write_text(shadow.read_text().replace(f"{TIGER}:20000", f"!{TIGER}:20000"))
+    server.tell(["stead-alice", "tiger"])
+    assert REFUSED == server.hear()
+
+
+def end_at_once(pid):
+    os.kill(pid, signal.SIGKILL)
+    poll(lambda: not is_alive(pid))
+
+
+def test_one_that_waited_and_was_ended_is_missed_by_nobody(stage, begin):
+    started(stage, "passwords_per_minute = 100")
+    server = begin(NOTES, lambda talk: attempts(stage, talk))
+    server.hear()
+    waiting = Waiting(stage)
+    server.tell(["stead-alice", "tiger"])
+    assert "client" in server.hear()
+    for _ in range(3):
+        ended = waiting.one()
+        end_at_once(int(ended))
+        server.tell(["stead-alice", "tiger"])  # whether that was heard of or not
+        assert "client" in server.hear()
+        assert ended != waiting.one(ended)
+    # Nobody starts another by himself: what ends at once would be started for ever.
+    end_at_once(int(waiting.one()))
+    poll(lambda: not waiting.now())
+    server.tell(["stead-empty", "x"])  # the monitor is at work, a second and longer
+    time.sleep(0.2)
+    assert REFUSED == server.hear()
+    waiting.one()
+
+
+def test_one_that_waits_ends_with_the_server(stage, begin):
+    started(stage, "")
+    server = begin(NOTES, lambda talk: attempts(stage, talk))
+    server.hear()
+    waiting = Waiting(stage)
+    server.tell(["stead-alice", "tiger"])
+    server.hear()
+    one = int(waiting.one())
+    server.end()
+    poll(lambda: not is_alive(one))

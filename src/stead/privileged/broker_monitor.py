@@ -313,6 +313,7 @@ class Monitor:
         yield from self._processes.moments()
         yield from self._attempts.moments()
         yield from self._tickets.moments()
+        yield from self._verifiers.moments()
 
     def _pause(self) -> float:
         """Return how long nothing is due; no longer than the pulse allows."""
@@ -327,7 +328,7 @@ class Monitor:
         self._processes.end_what_is_due(now)
         self._attempts.answer_what_is_due(now)
         self._tickets.give_up_what_is_due(now)
-        self._verifiers.reap()
+        self._verifiers.make_ready(now)
 
     # --- the end --------------------------------------------------------------------
 
@@ -343,6 +344,7 @@ class Monitor:
         self._given.control.close()
         self._attempts.close()
         self._tickets.close()
+        self._verifiers.close()
         self._entrances.close()
         for client in self._clients:
             if client.socket is not None:

@@ -11,6 +11,7 @@ import json
 import select
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,17 +23,23 @@ from stead.privileged.launcher_process import execute
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from stead.privileged.broker_poll import Poll
 
     _Tell = Callable[[dict[str, Any] | None], None]
 
 _LONGEST_WORD: Final = 512 * 1024  # with as many groups as there may be
+_REST: Final = 0.02  # seconds after one has ended
 
 
 class Verifiers:
-    """Starts the verifiers of one monitor, and reaps them."""
+    """Starts the verifiers of one monitor, and reaps them.
+
+    To start one takes longer than what it does then. So whoever has had one is expected
+    to want another, and that is started ahead: it waits, for one piece of evidence as
+    all do, and has read nothing that anybody says.
+    """
 
     def __init__(self, poll: Poll) -> None:
         """Begin with none.
@@ -42,6 +49,8 @@ class Verifiers:
         """
         self._poll = poll
         self._ending: list[subprocess.Popen[bytes]] = []
+        self._spares: dict[bytes, Verifier] = {}  # by how each began
+        self._wanted: dict[bytes, float] = {}
 
     def start(
         self,
@@ -50,7 +59,7 @@ class Verifiers:
         descriptors: Sequence[int],
         tell: _Tell,
     ) -> Verifier:
-        """Start a verifier.
+        """Have a verifier look at something: one that waits, or a new one.
 
         Args:
             program: its module; see ``bootstrap``.
@@ -61,35 +70,80 @@ class Verifiers:
         Raises:
             OSError: it cannot be started.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [entry for entry in sys.path if entry.startswith("/")]
+        begin = json.dumps({"path": path, "program": program, **terms}).encode()
+        spare = self._spares.pop(begin, None)
+        if spare is not None:
+            try:
+                spare.show(descriptors, tell)
+            except OSError:  # it has ended, of which nothing was heard yet
+                spare.stop()
+            else:
+                return spare
+        verifier = self._begun(begin)
         try:
-            ours.setblocking(False)  # noqa: FBT003  # the library's signature
-            with theirs:
-                begin = {"path": path, "program": program, **terms}
-                ours.send(json.dumps(begin).encode())
-                say(ours, {}, descriptors)
-                verifier = Verifier(self, ours, execute(theirs.fileno()))
+            verifier.show(descriptors, tell)
         except BaseException:
-            ours.close()
+            verifier.stop()
             raise
-
-        def hear_it() -> None:
-            tell(verifier.word())
-
-        self._poll.on(ours.fileno(), select.POLLIN, Turn.ENDINGS, hear_it)
         return verifier
 
-    def end(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    def moments(self) -> Iterator[float]:
+        """Yield when another is to be started, in monotonic seconds."""
+        yield from self._wanted.values()
+
+    def make_ready(self, now: float) -> None:
+        """Start those that are expected to be wanted, and reap those that ended."""
+        self._ending = [one for one in self._ending if one.poll() is None]
+        due = [begin for begin, at in self._wanted.items() if at <= now]
+        for begin in due:
+            del self._wanted[begin]
+            if begin not in self._spares:
+                with suppress(OSError):  # then one is started when it is wanted
+                    self._spares[begin] = self._begun(begin)
+
+    def end(
+        self, begin: bytes, control: socket.socket, process: subprocess.Popen[bytes]
+    ) -> None:
         """Hear a verifier no more, and end it, without waiting for that."""
         self._poll.off(control.fileno())
         control.close()
         process.kill()
         self._ending.append(process)
+        # Not at once: whoever has just been answered has better use for a processor.
+        self._wanted[begin] = time.monotonic() + _REST
 
-    def reap(self) -> None:
-        """Forget those that have ended."""
-        self._ending = [one for one in self._ending if one.poll() is None]
+    def close(self) -> None:
+        """End those that wait, and start no more."""
+        for spare in tuple(self._spares.values()):
+            spare.stop()
+        self._spares.clear()
+        self._wanted.clear()
+
+    def _begun(self, begin: bytes) -> Verifier:
+        """Start one, which waits for what it shall look at; raises `OSError`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.setblocking(False)  # noqa: FBT003  # the library's signature
+            with theirs:
+                ours.send(begin)
+                process = execute(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        verifier = Verifier(self, begin, ours, process)
+        self._poll.on(ours.fileno(), select.POLLIN, Turn.ENDINGS, verifier.hear)
+        return verifier
+
+    def forget(self, begin: bytes, verifier: Verifier) -> None:
+        """End one that said something, or ended, before it was shown anything.
+
+        No other is started in its place before somebody asks: it might end as well.
+        """
+        if self._spares.get(begin) is verifier:
+            del self._spares[begin]
+        verifier.stop()
+        self._wanted.pop(begin, None)
 
 
 class Verifier:
@@ -98,16 +152,35 @@ class Verifier:
     def __init__(
         self,
         all_of_them: Verifiers,
+        begin: bytes,
         control: socket.socket,
         process: subprocess.Popen[bytes],
     ) -> None:
-        """Take what `Verifiers.start` has started."""
+        """Take what `Verifiers` has started."""
         self._all = all_of_them
+        self._begin = begin
         self._control = control
         self._process = process
+        self._tell: _Tell | None = None
         self._is_over = False
 
-    def word(self) -> dict[str, Any] | None:
+    def show(self, descriptors: Sequence[int], tell: _Tell) -> None:
+        """Show it what it shall look at; once.
+
+        Raises:
+            OSError: it is there no more.
+        """
+        say(self._control, {}, descriptors)
+        self._tell = tell
+
+    def hear(self) -> None:
+        """Take what it says, or its end."""
+        if self._tell is None:
+            self._all.forget(self._begin, self)
+        else:
+            self._tell(self._word())
+
+    def _word(self) -> dict[str, Any] | None:
         """Take its word: who it is; None if it has none."""
         with suppress(RemoteProtocolError):
             heard = hear(self._control, _LONGEST_WORD, 0)
@@ -118,7 +191,7 @@ class Verifier:
         """End it; again does nothing."""
         if not self._is_over:
             self._is_over = True
-            self._all.end(self._control, self._process)
+            self._all.end(self._begin, self._control, self._process)
 
 
 def identity_of(word: Mapping[str, Any]) -> PosixIdentity:

@@ -15,7 +15,6 @@ import ctypes
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -25,14 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from stead.adapters.pam.conversation import PamReady, PamStatus, libraries
+from stead.adapters.pam.attempt import Attempt
+from stead.adapters.pam.conversation import PamStatus, libraries
 from stead.errors import (
     DirectoryUnavailableError,
     EnforcementUnavailableError,
     SteadError,
 )
+from stead.model.posix_identity import PosixIdentity
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear
-from stead.privileged.name_service import HostNames, open_host_names
+from stead.privileged.name_service import open_host_names
 
 MARK: Final = 16
 """Bytes that a request begins with, and the answer to it as well."""
@@ -44,7 +45,6 @@ CRASHED: Final = b'{"unavailable": "pam ended without an answer"}'
 _SPARES: Final = 2  # children that wait for a request
 _DUMPABLE: Final = 4
 _DIE_WITH_PARENT: Final = 1
-_FUTURE: Final = 2  # MCL_FUTURE of mlockall(2)
 _LOOK_AGAIN: Final = 0.2  # seconds, while killed children are still there
 _REST: Final = 0.02  # seconds after an answer, in which whoever got it has work to do
 
@@ -216,24 +216,15 @@ class Worker:
         try:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             os.setsid()  # what a module starts is killed with it
-            _keep_in_memory()
             others = [spare.answer for spare in self._spares]
             others += [attempt.child.answer for attempt in self._attempts.values()]
             others += [child.answer for _, child in self._done]
             for each in (self._control, *self._lanes.values(), *others):
                 each.close()
-            names, ready, as_of = None, None, _seen(self._service)
-            with suppress(SteadError):
-                names = open_host_names()
-                # What is touched now is quick then: each page is copied once.
-                json.loads(json.dumps({"name": "root", "ids": _ids("root", names)}))
-            with suppress(SteadError):  # whoever asks hears why
-                ready = PamReady(self._service.name, str(self._service.parent))
+            attempt = Attempt(self._service)
             request = answer.recv(LONGEST_REQUEST)
-            if as_of != _seen(self._service):
-                ready = None  # it says something else by now
             if request:
-                word = _word(request, self._service, ready, names)
+                word = _word(request, attempt)
                 answer.send(json.dumps(word).encode())
                 # To end takes a processor, which whoever waits for the answer needs.
                 # What ends it is `_kill`, or this end of a worker that is gone.
@@ -267,58 +258,23 @@ class Worker:
                 self._ending.remove(pid)
 
 
-def _keep_in_memory() -> None:
-    """Have memory that is asked for from now on be there at once, and stay there.
-
-    Of the 16 MiB that yescrypt fills, each page is fetched by itself otherwise, which
-    is a tenth of what it takes (docs/adr/0133). And no swap has what is written there.
-
-    Kept memory counts against a limit, at which a module would get none. Only root's
-    right to ignore it will do, and within no memory at all only that can keep any.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))
-    ctypes.CDLL(None).mlockall(_FUTURE)
-    # A module may give up that right for a while: no limit, then, or that of before.
-    try:
-        endless = resource.RLIM_INFINITY
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (endless, endless))
-    except (OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
-
-
-def _seen(service: Path) -> tuple[int, int, int]:
-    """Return what tells a service file from what it was before."""
-    try:
-        found = service.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _word(
-    request: bytes, service: Path, ready: PamReady | None, names: HostNames | None
-) -> dict[str, Any]:
+def _word(request: bytes, attempt: Attempt) -> dict[str, Any]:
     """Return what came of one request: a document, NUL, and a password."""
     document, _, secret = request.partition(b"\0")
     asked = json.loads(document)
     try:
-        if ready is None:
-            ready = PamReady(service.name, str(service.parent))
-        outcome = ready.ask(asked["name"], secret)
-        said: dict[str, Any] = {
-            "status": outcome.status,
-            "was_authenticated": outcome.was_authenticated,
-            "user": outcome.user,
-        }
-        if outcome.status == PamStatus.SUCCESS:
-            said["ids"] = _ids(outcome.user, names or open_host_names())
+        outcome, identity = attempt.ask(asked["name"], secret)
     except (DirectoryUnavailableError, EnforcementUnavailableError) as error:
         return {"unavailable": str(error)}
+    said: dict[str, Any] = {
+        "status": outcome.status,
+        "was_authenticated": outcome.was_authenticated,
+        "user": outcome.user,
+    }
+    if outcome.status == PamStatus.SUCCESS:
+        said["ids"] = None if identity is None else _ids(identity)
     return said
 
 
-def _ids(name: str, names: HostNames) -> list[Any] | None:
-    """Return uid, gid and groups of a user; None if the host knows none."""
-    user = names.user_by_name(name)
-    return None if user is None else [user.uid, user.gid, names.groups_of(user)]
+def _ids(identity: PosixIdentity) -> list[Any]:
+    return [identity.uid, identity.gid, identity.groups]
