@@ -196,7 +196,7 @@ def _read_ace(cursor: Cursor, place: Place, domain: Sid | None) -> Ace:
         if (guid := _read_guid(cursor, letters, name)) is not None
     }
     cursor.skip_spaces()
-    trustee = read_sid_here(cursor, domain)
+    trustee = _read_trustee(cursor, domain)
     data = _read_data(cursor, letters, domain)
     start = cursor.position
     cursor.expect(")", "expected `)` after the last field")
@@ -250,6 +250,15 @@ def _read_guid(cursor: Cursor, letters: str, name: str) -> Guid | None:
         raise cursor.error(f"expected a guid, the {named}, or `;`")
     cursor.expect(";", f"expected `;` after the {named}")
     return Guid.from_string(found[0])
+
+
+def _read_trustee(cursor: Cursor, domain: Sid | None) -> Sid:
+    """Read whom an ace is about. Spaces may follow an alias, and no SID in numbers."""
+    is_alias = not cursor.text.startswith(("S-", "s-"), cursor.position)
+    trustee = read_sid_here(cursor, domain)
+    if is_alias:
+        cursor.skip_spaces()
+    return trustee
 
 
 def _read_data(cursor: Cursor, letters: str, domain: Sid | None) -> bytes:

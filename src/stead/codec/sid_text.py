@@ -2,7 +2,8 @@
 
 Windows reads more than the specification's grammar: any case, leading zeros,
 hexadecimal numbers, a hexadecimal revision that makes all later numbers hexadecimal,
-and sub-authorities too large, which become the largest one. Recorded behavior is
+sub-authorities too large, which become the largest one, and spaces before the revision
+and the authority. Recorded behavior is
 followed here, where text was written for Windows; `Sid.from_string` is the strict
 door for everything else.
 """
@@ -36,8 +37,9 @@ _ALIAS: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
 _HEXADECIMAL_SID: Final = re.compile(
     rf"s-0x0*1-({_HEXADECIMAL})((?:-{_HEXADECIMAL})+)", re.IGNORECASE | re.ASCII
 )
+# Spaces may stand before the first two numbers, if these are decimal.
 _SID: Final = re.compile(
-    rf"s-0*1-({_EITHER})((?:-{_EITHER})+)", re.IGNORECASE | re.ASCII
+    rf"s- *0*1-(?: +(?!0x))?({_EITHER})((?:-{_EITHER})+)", re.IGNORECASE | re.ASCII
 )
 
 
