@@ -73,6 +73,28 @@ def test_a_negative_integer_is_always_written_with_its_minus():
     ) == write_condition(Integer(-1))
 
 
+def test_a_hexadecimal_number_without_a_sign_has_all_64_bits():
+    largest = Integer(2**64 - 1, base=IntegerBase.HEXADECIMAL)
+    tokens = bytes.fromhex("04ffffffffffffffff0303")
+    assert b"artx" + tokens + b"\0" == write_condition(largest)
+    assert largest == read_condition(b"artx" + tokens)
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        (2**64, {"base": IntegerBase.HEXADECIMAL}),
+        (2**63, {"base": IntegerBase.DECIMAL}),
+        (2**63, {"base": IntegerBase.OCTAL}),
+        (2**63, {"base": IntegerBase.HEXADECIMAL, "sign": IntegerSign.PLUS}),
+        (2**63, {"base": IntegerBase.HEXADECIMAL, "width": IntegerWidth.INT32}),
+    ],
+)
+def test_no_other_number_has_more_than_63_bits(value, fields):
+    with pytest.raises(InvalidConditionError, match="does not fit 64 bits"):
+        Integer(value, **fields)
+
+
 def test_operands_stand_before_their_operator_from_left_to_right():
     condition = Binary(
         Operator.AND, Unary(Operator.EXISTS, TITLE), SidLiteral(ADMINISTRATORS)
@@ -134,6 +156,8 @@ def test_a_condition_needs_its_signature():
         (b"\x04" + bytes(8) + b"\x03\x00", "no sign and base"),
         (b"\x04\x01" + bytes(7) + b"\x02\x02", "minus sign"),
         (b"\x04" + b"\xff" * 8 + b"\x03\x02", "contradicts its sign"),
+        (b"\x04" + b"\xff" * 8 + b"\x01\x03", "contradicts its sign"),
+        (b"\x03" + b"\xff" * 8 + b"\x03\x03", "contradicts its sign"),
         (b"\x01\x80" + bytes(7) + b"\x03\x02", "does not fit `INT8`"),
         (b"\x51\x02\x00\x00\x00\x01\x01", "sid"),
         (b"\x50\x05\x00\x00\x00\x50\x00\x00\x00\x00", "`0x50` begins no literal"),

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.spec.naive_condition import negates_beside_an_attribute
 from tests.strategies import sids
 from tests.strategies_condition import any_shape, claims, grammatical
 
@@ -240,6 +241,35 @@ def test_an_attribute_alone_is_true_if_it_is_neither_zero_nor_empty(text, expect
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("@User.Yes || !(@User.Yes)", UNKNOWN),
+        ("@User.Yes && !(@User.No)", UNKNOWN),
+        ("@User.No && !@User.Missing", UNKNOWN),
+        ("@User.Yes || (!(@User.Yes) && @User.Yes)", UNKNOWN),
+        ("@User.Yes || !(!(@User.No))", UNKNOWN),
+        ("(@User.Level == 5) || (@User.Yes || !(@User.Yes))", UNKNOWN),
+        ("!(@User.Yes) || @User.Yes", TRUE),
+        ("!(@User.No) || !(@User.No)", TRUE),
+        ("!(!(!(!(@User.No))))", FALSE),
+        ("@User.Yes && !(@User.No || @User.No)", TRUE),
+        ("@User.Yes || (@User.Yes || @User.Yes)", TRUE),
+        ("(@User.Level == 5) && !(@User.No)", TRUE),
+        ("@User.Yes && !(@User.Level == 6)", TRUE),
+        ("(@User.Yes || @User.Yes) && !(@User.No)", TRUE),
+    ],
+)
+def test_a_negated_attribute_beside_a_bare_one_is_unknown_as_on_windows(text, expected):
+    assert expected is truth(text)
+
+
+def test_a_hexadecimal_number_without_a_sign_is_none_below_zero():
+    text = "@User.a == 0xffffffffffffffff"
+    assert TRUE is truth(text, user(Claim("a", ClaimType.UINT64, (2**64 - 1,))))
+    assert FALSE is truth(text, user(Claim("a", ClaimType.INT64, (-1,))))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("Exists @User.Title", TRUE),
         ("Exists @User.Zero", TRUE),
         ("Exists @User.Missing", FALSE),
@@ -457,8 +487,11 @@ def test_not_not_changes_nothing(condition, context):
 @given(grammatical(), grammatical(), contexts())
 def test_logical_operators_do_not_mind_the_order(left, right, context):
     for operator in (Operator.AND, Operator.OR):
-        forwards = outcome(Binary(operator, left, right), context)
-        assert forwards is outcome(Binary(operator, right, left), context) or None in (
+        both = Binary(operator, left, right), Binary(operator, right, left)
+        if any(negates_beside_an_attribute(each, None) for each in both):
+            continue  # on Windows they do
+        forwards, backwards = (outcome(each, context) for each in both)
+        assert forwards is backwards or None in (
             outcome(left, context),
             outcome(right, context),
         )

@@ -114,12 +114,33 @@ def evaluate(condition: Condition, facts: Facts) -> str:
     """
     if facts.resource is None and names_the_resource(condition):
         return "X"
+    if negates_beside_an_attribute(condition, None):
+        return "E"
     try:
         return _logical(condition, facts)
     except _UnreadableError:
         return "X"
     except _NonsenseError:
         return "E"
+
+
+def negates_beside_an_attribute(condition: Condition, before: Condition | None) -> bool:
+    """Tell whether `!` stands between two bare attributes: recorded on Windows.
+
+    In the order in which operators are applied, `before` is the operand that waits for
+    its operator when this condition begins.
+    """
+    if isinstance(condition, Unary):
+        if condition.operator == Operator.NOT:
+            operand = condition.operand
+            if isinstance(operand, Attribute) and isinstance(before, Attribute):
+                return True
+        return negates_beside_an_attribute(condition.operand, before)
+    if isinstance(condition, Binary):
+        return negates_beside_an_attribute(
+            condition.left, before
+        ) or negates_beside_an_attribute(condition.right, condition.left)
+    return False
 
 
 def names_the_resource(condition: Condition) -> bool:

@@ -50,6 +50,7 @@ _SID: Final = 0x51
 _ALIGNMENT: Final = 4
 _INTEGER: Final = struct.Struct("<BqBB")
 _HEADER: Final = struct.Struct("<BI")
+_UNSIGNED: Final = (IntegerWidth.INT64, IntegerSign.NONE, IntegerBase.HEXADECIMAL)
 _BITS: Final[dict[int, int]] = {
     IntegerWidth.INT8: 8,
     IntegerWidth.INT16: 16,
@@ -180,6 +181,8 @@ def _integer(binary: bytes, at: int) -> tuple[Integer, int]:
     if end > len(binary):
         raise InvalidConditionError(f"the token at offset `{at}` is cut off")
     code, value, sign, base = _INTEGER.unpack_from(binary, at)
+    if value < 0 and (code, sign, base) == _UNSIGNED:
+        value += 1 << 64
     try:
         literal = Integer(
             value, IntegerWidth(code), IntegerSign(sign), IntegerBase(base)
@@ -241,9 +244,8 @@ def _token(node: Condition) -> bytes:
 def _scalar_token(literal: Literal) -> bytes:
     if isinstance(literal, Integer):
         _require_width(literal)
-        return _INTEGER.pack(
-            literal.width, literal.value, sign_of(literal), literal.base
-        )
+        value = literal.value - (1 << 64 if literal.value >= 1 << 63 else 0)
+        return _INTEGER.pack(literal.width, value, sign_of(literal), literal.base)
     if isinstance(literal, String):
         return _with_header(_STRING, _utf16(literal.value))
     if isinstance(literal, OctetString):
@@ -266,6 +268,8 @@ def _utf16(text: str) -> bytes:
 
 def _require_width(literal: Integer) -> None:
     """Refuse a value that its width has no room for."""
+    if literal.is_unsigned:
+        return  # it was made to fit
     limit = 1 << (_BITS[literal.width] - 1)
     if not -limit <= literal.value < limit:
         raise InvalidConditionError(

@@ -1,8 +1,9 @@
 """Reads conditional expressions from text ([MS-DTYP] 2.5.1.1, 2.5.1.3).
 
 Windows was recorded to accept more than the grammar says, and less: operands may stand
-in parentheses, `!` may not follow another `!`, an attribute in simple form may not be
-a second operand. Comparisons of comparisons are read; they are never true.
+in parentheses, `!` may stand before a parenthesis or an attribute alone, an attribute
+in simple form may not be a second operand. Comparisons of comparisons are read; they
+are never true.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class ConditionReader:
         if operator is None:
             cursor.position = start
             self._push(self._attribute())
+        elif self._waiting[-1] is Operator.NOT:
+            raise cursor.error("expected `(` or an attribute after `!`", at=start)
         elif operator in UNARY_OPERATORS:
             self._push(Unary(operator, self._value(operator)), 1)
         else:

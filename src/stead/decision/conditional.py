@@ -6,7 +6,9 @@ where that differs:
 
 - `Contains {}` is false whatever the claim, even if there is none;
 - `Any_of` with one literal that is no composite is unknown;
-- a claim that has a value twice ends the whole check.
+- a claim that has a value twice ends the whole check;
+- `!` before an attribute by itself, where the operand to its left is an attribute by
+  itself too and not yet combined (`a || !(b)`), makes the whole expression unknown.
 
 What an operator cannot use (a result, a literal where a claim belongs, values of
 another type) makes the whole expression unknown; a claim that is missing or has no
@@ -104,9 +106,12 @@ def evaluate(condition: Condition, context: ConditionContext) -> Truth:
         InvalidClaimError: a claim that it names has a value twice.
         InvalidConditionError: it is too deep or too large.
     """
+    order = in_postfix_order(condition)
+    if _negates_beside_an_attribute(order):
+        return Truth.UNKNOWN
     stack: list[_Item] = []
     try:
-        for node in in_postfix_order(condition):
+        for node in order:
             if isinstance(node, Binary):
                 right, left = stack.pop(), stack.pop()
                 stack.append(_binary(node.operator, left, right, context=context))
@@ -117,6 +122,21 @@ def evaluate(condition: Condition, context: ConditionContext) -> Truth:
         return _logical_value(stack[0], context)
     except _UnusableError:
         return Truth.UNKNOWN
+
+
+def _negates_beside_an_attribute(order: list[Condition]) -> bool:
+    """Tell whether `!` meets an attribute while another one waits on the stack."""
+    are_attributes: list[bool] = []
+    for node in order:
+        if isinstance(node, Binary):
+            are_attributes[-2:] = [False]
+        elif isinstance(node, Unary):
+            if node.operator is Operator.NOT and are_attributes[-2:] == [True, True]:
+                return True
+            are_attributes[-1] = False
+        else:
+            are_attributes.append(isinstance(node, Attribute))
+    return False
 
 
 def _unary(operator: Operator, operand: _Item, context: ConditionContext) -> Truth:

@@ -92,7 +92,11 @@ class IntegerBase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A signed 64-bit integer literal, and how it is spelled."""
+    """A 64-bit integer literal, and how it is spelled.
+
+    It is signed, but for hexadecimal ones without a sign: `0xffffffffffffffff` is the
+    largest number of 64 bits.
+    """
 
     value: int
     width: IntegerWidth = IntegerWidth.INT64
@@ -100,8 +104,17 @@ class Integer:
     base: IntegerBase = IntegerBase.DECIMAL
 
     def __post_init__(self) -> None:
-        if not -(1 << 63) <= self.value < 1 << 63:
+        if not -(1 << 63) <= self.value < 1 << (64 if self.is_unsigned else 63):
             raise InvalidConditionError(f"`{self.value}` does not fit 64 bits")
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether its highest bit is one of its value's."""
+        return (self.width, self.sign, self.base) == (
+            IntegerWidth.INT64,
+            IntegerSign.NONE,
+            IntegerBase.HEXADECIMAL,
+        )
 
 
 @dataclass(frozen=True, slots=True)
