@@ -66,6 +66,17 @@ def test_a_domain_s_number_needs_a_domain(row, domain):
         well_known_sid(row["input"], domain=sid)
 
 
+def test_windows_does_not_count_the_parts_of_a_domain():
+    longer = Sid.from_string("S-1-5-21-12-23-34-45-56")
+    assert "S-1-5-21-12-23-34-45-56-571" == str(well_known_sid(72, domain=longer))
+
+
+def test_no_room_for_a_rid_is_an_error_of_ours():
+    full = Sid.from_string("S-1-5-21" + "-1" * 14)
+    with pytest.raises(InvalidSidError, match="one to fifteen"):
+        well_known_sid(41, domain=full)
+
+
 def test_every_sid_has_a_name_of_its_own():
     assert "Everyone" == NAMES[EVERYONE]
     assert len(NAMES) == len(set(NAMES.values()))

@@ -17,7 +17,7 @@ from stead.model.sid import Sid
 
 _DOMAIN_AUTHORITY: Final = 5
 _DOMAIN_ROOT: Final = 21
-_DOMAIN_PARTS: Final = 4
+_FEWEST_DOMAIN_PARTS: Final = 4
 
 _FIXED: Final[dict[int, str]] = {
     0: "S-1-0-0",
@@ -76,6 +76,7 @@ _FIXED: Final[dict[int, str]] = {
     69: "S-1-16-16384",
     70: "S-1-5-33",
     71: "S-1-3-4",
+    74: "S-1-5-22",
     79: "S-1-16-8448",
     81: "S-1-2-1",
     82: "S-1-5-65-1",
@@ -110,7 +111,6 @@ _IN_DOMAIN: Final[dict[int, int]] = {
     50: 553,
     72: 571,
     73: 572,
-    74: 498,
     75: 521,
     77: 498,
     100: 522,
@@ -130,8 +130,8 @@ def well_known_sid(number: int, *, domain: Sid | None = None) -> Sid:
 
     Args:
         number: 0 to 119.
-        domain: the domain's SID, `S-1-5-21-x-y-z`; needed where the SID is an
-            account's or a group's of a domain.
+        domain: the domain's SID, `S-1-5-21-x-y-z`, or longer: Windows does not count
+            its parts; needed where the SID is an account's or a group's of a domain.
 
     Raises:
         InvalidSidError: no SID has this number, or it needs a domain.
@@ -151,6 +151,6 @@ def _is_domain(sid: Sid) -> bool:
     parts = sid.sub_authorities
     return (
         sid.authority == _DOMAIN_AUTHORITY
-        and len(parts) == _DOMAIN_PARTS
+        and len(parts) >= _FEWEST_DOMAIN_PARTS
         and parts[0] == _DOMAIN_ROOT
     )
