@@ -26,9 +26,11 @@ from stead.decision.object_tree import build_tree
 from stead.decision.principals import token_principal
 from stead.errors import InvalidObjectTypesError
 from stead.model.ace import AccessAllowedObjectAce, AccessDeniedObjectAce
+from stead.model.acl import Acl
 from stead.model.decision import AccessQuestion, ObjectType
 from stead.model.guid import Guid
 from stead.model.privilege import Privilege
+from stead.model.security_descriptor import SecurityDescriptor
 
 ROOT, SET, NAME, MAIL, OTHER, PHONE, STRANGE = (
     Guid(bytes((number,)) * 16) for number in range(1, 8)
@@ -67,7 +69,8 @@ def answers(*entries, desired=READ, types=TREE, **fields):
         token(), guarded(*entries, **fields), desired, MAPPING, object_types=types
     )
     assert decision.allowed == decision.object_results[0].allowed
-    assert decision.granted == decision.object_results[0].granted
+    if decision:
+        assert decision.granted == decision.object_results[0].granted
     return [bool(result) for result in decision.object_results]
 
 
@@ -184,6 +187,45 @@ def test_who_listens_hears_which_entries_settled_rights_of_the_object():
         note=lambda *what: heard.append(what),
     )
     assert [(2, entries[2], True, READ), (3, entries[3], False, WRITE)] == heard
+
+
+def test_a_node_that_is_refused_tells_which_of_the_rights_it_has():
+    entries = (may_not(ROOT, READ_CONTROL | READ), may_not(SET, WRITE), may(NAME, READ))
+    found = access_check(
+        token(),
+        guarded(*entries, owner=ALICE),
+        READ_CONTROL | READ,
+        MAPPING,
+        object_types=TREE,
+    )
+    assert (False, 0) == (found.allowed, found.granted)
+    assert [(False, READ_CONTROL)] * 6 == [
+        (node.allowed, node.granted) for node in found.object_results
+    ]
+
+
+def test_a_node_that_lacks_a_named_right_is_refused_whatever_its_maximum_is():
+    found = access_check(
+        token(),
+        guarded(may(NAME, WRITE), allow(ALICE, READ)),
+        MAXIMUM | WRITE,
+        MAPPING,
+        object_types=TREE,
+    )
+    assert [
+        (False, READ),
+        (False, READ),
+        (True, READ | WRITE),
+        *[(False, READ)] * 3,
+    ] == [(node.allowed, node.granted) for node in found.object_results]
+
+
+def test_a_list_that_is_no_tree_is_refused_before_the_descriptor_is():
+    nobodys = SecurityDescriptor(Acl(()))
+    with pytest.raises(InvalidObjectTypesError):
+        access_check(
+            token(), nobodys, READ, MAPPING, object_types=[ObjectType(1, ROOT)]
+        )
 
 
 def test_the_maximum_is_found_node_by_node():

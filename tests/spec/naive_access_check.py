@@ -82,7 +82,10 @@ RECOVERY = Acl(
 
 @dataclass(frozen=True)
 class Answer:
-    """An error, or what is granted; `nodes` says the same of each object type."""
+    """An error, or what is granted; `nodes` says the same of each object type.
+
+    A node that is refused says all the same which of the bits it has.
+    """
 
     error: str = ""
     allowed: bool = False
@@ -101,8 +104,8 @@ def naive_access_check(question: AccessQuestion) -> Answer:
     allowed, granted = nodes[0]
     return Answer(
         allowed=allowed,
-        granted=granted,
-        privileges=case.privileges_for(granted),
+        granted=granted if allowed else frozenset(),
+        privileges=case.privileges_for(granted if allowed else frozenset()),
         nodes=nodes if question.object_types else (),
     )
 
@@ -113,10 +116,10 @@ def why_not_judged(question: AccessQuestion) -> str:
         return "ERROR_GENERIC_NOT_MAPPED"
     if question.token.level == ImpersonationLevel.ANONYMOUS:
         return "ERROR_BAD_IMPERSONATION_LEVEL"
-    if question.descriptor.owner is None or question.descriptor.group is None:
-        return "ERROR_INVALID_SECURITY_DESCR"
     if not is_tree(question.object_types):
         return "ERROR_INVALID_PARAMETER"
+    if question.descriptor.owner is None or question.descriptor.group is None:
+        return "ERROR_INVALID_SECURITY_DESCR"
     return ""
 
 
@@ -141,9 +144,9 @@ class _Case:
             for n in tried
             if node in self.granted_by_all(n) and limits_leave(self.question, n)
         )
-        if not self.may_be_granted_anything() or not granted or not named <= granted:
+        if not self.may_be_granted_anything():
             return False, frozenset()
-        return True, granted
+        return bool(granted) and named <= granted, granted
 
     def may_be_granted_anything(self) -> bool:
         kinds = [type(ace) for ace in entries_of(self.sacl)]

@@ -144,11 +144,12 @@ def require_question(question: AccessQuestion) -> ObjectTree:
     """
     require_mapped(question.desired)
     require_token(question.token)
+    tree = build_tree(question.object_types)
     if question.descriptor.owner is None or question.descriptor.group is None:
         raise InvalidSecurityDescriptorError(
             "a descriptor to be judged names an owner and a group"
         )
-    return build_tree(question.object_types)
+    return tree
 
 
 def require_mapped(desired: int) -> None:
@@ -170,16 +171,22 @@ def require_token(token: AccessToken) -> None:
 def decision_of(question: AccessQuestion, found: Judgement) -> AccessDecision:
     """Say what was found as an answer: a right required and not granted refuses."""
     required = question.desired & ~MAXIMUM_ALLOWED
-    nodes = tuple(0 if required & ~node else node for node in found.granted)
+    whole = found.granted[0]
+    allowed = _is_enough(whole, required)
     used: tuple[Privilege, ...] = ()
-    if nodes[0]:
+    if allowed:
         used = tuple(dict.fromkeys(found.privileges.values()))
     results: tuple[ObjectResult, ...] = ()
     if question.object_types:
-        results = tuple(ObjectResult(bool(node), node) for node in nodes)
-    return AccessDecision(
-        question, bool(nodes[0]), nodes[0], used, results, found.staged
-    )
+        results = tuple(
+            ObjectResult(_is_enough(node, required), node) for node in found.granted
+        )
+    granted = whole if allowed else 0
+    return AccessDecision(question, allowed, granted, used, results, found.staged)
+
+
+def _is_enough(granted: int, required: int) -> bool:
+    return bool(granted) and not required & ~granted
 
 
 # --- the short way ------------------------------------------------------------------

@@ -85,7 +85,13 @@ class AccessQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ObjectResult:
-    """The answer for one node of a tree of object types."""
+    """The answer for one node of a tree of object types.
+
+    Attributes:
+        allowed: whether all that was asked for is granted there.
+        granted: the rights granted; where it is refused, those of the ones asked for
+            that are granted all the same (Win32 AccessCheckByTypeResultList).
+    """
 
     allowed: bool
     granted: int
