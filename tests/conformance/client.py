@@ -156,7 +156,7 @@ CLAIM_FLAGS: Final = {
 def claim_from(entry: Message) -> Claim:
     kind = entry["type"]
     if isinstance(kind, int):
-        kind = next(name for name, (number, _) in CLAIM_TYPES.items() if number == kind)
+        kind = {number: name for name, (number, _) in CLAIM_TYPES.items()}[kind]
     number, convert = CLAIM_TYPES[kind]
     named = entry.get("flags") or ()
     flags = ClaimFlags(named if isinstance(named, int) else 0)
@@ -187,8 +187,15 @@ def claim_to(claim: Claim) -> Message:
     }
 
 
+def is_possible(entry: Message) -> bool:
+    """Tell whether a token can hold a claim: no boolean is neither true nor false."""
+    is_boolean = entry["type"] in {"boolean", int(ClaimType.BOOLEAN)}
+    return not is_boolean or {0, 1}.issuperset(entry.get("values", ()))
+
+
 def claims(message: Message, key: str) -> tuple[Claim, ...]:
-    return tuple(claim_from(entry) for entry in message.get(key) or ())
+    entries = message.get(key) or ()
+    return tuple(claim_from(entry) for entry in entries if is_possible(entry))
 
 
 def groups(message: Message, key: str) -> tuple[TokenGroup, ...]:
@@ -472,23 +479,37 @@ OPERATIONS: Final[dict[str, Callable[[Message], Message]]] = {
 }
 
 
+MALFORMED: Final[Message] = {"error": "ERROR_INVALID_PARAMETER"}
+
+
 def answer(message: Message) -> Message:
-    operation = OPERATIONS.get(message["op"])
+    name = message.get("op")
+    operation = OPERATIONS.get(name) if isinstance(name, str) else None
     if operation is None:
         return {"error": "UNSUPPORTED"}
     try:
         return operation(message)
     except SteadError as error:
         return {"error": error.win32_name}
-    except (KeyError, ValueError):
-        # The question itself is not in the protocol's form: no such name, no hex.
-        return {"error": "ERROR_INVALID_PARAMETER"}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        # The question itself is not in the protocol's form: no such name, no hex, a
+        # list where text belongs.
+        return MALFORMED
+
+
+def reply_to(line: str) -> Message:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        return {"id": None, **MALFORMED}
+    return {"id": message.get("id"), **answer(message)}
 
 
 def main() -> None:
-    for line in sys.stdin:
-        message = json.loads(line)
-        reply = {"id": message["id"], **answer(message)}
+    for line in iter(sys.stdin.buffer.readline, b""):
+        reply = reply_to(line.decode("utf-8", "replace"))
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
 

@@ -58,6 +58,52 @@ def test_what_the_protocol_does_not_have_is_unsupported_and_a_refusal_has_a_name
     ] == [answer["error"] for answer in answers]
 
 
+def test_each_line_is_answered_whatever_it_holds():
+    lines = [
+        b"",
+        b"{",
+        b"null",
+        b"[" * 200_000,
+        b'"\xff\xfe"',
+        b'{"op": "sid", "sid": 1' + b"0" * 10_000 + b"}",
+        b'{"id": 1}',
+        b'{"id": 2, "op": ["sid"]}',
+        b'{"id": 3, "op": "sid", "sid": ["WD"]}',
+        b'{"id": 4, "op": "access", "sddl": "D:", "token": null, "desired": 1}',
+        b'{"id": 5, "op": "new_object", "is_container": true, "token": {"user": 1}}',
+        b'{"id": 6, "op": "token", "token": {"user": "WD"}, "do": [{"sing": 1}]}',
+        b'{"id": 7, "op": "condition", "expr": "a", "token": {"groups": 1}}',
+        b'{"id": 8, "op": "sid", "sid": "WD"}',
+    ]
+    ran = subprocess.run(
+        [sys.executable, str(CLIENT)],
+        input=b"\n".join(lines),
+        capture_output=True,
+        check=True,
+    )
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    malformed = "ERROR_INVALID_PARAMETER"
+    assert [
+        *[{"id": None, "error": malformed}] * 6,
+        {"id": 1, "error": "UNSUPPORTED"},
+        {"id": 2, "error": "UNSUPPORTED"},
+        *[{"id": number, "error": malformed} for number in range(3, 8)],
+        {"id": 8, "sid": "S-1-1-0"},
+    ] == answers
+
+
+def test_a_claim_that_no_token_can_hold_is_not_there():
+    claim = {"name": "a", "type": "boolean", "values": [2]}
+    ((answer),) = ask(
+        {
+            "op": "condition",
+            "expr": "Exists @User.a",
+            "token": {"user": ANN, "user_claims": [claim]},
+        }
+    )
+    assert "false" == answer["value"]
+
+
 def test_every_side_of_a_question_is_translated():
     restricted = {"user": ANN, "restricted": ["S-1-5-12"], "write_restricted": True}
     claims = [{"name": "Ring", "type": "int64", "values": [1], "flags": []}]
