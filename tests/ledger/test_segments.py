@@ -73,6 +73,9 @@ def _bent(at, **fields):
         (_bent(3, digest="00" * 32), 7),
         (_bent(3, sequence=9), 7),
         (_bent(3, sequence="x"), 7),
+        (_bent(3, sequence="7"), 7),
+        (_bent(3, sequence=7.5), 7),
+        (_bent(3, sequence=float("inf")), 7),
         (_bent(3, body=5), 7),
         (_bent(3, body="\ud800"), 7),
         ([*_lines()[:3], *_lines()[4:]], 7),
@@ -113,6 +116,7 @@ def test_a_whole_archive_made_anew_does_not_lead_to_its_own_seal():
         "[]",
         "1",
         json.dumps({**json.loads(_lines()[0]), "format": "stead archive 2"}),
+        json.dumps({**json.loads(_lines()[0]), "segment": float("inf")}),
         json.dumps({**json.loads(_lines()[0]), "before": {"digest": "", "edge": "x"}}),
     ],
 )

@@ -175,29 +175,36 @@ def _read_head(fields: dict[str, Any]) -> ArchiveHead:
     before = fields["before"]
     return ArchiveHead(
         str(fields["origin"]),
-        int(fields["segment"]),
+        _whole(fields["segment"]),
         Before(bytes.fromhex(before["digest"]), _read_edge(before)),
     )
 
 
 def _read_entry(fields: dict[str, Any]) -> Entry:
     body = fields["body"].encode("utf-8", "surrogateescape")
-    return Entry(int(fields["sequence"]), body, bytes.fromhex(fields["digest"]))
+    return Entry(_whole(fields["sequence"]), body, bytes.fromhex(fields["digest"]))
 
 
 def _read_seal(number: int, fields: dict[str, Any]) -> Seal:
     seal = Seal(
         number,
-        int(fields["first"]),
-        int(fields["last"]),
+        _whole(fields["first"]),
+        _whole(fields["last"]),
         bytes.fromhex(fields["digest"]),
         _read_edge(fields),
-        int(fields["sealed_at"]),
+        _whole(fields["sealed_at"]),
         str(fields["note"]),
     )
     if seal.tree.root().hex() != fields["root"]:
         raise InvalidRequestError("the seal's root is not that of its edge")
     return seal
+
+
+def _whole(value: object) -> int:
+    """Return a number that is one: a record's is no fraction, and JSON has 1e999."""
+    if type(value) is not int:
+        raise TypeError("a number is not whole")
+    return value
 
 
 def _read_edge(fields: dict[str, Any]) -> CompactRange:
