@@ -60,11 +60,19 @@ _FLAGS: Final[dict[str, AceFlags]] = {
     "FA": AceFlags.FAILED_ACCESS,
 }
 _FLAG_BITS: Final = {name: int(bit) for name, bit in _FLAGS.items()}
-_FLAG_TEXT: Final = tuple(
-    "".join(name for name, bit in _FLAG_BITS.items() if number & bit)
-    for number in range(256)
+# A filter audits nothing: the bit means that it protects trust (sddl.h, winnt.h).
+_FILTER_FLAG_BITS: Final = {
+    "TP" if name == "SA" else name: bit for name, bit in _FLAG_BITS.items()
+}
+_FLAG_TEXT, _FILTER_FLAG_TEXT = (
+    tuple(
+        "".join(name for name, bit in bits.items() if number & bit)
+        for number in range(256)
+    )
+    for bits in (_FLAG_BITS, _FILTER_FLAG_BITS)
 )
 _RESOURCE_ATTRIBUTE: Final = "RA"
+_ACCESS_FILTER: Final = "FL"
 _PREFIX: Final = re.compile(r"[OGDS]:")
 _TYPE: Final = re.compile(r"[a-z]{1,16}", re.IGNORECASE | re.ASCII)
 _PAIR: Final = re.compile(r"[a-z]{2}", re.IGNORECASE | re.ASCII)
@@ -185,7 +193,7 @@ def _read_ace(cursor: Cursor, place: Place, domain: Sid | None) -> Ace:
     begins = cursor.position
     letters = _read_type(cursor, place)
     kind = KINDS[letters]
-    flags = _read_flags(cursor)
+    flags = _read_flags(cursor, letters)
     cursor.skip_spaces()
     mask = read_mask_here(cursor, kind.type)
     head = cursor.text[begins : cursor.position]
@@ -224,13 +232,16 @@ def _read_type(cursor: Cursor, place: Place) -> str:
     return letters
 
 
-def _read_flags(cursor: Cursor) -> AceFlags:
+def _read_flags(cursor: Cursor, letters: str) -> AceFlags:
+    names = _FLAG_BITS
+    if letters == _ACCESS_FILTER:
+        names = {**_FLAG_BITS, **_FILTER_FLAG_BITS}
     flags = 0
     cursor.skip_spaces()
     while not cursor.take(";"):
         start = cursor.position
         found = cursor.match(_PAIR)
-        flag = None if found is None else _FLAG_BITS.get(found[0].upper())
+        flag = None if found is None else names.get(found[0].upper())
         if flag is None:
             raise cursor.error("expected a flag or `;`", at=start)
         flags |= flag
@@ -344,7 +355,8 @@ def ace_to_sddl(ace: Ace, *, domain: Sid | None = None) -> str:
     letters = letters_of(ace)
     if letters is None:
         raise InvalidAclError(f"sddl has no words for an ace of type {ace.number:#04x}")
-    flags = _FLAG_TEXT[int(ace.flags)]
+    texts = _FILTER_FLAG_TEXT if letters == _ACCESS_FILTER else _FLAG_TEXT
+    flags = texts[int(ace.flags)]
     mask = mask_to_sddl(int(ace.mask), ace.type)
     guids = _guids_to_sddl(ace) if isinstance(ace, ObjectAce) else ";"
     trustee = sid_to_sddl(ace.trustee, domain=domain)
