@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.conformance.client import OPERATIONS, reply_to
+
 CLIENT = Path(__file__).with_name("client.py")
 ANN = "S-1-5-21-1-2-3-1001"
 
@@ -90,6 +94,34 @@ def test_each_line_is_answered_whatever_it_holds():
         *[{"id": number, "error": malformed} for number in range(3, 8)],
         {"id": 8, "sid": "S-1-1-0"},
     ] == answers
+
+
+NAMES = (
+    "sddl", "sd_hex", "hex", "sid", "domain_sid", "type", "text", "expr", "token",
+    "resource_attributes", "desired", "mapping", "object_types", "self_sid", "intent",
+    "central_policies", "result_list", "parent", "creator", "is_container", "do",
+    "object_type", "auto_inherit_flags", "user", "groups", "restricted", "privileges",
+    "integrity", "mandatory_policy", "level", "owner", "default_dacl", "user_claims",
+    "name", "values", "flags", "guid", "applies_to", "dacl", "restrict", "duplicate",
+)  # fmt: skip
+WORDS = st.sampled_from(["WD", "D:", "S-1-5-18", "(a)", "0100", "int64", "boolean"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+
+
+def things(inner):
+    members = st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    return st.lists(inner, max_size=3) | members
+
+
+@given(
+    st.sampled_from([*OPERATIONS, "sing"]),
+    st.dictionaries(
+        st.sampled_from(NAMES), st.recursive(WORDS | PLAIN, things, max_leaves=12)
+    ),
+)
+def test_any_question_is_answered_with_its_id(operation, asked):
+    line = json.dumps({"id": 1, "op": operation, **asked})
+    assert 1 == json.loads(json.dumps(reply_to(line)))["id"]
 
 
 def test_a_claim_that_no_token_can_hold_is_not_there():
