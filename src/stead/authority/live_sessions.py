@@ -211,6 +211,8 @@ class LiveSessions:
             self._watcher.ended(session.record.logon_id)
         self._lock.due += session.endings.values()
         session.endings.clear()
+        # Last: what is connected with them is known to have ended by then.
+        self._lock.due += [held.close for held in session.credentials]
         return True
 
 

@@ -273,8 +273,6 @@ class Sessions:
     def _keep(self, session: Session) -> Session:
         """Have a session live; what it has is wiped when it ends, whatever ends it."""
         identity, logon_id = session.identity, session.record.logon_id
-        for held in session.credentials:
-            session.at_end(held.close)
         self._table.add(session)
         try:
             if self._watcher is not None:

@@ -92,7 +92,12 @@ class ExplicitHop(NetworkVerbs, ExplicitCredentials):
 
         It takes no lock: whatever ends the session may be on any thread.
         """
+        # First: a connection that the wiping cuts is asked why it was.
+        self._leave()
         super().close()
+        self._leave()  # what `way` has made meanwhile
+
+    def _leave(self) -> None:
         if self._reach is not None:
             self._hops.leave(self._reach)
 

@@ -693,8 +693,16 @@ def log_off(credentials, session, block):
     session.log_off()
 
 
-@pytest.mark.parametrize("end", [wipe, leave, log_off])
-def test_what_is_under_way_is_cut_when_the_password_goes(sessions, database, end):
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (wipe, CredentialsExpiredError),
+        (leave, LogonSessionEndedError),
+        (log_off, LogonSessionEndedError),
+    ],
+)
+def test_what_is_under_way_is_cut_when_the_password_goes(sessions, database, end, said):
+    """It hears why, however soon it sees that its connection was cut."""
     failed, begun = [], threading.Event()
     session, credentials = sessions["bob"], held()
     target = Host("localhost", database.port)
@@ -715,17 +723,41 @@ def test_what_is_under_way_is_cut_when_the_password_goes(sessions, database, end
     thread = threading.Thread(target=work)
     thread.start()
     assert begun.wait(60)
+    credentials.at_close(lambda: thread.join(60))  # it is faster than whoever wipes
     end(credentials, session, block)
     thread.join(60)
     assert not thread.is_alive()
-    [error] = failed
-    assert isinstance(error, (LogonSessionEndedError, psycopg.OperationalError))
+    assert [said] == [type(error) for error in failed]
     for again in (hop.connect, hop.connection().__enter__):
         with pytest.raises(ENDED):
             again()
     eventually(lambda: "alice" not in backends(database))
     if end is not leave:
         block.__exit__(None, None, None)
+
+
+def test_the_end_of_a_session_is_why_its_own_password_s_connection_was_cut(
+    own_password, database
+):
+    failed, begun = [], threading.Event()
+    named = [f"postgres+scram://localhost:{database.port}"]
+    _, session = own_password(delegation=named)
+
+    def work():
+        try:
+            with session.postgres(dsn(database.port)).connection() as connection:
+                begun.set()
+                connection.execute("select pg_sleep(20)")
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    session.credentials_for("password").at_close(lambda: thread.join(60))
+    session.log_off()
+    thread.join(60)
+    assert [LogonSessionEndedError] == [type(error) for error in failed]
 
 
 def test_a_session_that_ends_while_it_connects_connects_nobody(

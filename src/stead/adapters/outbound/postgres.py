@@ -36,13 +36,14 @@ from stead.adapters.outbound.postgres_connection import (
     told,
 )
 from stead.adapters.outbound.postgres_password import PasswordConnector
-from stead.errors import LogonSessionEndedError
+from stead.errors import CredentialsExpiredError, LogonSessionEndedError
 from stead.model.delegation_policy import NetworkTarget
 
 _C = TypeVar("_C", Connection, AsyncConnection)
 
 _MOST_IDLE: Final = 8
 _IDLE: Final = pq.TransactionStatus.IDLE
+_ENDED: Final = (CredentialsExpiredError, LogonSessionEndedError)
 
 
 class Pool:
@@ -185,7 +186,7 @@ class PostgresHop:
             _roll_back(connection)
             self._pool.give(self._conninfo, connection)
             if isinstance(error, psycopg.Error):
-                self._passage.line.require_not_over(error)
+                self._explain(error)
             raise
         self._pool.give(self._conninfo, connection)
 
@@ -233,9 +234,15 @@ class PostgresHop:
             connection,
             forget=forget,
             announce=self.use.connecting,
-            explain=self._passage.line.require_not_over,
+            explain=self._explain,
         )
         return connection
+
+    def _explain(self, cause: BaseException | None = None) -> None:
+        """Return if nothing has ended by which connections are cut; raises if so."""
+        self._passage.line.require_not_over(cause)
+        if self._by_password is not None:
+            self._by_password.explain(cause)
 
     def _connected(self) -> tuple[pq.abc.PGconn, Act]:
         line, target = self._passage.line, self._target
@@ -373,7 +380,7 @@ def _roll_back(connection: Connection) -> None:
     try:
         connection.rollback()
         _commit(connection)
-    except (psycopg.Error, LogonSessionEndedError):
+    except (psycopg.Error, *_ENDED):
         connection.close()
 
 
@@ -381,5 +388,5 @@ async def _roll_back_async(connection: AsyncConnection) -> None:
     try:
         await connection.rollback()
         await _commit_async(connection)
-    except (psycopg.Error, LogonSessionEndedError):
+    except (psycopg.Error, *_ENDED):
         await connection.close()

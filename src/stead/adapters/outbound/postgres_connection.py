@@ -56,7 +56,8 @@ class Connection(psycopg.Connection[Row]):
     Attributes:
         forget: what is called when it is closed.
         announce: records another connection that is about to be made; it may raise.
-        explain: raises `LogonSessionEndedError` of an error, if that is why.
+        explain: raises `LogonSessionEndedError` of an error, if that is why, or
+            `CredentialsExpiredError`, if a password was wiped.
         process: whose it is.
     """
 

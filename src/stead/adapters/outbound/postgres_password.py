@@ -21,7 +21,11 @@ from stead.adapters.outbound.libpq_channel import Patience, PlainChannel, TlsCha
 from stead.adapters.outbound.passage import Passage, not_taken, recorded
 from stead.adapters.outbound.passwords import MachinePassword, ShownPassword
 from stead.adapters.outbound.postgres_scram import end_point, show_password
-from stead.errors import InvalidRequestError, WrongIdentityError
+from stead.errors import (
+    CredentialsExpiredError,
+    InvalidRequestError,
+    WrongIdentityError,
+)
 from stead.model.delegation_policy import NetworkTarget, PasswordWay
 
 _SSL_MODES: Final = frozenset({"disable", "verify-full"})
@@ -92,6 +96,20 @@ class PasswordConnector:
     def require_open(self) -> None:
         """Return if the password was not wiped; raises `CredentialsExpiredError`."""
         self._held.renew_for(0)
+
+    def explain(self, cause: BaseException | None) -> None:
+        """Return if the password was not wiped, which cuts connections.
+
+        Args:
+            cause: what failed.
+
+        Raises:
+            CredentialsExpiredError: it was.
+        """
+        try:
+            self.require_open()
+        except CredentialsExpiredError as error:
+            raise error from cause
 
     def connect(
         self, passage: Passage, conninfo: str
