@@ -6,6 +6,8 @@ have named it for this password, whoever handed that in or the operator.
 
 from __future__ import annotations
 
+from typing import Final
+
 from stead.adapters.outbound.passage import not_taken
 from stead.adapters.outbound.passwords import ShownPassword
 from stead.errors import NoCredentialsError
@@ -14,9 +16,12 @@ from stead.model.delegation_policy import (
     DelegationPolicy,
     NetworkTarget,
     PasswordOrigin,
+    PasswordWay,
 )
 from stead.monitor.guard import Guard
 from stead.monitor.ports import Subject
+
+_HAND_IN: Final = "hand in credentials for that machine (`client.explicit_credentials`)"
 
 
 def judge_password(
@@ -32,10 +37,35 @@ def judge_password(
     return not_taken(
         target,
         f"the password of `{shown.account}` does not go there: {why}",
-        f"name `{target.by(shown.way)}` in `delegation=`, which is by now {policy}. "
-        "Or hand in credentials for that machine (`client.explicit_credentials`), or "
-        "of a realm, `alice@EXAMPLE.COM`",
+        _advice(policy, target, shown, origin),
     )
+
+
+def _advice(
+    policy: DelegationPolicy,
+    target: NetworkTarget,
+    shown: ShownPassword,
+    origin: PasswordOrigin,
+) -> str:
+    """Return what would have that password go there; nothing that would not."""
+    more = (
+        ": what is not named is refused then, so name all"
+        if policy.targets is None
+        else ""
+    )
+    name_it = (
+        f"name `{target.by(shown.way)}` in `delegation=`, which is by now {policy}"
+        f"{more}"
+    )
+    if shown.is_clear:
+        speak = "have the database speak TLS, and leave `sslmode` out"
+        return f"{name_it}. Or {speak}" if target.is_loopback else speak
+    ways = [name_it]
+    if shown.way is PasswordWay.NTLM and origin is PasswordOrigin.THIS_SERVER:
+        ways = [f"{_HAND_IN}, and {name_it}"]
+    elif shown.way is PasswordWay.SCRAM and origin is not PasswordOrigin.THAT_MACHINE:
+        ways.append(_HAND_IN)
+    return ". Or ".join([*ways, "take credentials of a realm, `alice@EXAMPLE.COM`"])
 
 
 def record_password(

@@ -208,9 +208,10 @@ def test_a_server_that_refuses_refuses_the_client(open_server, admit):
         with (
             admit(server, "bob") as session,
             explicit(session.client, strict.port, password="wrong") as shown,
-            pytest.raises(NoCredentialsError, match="file server refuses"),
+            pytest.raises(NoCredentialsError, match="file server refuses") as caught,
         ):
             shown.smb(HOST, port=strict.port).listdir("data")
+    assert caught.value.advice.startswith("see the name and the password")
 
 
 def test_the_server_is_asked_who_it_thinks_we_are(bob, files):
@@ -520,6 +521,9 @@ def test_without_an_operator_who_names_it_there_is_no_ntlm(
     ):
         shown.smb(HOST, port=files.port)
     assert f"smb+ntlm://{HOST}:{files.port}" in caught.value.advice
+    assert (
+        "explicit_credentials" not in caught.value.advice
+    )  # they are, and do not help
     assert Outcome.FAILURE is hops(server)[-1].outcome
 
 
@@ -528,9 +532,11 @@ def test_the_password_of_this_server_is_never_shown_by_ntlm(server, files):
     kind = LogonType.NETWORK_CLEARTEXT
     with (
         server.log_on("alice", Secret(PASSWORDS["alice"]), kind) as session,
-        pytest.raises(NoCredentialsError, match="not shown by NTLM"),
+        pytest.raises(NoCredentialsError, match="not shown by NTLM") as caught,
     ):
         session.smb(HOST, port=files.port)
+    # To name the machine, which is named, would not help.
+    assert caught.value.advice.startswith("hand in credentials for that machine")
 
 
 def test_a_name_of_a_realm_is_never_shown_by_ntlm(bob, files):

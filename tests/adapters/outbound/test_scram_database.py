@@ -170,8 +170,10 @@ def test_it_is_recorded_before_with_target_and_mechanism(bob, database, server):
 def test_a_wrong_password_reaches_nobody_and_is_recorded(bob, database, hops, server):
     with explicit(bob, database.port, password="wrong") as shown:
         hop = shown.postgres(dsn(database.port))
-        with pytest.raises(NoCredentialsError, match="password authentication failed"):
+        with pytest.raises(NoCredentialsError, match="authentication failed") as caught:
             hop.connect()
+        # Who reads of the double hop looks in the wrong place: something was shown.
+        assert caught.value.advice.startswith("see the name and the password")
         eventually(lambda: "alice" not in backends(database))
     assert Outcome.FAILURE is hops(server)[-1].outcome
 
@@ -404,10 +406,27 @@ def test_without_tls_it_goes_to_this_machine_alone_and_named_so(
     with (
         admit(other, "bob") as session,
         explicit(session.client, database.port) as shown,
-        pytest.raises(NoCredentialsError, match="without TLS"),
+        pytest.raises(NoCredentialsError, match="without TLS") as caught,
     ):
         shown.postgres(dsn(database.port, **clear))
+    assert (
+        "explicit_credentials" not in caught.value.advice
+    )  # they are, and do not help
+    assert f"name `postgres+scram://localhost:{database.port}`" in caught.value.advice
     assert Outcome.FAILURE is hops(other)[-1].outcome
+
+
+def test_no_name_helps_a_password_to_another_machine_without_tls(open_server, admit):
+    away = Host("192.0.2.7", 5432)
+    server = open_server(delegation=["postgres+scram://192.0.2.7"])
+    with (
+        admit(server, "bob") as session,
+        session.client.explicit_credentials(held(), target=away) as shown,
+        pytest.raises(NoCredentialsError, match="without TLS") as caught,
+    ):
+        shown.postgres("host=192.0.2.7 dbname=postgres sslmode=disable")
+    assert caught.value.advice.startswith("have the database speak TLS")
+    assert "delegation=" not in caught.value.advice
 
 
 @pytest.mark.parametrize(("acts", "why"), FALSE.values(), ids=FALSE)
@@ -494,9 +513,22 @@ def test_a_database_without_tls_is_not_reached(bob, private_postgres):
     private_postgres.add_role("alice", "alice-pw")
     with (
         explicit(bob, private_postgres.port, password="alice-pw") as shown,
-        pytest.raises(ServerUnavailableError, match="does not support SSL"),
+        pytest.raises(ServerUnavailableError, match="does not support SSL") as caught,
     ):
         shown.postgres(dsn(private_postgres.port)).connect()
+    assert "does it speak TLS" in caught.value.advice
+
+
+def test_a_certificate_that_nobody_here_believes_is_said_to_be_why(
+    bob, database, tmp_path
+):
+    anchor = Authority().anchor(tmp_path / "another.pem")
+    with (
+        explicit(bob, database.port) as shown,
+        pytest.raises(ServerUnavailableError, match="verify failed") as caught,
+    ):
+        shown.postgres(dsn(database.port, sslrootcert=anchor)).connect()
+    assert "sslrootcert" in caught.value.advice
 
 
 def test_a_machine_that_believes_nobody_reaches_nobody(bob, database, monkeypatch):
@@ -562,6 +594,7 @@ def test_a_password_that_was_typed_here_is_not_for_every_database(
     ):
         session.postgres(dsn(database.port))
     assert f"postgres+scram://localhost:{database.port}" in caught.value.advice
+    assert "what is not named is refused then" in caught.value.advice
     assert Outcome.FAILURE is hops(server)[-1].outcome
 
 

@@ -11,11 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from stead.adapters.outbound.by_password import PasswordLike
 from stead.adapters.outbound.passage import Passage
 from stead.model.delegation_policy import PasswordWay
+
+NOT_KNOWN: Final = (
+    "see the name and the password that were handed in, and whether the machine lets "
+    "that account in by it"
+)
+"""What a `NoCredentialsError` advises where a machine does not take a password."""
 
 
 class MachinePassword(PasswordLike, Protocol):

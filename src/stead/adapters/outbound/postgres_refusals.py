@@ -13,6 +13,7 @@ from typing import Final
 from psycopg import pq
 
 from stead.adapters.outbound.passage import as_said, not_taken
+from stead.adapters.outbound.passwords import NOT_KNOWN
 from stead.errors import (
     AccessDeniedError,
     ServerUnavailableError,
@@ -39,6 +40,16 @@ _STATES: Final = tuple(
     )
 )
 
+_OF_TLS: Final = ("SSL", "certificate")
+_TLS_ADVICE: Final = (
+    "does it speak TLS, with a certificate for that name, by an authority that this "
+    "machine believes, or the one of `sslrootcert=`? None is reached without"
+)
+_ADVICE: Final = (
+    "is the database there, and does its `pg_hba.conf` have `hostgssenc` for tickets, "
+    "or `hostssl` for passwords?"
+)
+
 
 def refused(to: NetworkTarget, why: str, state: str) -> SteadError:
     """Return what a database's refusal means.
@@ -51,8 +62,10 @@ def refused(to: NetworkTarget, why: str, state: str) -> SteadError:
     said = as_said(why)
     what = f"`{to}`: the database refuses the client: {said}"
     # Its library's name is so in each language.
-    if state == _WRONG_PASSWORD or "GSSAPI" in why:
+    if "GSSAPI" in why:
         return not_taken(to, what)
+    if state == _WRONG_PASSWORD:
+        return not_taken(to, what, NOT_KNOWN)
     if state == _NO_DATABASE:
         return UnknownDatabaseError(
             what, advice="is `dbname` right? Without one it is the role's name"
@@ -76,13 +89,19 @@ def not_connected(made: pq.abc.PGconn, to: NetworkTarget) -> SteadError:
     """Return why libpq has not connected."""
     why = _last_try(made.get_error_message("utf-8"))
     if made.needs_password:
-        return not_taken(to, "the database asks for a password, which nobody gets")
+        return not_taken(
+            to,
+            "the database asks for a password, which nobody gets",
+            "have its `pg_hba.conf` say `hostgssenc ... gss` for this role, or hand in "
+            "a name and a password for that machine (`client.explicit_credentials`)",
+        )
     if _BY_SERVER.match(why) or "GSSAPI" in why:
         found = (state for text, state in _STATES if text.search(why))
         return refused(to, why, next(found, ""))
+    is_about_tls = any(word in why for word in _OF_TLS)
     return ServerUnavailableError(
         f"`{to}` cannot be reached: {as_said(why)}",
-        advice="is the database there, and does its `pg_hba.conf` have `hostgssenc`?",
+        advice=_TLS_ADVICE if is_about_tls else _ADVICE,
     )
 
 

@@ -49,7 +49,11 @@ from stead.adapters.outbound.passage import (
     not_taken,
     recorded,
 )
-from stead.adapters.outbound.passwords import MachinePassword, machine_password
+from stead.adapters.outbound.passwords import (
+    NOT_KNOWN,
+    MachinePassword,
+    machine_password,
+)
 from stead.adapters.outbound.smb_connection import (
     OwnConnection,
     ProtectedConnection,
@@ -287,7 +291,8 @@ class SmbHop:
         """Return what it means that nobody is logged on."""
         why = as_said(str(error).splitlines()[0])
         if isinstance(error, (SMBAuthenticationError, SMBResponseException)):
-            return not_taken(self._target, f"the file server refuses: {why}")
+            advice = "" if self._held is None else NOT_KNOWN
+            return not_taken(self._target, f"the file server refuses: {why}", advice)
         if isinstance(error, SMBConnectionClosed):
             return ServerUnavailableError(f"`{self._target}` hangs up: {why}")
         if session.session_id is None:
