@@ -28,3 +28,11 @@ def lying_about(stage, monkeypatch):
     monkeypatch.setenv("KRB5CCNAME", stage.realm.log_on("service", "its-own"))
     monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{stage.own_keytab}")
     monkeypatch.setenv("KRB5_KTNAME", f"FILE:{stage.own_keytab}")
+
+
+@pytest.fixture
+def broken_configuration(tmp_path):
+    """Return a file that is no `krb5.conf`, as one is that somebody has half edited."""
+    file = tmp_path / "broken.conf"
+    file.write_text("[libdefaults\n    default_realm ===\n{")
+    return str(file)

@@ -12,6 +12,7 @@ import gssapi
 import krb5
 import pytest
 from gssapi.raw import store_cred_into
+from gssapi.raw.ext_krb5 import krb5_ccache_name
 from gssapi.raw.misc import GSSError
 from tests.adapters.kerberos.stage import (
     DELEGATE,
@@ -122,6 +123,14 @@ def test_the_process_default_is_not_pinned_by_having_been_left(
         pass
     monkeypatch.setenv("KRB5CCNAME", stage.realm.log_on("bob", "lion"))
     assert "bob@STEAD.TEST" == str(gssapi.Credentials(usage="initiate").name)
+
+
+def test_a_thread_is_left_though_the_librarys_configuration_is_broken_just_then(
+    alice, monkeypatch, broken_configuration
+):
+    with monkeypatch.context() as broken, alice.on_this_thread() as cache:
+        broken.setenv("KRB5_CONFIG", broken_configuration)
+    assert cache.encode() != krb5_ccache_name(None)
 
 
 def test_clients_in_many_threads_are_never_mixed(stage):
@@ -356,6 +365,22 @@ def test_credentials_that_were_forgotten_are_wiped(stage):
     gc.collect()
     context = krb5.init_context()
     assert [] == list(krb5.cc_resolve(context, cache.encode()))
+
+
+def test_they_are_wiped_though_the_librarys_configuration_is_broken_just_then(
+    stage, monkeypatch, broken_configuration
+):
+    """Somebody edits `krb5.conf` while a session ends."""
+    tickets = KerberosCredentials.keep(stage.ticket())
+    cache = tickets._open_cache().encode()
+    with monkeypatch.context() as broken:
+        broken.setenv("KRB5_CONFIG", broken_configuration)
+        with pytest.raises(krb5.Krb5Error):
+            krb5.init_context()
+        tickets.close()
+    context = krb5.init_context()
+    with pytest.raises(krb5.Krb5Error, match="No credentials cache found"):
+        krb5.cc_get_principal(context, krb5.cc_resolve(context, cache))
 
 
 def test_what_holds_no_tickets_is_refused(stage):

@@ -163,6 +163,15 @@ def test_a_kdc_that_is_down_is_no_wrong_password(stage, authority, monkeypatch):
         log_on(authority)
 
 
+def test_a_configuration_that_cannot_be_read_is_said_to_be_why(
+    authority, monkeypatch, broken_configuration
+):
+    monkeypatch.setenv("KRB5_CONFIG", broken_configuration)
+    with pytest.raises(DirectoryUnavailableError, match="configuration") as caught:
+        log_on(authority)
+    assert "KRB5_CONFIG" in caught.value.advice
+
+
 def test_a_realm_that_tells_no_groups_does_not_do_where_they_are_told(stage):
     told = TrustedRealm(name=NAME)
     authority = KerberosPasswords(stage.service(realms=[told]), NAME)

@@ -32,6 +32,16 @@ def test_a_keytab_that_is_none_is_named_with_how_it_is_made(tmp_path):
         assert "ktadd" in caught.value.advice
 
 
+def test_a_keytab_is_not_blamed_for_a_broken_configuration(
+    stage, monkeypatch, broken_configuration
+):
+    monkeypatch.setenv("KRB5_CONFIG", broken_configuration)
+    with pytest.raises(UnsafeConfigurationError, match="configuration") as caught:
+        KerberosService(stage.keytab, HTTP, realms=())
+    assert "KRB5_CONFIG" in caught.value.advice
+    assert "ktadd" not in caught.value.advice
+
+
 @pytest.mark.parametrize("realms", ["STEAD.TEST", ["STEAD.TEST"]])
 def test_a_realm_is_not_believed_by_its_bare_name(stage, realms):
     with pytest.raises(UnsafeConfigurationError, match="its tickets must tell"):

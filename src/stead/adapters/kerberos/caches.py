@@ -14,7 +14,8 @@ from typing import Final
 
 import krb5
 
-from stead.errors import NoCredentialsError
+from stead.adapters.kerberos.causes import new_context
+from stead.errors import DirectoryUnavailableError, NoCredentialsError
 
 _SETTINGS: Final = "@X-CACHECONF:"
 
@@ -52,7 +53,7 @@ def keep_ticket(
 
 def principal_of(cache: str) -> str:
     """Return whose a cache is; raises `krb5.Krb5Error`."""
-    context = krb5.init_context()
+    context = new_context()
     held = krb5.cc_resolve(context, cache.encode())
     return str(krb5.cc_get_principal(context, held))
 
@@ -85,7 +86,7 @@ def ticket_of(cache: str) -> Ticket:
 
 def renewed(cache: str) -> str:
     """Return a new cache, with a cache's ticket renewed; raises `krb5.Krb5Error`."""
-    context = krb5.init_context()
+    context = new_context()
     held = krb5.cc_resolve(context, cache.encode())
     client = krb5.cc_get_principal(context, held)
     return keep_ticket(context, client, krb5.get_renewed_creds(context, client, held))
@@ -103,7 +104,7 @@ def only_for(cache: str, service: str) -> str:
         krb5.Krb5Error: the cache is gone.
         NoCredentialsError: there is none.
     """
-    context = krb5.init_context()
+    context = new_context()
     held = krb5.cc_resolve(context, cache.encode())
     client, now = krb5.cc_get_principal(context, held), time.time()
     # Those that have ended stay in a cache beside what came after them.
@@ -129,7 +130,7 @@ def forget_ended(cache: str, service: str, moment: float) -> bool:
     Raises:
         krb5.Krb5Error: the cache is gone.
     """
-    context = krb5.init_context()
+    context = new_context()
     held = krb5.cc_resolve(context, cache.encode())
     ended = [each for each in _to(service, held) if each.times.endtime <= moment]
     for each in ended:
@@ -138,11 +139,17 @@ def forget_ended(cache: str, service: str, moment: float) -> bool:
     return bool(ended)
 
 
-def destroy(cache: str) -> None:
-    """Wipe a cache for everybody who holds it; never raises."""
-    with suppress(krb5.Krb5Error):
-        context = krb5.init_context()
-        krb5.cc_destroy(context, krb5.cc_resolve(context, cache.encode()))
+def destroy(cache: str, context: krb5.Context | None = None) -> None:
+    """Wipe a cache for everybody who holds it; never raises.
+
+    Args:
+        cache: that.
+        context: the library, as it was when it could be had: it cannot while its
+            configuration is broken. Nobody else uses it meanwhile.
+    """
+    with suppress(krb5.Krb5Error, DirectoryUnavailableError):
+        library = context or new_context()
+        krb5.cc_destroy(library, krb5.cc_resolve(library, cache.encode()))
 
 
 def _to(service: str, held: krb5.CCache) -> list[krb5.Creds]:
@@ -151,7 +158,7 @@ def _to(service: str, held: krb5.CCache) -> list[krb5.Creds]:
 
 
 def _tickets(cache: str) -> list[Ticket]:
-    context = krb5.init_context()
+    context = new_context()
     held = krb5.cc_resolve(context, cache.encode())
     client = str(krb5.cc_get_principal(context, held))
     realm = client.rpartition("@")[2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import krb5
 from gssapi.raw.misc import GSSError
 from krb5 import Krb5Error
 
@@ -55,6 +56,22 @@ _EXPIRED_CREDENTIALS: Final = 11 << 16  # RFC 2744 3.9.1, GSS_S_CREDENTIALS_EXPI
 _ROUTINE_ERRORS: Final = 0xFF << 16
 
 
+def new_context() -> krb5.Context:
+    """Return the library, as its configuration has it by now.
+
+    Raises:
+        DirectoryUnavailableError: that cannot be read: somebody may be editing it.
+    """
+    try:
+        return krb5.init_context()
+    except Krb5Error as error:
+        raise DirectoryUnavailableError(
+            f"kerberos' own configuration cannot be read: {_shown(str(error))}",
+            advice="see `/etc/krb5.conf`, or the file that `KRB5_CONFIG` names, and "
+            "what it includes",
+        ) from error
+
+
 def code_of(error: GSSError | Krb5Error) -> int:
     """Return the library's number of what failed, as `krb5_err.et` has it."""
     if isinstance(error, Krb5Error):
@@ -70,8 +87,11 @@ def in_words(error: GSSError) -> str:
     """
     kind, code = (False, error.min_code) if error.min_code else (True, error.maj_code)
     said = "; ".join(error.get_all_statuses(code, kind))
-    shown = "".join(letter if letter.isprintable() else "?" for letter in said)
-    return f"{shown[:_LONGEST]} ({code_of(error)})"
+    return f"{_shown(said)} ({code_of(error)})"
+
+
+def _shown(said: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in said[:_LONGEST])
 
 
 def is_unavailable(error: GSSError | Krb5Error) -> bool:

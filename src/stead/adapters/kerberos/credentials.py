@@ -30,7 +30,7 @@ from gssapi.raw.ext_rfc4178 import set_neg_mechs
 from gssapi.raw.misc import GSSError
 
 from stead.adapters.kerberos import caches
-from stead.adapters.kerberos.causes import refused_outbound
+from stead.adapters.kerberos.causes import new_context, refused_outbound
 from stead.adapters.kerberos.client_context import (
     ClientSecurityContext,
     require_client,
@@ -38,7 +38,11 @@ from stead.adapters.kerberos.client_context import (
 from stead.adapters.kerberos.kept_tickets import KeptTickets
 from stead.adapters.kerberos.naming import ServiceNames, service_and_host
 from stead.adapters.patience import Patience
-from stead.errors import InvalidRequestError, NoCredentialsError
+from stead.errors import (
+    DirectoryUnavailableError,
+    InvalidRequestError,
+    NoCredentialsError,
+)
 
 __all__ = ["ClientSecurityContext", "KerberosCredentials"]
 
@@ -98,7 +102,7 @@ class KerberosCredentials:
         Raises:
             NoCredentialsError: there are no Kerberos tickets in them.
         """
-        cache = caches.new_name()
+        cache, library = caches.new_name(), new_context()
         # Octets, and held: of text the library's Python face keeps none alive, and what
         # it then reads may name another cache, even a file.
         place: dict[bytes | str, bytes | str] = {b"ccache": cache.encode()}
@@ -109,7 +113,7 @@ class KerberosCredentials:
             made = cls(caches.principal_of(cache), cache, targets)
             require_client(made.principal, made.gss().name)
         except BaseException as error:
-            caches.destroy(cache)
+            caches.destroy(cache, library)
             if isinstance(error, (GSSError, krb5.Krb5Error)):
                 act = "the client's tickets are kept"
                 raise refused_outbound(error, act) from error
@@ -276,8 +280,7 @@ class KerberosCredentials:
             yield cache
         finally:
             # What was the process's own is not pinned to what it is now.
-            own = krb5.cc_default_name(krb5.init_context())
-            krb5_ccache_name(None if before == own else before)
+            krb5_ccache_name(None if before == _own_default() else before)
 
     def renew_for(self, seconds: float) -> None:
         """See to it that they last, before work is begun that needs them.
@@ -317,6 +320,14 @@ class KerberosCredentials:
         ends = (self.expires or 0) / _NANOSECONDS
         self._fetched[place] = min(ends, time.time() + _LOOK_AGAIN)
         return blob
+
+
+def _own_default() -> bytes | None:
+    """Return which cache is the process's own; None while the library cannot say."""
+    try:
+        return krb5.cc_default_name(new_context())
+    except DirectoryUnavailableError:
+        return None
 
 
 def _forget(_found: object) -> None:

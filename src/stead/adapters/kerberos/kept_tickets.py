@@ -18,7 +18,7 @@ from typing import Final
 import krb5
 
 from stead.adapters.kerberos import caches
-from stead.adapters.kerberos.causes import refused_outbound
+from stead.adapters.kerberos.causes import new_context, refused_outbound
 from stead.adapters.patience import Patience
 from stead.errors import (
     CredentialsExpiredError,
@@ -45,6 +45,8 @@ class KeptTickets:
             cache: a MEMORY cache that nobody else knows.
             patience: for how long the realm is waited for.
         """
+        # For `_wipe` alone, which has to work whatever has become of `krb5.conf`.
+        library = new_context()
         self._principal: Final = principal
         self._patience: Final = patience
         self.is_constrained: Final = not caches.has_own_ticket(cache)
@@ -57,7 +59,7 @@ class KeptTickets:
         self._attended_until = 0.0
         self._ended: Final = threading.Event()
         self._wipe: Final = weakref.finalize(
-            self, _wipe, self._caches, self._process, self._ended
+            self, _wipe, self._caches, library, self._process, self._ended
         )
         self._wipe.atexit = False  # the process's memory ends with it
 
@@ -185,10 +187,12 @@ def _half(ends: float) -> float:
     return max((ends - time.time()) / 2, _LAST_TRY)
 
 
-def _wipe(held: list[str], process: int, ended: threading.Event) -> None:
+def _wipe(
+    held: list[str], library: krb5.Context, process: int, ended: threading.Event
+) -> None:
     """Wipe the caches of credentials that are closed or forgotten."""
     ended.set()
     # A forked process does not touch the library, whose locks others may have held.
     if os.getpid() == process:
         for cache in held:
-            caches.destroy(cache)
+            caches.destroy(cache, library)

@@ -17,7 +17,11 @@ from typing import Final
 
 import krb5
 
-from stead.adapters.kerberos.causes import KEY_EXPIRED, refused_password
+from stead.adapters.kerberos.causes import (
+    KEY_EXPIRED,
+    new_context,
+    refused_password,
+)
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proof import Proof
 from stead.adapters.kerberos.proving import prove
@@ -94,7 +98,7 @@ class KerberosPasswords:
             LogonHoursError: it may not log on, or not now.
             EvidenceRefusedError: the KDC does not prove that it is the realm's, or the
                 domain calls the account otherwise.
-            DirectoryUnavailableError: no KDC answers.
+            DirectoryUnavailableError: no KDC answers, or `krb5.conf` cannot be read.
         """
         if domain.casefold() not in {known.casefold() for known in self.domains}:
             raise UnknownAccountError(f"`{domain}` is another domain")
@@ -163,7 +167,7 @@ def principal_of_name(name: str, realm: str) -> str:
 
 def _tickets(principal: str, secret: Secret, *, keep: bool) -> KerberosCredentials:
     """Ask the KDC for tickets; whoever it is, it is not yet believed."""
-    context = krb5.init_context()
+    context = new_context()
     try:
         client = krb5.parse_name_flags(context, principal.encode())
         ticket = _ask(context, client, secret, keep=keep)

@@ -24,10 +24,14 @@ import krb5
 from gssapi.raw.ext_rfc4178 import set_neg_mechs
 from gssapi.raw.misc import GSSError
 
-from stead.adapters.kerberos.causes import refused_outbound
+from stead.adapters.kerberos.causes import new_context, refused_outbound
 from stead.adapters.kerberos.proof import Rules, TrustedRealm
 from stead.adapters.private_files import require_private
-from stead.errors import NoCredentialsError, UnsafeConfigurationError
+from stead.errors import (
+    DirectoryUnavailableError,
+    NoCredentialsError,
+    UnsafeConfigurationError,
+)
 
 _KERBEROS: Final = gssapi.MechType.kerberos
 _SPNEGO: Final = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -67,7 +71,7 @@ class KerberosService:
 
         Raises:
             UnsafeConfigurationError: the file is not safe or not there, or has no
-                such key; or realms are not described.
+                such key; realms are not described; or `krb5.conf` cannot be read.
         """
         self._keytab: Final = f"FILE:{require_private(Path(keytab), advice=_MAKE)}"
         self.own: Final = _principals(self._keytab)
@@ -183,7 +187,10 @@ def _is_target(text: str) -> bool:
 
 def _principals(keytab: str) -> frozenset[str]:
     try:
-        context = krb5.init_context()
+        context = new_context()
+    except DirectoryUnavailableError as error:
+        raise UnsafeConfigurationError(str(error), advice=error.advice) from error
+    try:
         found = krb5.kt_resolve(context, keytab.encode())
         return frozenset(str(entry.principal) for entry in found)
     except krb5.Krb5Error as error:
