@@ -103,6 +103,13 @@ def test_a_common_name_counts_only_if_it_is_asked_for(corp, desk):
     assert "alice" == desk(names=(NameKind.COMMON_NAME,)).identify(chain).name
 
 
+@pytest.mark.parametrize("kinds", ["UPN", ("UPN",), ("email",), [None]])
+def test_a_kind_of_name_is_no_text(kinds):
+    with pytest.raises(InvalidRequestError) as caught:
+        CertificateIssuer(name="corp", anchors="corp-ca.pem", names=kinds)
+    assert "NameKind.UPN" in caught.value.advice
+
+
 def test_the_first_kind_that_is_there_counts(corp, desk):
     both = (NameKind.UPN, NameKind.DNS)
     leaf = corp.issue("x", x509.DNSName("a.test"), upn("alice@b.test"))

@@ -81,3 +81,11 @@ def test_a_keytab_is_no_service(stage, make):
     with pytest.raises(InvalidRequestError, match="`service` is a") as caught:
         make(stage.keytab)
     assert "KerberosService" in caught.value.advice
+
+
+@pytest.mark.parametrize("realm", ["PARTNER.TEST", "stead.test", ""])
+def test_passwords_are_of_a_realm_that_the_service_believes(stage, realm):
+    """Or every one of them would be refused, once the realm had taken it."""
+    with pytest.raises(UnsafeConfigurationError, match="does not believe") as caught:
+        KerberosPasswords(stage.service(), realm)
+    assert "STEAD.TEST" in caught.value.advice

@@ -13,11 +13,14 @@ from joserfc.jws import serialize_compact
 from tests.adapters.oidc.stage import NOTES, b64, naive, unb64, verifier
 
 from stead.adapters.oidc.bearer import BearerVerifier
+from stead.adapters.oidc.fetching import Fetcher
 from stead.adapters.oidc.issuer_keys import IssuerKeys, discovered
 from stead.adapters.oidc.signing import SigningKey
 from stead.adapters.oidc.token_issuer import SidClaims, TokenIssuer, TokenKind
 from stead.errors import (
+    DirectoryUnavailableError,
     EvidenceRefusedError,
+    InvalidRequestError,
     UnsafeConfigurationError,
 )
 from stead.model.sid import Sid
@@ -344,7 +347,8 @@ def test_a_document_of_another_issuer_is_not_believed(oidc_issuer):
     keys = IssuerKeys(discovered(oidc_issuer.url + "/", oidc_issuer.fetcher()))
     issuer = TokenIssuer(issuer=oidc_issuer.url + "/", audience=NOTES, keys=keys)
     token = oidc_issuer.token("alice", NOTES, iss=oidc_issuer.url + "/")
-    with pytest.raises(Exception, match="of another issuer"):
+    said = f"is of another issuer, `'{oidc_issuer.url}'`"
+    with pytest.raises(DirectoryUnavailableError, match=said):
         BearerVerifier([issuer]).verify(token)
 
 
@@ -515,3 +519,29 @@ def test_issuers_are_named_once(oidc_issuer):
             oidc_issuer.described(NOTES, **options)
     with pytest.raises(UnsafeConfigurationError):
         oidc_issuer.described("")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kinds": TokenKind.ACCESS},
+        {"kinds": ["access"]},
+        {"leeway": "30"},
+        {"leeway": float("nan")},
+        {"longest_life": "a day"},
+        {"longest_life": float("nan")},
+        {"is_revoked": ["an id"]},
+    ],
+)
+def test_what_could_not_be_meant_of_an_issuer_is_refused_before_a_token_comes(
+    oidc_issuer, given
+):
+    with pytest.raises((InvalidRequestError, UnsafeConfigurationError)) as caught:
+        oidc_issuer.described(NOTES, **given)
+    assert next(iter(given)) in str(caught.value) + caught.value.advice
+
+
+@pytest.mark.parametrize("given", [{"context": "ca.pem"}, {"seconds": "5"}])
+def test_what_could_not_be_meant_of_a_fetcher_is_refused(given):
+    with pytest.raises(InvalidRequestError, match=next(iter(given))):
+        Fetcher(**given)

@@ -356,6 +356,15 @@ def test_a_certificate_that_nobody_trusts_ends_it(oidc_issuer):
     assert not oidc_issuer.asked
 
 
+def test_what_keeps_an_issuer_from_being_asked_is_told_apart(oidc_issuer):
+    """Else an operator looks at the network for what is about a certificate."""
+    with pytest.raises(DirectoryUnavailableError, match="certificate is not believed"):
+        discovered(oidc_issuer.url, Fetcher())()
+    oidc_issuer.stop()
+    with pytest.raises(DirectoryUnavailableError, match="Connection refused"):
+        discovered(oidc_issuer.url, oidc_issuer.fetcher())()
+
+
 def test_nothing_of_the_environment_leads_elsewhere(oidc_issuer, verify, monkeypatch):
     for name in ("HTTPS_PROXY", "ALL_PROXY", "https_proxy", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")

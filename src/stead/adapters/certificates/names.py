@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from stead.adapters.certificates import der
 from stead.adapters.certificates.reading import extension_of
 from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.model.arguments import several
 
 _UPN: Final = ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # [MS-WCCE] 2.2.2.7.7.4
 _LONGEST: Final = 256
@@ -58,6 +59,7 @@ class NameRule:
         Raises:
             InvalidRequestError: so it is.
         """
+        several("names", self.kinds, NameKind, "write `names=(NameKind.UPN,)`")
         if not self.kinds or len({*self.kinds}) != len(self.kinds):
             raise InvalidRequestError("a rule of names tells kinds, each once")
         if self.domain and NameKind.COMMON_NAME in self.kinds:

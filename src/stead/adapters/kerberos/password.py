@@ -33,6 +33,7 @@ from stead.errors import (
     PasswordMismatchError,
     PasswordMustChangeError,
     UnknownAccountError,
+    UnsafeConfigurationError,
 )
 from stead.model.arguments import require_kind, require_text, several
 from stead.model.principal import name_and_realm
@@ -64,11 +65,21 @@ class KerberosPasswords:
             realm: whose passwords it knows.
             aliases: other names of it, such as a domain's NetBIOS name.
             patience: seconds in which its KDC must have answered.
+
+        Raises:
+            UnsafeConfigurationError: the service does not believe the realm, so that
+                nobody could ever log on.
         """
         require_kind(
             "service", service, KerberosService, "write `KerberosService(...)`"
         )
         require_text("realm", realm)
+        if realm not in service.realms:
+            raise UnsafeConfigurationError(
+                f"`{service.principal}` does not believe the realm `{realm}`",
+                advice="name it among `realms` of the `KerberosService`, written as "
+                f"it is there: {', '.join(service.realms) or 'none is by now'}",
+            )
         names = several("aliases", aliases, str, 'write `aliases=["EXAMPLE"]`')
         self._patience: Final = Patience(patience)
         self._service: Final = service

@@ -18,6 +18,7 @@ import httpx
 
 from stead.adapters.tls_terms import verifying
 from stead.errors import DirectoryUnavailableError, UnsafeConfigurationError
+from stead.model.arguments import require_kind, require_seconds
 
 _OK: Final = 200
 _LARGEST: Final = 262_144
@@ -76,7 +77,14 @@ class Fetcher:
             seconds: how long connecting may take, each step to the answer's head, and
                 the whole until its body has come.
             largest: how many bytes it may have.
+
+        Raises:
+            InvalidRequestError: one of these is of another kind.
         """
+        require_kind(
+            "context", context, (ssl.SSLContext, type(None)), "an `ssl.SSLContext`"
+        )
+        require_seconds("seconds", seconds)
         self._context = context or verifying()
         self._seconds = seconds
         self._largest = largest
@@ -126,7 +134,7 @@ class Fetcher:
                 return Document(answer.status_code, body, _max_age(answer))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # From nothing: the request of an error of httpx holds what was sent.
-            raise _unavailable(url, type(error).__name__) from None
+            raise _unavailable(url, _why(error)) from None
 
     def _read(self, url: str, answer: httpx.Response, ends: float) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
@@ -144,6 +152,18 @@ class Fetcher:
 def _max_age(answer: httpx.Response) -> int | None:
     found = _MAX_AGE.search(answer.headers.get("cache-control", ""))
     return int(found[1]) if found else None
+
+
+def _why(error: BaseException) -> str:
+    """Return what keeps a server from being asked; nothing of what was sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not believed: {cause.verify_message}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _unavailable(url: str, why: str) -> DirectoryUnavailableError:

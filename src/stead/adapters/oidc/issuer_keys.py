@@ -203,7 +203,10 @@ def discovered(
         )
         # Whoever serves the document may be asked for another issuer's (RFC 8414 3.3).
         if said.get("issuer") != issuer:
-            raise DirectoryUnavailableError(f"`{place}` is of another issuer")
+            raise DirectoryUnavailableError(
+                f"`{place}` is of another issuer, `{said.get('issuer')!a:.80}`",
+                advice="name the issuer exactly as it writes itself",
+            )
         where = _key_place(said, hosts, place)
         found = fetcher.get(where)
         keys = read_object(found.body, largest=_LARGEST, what="a set of keys")

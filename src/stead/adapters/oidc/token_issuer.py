@@ -16,7 +16,12 @@ from stead.adapters.oidc.issuer_keys import IssuerKeys
 from stead.adapters.oidc.keys import require_algorithms
 from stead.authority.packages import AssertedSids
 from stead.errors import EvidenceRefusedError, InvalidSidError, UnsafeConfigurationError
-from stead.model.arguments import require_kind, require_text
+from stead.model.arguments import (
+    require_callable,
+    require_kind,
+    require_text,
+    several,
+)
 from stead.model.sid import Sid
 from stead.model.token import TokenGroup
 
@@ -149,11 +154,17 @@ class TokenIssuer:
 
         Raises:
             UnsafeConfigurationError: something of it does.
+            InvalidRequestError: something of it is of another kind.
         """
         require_text("issuer", self.issuer)
         require_text("audience", self.audience)
         require_kind("keys", self.keys, IssuerKeys, "write `IssuerKeys(...)`")
         require_algorithms(self.algorithms)
+        several("kinds", self.kinds, TokenKind, "write `kinds=[TokenKind.ACCESS]`")
+        require_kind("leeway", self.leeway, (int, float), "say how many seconds")
+        require_kind("longest_life", self.longest_life, (int, float), "in seconds")
+        if self.is_revoked is not None:
+            require_callable("is_revoked", self.is_revoked, "a function of a `jti`")
         if not self.issuer or not self.audience or not self.kinds:
             raise UnsafeConfigurationError("an issuer needs a name, audience and kinds")
         for listed in (self.other_audiences, self.scopes, self.actors, self.algorithms):
@@ -161,9 +172,11 @@ class TokenIssuer:
                 raise UnsafeConfigurationError(
                     "a text alone is no list", advice="[...]"
                 )
-        if not 0 <= self.leeway <= _MOST_LEEWAY or self.longest_life <= 0:
+        # Turned round, either would take what is no number.
+        if not (0 <= self.leeway <= _MOST_LEEWAY and self.longest_life > 0):
             raise UnsafeConfigurationError(
-                f"clocks differ by up to {_MOST_LEEWAY:.0f} s, and tokens live longer"
+                f"clocks differ by up to {_MOST_LEEWAY:.0f} s, and tokens live longer",
+                advice="see `leeway` and `longest_life`",
             )
 
     def kind_of(self, token_type: str) -> TokenKind | None:
