@@ -65,8 +65,25 @@ def client_for(scope):
     return Client(name.decode()) if name else None
 
 
-def make_app():
-    app = FastAPI()
+def make_app(**options):
+    """Make an application, with the middleware among its own."""
+    app = make_bare(**options)
+    app.add_middleware(SteadMiddleware, client_for=client_for)
+    app.add_middleware(NaiveMiddleware)
+    return app
+
+
+def make_wrapped(**options):
+    """Make one that has the middleware around it, as any ASGI application may."""
+    return SteadMiddleware(make_bare(**options), client_for=client_for)
+
+
+def broken(client: Current):
+    raise ZeroDivisionError
+
+
+def make_bare(**options):
+    app = FastAPI(**options)
     writer = Writer()
     together = threading.Barrier(4, timeout=60)
     later = []
@@ -108,8 +125,7 @@ def make_app():
         await socket.send_text(client.name)
         raise AccessDeniedError
 
-    app.add_middleware(SteadMiddleware, client_for=client_for)
-    app.add_middleware(NaiveMiddleware)
+    app.get("/broken")(broken)
     app.state.later = later
     return app
 
@@ -154,16 +170,38 @@ def test_a_worker_acts_as_each_client_where_a_context_variable_stays_the_first()
     assert ["alice"] * len(NAMES) == [answer["naive"] for answer in answers]
 
 
-def test_a_refusal_in_an_endpoint_is_answered_with_its_public_sentence():
-    (answer,) = ask(make_app(), "/denied", "alice")
+@pytest.mark.parametrize("is_debugged", [False, True])
+@pytest.mark.parametrize("make", [make_app, make_wrapped])
+def test_a_refusal_in_an_endpoint_is_answered_with_its_public_sentence(
+    make, is_debugged
+):
+    """Where the framework is within, it has answered 500, and shown all, before."""
+    (answer,) = ask(make(debug=is_debugged), "/denied", "alice")
     assert 403 == answer.status_code
     expected = {"title": "access is denied", "status": 403, "code": 5, "record": 5}
     assert expected == answer.json()
 
 
-def test_a_request_without_a_client_is_asked_to_log_on():
-    (answer,) = ask(make_app(), "/async", "")
+@pytest.mark.parametrize("make", [make_app, make_wrapped])
+def test_a_request_without_a_client_is_asked_to_log_on(make):
+    (answer,) = ask(make(), "/async", "")
     assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
+
+
+@pytest.mark.parametrize("make", [make_app, make_wrapped])
+def test_a_failure_of_the_application_is_answered_and_raised_as_ever(make):
+    app, sent = make(), []
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/broken", "query_string": b"",
+        "headers": [(b"user", b"alice")],
+    }  # fmt: skip
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(app(scope, None, send))
+    assert [500, b"Internal Server Error"] == [sent[0]["status"], sent[1]["body"]]
 
 
 def test_a_streamed_answer_and_a_background_task_have_an_open_client():

@@ -139,6 +139,40 @@ def test_after_the_answer_has_begun_a_refusal_breaks_the_connection():
     assert 1 == client.closed
 
 
+START = {"type": "http.response.start", "status": 500, "headers": []}
+LAST = {"type": "http.response.body", "body": b"sorry"}
+PART = {**LAST, "more_body": True}
+
+
+@pytest.mark.parametrize("events", [[START, LAST], [START, PART, PART, LAST], [START]])
+def test_an_application_s_own_500_is_sent_as_it_is(events):
+    async def app(scope, receive, send):
+        for event in events:
+            await send(event)
+
+    assert events == ask(app)
+
+
+def test_a_long_500_is_not_kept_until_its_end():
+    sent_by_then = []
+
+    async def app(scope, receive, send):
+        await send(START)
+        await send(PART)
+        sent_by_then.extend(sent)
+        raise AccessDeniedError
+
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    middleware = SteadMiddleware(app, client_for=lambda _scope: None)
+    with pytest.raises(AccessDeniedError):
+        asyncio.run(middleware({"type": "http", "headers": []}, None, send))
+    assert [START, PART] == sent_by_then == sent
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(AccessDeniedError(), 1008), (OperationFailedError("x"), 1011)]
 )

@@ -34,10 +34,12 @@ AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 CLIENT_KEY: Final = "stead.client"
 _TRACEPARENT: Final = b"traceparent"
 
+_START: Final = "http.response.start"
+_BODY: Final = "http.response.body"
 # An accepted websocket can still be closed with a reason; a closed one cannot.
 _FINAL: Final = frozenset(
     {
-        "http.response.start",
+        _START,
         "websocket.close",
         "websocket.http.response.start",
     }
@@ -101,6 +103,11 @@ class SteadMiddleware:
             if not answer.may_refuse:
                 raise
             await self._refuse(scope, send, public_refusal(error))
+        except Exception:
+            await answer.pass_on()
+            raise
+        else:
+            await answer.pass_on()
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         with arriving(traceparent_of(scope)):
@@ -142,16 +149,41 @@ class SteadMiddleware:
 
 
 class _Answer:
-    """Passes an answer on and remembers whether a refusal may still follow."""
+    """Passes an answer on and remembers whether a refusal may still follow.
+
+    A framework within answers an error with 500, and raises it again for the web
+    server's log (Starlette and FastAPI, around which this stands). So such an answer
+    is held until the application ends: if that was a refusal, it is the answer.
+    """
 
     def __init__(self, send: Send) -> None:
         self.may_refuse = True
         self._send = send
+        self._held: list[Event] = []
 
     async def __call__(self, event: Event) -> None:
-        if event["type"] in _FINAL:
+        kind = event["type"]
+        if self._held or _is_failure(event):
+            self._held.append(event)
+            # What is long is on its way; and nothing follows what is whole.
+            if kind == _BODY and event.get("more_body", False):
+                await self.pass_on()
+            return
+        if kind in _FINAL:
             self.may_refuse = False
         await self._send(event)
+
+    async def pass_on(self) -> None:
+        """Send what is held; again does nothing."""
+        held, self._held = self._held, []
+        if held:
+            self.may_refuse = False
+        for event in held:
+            await self._send(event)
+
+
+def _is_failure(event: Event) -> bool:
+    return event["type"] == _START and event.get("status") == _INTERNAL_ERROR
 
 
 def traceparent_of(scope: Scope) -> str | None:
