@@ -7,9 +7,13 @@ import pytest
 
 from stead.errors import (
     AccessDeniedError,
+    EnforcementUnavailableError,
     LedgerUnavailableError,
     LogonFailureError,
+    LoopThreadError,
     OperationFailedError,
+    ServerClosedError,
+    ServerUnavailableError,
     SteadError,
     UnknownAccountError,
     UnknownObjectError,
@@ -264,3 +268,54 @@ def test_a_websocket_that_is_closed_already_is_not_closed_again():
 
     with pytest.raises(AccessDeniedError):
         ask(app, kind="websocket")
+
+
+# --- what the operator is told --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (OperationFailedError("no middleware", advice="wrap it"), "ERROR"),
+        (LoopThreadError("it waits", advice="use `aio`"), "ERROR"),
+        (EnforcementUnavailableError("bound to nothing", advice="binding="), "ERROR"),
+        (ServerUnavailableError("no answer", advice="see the network"), "WARNING"),
+        (SteadError("bad argument", advice="write another"), "INFO"),
+    ],
+)
+def test_what_neither_the_client_nor_a_record_says_is_in_the_log(caplog, error, level):
+    async def app(scope, receive, send):
+        raise error
+
+    with caplog.at_level("DEBUG", "stead.gates"):
+        ask(app)
+    [told] = caplog.records
+    assert level == told.levelname
+    written = caplog.text
+    assert str(error) in written
+    assert error.advice in written
+    assert (level == "ERROR") == ("raise error" in written)  # and where
+
+
+def test_what_is_a_client_s_own_or_recorded_is_not_in_the_log(caplog):
+    recorded = ServerUnavailableError("no answer")
+    recorded.record = 7
+    ordinary = (LogonFailureError(), AccessDeniedError("no"), ServerClosedError("end"))
+    for error in (*ordinary, UnknownOperationError("no `x`"), recorded):
+
+        async def app(scope, receive, send, error=error):
+            raise error
+
+        with caplog.at_level("DEBUG", "stead.gates"):
+            ask(app)
+    assert [] == caplog.records
+
+
+def test_a_client_writes_no_line_of_the_log(caplog):
+    async def app(scope, receive, send):
+        raise SteadError("`x\nroot logged on\x1b[2J`")
+
+    with caplog.at_level("DEBUG", "stead.gates"):
+        ask(app)
+    [told] = caplog.records
+    assert told.getMessage().isprintable()

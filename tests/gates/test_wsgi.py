@@ -131,6 +131,15 @@ def test_a_refusal_is_answered_and_the_client_closed(behind, client):
     assert 1 == client.closed
 
 
+def test_what_the_client_does_not_hear_is_in_the_log(behind, caplog):
+    def app(environ, start_response):
+        raise OperationFailedError("it is not so", advice="do otherwise")
+
+    answer = Answer(behind(app))
+    assert b"otherwise" not in answer.read()
+    assert "it is not so; what to do: do otherwise" in caplog.text
+
+
 def test_a_refusal_before_anything_is_sent_takes_the_heads_place(behind):
     def app(environ, start_response):
         start_response("200 OK", [])

@@ -19,6 +19,7 @@ from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import Authenticated
 from stead.errors import (
     AccessDeniedError,
+    EnforcementUnavailableError,
     EvidenceRefusedError,
     InvalidRequestError,
     LogonFailureError,
@@ -31,6 +32,7 @@ from stead.gates.grpc import (
     by_evidence,
     client_of,
 )
+from stead.gates.grpc.refusals import answer_of
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.monitor import context as ambient
@@ -378,6 +380,13 @@ def test_what_a_handler_raises_is_told_in_public_words_alone(stage, calling):
     } == told
     assert (CODE.PERMISSION_DENIED, "5") == (code, said["stead-status"])
     assert "secret" not in str(told)
+
+
+def test_what_the_caller_does_not_hear_is_in_the_log(caplog):
+    error = EnforcementUnavailableError("it is bound to nothing", advice="bind it")
+    code, said, _ = answer_of(error, "/notes/Read")
+    assert (CODE.UNIMPLEMENTED, error.public) == (code, said)
+    assert "it is bound to nothing; what to do: bind it" in caplog.text
 
 
 def test_a_library_alone_tells_the_caller_the_error_s_own_words(stage):

@@ -15,11 +15,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
-from stead.gates.ports import ClientLike, PublicRefusal, public_refusal
+from stead.gates.ports import (
+    ClientLike,
+    PublicRefusal,
+    public_refusal,
+    tell_operator,
+)
 from stead.model.arguments import require_callable, require_kind
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
@@ -30,6 +36,8 @@ Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log: Final = logging.getLogger(__name__)
 
 CLIENT_KEY: Final = "stead.client"
 _TRACEPARENT: Final = b"traceparent"
@@ -102,6 +110,7 @@ class SteadMiddleware:
             # Half an answer cannot be taken back: the server breaks the connection.
             if not answer.may_refuse:
                 raise
+            tell_operator(error, _log)
             await self._refuse(scope, send, public_refusal(error))
         except Exception:
             await answer.pass_on()

@@ -7,7 +7,9 @@ nothing, and knows neither accounts nor tokens.
 
 from __future__ import annotations
 
+import logging
 import socket
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -218,3 +220,36 @@ def public_refusal(error: Exception) -> PublicRefusal:
         message=error.public,
         record=record if type(record) is int else None,
     )
+
+
+# By the Win32 code of what the client may hear; the rest is what it may have asked for
+# wrongly, and is told where an operator wants to hear so much.
+_UNLOGGED: Final = frozenset({1, 5, 1115, 1306, 1307, 1312, 1314, 1316, 1326, 1346})
+_LOG_LEVEL: Final[Mapping[int, int]] = {
+    50: logging.ERROR,  # ERROR_NOT_SUPPORTED: something is not configured, or missing
+    1359: logging.ERROR,  # ERROR_INTERNAL_ERROR: the program's own mistake
+    1722: logging.WARNING,  # RPC_S_SERVER_UNAVAILABLE: what it needs does not answer
+}
+
+
+def tell_operator(error: SteadError, log: logging.Logger) -> None:
+    """Log an error that its client does not hear and no record has.
+
+    What a program or its configuration does wrong is told nowhere else. Refusals are in
+    the trail; and a line for each of them would be the clients' to write.
+
+    Args:
+        error: what was raised.
+        log: the gate's.
+    """
+    refusal = public_refusal(error)
+    if refusal.record is not None or refusal.status in _UNLOGGED:
+        return
+    level = _LOG_LEVEL.get(refusal.status, logging.INFO)
+    told = f"{type(error).__name__}: {error}"
+    if error.advice:
+        told = f"{told}; what to do: {error.advice}"
+    told = "".join(letter if letter.isprintable() else "?" for letter in told)
+    # Of the places alone: the error's words would stand there as whoever sent them did.
+    places = traceback.format_tb(error.__traceback__) if level == logging.ERROR else ()
+    log.log(level, "%s", "\n".join([told, *places]).rstrip())

@@ -15,6 +15,7 @@ first: between two steps the thread is the web server's again.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -23,11 +24,13 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from stead.errors import LogonFailureError, OperationFailedError, SteadError
 from stead.gates.http import CLIENT_KEY, http_status, problem
-from stead.gates.ports import ClientLike, public_refusal
+from stead.gates.ports import ClientLike, public_refusal, tell_operator
 from stead.model.arguments import require_callable
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
 from stead.monitor.tracing import arriving
+
+_log: Final = logging.getLogger(__name__)
 
 Environ: TypeAlias = dict[str, Any]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -144,6 +147,7 @@ class _Answer:
         Half an answer cannot be taken back: the web server raises the error again then,
         and breaks the connection.
         """
+        tell_operator(error, _log)
         refusal = public_refusal(error)
         status = http_status(refusal)
         body = problem(status, refusal)

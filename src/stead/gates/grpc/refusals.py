@@ -9,7 +9,7 @@ from typing import Final
 import grpc
 
 from stead.errors import SteadError
-from stead.gates.ports import public_refusal
+from stead.gates.ports import public_refusal, tell_operator
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ def answer_of(error: Exception, method: str) -> Answer:
 
     The library itself would tell the caller the error's own words.
     """
-    if not isinstance(error, SteadError):
+    if isinstance(error, SteadError):
+        tell_operator(error, logger)
+    else:
         logger.error("`%s` failed", method, exc_info=error)
     refusal = public_refusal(error)
     code = _CODES.get(refusal.status, grpc.StatusCode.INVALID_ARGUMENT)
