@@ -238,3 +238,46 @@ def test_a_server_answers_over_tls_whom_its_file_says(process, private):
     settings.chmod(0o666)
     ran = process(*dry)
     assert (1, True) == (ran.status, "somebody else may write it" in ran.err)
+
+
+@pytest.mark.parametrize(
+    ("believed", "status"),
+    [
+        ("[]", 1),
+        ('[Issuer("other")]', 1),
+        ('[Issuer("corp", packages=["bearer"])]', 1),
+        ('[Issuer("corp", packages=["certificate"])]', 0),
+    ],
+)
+def test_a_program_that_does_not_believe_a_file_s_issuers_is_not_served(
+    private, believed, status
+):
+    """Each of its clients would be refused, whatever the file says of names."""
+    corp = Authority("Corp CA")
+    host = x509.DNSName("localhost")
+    corp.issue("server", host, use=(SERVER,)).write(private / "server.pem")
+    corp.anchor(private / "corp.pem")
+    settings = private / "tls.toml"
+    settings.write_text(
+        """
+        listen = "127.0.0.1:0"
+        certificate = "server.pem"
+
+        [[issuer]]
+        name = "corp"
+        anchors = "corp.pem"
+        names_accounts = true
+        """
+    )
+    (private / "believing.py").write_text(
+        "from stead import ProtectedServer\n"
+        "from stead.authority.issuers import Issuer\n"
+        f"server = ProtectedServer('notes', 'a.db', issuers={believed})\n"
+    )
+    serve = ("serve", "believing:server", "--tls", "tls.toml", "--dry-run")
+    ran = subprocess.run(
+        [sys.executable, "-m", "stead", *serve],
+        capture_output=True, text=True, check=False, timeout=60, cwd=private,
+    )  # fmt: skip
+    assert status == ran.returncode, ran.stderr
+    assert (status == 1) == ("issuers=[Issuer(" in ran.stderr)

@@ -134,6 +134,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
             gates.append(_dde(server, dde, desk))
         if told is not None:
             told.require_usable()
+            told.require_believed(server.reception.admission.elsewhere.issuers)
             gates.append(told.gate(server.name, server.reception.turned_away))
         if web is not None:
             gates.append(WebGate(_load(web), host=host, port=port))

@@ -28,8 +28,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from stead.authority.issuers import Issuer
-from stead.errors import EnforcementUnavailableError, InvalidRequestError, SteadError
+from stead.authority.issuers import Issuer, Issuers
+from stead.errors import (
+    EnforcementUnavailableError,
+    EvidenceRefusedError,
+    InvalidRequestError,
+    SteadError,
+)
 from stead.gates.pipe.tls import TlsIdentity, server_context
 from stead.gates.ports import TurnedAway
 from stead.model.sid import Sid
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_PACKAGE: Final = "certificate"
 _CLIENTS: Final = ("none", "optional", "required")
 _KEYS: Final = frozenset(
     {"listen", "certificate", "key", "clients", "unbound_packages", "issuer"}
@@ -91,6 +97,26 @@ class TlsSettings:
             InvalidRequestError: the files cannot be used.
         """
         server_context(self.shown)
+
+    def require_believed(self, issuers: Issuers) -> None:
+        """Return if a program's own server takes what clients show by this file.
+
+        Args:
+            issuers: those that it believes; what this file says of names is not asked.
+
+        Raises:
+            InvalidRequestError: it does not believe one, whose clients would all fail.
+        """
+        for each in self.issuers:
+            try:
+                issuers.believed(each.name, _PACKAGE)
+            except EvidenceRefusedError as error:
+                raise InvalidRequestError(
+                    f"the program's server takes no certificate of this file: {error}",
+                    advice="open the ProtectedServer with "
+                    f'`issuers=[Issuer("{each.name}", packages=["{_PACKAGE}"], ...)]`; '
+                    "what the file says of its names counts without a target",
+                ) from error
 
     def gate(self, name: str, turned_away: TurnedAway) -> TlsGate:
         """Return the gate, not opened yet.
@@ -203,7 +229,7 @@ def _issuer(told: Any, folder: Path) -> tuple[CertificateIssuer, Issuer]:
     names_accounts = _value(told, "names_accounts", bool, otherwise=False)
     issuer = Issuer(
         name,
-        packages=("certificate",),
+        packages=(_PACKAGE,),
         domains=domains,
         names_accounts=names_accounts,
         same_people_as=_value(told, "same_people_as", str, otherwise=""),
