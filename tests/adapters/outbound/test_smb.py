@@ -18,7 +18,7 @@ import pytest
 import smbclient
 import spnego
 from smbprotocol.dfs import DFSReferralResponse
-from smbprotocol.exceptions import SMBException, SMBOSError
+from smbprotocol.exceptions import SMBOSError
 from tests.adapters.outbound.test_postgres import eventually
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
@@ -137,7 +137,7 @@ def test_files_reached_with_explicit_credentials_belong_to_their_account(
     with pytest.raises(LogonSessionEndedError, match="the block in which"):
         files.listdir("data")
     for each in (left, left.buffer.raw):  # their connection was cut
-        with pytest.raises((OSError, SMBException)):
+        with pytest.raises(LogonSessionEndedError, match="the block in which"):
             each.close()
     assert "own.txt" in bob.smb(domain.address).listdir("data")
 
@@ -307,11 +307,30 @@ def test_what_is_under_way_fails_when_the_session_ends(sessions, domain):
     session.log_off()
     with pytest.raises(LogonSessionEndedError):
         files.listdir("data")
-    with pytest.raises((OSError, SMBException)):
-        file.close()
-    with pytest.raises((OSError, SMBException)):
-        file.raw.close()
+    for act in (file.flush, file.close, file.raw.close):
+        with pytest.raises(LogonSessionEndedError):
+            act()
     eventually(lambda: [] == workers())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_is_being_written_hears_of_the_end_of_its_session(sessions, domain):
+    session = sessions["alice"]
+    file = session.smb(domain.address).open("data/longer.txt", "wb", encoding=None)
+    begun = threading.Event()
+    ending = threading.Thread(target=lambda: (begun.wait(60), session.log_off()))
+    ending.start()
+
+    def write_on():
+        while True:
+            file.write(b"x" * 65536)
+            begun.set()
+
+    with pytest.raises(LogonSessionEndedError):
+        write_on()
+    ending.join()
+    with pytest.raises(LogonSessionEndedError):
+        file.raw.close()
 
 
 def test_no_ticket_no_file(sessions, domain):

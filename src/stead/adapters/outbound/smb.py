@@ -262,6 +262,7 @@ class SmbHop:
         target = self._target
         watch_any_number()
         connection = ProtectedConnection(uuid.uuid4(), target.host, target.port)
+        connection.explain = self._passage.line.require_not_over
         try:
             connection.connect(timeout=_SECONDS)
         except (ValueError, SMBException) as error:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import smbclient
 from smbprotocol import transport
@@ -30,6 +30,7 @@ from stead.adapters.outbound.passage import TIME_LEFT
 from stead.errors import ServerUnavailableError, WrongIdentityError
 
 _T = TypeVar("_T")
+Explain: TypeAlias = Callable[[BaseException], None]
 
 _SPOKEN_TO: Final[ContextVar[OwnConnection | None]] = ContextVar(
     "stead_smb_spoken_to", default=None
@@ -69,7 +70,26 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
 
     The library asks for signatures, and then takes an answer that says that it is not
     signed; and it waits for answers for ever.
+
+    Attributes:
+        explain: raises `LogonSessionEndedError` of an error, if that is why: files that
+            are open speak by the library alone.
     """
+
+    explain: Explain | None = None
+
+    def _send(self, *messages: Any, **more: Any) -> Any:
+        with self._explaining():
+            return super()._send(*messages, **more)
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (SMBException, OSError) as error:
+            if self.explain is not None:
+                self.explain(error)
+            raise
 
     def receive(
         self,
@@ -82,7 +102,18 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
 
         Raises:
             ServerUnavailableError: it says nothing.
+            LogonSessionEndedError: the session has ended, which cut this.
         """
+        with self._explaining():
+            return self._received(request, wait, timeout, resolve_symlinks)
+
+    def _received(
+        self,
+        request: Any,
+        wait: bool,  # noqa: FBT001 - the library's
+        timeout: float | None,
+        resolve_symlinks: bool,  # noqa: FBT001 - likewise
+    ) -> Any:
         silence = SILENCE if timeout is None else timeout
         transport: Any = self.transport
         while True:
