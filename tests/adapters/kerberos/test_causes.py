@@ -71,6 +71,13 @@ def test_each_cause_has_its_error(code, outbound, password):
     assert type(causes.refused_password(failure(code), "alice")) is password
 
 
+def test_what_is_refused_says_why_where_no_advice_is_kept():
+    """The trail has the sentence alone: five causes of one sentence are no cause."""
+    codes = (causes.SERVER_UNKNOWN, causes.BAD_OPTION, causes.POLICY, causes.SKEW)
+    said = {str(causes.refused_outbound(failure(c), "it")) for c in codes}
+    assert 4 == len(said)
+
+
 def test_tickets_that_ended_are_told_by_the_major_code_too():
     error = causes.refused_outbound(failure(0, 11 << 16), "it")
     assert type(error) is CredentialsExpiredError

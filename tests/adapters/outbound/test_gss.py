@@ -112,10 +112,12 @@ def test_a_closed_context_says_so(sessions):
         context.step()
 
 
-def test_a_service_that_the_realm_does_not_know_is_not_reached(sessions):
+def test_a_service_that_the_realm_does_not_know_is_not_reached(sessions, server, hops):
     context = sessions["alice"].gss("ldap@nowhere.example")
     with pytest.raises(NoCredentialsError, match="no ticket") as caught:
         context.step()
+    [reason] = hops(server)[-1].reasons  # the trail has no advice
+    assert reason.endswith("kerberos gives no ticket: it knows no such service")
     # What is wrong with this hop comes first, and neither is said twice.
     assert caught.value.advice.startswith("the realm knows no such service")
     assert 1 == caught.value.advice.count("double hop")

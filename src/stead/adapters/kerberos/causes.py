@@ -119,14 +119,16 @@ def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
         is_expired = int(error.maj_code) & _ROUTINE_ERRORS == _EXPIRED_CREDENTIALS
     if is_expired:
         return CredentialsExpiredError(f"{act}: the client's tickets have ended")
-    said = _OUTBOUND_ADVICE.get(code)
-    if said is None:
+    known = _OUTBOUND.get(code)
+    if known is None:
         words = in_words(error) if isinstance(error, GSSError) else f"({code})"
         return NoCredentialsError(
             f"{act}: kerberos gives no ticket: {words}",
             advice="see `docs/kerberos.md`, when it does not work",
         )
-    return NoCredentialsError(f"{act}: kerberos gives no ticket", advice=said)
+    # The trail has the sentence, and not the advice.
+    why, advice = known
+    return NoCredentialsError(f"{act}: kerberos gives no ticket: {why}", advice=advice)
 
 
 def unavailable(act: str) -> DirectoryUnavailableError:
@@ -156,14 +158,27 @@ _NOT_ALLOWED: Final = (
     "the domain does not let this server go there for the client: see constrained "
     "delegation, and whether the account may be delegated"
 )
-_OUTBOUND_ADVICE: Final[Mapping[int, str]] = {
-    SERVER_UNKNOWN: "the realm knows no such service: see its principal, or SPN; "
-    "constrained delegation reaches no other realm than this server's",
-    BAD_OPTION: _NOT_ALLOWED,
-    GENERIC: f"the KDC does not say why, and its log may; or {_NOT_ALLOWED}",
-    POLICY: "the domain's policy forbids it",
-    SKEW: "the clocks of this machine and of the KDC differ too much",
+_NOT_KNOWN: Final = (
+    "the realm knows no such service: see its principal, or SPN; constrained "
+    "delegation reaches no other realm than this server's"
+)
+_OUTBOUND: Final[Mapping[int, tuple[str, str]]] = {
+    SERVER_UNKNOWN: (
+        "it knows no such service",
+        _NOT_KNOWN,
+    ),
+    BAD_OPTION: ("this server may not go there for the client", _NOT_ALLOWED),
+    GENERIC: (
+        "the KDC does not say why",
+        f"the KDC does not say why, and its log may; or {_NOT_ALLOWED}",
+    ),
+    POLICY: ("its policy forbids it", "the domain's policy forbids it"),
+    SKEW: (
+        "Clock skew too great",
+        "the clocks of this machine and of the KDC differ too much",
+    ),
 }
+"""By number: why, in short, and what to do."""
 _Made = Callable[[str], SteadError]
 _PASSWORD: Final[Mapping[int, tuple[_Made, str]]] = {
     PREAUTH_FAILED: (PasswordMismatchError, "the password is wrong"),
