@@ -7,6 +7,7 @@ import pytest
 
 from stead.errors import (
     AccessDeniedError,
+    DirectoryUnavailableError,
     EnforcementUnavailableError,
     LedgerUnavailableError,
     LogonFailureError,
@@ -97,6 +98,10 @@ def test_the_servers_own_scope_never_holds_the_client():
         (SteadError("bad argument"), 400),
         (UnknownOperationError("no `x`"), 404),
         (LedgerUnavailableError("disk full"), 503),
+        (
+            DirectoryUnavailableError("no KDC answers, on the way to another machine"),
+            503,
+        ),
         (OperationFailedError("secret"), 500),
     ],
 )

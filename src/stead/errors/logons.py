@@ -112,8 +112,12 @@ class TooManyGroupsError(SteadError):
 
 
 class DirectoryUnavailableError(SteadError):
-    """A directory that knows who somebody is cannot be asked; nobody is assumed."""
+    """A directory that knows who somebody is cannot be asked; nobody is assumed.
+
+    Where somebody logs on, that is a failed logon like others. Who hears of it
+    otherwise is logged on: it was asked on the way to another machine, for example.
+    """
 
     status = 1355
     win32_name = "ERROR_NO_SUCH_DOMAIN"
-    public = "logon failure"
+    public = "the server is not available"
