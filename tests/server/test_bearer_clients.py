@@ -32,6 +32,7 @@ from stead.authority.packages import ChannelBinding
 from stead.errors import (
     DirectoryUnavailableError,
     EvidenceRefusedError,
+    InvalidRequestError,
     LogonFailureError,
     LogonSessionEndedError,
     SteadError,
@@ -733,3 +734,21 @@ def test_evidence_that_breaks_a_library_is_one_failure(server):
         with pytest.raises(LogonFailureError) as failed:
             server.admit_shown(show, package="bearer")
         assert failed.value.record is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("verifier", "the issuer's name"),
+        ("exchange", "https://idp.example/token"),
+        ("scopes", {"docs.read": ["READ"]}),
+        ("certificate_of", b"the certificate"),
+    ],
+)
+def test_what_could_not_be_meant_is_refused_before_a_request_comes(
+    server, oidc_issuer, name, given
+):
+    """Else each request is a failed logon, or fails amid its second hop."""
+    verifier = BearerVerifier([oidc_issuer.described(NOTES)])
+    with pytest.raises(InvalidRequestError, match=f"`{name}` is a"):
+        bearer_clients(server, **{"verifier": verifier, name: given})

@@ -32,6 +32,7 @@ from stead.authority.packages import Authenticated
 from stead.errors import EvidenceRefusedError
 from stead.gates.http import Scope
 from stead.gates.wsgi import Environ
+from stead.model.arguments import require_callable, require_kind
 from stead.server.client_context import ClientContext
 from stead.server.grants import OperationName, Target
 from stead.server.logon_session import LogonSession
@@ -272,7 +273,17 @@ def bearer_clients(
             reached in a client's stead.
         certificate_of: finds the client's certificate; that of ASGI's extension `tls`
             if not given. A header counts only if a proxy sets it, always, itself.
+
+    Raises:
+        InvalidRequestError: one of these is of another kind.
     """
+    require_kind("verifier", verifier, BearerVerifier, "write `BearerVerifier([...])`")
+    if exchange is not None:
+        require_kind("exchange", exchange, TokenExchange, "write `TokenExchange(...)`")
+    if scopes is not None:
+        require_kind("scopes", scopes, ScopeRules, "write `ScopeRules(...)`")
+    if certificate_of is not None:
+        require_callable("certificate_of", certificate_of, "a function of the request")
     return BearerClients(
         server,
         verifier,

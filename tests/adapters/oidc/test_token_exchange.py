@@ -28,6 +28,7 @@ from stead.errors import (
     CredentialsExpiredError,
     DirectoryUnavailableError,
     EvidenceRefusedError,
+    InvalidRequestError,
     LogonSessionEndedError,
     NoCredentialsError,
     UnsafeConfigurationError,
@@ -594,6 +595,13 @@ def test_places_of_a_configuration_are_servers(oidc_issuer):
     ):
         with pytest.raises(UnsafeConfigurationError):
             oidc_issuer.exchange("front", RULE, {place: FILES})
+
+
+@pytest.mark.parametrize("given", [{"scopes": "docs.read"}, {"audiences": [FILES]}])
+def test_what_could_not_be_meant_of_an_exchange_is_refused(oidc_issuer, given):
+    options = {"audiences": {"https://files.example": FILES}, **given}
+    with pytest.raises(InvalidRequestError, match=next(iter(given))):
+        oidc_issuer.exchange("front", RULE, **options)
 
 
 # --- through whom, within a server ----------------------------------------------------

@@ -36,6 +36,7 @@ from stead.errors import (
     UnsafeConfigurationError,
     WrongIdentityError,
 )
+from stead.model.arguments import require_kind, several
 from stead.model.secret import Secret
 from stead.monitor.ports import Subject
 
@@ -97,8 +98,11 @@ class TokenExchange:
 
         Raises:
             UnsafeConfigurationError: it is not, or a place of `audiences` is none.
+            InvalidRequestError: audiences or scopes are of another kind.
         """
         require_https(self.endpoint)
+        require_kind("audiences", self.audiences, Mapping, "name one by its server")
+        several("scopes", self.scopes, str, 'write `scopes=["docs.read"]`')
         for place in self.audiences:
             origin_of(place)
 
