@@ -407,6 +407,25 @@ def test_a_secret_that_can_be_guessed_is_refused(content):
 # --- web servers that hide who connects -----------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda _: PeerUid(33),
+        lambda _: PeerUid("33"),
+        lambda _: SharedSecret("X-Edge", "as long as it has to be"),
+        lambda _: SharedSecret(b"X-Edge", Secret("as long as it has to be")),
+        lambda stage: by_certificate(
+            stage.server.admit_shown,
+            stage.certificates,
+            proxies=NamedProxy("edge", HeaderFormat.XFCC, PeerUid({33})),
+        ),
+    ],
+)
+def test_what_could_not_be_meant_of_a_proxy_is_refused_before_it_sends(stage, make):
+    with pytest.raises(InvalidRequestError, match=r"`(uids|secret|header|proxies)` is"):
+        make(stage)
+
+
 def test_a_web_server_that_hides_who_connects_is_told_so(stage):
     hiding = (
         stage.app(),

@@ -27,6 +27,7 @@ from stead.gates.proxy.headers import (
 from stead.gates.proxy.proofs import Proof, SharedSecret
 from stead.gates.proxy.seen import Scope, Seen, seen_in, without_header
 from stead.gates.sites import origins_of, require_own_site
+from stead.model.arguments import several
 from stead.monitor.tracing import arriving, incoming_trace
 
 _GATE: Final = "http"
@@ -94,7 +95,11 @@ def by_certificate(
             it is None.
         origins: other sites whose pages may send requests as whoever reads them, such
             as `https://portal.example`: browsers show certificates unasked.
+
+    Raises:
+        InvalidRequestError: proxies or origins are of another kind.
     """
+    several("proxies", proxies, NamedProxy, "write `[NamedProxy(...)]`")
     allowed = origins_of(origins)
     names = frozenset(proxy.header_name for proxy in proxies) | WELL_KNOWN
     # Its own: what is verified takes its time, and the loop's threads are everybody's.

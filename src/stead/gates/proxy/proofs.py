@@ -14,7 +14,7 @@ from stead.errors import (
     InvalidRequestError,
 )
 from stead.gates.proxy.seen import Seen
-from stead.model.arguments import several
+from stead.model.arguments import require_kind, require_text, several
 from stead.model.secret import Secret
 
 _ADVICE = (
@@ -54,6 +54,10 @@ class PeerUid:
     """
 
     uids: Collection[int]
+
+    def __post_init__(self) -> None:
+        """Refuse one uid that is no collection (`InvalidRequestError`)."""
+        several("uids", self.uids, int, "write `PeerUid({33})`")
 
     def is_shown(self, seen: Seen) -> bool:
         """Whether the kernel names one of the uids."""
@@ -109,6 +113,8 @@ class SharedSecret:
 
     def __post_init__(self) -> None:
         """Refuse a secret that can be guessed; raises `InvalidRequestError`."""
+        require_text("header", self.header)
+        require_kind("secret", self.secret, Secret, 'write `Secret("...")`')
         with self.secret.revealed() as content:
             if len(content) < _LEAST_SECRET or not self.header:
                 raise InvalidRequestError(
