@@ -163,7 +163,7 @@ class _Answer:
     A framework within answers an error with 500, and raises it again for the web
     server's log (Starlette and FastAPI, around which this stands). So such an answer
     is held until the application ends: if that was a refusal, it is the answer
-    (docs/adr/0134).
+    (docs/adr/0136).
     """
 
     def __init__(self, send: Send) -> None:
