@@ -51,6 +51,7 @@ GOALS = (
     Goal("ledger record", "bare sqlite3, group commit", 1 / 0.8),
     Goal("(new )?PAC .*(?<!read)$", None, 200e-6, is_ratio=False),
     Goal("log_on of the host's", "pam by itself", 1.05),
+    Goal("through the broker: log_on", "pam by itself", 1.05),
     Goal("log_on of the store's", "argon2 by itself", 1.05),
     Goal("trail of .*, (client|object)", None, 50e-3, is_ratio=False),
     Goal("client's block in its operation", "system calls from C, bare", 3.0),

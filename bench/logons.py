@@ -106,7 +106,7 @@ def measure_brokered(bench: Bench, place: Path) -> None:
         for _ in range(bench.rounds):
             time.sleep(LONG_REST)
             ours.append(log_on())
-            time.sleep(REST)
+            time.sleep(LONG_REST)
             began = time.perf_counter()
             ask_pam(SERVICE, str(FOLDER), NAME, WORD.encode())
             bare.append(time.perf_counter() - began)
