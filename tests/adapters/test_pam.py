@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import select
 import signal
 import socket
@@ -15,6 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.adapters.pam_stage import (
+    DAEMON,
+    MODULE,
+    RIGHT,
+    Services,
+    built,
+    children_of,
+    eventually,
+    log_on,
+)
 from tests.name_sources import NameSourceOfTests
 
 from stead.adapters.pam.attempt import identity_of
@@ -34,73 +43,7 @@ from stead.errors import (
     UnsafeConfigurationError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.model.secret import Secret
 from stead.privileged.name_service import NameService, open_host_names
-
-RIGHT = "tiger"
-DAEMON = pwd.getpwuid(1).pw_name  # every host has it
-CHECK = """#!/bin/sh
-# The password comes on standard input and ends with a NUL.
-read -r word
-case "$PAM_USER" in root|{daemon}|carol) ;; *) exit 1 ;; esac
-[ "$word" = {right} ]
-"""
-MODULE = """
-#include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
-int pam_sm_authenticate(void *handle, int flags, int number, const char **words) {
-    const char *user = 0;
-    int pam_get_user(void *, const char **, const char *);
-    pam_get_user(handle, &user, 0);
-    if (user[0] == 'n') return 7;  /* nobody-... of the first look */
-    if (user[0] == 'h') { if (!fork()) for (;;) pause(); for (;;) pause(); }
-    if (user[0] == 'c') raise(SIGSEGV);
-    if (user[0] == 'e') _exit(0);
-    if (user[0] == 'm') {  /* as much as yescrypt asks for */
-        char *room = malloc(16 << 20);
-        if (!room) return 5;
-        for (;;) { room[1] = 1; pause(); }
-    }
-    return 7;
-}
-int pam_sm_setcred(void *handle, int flags, int number, const char **words) {
-    return 0;
-}
-"""
-
-
-class Services:
-    """A folder of service files."""
-
-    def __init__(self, folder):
-        self.folder = folder / "pam.d"
-        self.folder.mkdir(mode=0o755)
-        self.script = folder / "check"
-        self.script.write_text(CHECK.format(daemon=DAEMON, right=RIGHT))
-        self.script.chmod(0o755)
-
-    def write(self, *lines, name="stead-test"):
-        (self.folder / name).write_text("\n".join(lines) + "\n")
-        return self
-
-    def usual(self, account="required pam_permit.so"):
-        """Let in whoever the script knows, if `account` does."""
-        return self.write(
-            "auth [success=1 default=ignore] pam_exec.so quiet expose_authtok "
-            f"{self.script}",
-            "auth requisite pam_deny.so",
-            "auth required pam_permit.so",
-            f"account {account}",
-        )
-
-    def saying(self, status):
-        """Refuse with a status, but who comes for the first look."""
-        return self.write(
-            "auth [success=1 default=ignore] pam_succeed_if.so quiet user = carol",
-            "auth requisite pam_deny.so",
-            f"auth required pam_debug.so auth={status}",
-        )
 
 
 @pytest.fixture
@@ -121,10 +64,6 @@ def authority():
     yield make
     for each in opened:
         each.close()
-
-
-def log_on(authority, name=DAEMON, secret=RIGHT):
-    return authority.log_on(name, "HOST", Secret(secret), keep=False)
 
 
 def test_one_that_was_closed_says_so_at_once(services, authority):
@@ -228,7 +167,7 @@ def test_a_module_that_asks_for_more_than_a_password_gets_no_answer(
     # The second module prompts by itself: it does not use what the first one got.
     lines.write_text(words.replace("account", f"{ask}/bin/true\naccount", 1))
     assert DAEMON == log_on(authority(services)).name  # pam hands on what it has
-    module = _built(services.folder.parent, PROMPTS)
+    module = built(services.folder.parent, PROMPTS)
     services.write(f"auth required {module}", "account required pam_permit.so")
     with pytest.raises(LogonTypeNotGrantedError, match="more than a password"):
         log_on(authority(services))
@@ -267,36 +206,11 @@ int pam_sm_setcred(void *handle, int flags, int number, const char **words) {
 """
 
 
-def _built(folder, code):
-    source, module = folder / "module.c", folder / "module.so"
-    source.write_text(code)
-    subprocess.run(
-        [
-            "cc", "-shared", "-fPIC", "-w", "-o", str(module), str(source),
-            "-l:libpam.so.0",
-        ],
-        check=True,
-    )  # fmt: skip
-    return module
-
-
 # --- modules that hang or crash -------------------------------------------------------
 
 
-def children_of(pid):
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return found.read_text().split()
-
-
-def eventually(claim, seconds=60):
-    until = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_a_module_that_hangs_or_crashes_hurts_nobody(services, authority):
-    module = _built(services.folder.parent, MODULE)
+    module = built(services.folder.parent, MODULE)
     services.write(
         f"auth [success=ok user_unknown=ignore default=die] {module}", name="wild"
     )
@@ -317,7 +231,7 @@ def test_a_module_that_hangs_or_crashes_hurts_nobody(services, authority):
 
 def test_the_naive_way_hangs_and_falls_with_its_modules(services):
     """PAM in the server itself: a module's crash is the server's."""
-    module = _built(services.folder.parent, MODULE)
+    module = built(services.folder.parent, MODULE)
     services.write(f"auth required {module}", name="wild")
     naive = (
         "from stead.adapters.pam.conversation import ask_pam; import sys\n"
@@ -358,7 +272,7 @@ def kept_by(pid):
 
 
 def test_what_a_module_asks_for_is_there_and_stays(services, authority):
-    module = _built(services.folder.parent, MODULE)
+    module = built(services.folder.parent, MODULE)
     services.write(
         f"auth [success=ok user_unknown=ignore default=die] {module}", name="wild"
     )
@@ -390,7 +304,7 @@ def test_where_no_memory_may_be_kept_a_module_has_it_all_the_same(
 ):
     """A container's root, say: what is kept without a right to it soon is refused."""
     code = MODULE.replace("for (;;) { room[1] = 1; pause(); }", "return 7;")
-    module = _built(services.folder.parent, code)
+    module = built(services.folder.parent, code)
     services.write(f"auth required {module}", name="wild")
     program = (
         "import ctypes, sys\n"
@@ -411,7 +325,7 @@ def test_where_no_memory_may_be_kept_a_module_has_it_all_the_same(
 
 
 def test_many_ask_at_once_and_those_who_wait_too_long_are_told(services, authority):
-    module = _built(services.folder.parent, MODULE)
+    module = built(services.folder.parent, MODULE)
     services.write(f"auth required {module}", name="wild")
     host = authority(services, service="wild", seconds=2, at_once=2)
     caught = []

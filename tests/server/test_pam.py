@@ -5,7 +5,7 @@ from __future__ import annotations
 import pwd
 
 import pytest
-from tests.adapters.test_pam import CHECK, RIGHT
+from tests.adapters.pam_stage import CHECK, RIGHT
 
 from stead.adapters.pam.authority import PamAuthority
 from stead.authority.issuers import Issuer

@@ -16,27 +16,20 @@ A server that is not root asks a broker instead (`broker_passwords`).
 from __future__ import annotations
 
 import json
-import logging
 import os
-import queue
 import secrets
-import socket
 import stat
-import subprocess
-import sys
-import threading
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
 from stead.adapters.pam.conversation import LONGEST_SECRET
 from stead.adapters.pam.outcomes import error_of, unavailable
+from stead.adapters.pam.server_end import PamProcess
 from stead.adapters.pam.verifier import FOLDER, SERVICE
-from stead.adapters.pam.worker import LONGEST_REPLY, MARK, MOST_LANES
+from stead.adapters.pam.worker import MOST_LANES
 from stead.authority.packages import Authenticated
 from stead.errors import (
-    DirectoryUnavailableError,
     InvalidRequestError,
     LogonTypeNotGrantedError,
     PasswordMismatchError,
@@ -45,16 +38,9 @@ from stead.errors import (
 )
 from stead.model.posix_identity import PosixIdentity
 from stead.model.secret import Secret
-from stead.privileged.broker_wire import say
-from stead.privileged.launcher_process import execute
 
-_log: Final = logging.getLogger(__name__)
-
-_PROGRAM: Final = "stead.adapters.pam.worker"
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _LONGEST_NAME: Final = 256
-_GRACE: Final = 2.0  # seconds for the worker to say that somebody hung
-_REST: Final = 1.0  # seconds before a worker that ended is started again
 
 
 class PamAuthority:
@@ -101,7 +87,7 @@ class PamAuthority:
         self._seconds = seconds
         self._allows_root = allows_root
         _require_safe(self._folder / service)
-        self._workers = _Workers(seconds, at_once, self._folder / service)
+        self._workers = PamProcess(seconds, at_once, self._folder / service)
         try:
             self._require_sound()
         except BaseException:
@@ -219,120 +205,3 @@ def _require_possible(name: str, secret: Secret) -> None:
 def _identity_of(said: dict[str, Any]) -> PosixIdentity:
     uid, gid, groups = said["ids"]
     return PosixIdentity(uid, gid, tuple(groups))
-
-
-class _Workers:
-    """The process in which children ask PAM, and the lanes to it.
-
-    One that ends is started again by a thread that is always the server: whoever logs
-    on may be in a block, and starts nothing.
-    """
-
-    def __init__(self, seconds: float, at_once: int, service: Path) -> None:
-        self._service = service
-        self._pid = os.getpid()
-        self._seconds = seconds
-        self._at_once = at_once
-        self._lanes: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
-        self._is_closed = threading.Event()
-        self._process, self._control = self._start()
-        self._watcher = threading.Thread(
-            target=self._watch, name="stead-pam", daemon=True
-        )
-        self._watcher.start()
-
-    def ask(self, request: bytes) -> bytes:
-        """Have one request answered.
-
-        An answer to somebody else's is none: two processes that share a lane would
-        take each other's clients for their own.
-
-        Raises:
-            DirectoryUnavailableError: it is not answered.
-        """
-        if os.getpid() != self._pid:
-            raise unavailable(
-                "pam was made ready by another process; make it after the fork"
-            )
-        if self._is_closed.is_set():
-            raise unavailable("pam was closed; keep its block open around the server's")
-        mark = secrets.token_bytes(MARK)
-        try:
-            lane = self._lanes.get(timeout=self._seconds)
-        except queue.Empty:
-            raise unavailable("too many ask pam at once") from None
-        try:
-            lane.send(mark + request)
-            answer = lane.recv(MARK + LONGEST_REPLY)
-        except OSError:
-            answer = b""
-        if answer[:MARK] != mark:
-            lane.close()  # its worker has ended: the next one brings its own
-            raise unavailable("the process in which pam runs has ended")
-        self._lanes.put(lane)
-        return answer[MARK:]
-
-    def close(self) -> None:
-        """End the process and all that it has started; again does nothing."""
-        if self._is_closed.is_set() or os.getpid() != self._pid:
-            return
-        self._is_closed.set()
-        self._control.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._process.kill()
-        self._watcher.join()
-        self._close_lanes()
-
-    def _close_lanes(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._lanes.get_nowait().close()
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
-        control, theirs = _pair()
-        lanes = [_pair() for _ in range(self._at_once)]
-        try:
-            path = [entry for entry in sys.path if entry.startswith("/")]
-            begin = {
-                "path": path,
-                "program": _PROGRAM,
-                "seconds": self._seconds,
-                "service": self._service.name,
-                "folder": str(self._service.parent),
-            }
-            with theirs:
-                control.send(json.dumps(begin).encode())
-                say(control, {}, [far.fileno() for _, far in lanes])
-                process = execute(theirs.fileno())
-        except BaseException as error:
-            control.close()
-            for near, _ in lanes:
-                near.close()
-            if isinstance(error, OSError):
-                words = f"the process for pam cannot be started: {error}"
-                raise unavailable(words) from error
-            raise
-        finally:
-            for _, far in lanes:
-                far.close()
-        for near, _ in lanes:
-            near.settimeout(self._seconds + _GRACE)
-            self._lanes.put(near)
-        return process, control
-
-    def _watch(self) -> None:
-        """Start another worker whenever one has ended."""
-        while True:
-            self._process.wait()
-            if self._is_closed.wait(_REST):
-                return
-            _log.error("the process for pam ended; another is started")
-            self._control.close()
-            self._close_lanes()
-            with suppress(DirectoryUnavailableError):
-                self._process, self._control = self._start()
-
-
-def _pair() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

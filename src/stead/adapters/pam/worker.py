@@ -1,10 +1,14 @@
 """Where PAM's modules run for a server that is root: a process for each attempt.
 
 The server starts one of these and keeps it. It has one socket, a *lane*, for each
-attempt that may be under way at once. Each request on a lane is one child's, which asks
-PAM and ends. Children are forked ahead, so that nobody waits for that. A module that
-hangs is killed with all that it has started in its session, one that crashes takes
-nobody along, and what it leaves in memory nobody finds.
+attempt that may be under way at once. One that the server closes, since whoever asked
+was interrupted or gave up, is replaced when that attempt is over: the server gets its
+end of another by the control socket.
+
+Each request on a lane is one child's, which asks PAM and ends. Children are forked
+ahead, so that nobody waits for that. A module that hangs is killed with all that it has
+started in its session, one that crashes takes nobody along, and what it leaves in
+memory nobody finds.
 
 It ends with the server, whose end of the control socket closes then.
 """
@@ -32,7 +36,7 @@ from stead.errors import (
     SteadError,
 )
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.broker_wire import LONGEST_ANSWER, hear
+from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
 from stead.privileged.name_service import open_host_names
 
 MARK: Final = 16
@@ -42,6 +46,7 @@ LONGEST_REPLY: Final = 192 * 1024  # what a socket's buffer takes in one piece
 MOST_LANES: Final = 64
 HUNG: Final = b'{"unavailable": "pam did not answer in time"}'
 CRASHED: Final = b'{"unavailable": "pam ended without an answer"}'
+_PAUSE: Final = 0.2  # seconds before lanes that were closed are replaced
 _SPARES: Final = 2  # children that wait for a request
 _DUMPABLE: Final = 4
 _DIE_WITH_PARENT: Final = 1
@@ -116,6 +121,8 @@ class Worker:
         self._control = control
         self._seconds = seconds
         self._lanes = {fd: socket.socket(fileno=fd) for fd in lanes}
+        self._most_lanes = len(lanes)
+        self._replaced_at: float | None = None
         self._spares: list[_Child] = []
         self._attempts: dict[int, _Attempt] = {}
         self._done: list[tuple[float, _Child]] = []
@@ -150,6 +157,8 @@ class Worker:
                 self._kill(attempt.child)
         while self._done and self._done[0][0] <= now:
             self._kill(self._done.pop(0)[1])
+        if self._replaced_at is not None and self._replaced_at <= now:
+            self._replace_lanes()
         self._reap()
         return False
 
@@ -160,25 +169,61 @@ class Worker:
         left = [max(0.0, moment - time.monotonic()) for moment in moments]
         if self._ending:
             left.append(_LOOK_AGAIN)
+        if self._replaced_at is not None:
+            left.append(max(0.0, self._replaced_at - time.monotonic()))
         return int(min(left) * 1000) + 1 if left else None
 
     def _begin(self, lane: socket.socket) -> None:
         request = bytearray(LONGEST_REQUEST)
-        size = lane.recv_into(request)
-        if not size:  # this lane is used no more
-            del self._lanes[lane.fileno()]
-            lane.close()
+        size = 0
+        with suppress(OSError):  # an answer was not read there: nobody is left
+            size = lane.recv_into(request)
+        if not size:
+            self._lose(lane)
             return
         mark = bytes(request[:MARK])
         try:
             child = self._handed(memoryview(request)[MARK:size])
+        except OSError as error:
+            self._say(lane, mark + _no_process(error))
+            return
         finally:
             request[:] = bytes(len(request))  # it holds a password
         until = time.monotonic() + self._seconds
         self._attempts[child.answer.fileno()] = _Attempt(lane, mark, child, until)
 
+    def _lose(self, lane: socket.socket) -> None:
+        """Use a lane no more; another takes its place after a pause."""
+        del self._lanes[lane.fileno()]
+        lane.close()
+        if self._replaced_at is None:
+            self._replaced_at = time.monotonic() + _PAUSE
+
+    def _replace_lanes(self) -> None:
+        """Have as many lanes as at first, or try again after a pause."""
+        self._replaced_at = None
+        try:
+            while len(self._lanes) < self._most_lanes:
+                self._open_lane()
+        except OSError:  # it, or the server, takes none now
+            self._replaced_at = time.monotonic() + _PAUSE
+
+    def _open_lane(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                say(self._control, {}, [theirs.fileno()])
+            except BaseException:
+                ours.close()
+                raise
+        self._lanes[ours.fileno()] = ours
+
     def _handed(self, request: memoryview) -> _Child:
-        """Hand a request to a child, one that lives."""
+        """Hand a request to a child, one that lives.
+
+        Raises:
+            OSError: there is none, and none can be started.
+        """
         while True:
             child = self._spares.pop() if self._spares else self._fork()
             try:
@@ -199,12 +244,19 @@ class Worker:
             wanted = 1
         elif self._done:
             wanted = 0
-        while len(self._spares) < wanted:
-            self._spares.append(self._fork())
+        # Where there are no more processes, whoever asks next is told, and nobody else.
+        with suppress(OSError):
+            while len(self._spares) < wanted:
+                self._spares.append(self._fork())
 
     def _fork(self) -> _Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             self._be_child(theirs)
@@ -242,8 +294,12 @@ class Worker:
 
     def _answer(self, attempt: _Attempt, word: bytes) -> None:
         del self._attempts[attempt.child.answer.fileno()]
+        self._say(attempt.lane, attempt.mark + word)
+
+    @staticmethod
+    def _say(lane: socket.socket, word: bytes) -> None:
         with suppress(OSError):  # the server has given this lane up
-            attempt.lane.send(attempt.mark + word)
+            lane.send(word)
 
     def _kill(self, child: _Child) -> None:
         child.answer.close()
@@ -256,6 +312,12 @@ class Worker:
         for pid in tuple(self._ending):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 self._ending.remove(pid)
+
+
+def _no_process(error: OSError) -> bytes:
+    """Return what somebody hears for whom there is no process."""
+    why = f"no process can be started for pam: {error.strerror}"
+    return json.dumps({"unavailable": why}).encode()
 
 
 def _word(request: bytes, attempt: Attempt) -> dict[str, Any]:
