@@ -221,6 +221,62 @@ def test_silence_is_counted_from_the_last_sign_by_the_own_clock():
     assert [mine] == others.silent({mine: 3, yours: 2}, 1121.5)
 
 
+def test_who_stood_still_with_this_process_is_not_given_up(
+    keeper_of, roster, monkeypatch
+):
+    """A machine that is paused stops all its servers: the first to wake ended the rest.
+
+    By a clock that went on, every other one had been silent for as long.
+    """
+    now = [1000.0]
+    monkeypatch.setattr(session_keeper.time, "monotonic", lambda: now[0])
+    first, second, nobody = keeper_of("first"), keeper_of("second"), Recording()
+    lives = Recording()
+    first.opened(listed(1))
+    second.opened(listed(2))
+    for _ in range(3):
+        first.look(nobody)
+        second.look(lives)
+        now[0] += 10.0
+    now[0] += 3600.0
+    first.look(nobody)
+    assert 2 == len(roster.beats())
+    second.look(lives)
+    assert [] == lives.ended
+    # It is when it gives none from then on.
+    for _ in range(7):
+        now[0] += 10.0
+        first.look(nobody)
+    assert 1 == len(roster.beats())
+    second.look(lives)
+    assert ["every", "every"] == lives.ended
+
+
+@pytest.mark.parametrize("work", ["_work", "_watch_time"])
+def test_its_threads_outlive_a_machine_that_has_no_memory_for_a_while(
+    keeper_of, roster, sessions, monkeypatch, work
+):
+    """A process that gives no sign of life any more is given up, and all it opens."""
+    keeper, failed = keeper_of(), []
+
+    def fails(*_):
+        failed.append(1)
+        raise MemoryError
+
+    where, name = (
+        (sessions, "end_overdue") if work == "_watch_time" else (keeper, "_enter")
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, fails)
+        keeper.start(sessions)
+        keeper.opened(listed(1))
+        until(lambda: len(failed) > 1)
+    until(lambda: numbers(roster) == [1])
+    until(lambda: "overdue" in sessions.ended)
+    keeper.close()
+    assert {} == roster.beats()
+
+
 def test_its_thread_writes_ends_and_strikes_the_process_off(
     store, keeper_of, roster, sessions
 ):

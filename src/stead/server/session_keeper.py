@@ -4,7 +4,8 @@ A thread of its own writes down what opened and ended since the last time, once 
 and only if anything did: no logon waits for it, and a session that is over within that
 second costs no write at all. A process that has sessions gives a sign of life every ten
 seconds. One that gives none for a minute is given up by the others, by their own
-clocks: whatever it does after that, its sessions are over.
+clocks: whatever it does after that, its sessions are over. A minute in which whoever
+looks stood still itself does not count: what paused it may have paused them all.
 
 Sessions that have had their time are ended by another thread, which asks the store
 nothing: what they keep is wiped within a second also while the store does not answer.
@@ -31,6 +32,7 @@ _log: Final = logging.getLogger("stead.server")
 TICK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 10.0
 GIVEN_UP_SECONDS: Final = 60.0
+_STOOD_STILL_SECONDS: Final = 30.0  # between two looks: no store takes so long
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +99,7 @@ class SessionKeeper:
         self._told: SimpleQueue[ListedSession | Luid] = SimpleQueue()
         self._changes = _Changes()
         self._beat_at = 0.0
+        self._looked_at = 0.0
         self._others = _Others()
         self._is_silent = False
         self._closing = threading.Event()
@@ -148,14 +151,17 @@ class SessionKeeper:
 
     def _watch_time(self, sessions: OwnSessions) -> None:
         while not self._closing.wait(self._tick):
-            sessions.end_overdue()
+            try:
+                sessions.end_overdue()
+            except Exception:  # noqa: BLE001 - time is up for others, too, later on
+                _log.exception("sessions that have had their time cannot be ended")
 
     def _work(self, sessions: OwnSessions) -> None:
         while not self._closing.wait(self._tick):
             try:
                 self.look(sessions)
-            except SteadError as error:
-                self._say(error)
+            except Exception as error:  # noqa: BLE001 - a process without signs of life
+                self._say(error)  # is given up, with all that it opens from then on
             else:
                 self._is_silent = False
         try:
@@ -186,6 +192,9 @@ class SessionKeeper:
     def _tell(self, number: Luid) -> None:
         """Write down what changed, and give a sign of life when it is due."""
         now = time.monotonic()
+        if now - self._looked_at >= _STOOD_STILL_SECONDS:
+            self._others = _Others()
+        self._looked_at = now
         is_due = now - self._beat_at >= BEAT_SECONDS
         is_known = not (self._changes or is_due) or self._write(number)
         if is_due and is_known:
@@ -240,9 +249,11 @@ class SessionKeeper:
                 _log.warning("process %s gives no sign of life: given up", other)
                 self._roster.leave(other)
 
-    def _say(self, error: SteadError) -> None:
+    def _say(self, error: Exception) -> None:
         if not self._is_silent:
-            _log.warning("sessions cannot be written down: %s", error)
+            more = None if isinstance(error, SteadError) else error
+            words = "sessions cannot be written down: %s"
+            _log.warning(words, error, exc_info=more)
         self._is_silent = True
 
 
