@@ -57,6 +57,53 @@ def test_who_is_silent_is_given_up_and_others_do_not_wait_for_the_same_silence()
     assert "back" == patience.ask("REALM", lambda: "back", drop)
 
 
+@pytest.mark.parametrize("moment", ["made", "started", "runs"])
+def test_an_interrupt_before_anybody_is_asked_is_no_silence(monkeypatch, moment):
+    """Ctrl-C just then: for good, the realm was taken for one that does not answer."""
+    patience, dropped = Patience(0.05), []
+
+    class Interrupted(threading.Thread):
+        def __init__(self, **how):
+            if moment == "made":
+                raise KeyboardInterrupt
+            super().__init__(**how)
+
+        def start(self):
+            if moment == "runs":
+                super().start()
+                until(lambda: not self.is_alive())
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stead.adapters.patience.threading.Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            patience.ask("REALM", lambda: "found", dropped.append)
+    assert {} == patience._open
+    time.sleep(0.06)
+    assert "back" == patience.ask("REALM", lambda: "back", drop)
+
+
+def test_an_interrupt_while_the_thread_starts_drops_what_it_finds(monkeypatch):
+    patience, goes_on, dropped = Patience(5), threading.Event(), []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            raise KeyboardInterrupt
+
+    def act():
+        goes_on.wait(60)
+        return "found"
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stead.adapters.patience.threading.Thread", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            patience.ask("REALM", act, dropped.append)
+    goes_on.set()
+    until(lambda: ["found"] == dropped)
+    assert {} == patience._open
+
+
 def test_what_fails_late_is_nobody_s():
     patience, answers = Patience(0.01), threading.Event()
 
@@ -91,10 +138,14 @@ def test_many_answers_just_in_time_are_kept_or_dropped_and_never_both():
 
 
 def test_without_a_thread_nothing_is_asked_and_nobody_is_taken_for_silent(monkeypatch):
+    """It is a directory that cannot be asked, and no failure of the name's.
+
+    The machine may have threads again by then.
+    """
     patience = Patience(0.01)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", cannot_start)
-        with pytest.raises(RuntimeError, match="can't start"):
+        with pytest.raises(DirectoryUnavailableError, match="can't start"):
             patience.ask("REALM", lambda: 5, drop)
     assert {} == patience._open
     patience._seconds = 60

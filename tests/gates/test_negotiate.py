@@ -481,6 +481,38 @@ def test_more_clients_than_can_wait_are_turned_away(stage, server, monkeypatch):
         assert 503 == httpx.get(address, headers=headers).status_code
 
 
+def test_clients_who_came_while_there_were_no_threads_take_no_place_for_good(
+    stage, server, monkeypatch
+):
+    """As many as may wait, at the limit of a service's tasks: nobody came after."""
+    monkeypatch.setattr("stead.gates.negotiate._WAITING", 2)
+    app = NegotiateMiddleware(site, begin=begin(server))
+    answered = []
+
+    async def come():
+        headers = shows(stage.context().step())["authorization"].encode()
+        scope = {
+            "type": "http", "method": "GET", "path": "/",
+            "headers": [(b"authorization", headers)],
+        }  # fmt: skip
+
+        async def send(event):
+            if event["type"] == "http.response.start":
+                answered.append(event["status"])
+
+        await app(scope, None, send)
+
+    def none_left(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", none_left)
+        for _ in range(3):
+            asyncio.run(come())
+    asyncio.run(come())
+    assert [503, 503, 503, 200] == answered
+
+
 def as_threads_wait(started):
     """As many gates do: whoever looks at what is shown waits out a failure, too."""
     return lambda **options: started(**options | {"wait": None})

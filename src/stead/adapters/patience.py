@@ -65,24 +65,25 @@ class Patience:
 
         Raises:
             DirectoryUnavailableError: it takes too long; or an earlier question does,
-                and then at once.
+                and then at once; or this machine has no thread to ask in.
         """
         if context.client_frame() is not None:
             return act()  # a thread that is made here would be the client, too
         question, place = _Question(act, drop), (os.getpid(), whom)
-        with self._lock:
-            asked = self._open.setdefault(place, set())
-            if any(one.began < question.began - self._seconds for one in asked):
-                raise _silent(whom)
-            asked.add(question)
         thread = threading.Thread(
             target=Context().run, args=(self._work, place, question),
             name="stead-asking", daemon=True,
         )  # fmt: skip
         try:
+            self._begin(place, question)
             thread.start()
-        except BaseException:
+        except BaseException as error:
+            # An interrupt, too, leaves no question that seems to be open for ever. The
+            # thread may run all the same: what it finds is nobody's.
+            question.is_given_up = True
             self._close(place, question)
+            if isinstance(error, RuntimeError):
+                raise _without_thread(whom, error) from error
             raise
         try:
             question.answered.wait(self._seconds)
@@ -94,6 +95,14 @@ class Patience:
         if question.error is not None:
             raise question.error
         return question.found.pop()
+
+    def _begin(self, place: _Asked, question: _Question[Any]) -> None:
+        """Have a question open, unless an earlier one waits for too long."""
+        with self._lock:
+            asked = self._open.setdefault(place, set())
+            if any(one.began < question.began - self._seconds for one in asked):
+                raise _silent(place[1])
+            asked.add(question)
 
     def _work(self, place: _Asked, question: _Question[_T]) -> None:
         try:
@@ -107,9 +116,10 @@ class Patience:
 
     def _close(self, place: _Asked, question: _Question[Any]) -> None:
         with self._lock:
-            self._open[place].discard(question)
-            if not self._open[place]:
-                del self._open[place]
+            asked = self._open.get(place, set())
+            asked.discard(question)
+            if not asked:
+                self._open.pop(place, None)
             # From here on nobody gives it up.
             question.answered.set()
 
@@ -118,4 +128,11 @@ def _silent(whom: str) -> DirectoryUnavailableError:
     return DirectoryUnavailableError(
         f"`{whom}` does not answer in time",
         advice="see whether its key distribution centre runs, and the network",
+    )
+
+
+def _without_thread(whom: str, error: RuntimeError) -> DirectoryUnavailableError:
+    return DirectoryUnavailableError(
+        f"`{whom}` cannot be asked: {error}",
+        advice="see to the limits of tasks that the server runs under",
     )

@@ -25,7 +25,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -240,7 +240,7 @@ class NegotiateMiddleware:
         self._inner = SteadMiddleware(
             self._with_session, client_for=self._client_for, challenge=CHALLENGE
         )
-        self._waiting = 0
+        self._waiting: set[object] = set()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="negotiate")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -270,13 +270,7 @@ class NegotiateMiddleware:
         )
         blob = shown_by(headers)
         handshake: Handshake = scope[_HANDSHAKE]
-        if self._waiting >= _WAITING:
-            raise ServerUnavailableError("too many clients show who they are at once")
-        self._waiting += 1
-        taking = asyncio.wrap_future(
-            self._threads.submit(copy_context().run, handshake.take, blob)
-        )
-        taking.add_done_callback(self._waits_no_more)
+        taking = asyncio.wrap_future(self._taking(handshake, blob))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -288,8 +282,24 @@ class NegotiateMiddleware:
             await asyncio.sleep(sum(handshake.late))
             raise
 
-    def _waits_no_more(self, _: object) -> None:
-        self._waiting -= 1
+    def _taking(self, handshake: Handshake, blob: bytes) -> Future[ClientLike]:
+        """Have a thread look at what a client shows.
+
+        Raises:
+            ServerUnavailableError: too many wait for one, or there is none.
+        """
+        if len(self._waiting) >= _WAITING:
+            raise ServerUnavailableError("too many clients show who they are at once")
+        try:
+            taking = self._threads.submit(copy_context().run, handshake.take, blob)
+        except RuntimeError as error:
+            raise ServerUnavailableError(
+                f"nobody can look at what clients show: {error}",
+                advice="see to the limits of tasks that the server runs under",
+            ) from error
+        self._waiting.add(taking)
+        taking.add_done_callback(self._waiting.discard)
+        return taking
 
     async def _with_session(self, scope: Scope, receive: Receive, send: Send) -> None:
         handshake: Handshake = scope[_HANDSHAKE]
