@@ -4,9 +4,12 @@ import copy
 import gc
 import os
 import pickle
+import select
+import signal
+import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 
 import gssapi
 import krb5
@@ -316,6 +319,95 @@ def test_a_renewal_that_reaches_no_kdc_says_so(stage, alice, monkeypatch):
     time.sleep(1.1)
     with pytest.raises(DirectoryUnavailableError):
         alice.renew_for(3599.9)
+
+
+@contextmanager
+def silent_kdc(stage, monkeypatch):
+    """Have the realm's KDC take what it is sent, and say nothing."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard,
+        socket.socket() as taken,
+    ):
+        taken.bind(("127.0.0.1", 0))
+        heard.bind(taken.getsockname())
+        taken.listen(50)
+        text = stage.realm.configuration.read_text()
+        port = text.split("kdc = 127.0.0.1:")[1].split()[0]
+        place = stage.folder / "silent.conf"
+        place.write_text(
+            text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{heard.getsockname()[1]}")
+        )
+        with monkeypatch.context() as patched:
+            patched.setenv("KRB5_CONFIG", str(place))
+            yield heard
+
+
+def as_the_binding_does(cache):
+    context = krb5.init_context()
+    held = krb5.cc_resolve(context, cache.encode())
+    krb5.get_renewed_creds(context, krb5.cc_get_principal(context, held), held)
+
+
+@pytest.mark.parametrize(
+    ("renew", "goes_on"), [(as_the_binding_does, False), (caches.renewed, True)]
+)
+def test_a_renewal_by_a_silent_kdc_lets_others_go_on(
+    stage, monkeypatch, renew, goes_on
+):
+    """For one client's tickets every thread of the server stood still, half a minute.
+
+    It is renewed in a process of its own, another thread of which says that it lives.
+    """
+    short = stage.realm.log_on("alice", "tiger", options="-l 60s -r 600s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    reads, writes = os.pipe()
+
+    def say_so():
+        while True:
+            os.write(writes, b".")
+            time.sleep(0.01)
+
+    with (
+        closing(KerberosCredentials.keep(shown)) as alice,
+        silent_kdc(stage, monkeypatch) as heard,
+    ):
+        cache = alice._open_cache()
+        if (child := os.fork()) == 0:
+            threading.Thread(target=say_so, daemon=True).start()
+            with suppress(BaseException):
+                renew(cache)
+            os._exit(0)
+        try:
+            heard.recv(4096)  # it has asked, and waits
+            os.set_blocking(reads, False)
+            time.sleep(0.5)
+            with suppress(BlockingIOError):
+                os.read(reads, 4096)
+            assert goes_on == bool(select.select([reads], [], [], 3)[0])
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(reads)
+            os.close(writes)
+
+
+def test_a_renewed_ticket_lies_in_a_cache_of_its_own(stage, alice):
+    short = stage.realm.log_on("alice", "tiger", options="-l 60s -r 600s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    with closing(KerberosCredentials.keep(shown)) as kept:
+        first = kept._open_cache()
+        time.sleep(1.1)
+        second = caches.renewed(first)
+        assert caches.principal_of(second) == caches.principal_of(first)
+        old, new = caches.ticket_of(first), caches.ticket_of(second)
+        assert (old.is_granting, old.renewable_until) == (
+            new.is_granting, new.renewable_until,
+        )  # fmt: skip
+        assert old.ends < new.ends
+        caches.destroy(second)
+    for gone in (first, second, alice._open_cache()[:-1]):
+        with pytest.raises(krb5.Krb5Error):
+            caches.renewed(gone)
 
 
 def test_nobody_reaches_them_but_by_the_object(stage, alice, monkeypatch):

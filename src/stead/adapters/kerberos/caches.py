@@ -15,6 +15,7 @@ from typing import Final
 import krb5
 
 from stead.adapters.kerberos.causes import new_context
+from stead.adapters.kerberos.renewing import renew
 from stead.errors import DirectoryUnavailableError, NoCredentialsError
 
 _SETTINGS: Final = "@X-CACHECONF:"
@@ -86,10 +87,9 @@ def ticket_of(cache: str) -> Ticket:
 
 def renewed(cache: str) -> str:
     """Return a new cache, with a cache's ticket renewed; raises `krb5.Krb5Error`."""
-    context = new_context()
-    held = krb5.cc_resolve(context, cache.encode())
-    client = krb5.cc_get_principal(context, held)
-    return keep_ticket(context, client, krb5.get_renewed_creds(context, client, held))
+    made = new_name()
+    renew(cache, made)
+    return made
 
 
 def only_for(cache: str, service: str) -> str:
