@@ -32,6 +32,10 @@ NAMES = {
     "TICKET_EXPIRED": "KRB5KRB_AP_ERR_TKT_EXPIRED",
     "SKEW": "KRB5KRB_AP_ERR_SKEW",
     "GENERIC": "KRB5KRB_ERR_GENERIC",
+    "MESSAGE_VERSION": "KRB5KRB_AP_ERR_BADVERSION",
+    "MESSAGE_TYPE": "KRB5KRB_AP_ERR_MSG_TYPE",
+    "ASN1_FIRST": "ASN1_BAD_TIMEFORMAT",
+    "ASN1_LAST": "ASN1_OMITTED",
     "REALM_UNKNOWN": "KRB5_REALM_UNKNOWN",
     "KDC_UNREACHABLE": "KRB5_KDC_UNREACH",
     "REALM_UNRESOLVED": "KRB5_REALM_CANT_RESOLVE",
@@ -40,7 +44,9 @@ NAMES = {
 
 def test_the_numbers_are_those_of_the_librarys_header():
     defined = dict(
-        re.findall(r"#define (KRB5\w+)\s+\((-\d+)L\)", HEADER.read_text("latin-1"))
+        re.findall(
+            r"#define ((?:KRB5|ASN1)\w+)\s+\((-?\d+)L\)", HEADER.read_text("latin-1")
+        )
     )
     ours = {
         name: value
@@ -58,6 +64,10 @@ def failure(code, major=13 << 16):
     ("code", "outbound", "password"),
     [
         (causes.KDC_UNREACHABLE, DirectoryUnavailableError, DirectoryUnavailableError),
+        (causes.MESSAGE_TYPE, NoCredentialsError, DirectoryUnavailableError),
+        (causes.ASN1_FIRST, NoCredentialsError, DirectoryUnavailableError),
+        (causes.ASN1_LAST, NoCredentialsError, DirectoryUnavailableError),
+        (causes.ASN1_LAST + 1, NoCredentialsError, EvidenceRefusedError),
         (causes.TICKET_EXPIRED, CredentialsExpiredError, EvidenceRefusedError),
         (causes.POLICY, NoCredentialsError, LogonHoursError),
         (causes.BAD_INTEGRITY, NoCredentialsError, PasswordMismatchError),

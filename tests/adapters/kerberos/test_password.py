@@ -3,7 +3,9 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import gssapi
 import pytest
@@ -170,6 +172,30 @@ def test_a_configuration_that_cannot_be_read_is_said_to_be_why(
     with pytest.raises(DirectoryUnavailableError, match="configuration") as caught:
         log_on(authority)
     assert "KRB5_CONFIG" in caught.value.advice
+
+
+@pytest.mark.parametrize("said", [b"garbage!" * 8, b"\x7e\x03\x30\x01\x00", b"\0"])
+def test_whatever_answers_in_a_kdc_s_place_is_no_wrong_password(
+    stage, authority, monkeypatch, said
+):
+    """A name's failures lock it: another program at that port locked everybody out."""
+    text = stage.realm.configuration.read_text()
+    port = text.split("kdc = 127.0.0.1:")[1].split()[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        configuration = stage.folder / "other.conf"
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        configuration.write_text(text.replace(f"127.0.0.1:{port}", place))
+        monkeypatch.setenv("KRB5_CONFIG", str(configuration))
+
+        def answer():
+            with suppress(OSError):
+                while True:
+                    other.sendto(said, other.recvfrom(4096)[1])
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(DirectoryUnavailableError):
+            log_on(authority)
 
 
 def test_a_realm_that_tells_no_groups_does_not_do_where_they_are_told(stage):

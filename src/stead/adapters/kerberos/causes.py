@@ -48,9 +48,16 @@ REALM_UNKNOWN: Final = _BASE + 154
 KDC_UNREACHABLE: Final = _BASE + 156
 REALM_UNRESOLVED: Final = _BASE + 220
 GENERIC: Final = _BASE + 60
+MESSAGE_VERSION: Final = _BASE + 39
+MESSAGE_TYPE: Final = _BASE + 40
+ASN1_FIRST: Final = 1859794432
+ASN1_LAST: Final = 1859794445
 
 _UNAVAILABLE: Final = frozenset(
     {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}
+)
+_UNREADABLE: Final = frozenset(
+    {MESSAGE_VERSION, MESSAGE_TYPE, *range(ASN1_FIRST, ASN1_LAST + 1)}
 )
 _EXPIRED_CREDENTIALS: Final = 11 << 16  # RFC 2744 3.9.1, GSS_S_CREDENTIALS_EXPIRED
 _ROUTINE_ERRORS: Final = 0xFF << 16
@@ -149,6 +156,11 @@ def refused_password(error: GSSError | Krb5Error, who: str) -> SteadError:
     code = code_of(error)
     if code in _UNAVAILABLE:
         return unavailable(f"`{who}` logs on")
+    if code in _UNREADABLE:
+        return DirectoryUnavailableError(
+            f"`{who}` logs on: what answers for the realm is no KDC: error {code}",
+            advice="see which program listens there; `krb5.conf` names host and port",
+        )
     made, said = _PASSWORD.get(code, (EvidenceRefusedError, ""))
     said = said or f"kerberos refuses it: error {code}"
     return made(f"`{who}`: {said}")
