@@ -266,6 +266,81 @@ def test_an_attendant_waits_for_a_kdc_and_ends_with_the_ticket(stage, monkeypatc
     alice.close()
 
 
+def test_nobody_relies_on_an_attendant_that_could_not_be_started(stage, monkeypatch):
+    short = stage.realm.log_on("alice", "tiger", options="-l 8s -r 120s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    start = threading.Thread.start
+
+    def none_left(thread):
+        if thread.name == "stead-renewing":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with closing(KerberosCredentials.keep(shown)) as alice:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(RuntimeError):
+                alice.renew_for(60)
+        assert [] == attendants()
+        alice.renew_for(60)
+        assert 1 == len(attendants())
+
+
+def test_an_attendant_tries_again_after_a_refusal(stage, monkeypatch):
+    """As of a realm that is locked for a moment: the work outlived its ticket."""
+    short = stage.realm.log_on("bob", "lion", options="-l 8s -r 120s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    refused, renewed = [], caches.renewed
+    granting = f"krbtgt/{stage.realm.name}"
+
+    def watched(cache):
+        try:
+            return renewed(cache)
+        except krb5.Krb5Error as error:
+            refused.append(error.err_code)
+            raise
+
+    monkeypatch.setattr(caches, "renewed", watched)
+    with closing(KerberosCredentials.keep(shown)) as bob:
+        bob.renew_for(60)
+        first = bob.expires
+        stage.realm._administer(f"modprinc -allow_tix {granting}")
+        try:
+            until(lambda: refused)
+        finally:
+            stage.realm._administer(f"modprinc +allow_tix {granting}")
+        until(lambda: bob.expires > first)
+        assert "bob@STEAD.TEST" == arrives_as(stage, bob)
+
+
+def test_work_of_many_renewals_leaves_no_cache_for_each(stage):
+    """What ended has no use; a session that lasts for days had hundreds of them."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 2s -r 120s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    with closing(KerberosCredentials.keep(shown)) as alice:
+        first = alice._open_cache()
+        alice.renew_for(30)
+        held, made = alice._kept._caches, {first}
+
+        def many():
+            made.update(held)
+            return len(made) > 5
+
+        until(many)
+        assert len(held) < len(made)
+        assert caches.ticket_of(held[-1]).ends == alice.expires // 10**9
+        with pytest.raises(krb5.Krb5Error):
+            caches.principal_of(first)
+        assert "alice@STEAD.TEST" == arrives_as(stage, alice)
+
+
+def until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def without_kdc(stage):
     text = stage.realm.configuration.read_text()
     port = text.split("kdc = 127.0.0.1:")[1].split()[0]

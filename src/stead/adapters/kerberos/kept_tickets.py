@@ -1,8 +1,8 @@
 """Where one client's tickets lie, how they are renewed, and how they end.
 
 A cache's tickets cannot be replaced in one step, so renewed ones lie in another; what
-was made of those before lives until its own end. Work that is longer than one ticket's
-life has a thread that renews them.
+was made of those before lives until its own end, and that cache no longer. Work that is
+longer than one ticket's life has a thread that renews them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from stead.adapters.kerberos.causes import new_context, refused_outbound
 from stead.adapters.patience import Patience
 from stead.errors import (
     CredentialsExpiredError,
-    DirectoryUnavailableError,
     NoCredentialsError,
     SteadError,
 )
 
+_ENDED: Final = 2.0  # seconds after which no clock takes a ticket that has ended
 _LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
 
 
@@ -128,9 +128,18 @@ class KeptTickets:
                 if self._ended.is_set():
                     caches.destroy(made)
                 self.cache()
+                self._forget_ended()
                 self._caches.append(made)
                 if self._ended.is_set():  # by such a finalizer, which saw no such cache
                     caches.destroy(made)
+
+    def _forget_ended(self) -> None:
+        """Wipe what the renewals before have left, with the lock held."""
+        moment = time.time() - _ENDED
+        for cache in self._caches[:-1]:
+            if _ends(cache) <= moment:
+                caches.destroy(cache)
+                self._caches.remove(cache)
 
     def _attend(self, until: float) -> None:
         """Have a thread renew them while work goes on, if once is not enough."""
@@ -143,9 +152,13 @@ class KeptTickets:
             if is_attended:
                 return
         told = (weakref.ref(self), self._ended, _half(ends))
-        threading.Thread(
-            target=_attend, args=told, daemon=True, name="stead-renewing"
-        ).start()
+        try:
+            threading.Thread(
+                target=_attend, args=told, daemon=True, name="stead-renewing"
+            ).start()
+        except BaseException:  # nobody attends: whoever asks next must not rely on it
+            self._attended_until = 0.0
+            raise
 
     def _renew_if_due(self) -> float:
         """Renew them in the second half of their life; return when to look again.
@@ -159,8 +172,9 @@ class KeptTickets:
                 self._attended_until = 0.0
                 return 0.0
         if ticket.renewable_until > ticket.ends:
-            # A KDC that does not answer now may do so later; the end is the end.
-            with suppress(DirectoryUnavailableError):
+            # A KDC that does not answer now, or refuses, may do so later; the end is
+            # the end.
+            with suppress(SteadError):
                 self._renew()
                 ends = caches.ticket_of(self.cache()).ends
         return _half(ends)
@@ -180,6 +194,14 @@ def _attend(
             kept._attended_until = 0.0  # noqa: SLF001 - likewise
             return
         del kept
+
+
+def _ends(cache: str) -> float:
+    """Return when a cache's ticket ends; long ago if it has none."""
+    try:
+        return caches.ticket_of(cache).ends
+    except NoCredentialsError:
+        return 0.0
 
 
 def _half(ends: float) -> float:
