@@ -343,6 +343,28 @@ def test_a_damaged_verifier_admits_nobody_and_its_error_holds_no_secret(
     assert b"tiger" not in _held(error)
 
 
+def test_what_cannot_be_compared_counts_against_nobody(
+    attempt, logon, store, whole_store
+):
+    """As where the machine lacks the memory: who knew the password was locked out."""
+    alice = store.account_by_name("alice")
+    right = whole_store.credentials.password_of(alice.sid).verifier
+    whole_store.credentials.set_password(alice.sid, "damaged", changed_at=1)
+    for _ in range(logon.lockout.policy.threshold + 1):
+        found = attempt("alice")
+        assert isinstance(found.error, StoreUnavailableError)
+        assert not found.locks
+    whole_store.credentials.set_password(alice.sid, right, changed_at=1)
+    assert attempt("alice").error is None
+    # What was counted before stays: who guesses wins nothing by it.
+    for _ in range(logon.lockout.policy.threshold):
+        attempt("alice", "wrong")
+    whole_store.credentials.set_password(alice.sid, "damaged", changed_at=1)
+    assert isinstance(attempt("alice").error, AccountLockedOutError)
+    whole_store.credentials.set_password(alice.sid, right, changed_at=1)
+    assert isinstance(attempt("alice").error, AccountLockedOutError)
+
+
 def _held(error):
     """Return all that frames of an error and of what led to it hold, as text."""
     found = []

@@ -47,10 +47,7 @@ from stead.authority.unknown_names import (
     LONGEST_SHOWN,
     UnknownNames,
 )
-from stead.errors import (
-    InvalidNameError,
-    SteadError,
-)
+from stead.errors import InvalidNameError, SteadError, StoreUnavailableError
 from stead.model import well_known
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
@@ -282,7 +279,7 @@ class Logon:
             )
             outcome = admitted(account, error, lambda one: admit(one, told))
             if isinstance(outcome, SteadError):
-                locks = self.lockout.fail(told.key, told.reservation)
+                locks = self._let_stand(told, answer)
                 late = self.elsewhere.delay(began, told.reservation)
                 sid = None if account is None else account.sid
                 return _Counted(LogonAttempt(outcome, locks, late, shown, sid))
@@ -290,6 +287,17 @@ class Logon:
         late = self.elsewhere.delay(began, told.reservation)
         attempt = LogonAttempt(outcome, delay=late, shown=shown)
         return _Counted(attempt, account, told.kept)
+
+    def _let_stand(self, told: _Asked, answer: Answer) -> bool:
+        """Let a failure count; return whether it locks the name.
+
+        Where the machine lacked what it takes to compare, nobody can tell if it is one.
+        """
+        is_known = not isinstance(answer, StoreUnavailableError)
+        if not is_known and not told.reservation.is_locked:
+            self.lockout.forgive(told.key)
+            return False
+        return self.lockout.fail(told.key, told.reservation)
 
     def shown(self, account: Account | None, name: str) -> str:
         """Return what records call a name, whose account this is, if anybody's."""

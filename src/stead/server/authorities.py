@@ -19,7 +19,12 @@ from stead.authority.names import split_name
 from stead.authority.newcomer import Newcomer, newcomer_of
 from stead.authority.packages import Authenticated, PasswordAuthority
 from stead.authority.ports import AccountStore
-from stead.errors import EvidenceRefusedError, InvalidRequestError, SteadError
+from stead.errors import (
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    InvalidRequestError,
+    SteadError,
+)
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
 
@@ -122,6 +127,10 @@ def _ask(
         client = authority.log_on(account, domain, secret, keep=keep)
     except SteadError:
         raise
+    except MemoryError:
+        raise DirectoryUnavailableError(
+            f"{authority.name} cannot be asked: this machine lacks the memory"
+        ) from None
     except Exception as error:  # noqa: BLE001 - names break libraries in many ways
         raise EvidenceRefusedError(
             f"asking {authority.name} failed: {type(error).__name__}"

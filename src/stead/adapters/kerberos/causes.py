@@ -6,6 +6,8 @@ GSS-API passes on as minor codes, without their sign.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -56,6 +58,10 @@ ASN1_LAST: Final = 1859794445
 _UNAVAILABLE: Final = frozenset(
     {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}
 )
+_EXHAUSTED: Final = frozenset({
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS,
+    errno.ENOSPC, errno.EIO,
+})  # fmt: skip
 _UNREADABLE: Final = frozenset(
     {MESSAGE_VERSION, MESSAGE_TYPE, *range(ASN1_FIRST, ASN1_LAST + 1)}
 )
@@ -156,6 +162,11 @@ def refused_password(error: GSSError | Krb5Error, who: str) -> SteadError:
     code = code_of(error)
     if code in _UNAVAILABLE:
         return unavailable(f"`{who}` logs on")
+    if code in _EXHAUSTED:
+        return DirectoryUnavailableError(
+            f"`{who}` logs on: nobody can be asked from here: {os.strerror(code)}",
+            advice="see to the limits that the server runs under, and to its disk",
+        )
     if code in _UNREADABLE:
         return DirectoryUnavailableError(
             f"`{who}` logs on: what answers for the realm is no KDC: error {code}",
