@@ -6,6 +6,7 @@ import time
 import pytest
 
 from stead.errors import ServerClosedError, StoreUnavailableError
+from stead.server import lease_thread
 from stead.server.lease_thread import LeaseThread
 
 
@@ -61,3 +62,19 @@ def _asked_again(thread):
         except StoreUnavailableError:
             time.sleep(0.005)
     raise AssertionError("it never answers again")
+
+
+@pytest.mark.parametrize("name", ["Future", "Context"])
+def test_it_outlives_a_machine_that_has_no_memory_for_a_while(monkeypatch, name):
+    """Whoever asked then is told; whoever asked later waited for good."""
+    thread = LeaseThread("notes")
+
+    def none_left():
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lease_thread, name, none_left)
+        with pytest.raises(MemoryError):
+            thread.ask(lambda: 5)
+    assert 5 == thread.ask(lambda: 5)
+    thread.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stead.errors import AccessDeniedError, ServerClosedError
+from stead.server import service_thread
 from stead.server.service_thread import ServiceThread, carried
 
 
@@ -173,3 +174,19 @@ def test_answers_before_an_error_come_before_it(shelf):
     assert list(range(100)) == [next(read) for _ in range(100)]
     with pytest.raises(LookupError, match="nothing more"):
         next(read)
+
+
+@pytest.mark.parametrize("name", ["Future", "Context"])
+def test_it_outlives_a_machine_that_has_no_memory_for_a_while(monkeypatch, name):
+    """Whoever asked then is told; whoever asked later waited for good."""
+    thread = ServiceThread("notes")
+
+    def none_left():
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service_thread, name, none_left)
+        with pytest.raises(MemoryError):
+            thread._away(lambda: 5)
+    assert 5 == thread._away(lambda: 5)
+    thread.close()

@@ -30,7 +30,7 @@ class _Question:
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self.act = act
-        self.answers: SimpleQueue[Future[Any]] = SimpleQueue()
+        self.answers: SimpleQueue[Future[Any] | BaseException] = SimpleQueue()
         self.is_given_up = False
 
 
@@ -71,11 +71,14 @@ class LeaseThread:
         question = _Question(act)
         self._questions.put(question)
         try:
-            answer: Future[_T] = question.answers.get(timeout=self._patience)
+            answer = question.answers.get(timeout=self._patience)
         except Empty:
             question.is_given_up = True
             raise _silent() from None
-        return answer.result()
+        if isinstance(answer, BaseException):
+            raise answer
+        found: _T = answer.result()
+        return found
 
     def close(self) -> None:
         """End the thread when it has answered; one that a disk holds is left behind."""
@@ -93,7 +96,10 @@ class LeaseThread:
         while (question := self._questions.get()) is not None:
             if not question.is_given_up:
                 self._asking_since = time.monotonic()
-                question.answers.put(Context().run(_outcome, question.act))
+                try:
+                    question.answers.put(Context().run(_outcome, question.act))
+                except BaseException as error:  # noqa: BLE001 - without memory, even that
+                    question.answers.put(error)
                 self._asking_since = None
             del question  # nothing of it outlives it here
 

@@ -30,6 +30,26 @@ _LOOK_AGAIN: Final = 0.5  # seconds
 _MOST_AT_ONCE: Final = 512  # answers that are read on demand
 
 
+class _Order(Generic[_T]):
+    """Something that is to be done, and where its outcome goes."""
+
+    __slots__ = ("_act", "answers")
+
+    def __init__(self, act: Callable[[], _T]) -> None:
+        self._act = act
+        self.answers: SimpleQueue[Future[_T] | BaseException] = SimpleQueue()
+
+    def do(self) -> None:
+        self.answers.put(_outcome(self._act))
+
+    def answer(self, seconds: float) -> _T:
+        """Wait for the outcome; raises `Empty` if there is none by then."""
+        found = self.answers.get(timeout=seconds)
+        if isinstance(found, BaseException):
+            raise found
+        return found.result()
+
+
 class ServiceThread:
     """One thread, started now, as the server.
 
@@ -38,7 +58,7 @@ class ServiceThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._orders: SimpleQueue[_Order[Any] | None] = SimpleQueue()
         self._has_ended = False
         self._process = os.getpid()
         # A daemon: a program that forgets to close its server ends all the same.
@@ -61,20 +81,23 @@ class ServiceThread:
         """Have it done on the thread, in a context in which nobody is anybody."""
         if threading.current_thread() is self._thread:
             return act()
-        answers: SimpleQueue[Future[_T]] = SimpleQueue()
-        self._orders.put(lambda: answers.put(_outcome(act)))
+        order = _Order(act)
+        self._orders.put(order)
         # It ends with the server, and a process that was forked has none. (To ask
         # whether a thread is alive is nothing that can be interrupted, either.)
         while not self._has_ended and os.getpid() == self._process:
             with suppress(Empty):
-                return answers.get(timeout=_LOOK_AGAIN).result()
+                return order.answer(_LOOK_AGAIN)
         with suppress(Empty):
-            return answers.get_nowait().result()
+            return order.answer(0.0)
         raise ServerClosedError("the server is closed, or belongs to another process")
 
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
-            Context().run(order)
+            try:
+                Context().run(order.do)
+            except BaseException as error:  # noqa: BLE001 - without memory, even that
+                order.answers.put(error)
             del order  # nothing of it outlives it here
         self._has_ended = True
 
