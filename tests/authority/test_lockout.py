@@ -82,6 +82,18 @@ def test_a_clock_that_is_put_back_locks_nobody_for_longer(lockout, clock):
     assert not lockout.reserve("alice").is_locked
 
 
+def test_failures_of_a_clock_that_was_put_back_do_not_count_for_a_year(lockout, clock):
+    """One that was wrong by that: a typing error a week locked the name at last."""
+    clock.pass_seconds(31_536_000)
+    for _ in range(2):
+        fail(lockout)
+    clock.pass_seconds(-10)  # a step of no account: who guesses wins nothing by it
+    assert 3 == lockout.reserve("alice").count
+    lockout.forgive("alice")
+    clock.pass_seconds(-31_535_000)
+    assert 1 == lockout.reserve("alice").count
+
+
 def test_a_failure_after_somebody_elses_success_is_the_first(lockout, whole_store):
     reservation = lockout.reserve("alice")
     lockout.clear("alice")

@@ -170,6 +170,7 @@ class Lockout:
             latest = now + int(self.policy.duration * _SECOND)
             until = min(found.locked_until, latest)
             return replace(found, locked_until=until) if until > now else None
-        if now - found.first_at > int(self.policy.window * _SECOND):
+        # By a clock that was put back since, it is as far from now on the other side.
+        if abs(now - found.first_at) > int(self.policy.window * _SECOND):
             return None
         return found
