@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
+import httpx
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 from tests.adapters.oidc.stage import NOTES, verifier
@@ -24,7 +27,7 @@ from stead.errors import (
     EvidenceRefusedError,
     UnsafeConfigurationError,
 )
-from stead.testing.https_server import Reply
+from stead.testing.https_server import Reply, make_certificate
 from stead.testing.issuer import DISCOVERY, KEYS, PrivateIssuer
 
 
@@ -312,6 +315,63 @@ def test_an_answer_that_drips_is_given_up(oidc_issuer):
     oidc_issuer.replies[KEYS] = Reply(body=b" " * 80, drip=0.05)
     with pytest.raises(DirectoryUnavailableError, match="takes over"):
         oidc_issuer.fetcher(seconds=1.5).get(oidc_issuer.url + KEYS)
+
+
+@contextmanager
+def answering_slowly(folder, begin):
+    """Have an HTTPS server begin an answer, of which a byte comes now and then."""
+    make_certificate(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "issuer.pem")
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip(connected):
+        with suppress(OSError), context.wrap_socket(connected, server_side=True) as at:
+            at.recv(4096)
+            at.sendall(begin)
+            for _ in range(200):
+                at.sendall(b"x")
+                time.sleep(0.1)
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                threading.Thread(
+                    target=drip, args=(listening.accept()[0],), daemon=True
+                ).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
+
+@pytest.mark.parametrize(
+    "begin", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.0 200 OK\r\n\r\n"]
+)
+def test_an_answer_whose_head_drips_or_has_no_end_is_given_up_as_well(tmp_path, begin):
+    """Each byte is an answer in time, to whoever waits for each for so long.
+
+    What was cut is not taken for all that there was, either.
+    """
+    with answering_slowly(tmp_path, begin) as url:
+        trust = ssl.create_default_context(cafile=tmp_path / "issuer.pem")
+
+        def naive():
+            with suppress(httpx.HTTPError), httpx.Client(verify=trust) as client:
+                client.get(url, timeout=1.0)
+
+        waiting = threading.Thread(target=naive, daemon=True)
+        waiting.start()
+        with pytest.raises(DirectoryUnavailableError, match="takes over"):
+            Fetcher(context=trust, seconds=1.0).get(url)
+        assert waiting.is_alive()
+        cutting = [each for each in threading.enumerate() if "fetch" in each.name]
+        for each in cutting:
+            each.join(30)
+        assert not any(each.is_alive() for each in cutting)
 
 
 @pytest.mark.parametrize(

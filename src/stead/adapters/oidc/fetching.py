@@ -7,11 +7,14 @@ many bytes and so many seconds at most. Extra `oidc` (httpx).
 from __future__ import annotations
 
 import re
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,8 +22,12 @@ import httpx
 from stead.adapters.tls_terms import verifying
 from stead.errors import DirectoryUnavailableError, UnsafeConfigurationError
 from stead.model.arguments import require_kind, require_seconds
+from stead.monitor import context as ambient
 
 _OK: Final = 200
+_CONNECTED: Final = frozenset({
+    "connection.connect_tcp.complete", "connection.start_tls.complete",
+})  # fmt: skip
 _LARGEST: Final = 262_144
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])", re.IGNORECASE)
 
@@ -74,8 +81,8 @@ class Fetcher:
         Args:
             context: whom it trusts, and what certificate it shows; the system's
                 authorities if not given.
-            seconds: how long connecting may take, each step to the answer's head, and
-                the whole until its body has come.
+            seconds: how long connecting may take, and the whole until the answer's
+                body has come, however it drips.
             largest: how many bytes it may have.
 
         Raises:
@@ -116,27 +123,38 @@ class Fetcher:
         headers: Mapping[str, str],
     ) -> Document:
         require_https(url)
-        ends = time.monotonic() + self._seconds
         said = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        limit = _Limit(self._seconds)
         try:
             with (
+                limit,
                 httpx.Client(
                     verify=self._context,
                     trust_env=False,
                     follow_redirects=False,
                     timeout=self._seconds,
                 ) as client,
-                client.stream(method, url, data=form, headers=said) as answer,
-            ):
+                client.stream(
+                    method, url, data=form, headers=said,
+                    extensions={"trace": limit.note},
+                ) as answer,
+            ):  # fmt: skip
                 if method == "GET" and answer.status_code != _OK:
                     raise _unavailable(url, f"it answers {answer.status_code}")
-                body = self._read(url, answer, ends)
+                body = self._read(url, answer, limit)
                 return Document(answer.status_code, body, _max_age(answer))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            why = self._too_long if limit.is_over else _why(error)
             # From nothing: the request of an error of httpx holds what was sent.
-            raise _unavailable(url, _why(error)) from None
+            raise _unavailable(url, why) from None
+        except RuntimeError as error:
+            raise _unavailable(url, f"nobody here can ask: {error}") from None
 
-    def _read(self, url: str, answer: httpx.Response, ends: float) -> bytes:
+    @property
+    def _too_long(self) -> str:
+        return f"it takes over {self._seconds} s"
+
+    def _read(self, url: str, answer: httpx.Response, limit: _Limit) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise _unavailable(url, "it compresses, which it was asked not to")
         found = bytearray()
@@ -144,9 +162,47 @@ class Fetcher:
             found += part
             if len(found) > self._largest:
                 raise _unavailable(url, f"it sends over {self._largest} bytes")
-            if time.monotonic() > ends:
-                raise _unavailable(url, f"it takes over {self._seconds} s")
+            if limit.is_over:
+                break
+        if limit.is_over:  # what was cut may look like all of it
+            raise _unavailable(url, self._too_long)
         return bytes(found)
+
+
+class _Limit:
+    """Cuts one connection when its time is up; a library's limits are for each byte."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._connected: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.name, self._timer.daemon = "stead-fetching", True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is up."""
+        return time.monotonic() >= self._ends
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """Hear of a connection, before TLS and with it; it is a trace of httpcore's."""
+        if name in _CONNECTED:
+            self._connected = info["return_value"].get_extra_info("socket")
+            if self.is_over:
+                self._cut()
+
+    def _cut(self) -> None:
+        if (connected := self._connected) is not None:
+            with suppress(OSError):  # it is closed already
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        # In a client's block a thread that is made would be the client, too.
+        if ambient.client_frame() is None:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
 
 
 def _max_age(answer: httpx.Response) -> int | None:
