@@ -68,7 +68,7 @@ class _Child:
 
 
 @dataclass(slots=True, eq=False)
-class _Attempt:
+class _Request:
     """One request that is being answered.
 
     Attributes:
@@ -124,7 +124,7 @@ class Worker:
         self._most_lanes = len(lanes)
         self._replaced_at: float | None = None
         self._spares: list[_Child] = []
-        self._attempts: dict[int, _Attempt] = {}
+        self._requests: dict[int, _Request] = {}
         self._done: list[tuple[float, _Child]] = []
         self._ending: set[int] = set()
 
@@ -132,29 +132,29 @@ class Worker:
         """Answer until the control socket says something, which is its end."""
         while not self._turn():
             pass
-        at_work = [attempt.child for attempt in self._attempts.values()]
+        at_work = [one.child for one in self._requests.values()]
         for child in (*self._spares, *at_work, *(child for _, child in self._done)):
             self._kill(child)
 
     def _turn(self) -> bool:
         """Wait for what comes next and see to it; True at the end."""
         self._make_ready()
-        busy = {attempt.lane.fileno() for attempt in self._attempts.values()}
+        busy = {one.lane.fileno() for one in self._requests.values()}
         poll = select.poll()
-        for fd in (self._control.fileno(), *self._attempts, *(set(self._lanes) - busy)):
+        for fd in (self._control.fileno(), *self._requests, *(set(self._lanes) - busy)):
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(self._patience()):
             if fd == self._control.fileno():
                 return True
-            if fd in self._attempts:
-                self._hear(self._attempts[fd])
+            if fd in self._requests:
+                self._hear(self._requests[fd])
             else:
                 self._begin(self._lanes[fd])
         now = time.monotonic()
-        for attempt in tuple(self._attempts.values()):
-            if attempt.gives_up_at <= now:
-                self._answer(attempt, HUNG)
-                self._kill(attempt.child)
+        for request in tuple(self._requests.values()):
+            if request.gives_up_at <= now:
+                self._answer(request, HUNG)
+                self._kill(request.child)
         while self._done and self._done[0][0] <= now:
             self._kill(self._done.pop(0)[1])
         if self._replaced_at is not None and self._replaced_at <= now:
@@ -164,7 +164,7 @@ class Worker:
 
     def _patience(self) -> int | None:
         """Return milliseconds until something is to be done; None for never."""
-        moments = [attempt.gives_up_at for attempt in self._attempts.values()]
+        moments = [one.gives_up_at for one in self._requests.values()]
         moments += [at for at, _ in self._done[:1]]  # the last of them ends the rest
         left = [max(0.0, moment - time.monotonic()) for moment in moments]
         if self._ending:
@@ -190,7 +190,7 @@ class Worker:
         finally:
             request[:] = bytes(len(request))  # it holds a password
         until = time.monotonic() + self._seconds
-        self._attempts[child.answer.fileno()] = _Attempt(lane, mark, child, until)
+        self._requests[child.answer.fileno()] = _Request(lane, mark, child, until)
 
     def _lose(self, lane: socket.socket) -> None:
         """Use a lane no more; another takes its place after a pause."""
@@ -240,7 +240,7 @@ class Worker:
         that PAM may need. Right after an answer whoever got it needs that.
         """
         wanted = _SPARES
-        if self._attempts:
+        if self._requests:
             wanted = 1
         elif self._done:
             wanted = 0
@@ -269,7 +269,7 @@ class Worker:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             os.setsid()  # what a module starts is killed with it
             others = [spare.answer for spare in self._spares]
-            others += [attempt.child.answer for attempt in self._attempts.values()]
+            others += [one.child.answer for one in self._requests.values()]
             others += [child.answer for _, child in self._done]
             for each in (self._control, *self._lanes.values(), *others):
                 each.close()
@@ -284,17 +284,17 @@ class Worker:
         finally:
             os._exit(0)
 
-    def _hear(self, attempt: _Attempt) -> None:
+    def _hear(self, request: _Request) -> None:
         try:
-            word = attempt.child.answer.recv(LONGEST_REPLY)
+            word = request.child.answer.recv(LONGEST_REPLY)
         except OSError:
             word = b""
-        self._answer(attempt, word or CRASHED)
-        self._done.append((time.monotonic() + _REST, attempt.child))
+        self._answer(request, word or CRASHED)
+        self._done.append((time.monotonic() + _REST, request.child))
 
-    def _answer(self, attempt: _Attempt, word: bytes) -> None:
-        del self._attempts[attempt.child.answer.fileno()]
-        self._say(attempt.lane, attempt.mark + word)
+    def _answer(self, request: _Request, word: bytes) -> None:
+        del self._requests[request.child.answer.fileno()]
+        self._say(request.lane, request.mark + word)
 
     @staticmethod
     def _say(lane: socket.socket, word: bytes) -> None:
