@@ -5,6 +5,7 @@ from __future__ import annotations
 import pwd
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from stead.model.secret import Secret
@@ -89,8 +90,10 @@ def built(folder, code):
 
 
 def children_of(pid):
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return found.read_text().split()
+    """Return the numbers of a process's children; none if it has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
 
 
 def eventually(claim, seconds=60):
