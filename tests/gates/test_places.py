@@ -89,6 +89,18 @@ def test_who_has_not_said_hello_goes_first_however_few_its_uid_has():
     assert [guests[4]] == [guest for guest in guests if guest.has_gone]
 
 
+def test_a_flood_of_strangers_makes_room_for_itself():
+    """The longest silent of all, whom a flood would drive out, is the one who waits."""
+    client = Guest(1, 0.0, is_greeted=False)
+    flood = [Guest(2, float(n), is_greeted=False) for n in range(1, 4)]
+    assert min([client, *flood], key=lambda guest: guest.last_active) is client
+    places = places_with([client, *flood], pending=4)
+    for newcomer in (2, 2, 3):
+        assert places.has_room(newcomer)
+        places.take(Guest(newcomer, 9.0, is_greeted=False))
+    assert flood == [guest for guest in [client, *flood] if guest.has_gone]
+
+
 def test_only_so_many_leave_at_a_time():
     guests = [Guest(1) for _ in range(6)]
     places = places_with(guests, clients=6, reserve=2)

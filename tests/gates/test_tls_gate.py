@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import ssl
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -482,6 +483,47 @@ def test_a_flood_of_silent_strangers_leaves_room_for_a_client(stage):
         assert 16 <= sum(count for count, _ in house.turned_away)
 
     running(scenario)
+
+
+def test_strangers_whose_handshakes_are_slow_do_not_hold_the_door(stage, monkeypatch):
+    """Who makes room is gone at once, not after all that was to be computed for it.
+
+    So many as are leaving may still be there, no more: a flood that waited for its turn
+    to be computed had every client refused.
+    """
+    slow, computed = ssl.SSLObject.do_handshake, []
+
+    def do_handshake(self):
+        if self.server_side:
+            computed.append(self)
+            time.sleep(0.05)
+        slow(self)
+
+    monkeypatch.setattr(ssl.SSLObject, "do_handshake", do_handshake)
+
+    async def scenario():
+        async with stage.open(pending=4, clients=64) as (gate, house):
+            silent = [await raw(stage) for _ in range(4)]
+            await house.until(lambda: gate.clients == 4)
+            assert [] == computed  # silence costs nothing
+            speaking = [await raw(stage) for _ in range(20)]
+            for made in speaking:
+                made.send(client_hello())
+            assert "nobody" == (await stage.both(tls=stage.trust()))[1]
+            for made in silent + speaking:
+                made.close()
+
+    running(scenario)
+
+
+def client_hello():
+    said = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols([ALPN])
+    made = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="localhost")
+    with suppress(ssl.SSLWantReadError):
+        made.do_handshake()
+    return said.read()
 
 
 def test_one_address_has_its_bound_and_is_told_nothing(stage):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 
 import gssapi
 import pytest
@@ -181,21 +181,32 @@ def test_whatever_answers_in_a_kdc_s_place_is_no_wrong_password(
     """A name's failures lock it: another program at that port locked everybody out."""
     text = stage.realm.configuration.read_text()
     port = text.split("kdc = 127.0.0.1:")[1].split()[0]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 0))
+    with answering(said) as place:
         configuration = stage.folder / "other.conf"
-        place = f"127.0.0.1:{other.getsockname()[1]}"
         configuration.write_text(text.replace(f"127.0.0.1:{port}", place))
         monkeypatch.setenv("KRB5_CONFIG", str(configuration))
-
-        def answer():
-            with suppress(OSError):
-                while True:
-                    other.sendto(said, other.recvfrom(4096)[1])
-
-        threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(DirectoryUnavailableError):
             log_on(authority)
+
+
+@contextmanager
+def answering(said):
+    """Answer each datagram with the same, at the place that is given."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.bind(("127.0.0.1", 0))
+
+        def answer():
+            while (heard := own.recvfrom(4096))[0]:
+                own.sendto(said, heard[1])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield "{}:{}".format(*own.getsockname())
+        finally:
+            own.sendto(b"", own.getsockname())
+            # A thread that reads on would read from whatever gets the number next.
+            thread.join()
 
 
 def test_a_realm_that_tells_no_groups_does_not_do_where_they_are_told(stage):

@@ -81,6 +81,7 @@ class Connection(Generic[PeerT, EvidenceT]):
         self._protocol = PipeProtocol(Role.SERVER, limits)
         self._writing = asyncio.Lock()
         self._requests = Requests(greeting.peer, limits, share)
+        self._opening: asyncio.Timeout | None = None
         self._admitting: asyncio.Future[Conversation] | None = None
         self._fault: Exception | None = None
         self._last_word = b""
@@ -130,6 +131,9 @@ class Connection(Generic[PeerT, EvidenceT]):
         self._farewell = reason
         if self._claim is not None:
             self._claim.give_up()
+        if self._opening is not None and not self._opening.expired():
+            # It may wait for others' handshakes to be computed.
+            self._opening.reschedule(asyncio.get_running_loop().time())
         # The reader sees the end of the stream at once, the writer may go on.
         self._channel.shut(socket.SHUT_RD)
 
@@ -173,12 +177,12 @@ class Connection(Generic[PeerT, EvidenceT]):
     async def _open(self, admit: Admit[EvidenceT]) -> Conversation | None:
         """Return the admitted client's conversation, or None if there is none."""
         try:
-            async with asyncio.timeout(self._limits.hello_seconds):
-                await self._greeting.prepare(self._share)
-                hello = await self._read_first(Hello)
+            hello = await self._hello()
         except TimeoutError:
-            self.turned_away = "said no hello in time"
-            raise
+            if not self._is_stopping:
+                self.turned_away = "said no hello in time"
+                raise
+            hello = None
         if hello is None:
             if not self._is_stopping:
                 self.turned_away = "left without a hello"
@@ -188,6 +192,17 @@ class Connection(Generic[PeerT, EvidenceT]):
         if conversation is not None:
             await self._welcome(conversation)
         return conversation
+
+    async def _hello(self) -> Hello | None:
+        """Return what the client says first, in its time, or None if it left."""
+        if self._is_stopping:
+            return None
+        try:
+            async with asyncio.timeout(self._limits.hello_seconds) as self._opening:
+                await self._greeting.prepare(self._share)
+                return await self._read_first(Hello)
+        finally:
+            self._opening = None
 
     async def _read_first(self, kind: type[MessageT]) -> MessageT | None:
         """Return the message that has to come now, or None if the client left."""

@@ -4,10 +4,12 @@ Who shares a bound is of one origin: a uid, or over the network an address.
 
 1. No origin has more places than its own bound.
 2. The last places are for those who administer the server: root and its own uid.
-3. When all others are taken, somebody must go: first who has not said Hello yet, the
-   longest silent of them; then the longest silent of the origin that has most places,
-   if that has more than the newcomer's will have. Who is being served never goes.
-4. So many as may be pending wait to be let in; the longest silent of them makes room.
+3. When all others are taken, somebody must go: first a stranger, who has not said Hello
+   yet; then the longest silent of the origin that has most places, if that has more
+   than the newcomer's will have. Who is being served never goes.
+4. So many as may be pending wait to be let in; one of them makes room.
+5. Of strangers that is the longest silent of the origin that has most of them: whoever
+   floods the gate makes room for its own flood.
 """
 
 from __future__ import annotations
@@ -67,8 +69,8 @@ class Places:
         if own >= self._limits.clients_per_uid:
             return False
         pending = self._limits.pending
-        if pending is not None and sum(1 for _ in self._strangers()) >= pending:
-            return self._let_go(_longest_idle(self._strangers()))
+        if pending is not None and sum(map(len, self._strangers())) >= pending:
+            return self._let_go(self._stranger())
         places = self._limits.clients
         if origin in self._reserved:
             places += self._limits.reserve
@@ -93,8 +95,7 @@ class Places:
             del self._by_origin[origin]
 
     def _make_room(self, own: int) -> bool:
-        stranger = _longest_idle(self._strangers())
-        return self._let_go(stranger or self._of_the_largest(own))
+        return self._let_go(self._stranger() or self._of_the_largest(own))
 
     def _let_go(self, occupant: Occupant | None) -> bool:
         # Who leaves holds its descriptors until it has gone.
@@ -105,13 +106,20 @@ class Places:
         occupant.make_room()
         return True
 
-    def _strangers(self) -> Iterator[Occupant]:
-        return (
-            occupant
-            for occupants in self._by_origin.values()
-            for occupant in occupants
-            if not occupant.is_greeted
+    def _stranger(self) -> Occupant | None:
+        by_origin = list(self._strangers())
+        most = max(map(len, by_origin), default=0)
+        return _longest_idle(
+            stranger
+            for strangers in by_origin
+            if len(strangers) == most
+            for stranger in strangers
         )
+
+    def _strangers(self) -> Iterator[list[Occupant]]:
+        """Yield those of each origin."""
+        for occupants in self._by_origin.values():
+            yield [occupant for occupant in occupants if not occupant.is_greeted]
 
     def _of_the_largest(self, own: int) -> Occupant | None:
         for occupants in sorted(self._by_origin.values(), key=len, reverse=True):
