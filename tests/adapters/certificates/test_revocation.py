@@ -50,6 +50,24 @@ def desk(corp, tmp_path):
     return made
 
 
+def test_a_file_that_is_not_there_is_said_before_somebody_comes(
+    corp, crl, desk, tmp_path, caplog
+):
+    crl(corp.revoke())
+    desk()
+    assert not caplog.records
+    (tmp_path / "corp.crl").unlink()
+    waiting = desk()
+    [said] = caplog.messages
+    assert "nobody of issuer `corp` gets in" in said
+    assert str(tmp_path / "corp.crl") in said
+    alice = alice_of(corp)
+    with pytest.raises(DirectoryUnavailableError):
+        verify(waiting, alice)
+    crl(corp.revoke())
+    assert "alice@corp.test" == verify(waiting, alice)
+
+
 def alice_of(authority):
     return authority.issue("Alice", upn("alice@corp.test"))
 

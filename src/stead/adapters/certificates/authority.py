@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,14 @@ from stead.adapters.certificates.reading import (
 from stead.adapters.certificates.revocation import RevocationFile
 from stead.adapters.certificates.security_extension import sid_of
 from stead.authority.packages import AssertedSids, Authenticated
-from stead.errors import EvidenceRefusedError, InvalidRequestError
+from stead.errors import (
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    InvalidRequestError,
+)
 from stead.model.arguments import several
+
+_log: Final = logging.getLogger(__name__)
 
 PACKAGE: Final = "certificate"
 _SHORTEST_CHAIN: Final = 2  # a leaf, and the anchor that it is not
@@ -64,6 +71,9 @@ class Certificates:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Read the issuers' anchors.
+
+        A file of revocation lists that cannot be read is logged; until it can be,
+        nobody of its issuer gets in.
 
         Args:
             issuers: whose certificates are believed.
@@ -113,6 +123,11 @@ class Certificates:
                 is_demanded=told.demands_revocations,
                 clock=self._clock,
             )
+            try:
+                revocations.require_readable()
+            except DirectoryUnavailableError as error:
+                # Whoever fetches lists may be about to put them there.
+                _log.warning("nobody of issuer `%s` gets in: %s", told.name, error)
         return _Issuer(told, told.rule, revocations)
 
     def verify(self, leaf: bytes, others: Sequence[bytes] = ()) -> Authenticated:

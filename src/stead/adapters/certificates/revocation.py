@@ -82,6 +82,10 @@ class RevocationFile:
         self._stamp: tuple[int, int, int] | None = None
         self._lists: tuple[_List, ...] = ()
 
+    def require_readable(self) -> None:
+        """Read it now; raises `DirectoryUnavailableError` if that cannot be done."""
+        self._current()
+
     def require_not_revoked(self, chain: Sequence[x509.Certificate]) -> None:
         """Refuse a chain one of whose certificates was taken back.
 
