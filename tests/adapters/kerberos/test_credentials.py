@@ -313,6 +313,32 @@ def test_an_attendant_tries_again_after_a_refusal(stage, monkeypatch):
         assert "bob@STEAD.TEST" == arrives_as(stage, bob)
 
 
+def test_a_configuration_that_is_half_edited_for_a_moment_ends_no_renewals(
+    stage, monkeypatch, broken_configuration
+):
+    """Whoever looked at that very moment looked never again, and the work failed."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 8s -r 120s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    failed, look = [], caches.ticket_of
+
+    def watched(cache):
+        try:
+            return look(cache)
+        except DirectoryUnavailableError as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(caches, "ticket_of", watched)
+    with closing(KerberosCredentials.keep(shown)) as alice:
+        alice.renew_for(60)
+        first = alice.expires
+        with monkeypatch.context() as patched:
+            patched.setenv("KRB5_CONFIG", broken_configuration)
+            until(lambda: failed)
+        until(lambda: alice.expires > first)
+        assert "alice@STEAD.TEST" == arrives_as(stage, alice)
+
+
 def test_work_of_many_renewals_leaves_no_cache_for_each(stage):
     """What ended has no use; a session that lasts for days had hundreds of them."""
     short = stage.realm.log_on("alice", "tiger", options="-l 2s -r 120s")

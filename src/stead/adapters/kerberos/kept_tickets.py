@@ -22,12 +22,14 @@ from stead.adapters.kerberos.causes import new_context, refused_outbound
 from stead.adapters.patience import Patience
 from stead.errors import (
     CredentialsExpiredError,
+    DirectoryUnavailableError,
     NoCredentialsError,
     SteadError,
 )
 
 _ENDED: Final = 2.0  # seconds after which no clock takes a ticket that has ended
 _LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
+_UNREADABLE: Final = 0.5  # seconds: nor is it looked whether the library can be asked
 
 
 class KeptTickets:
@@ -190,6 +192,9 @@ def _attend(
             return
         try:
             pause = kept._renew_if_due()  # noqa: SLF001 - its own thread
+        except DirectoryUnavailableError:
+            # The library's configuration may be one that somebody has half edited.
+            pause = max(pause / 2, _UNREADABLE)
         except SteadError:
             kept._attended_until = 0.0  # noqa: SLF001 - likewise
             return
