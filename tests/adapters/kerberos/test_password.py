@@ -181,7 +181,7 @@ def test_whatever_answers_in_a_kdc_s_place_is_no_wrong_password(
     """A name's failures lock it: another program at that port locked everybody out."""
     text = stage.realm.configuration.read_text()
     port = text.split("kdc = 127.0.0.1:")[1].split()[0]
-    with answering(said) as place:
+    with answering(lambda _: said) as place:
         configuration = stage.folder / "other.conf"
         configuration.write_text(text.replace(f"127.0.0.1:{port}", place))
         monkeypatch.setenv("KRB5_CONFIG", str(configuration))
@@ -189,15 +189,44 @@ def test_whatever_answers_in_a_kdc_s_place_is_no_wrong_password(
             log_on(authority)
 
 
+def test_nor_is_it_where_the_realm_begins_well(stage, authority, monkeypatch):
+    """A KDC's answer to the password, and then nonsense in the place of its proof."""
+    text = stage.realm.configuration.read_text()
+    port = text.split("kdc = 127.0.0.1:")[1].split()[0]
+    asked = []
+
+    def begins_well(heard):
+        asked.append(heard[0])
+        if heard[0] == TICKET_REQUEST:
+            return b"garbage!"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to_kdc:
+            to_kdc.settimeout(10)
+            to_kdc.sendto(heard, ("127.0.0.1", int(port)))
+            return to_kdc.recv(65536)
+
+    with answering(begins_well) as place:
+        configuration = stage.folder / "well.conf"
+        configuration.write_text(text.replace(f"127.0.0.1:{port}", place))
+        monkeypatch.setenv("KRB5_CONFIG", str(configuration))
+        with pytest.raises(DirectoryUnavailableError, match="no KDC"):
+            log_on(authority)
+        assert TICKET_REQUEST in asked
+        with pytest.raises(PasswordMismatchError):  # which is still one
+            log_on(authority, password="guessed")
+
+
+TICKET_REQUEST = 0x6C  # the first byte of a TGS-REQ (RFC 4120 5.4.1)
+
+
 @contextmanager
-def answering(said):
-    """Answer each datagram with the same, at the place that is given."""
+def answering(reply):
+    """Answer each datagram, at the place that is given."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.bind(("127.0.0.1", 0))
 
         def answer():
-            while (heard := own.recvfrom(4096))[0]:
-                own.sendto(said, heard[1])
+            while (heard := own.recvfrom(65536))[0]:
+                own.sendto(reply(heard[0]), heard[1])
 
         thread = threading.Thread(target=answer)
         thread.start()

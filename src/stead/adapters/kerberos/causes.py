@@ -107,9 +107,31 @@ def _shown(said: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in said[:_LONGEST])
 
 
-def is_unavailable(error: GSSError | Krb5Error) -> bool:
-    """Whether no key distribution centre could be asked."""
-    return code_of(error) in _UNAVAILABLE
+def not_asked(
+    error: GSSError | Krb5Error, act: str
+) -> DirectoryUnavailableError | None:
+    """Return why no KDC could be asked, if that is what failed.
+
+    It says nothing of the client, and is not counted against its name.
+
+    Args:
+        error: the library's.
+        act: what was tried, for the operator.
+    """
+    code = code_of(error)
+    if code in _UNAVAILABLE:
+        return _unavailable(act)
+    if code in _EXHAUSTED:
+        return DirectoryUnavailableError(
+            f"{act}: nobody can be asked from here: {os.strerror(code)}",
+            advice="see to the limits that the server runs under, and to its disk",
+        )
+    if code in _UNREADABLE:
+        return DirectoryUnavailableError(
+            f"{act}: what answers for the realm is no KDC: error {code}",
+            advice="see which program listens there; `krb5.conf` names host and port",
+        )
+    return None
 
 
 def is_wrong_password(error: GSSError | Krb5Error) -> bool:
@@ -126,7 +148,7 @@ def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
     """
     code = code_of(error)
     if code in _UNAVAILABLE:
-        return unavailable(act)
+        return _unavailable(act)
     is_expired = code == TICKET_EXPIRED
     if isinstance(error, GSSError) and not is_expired:
         is_expired = int(error.maj_code) & _ROUTINE_ERRORS == _EXPIRED_CREDENTIALS
@@ -144,7 +166,7 @@ def refused_outbound(error: GSSError | Krb5Error, act: str) -> SteadError:
     return NoCredentialsError(f"{act}: kerberos gives no ticket: {why}", advice=advice)
 
 
-def unavailable(act: str) -> DirectoryUnavailableError:
+def _unavailable(act: str) -> DirectoryUnavailableError:
     """Return the error for a realm that cannot be asked."""
     return DirectoryUnavailableError(
         f"{act}: no key distribution centre answers",
@@ -159,19 +181,10 @@ def refused_password(error: GSSError | Krb5Error, who: str) -> SteadError:
         error: the library's.
         who: the principal, for the trail.
     """
+    unasked = not_asked(error, f"`{who}` logs on")
+    if unasked is not None:
+        return unasked
     code = code_of(error)
-    if code in _UNAVAILABLE:
-        return unavailable(f"`{who}` logs on")
-    if code in _EXHAUSTED:
-        return DirectoryUnavailableError(
-            f"`{who}` logs on: nobody can be asked from here: {os.strerror(code)}",
-            advice="see to the limits that the server runs under, and to its disk",
-        )
-    if code in _UNREADABLE:
-        return DirectoryUnavailableError(
-            f"`{who}` logs on: what answers for the realm is no KDC: error {code}",
-            advice="see which program listens there; `krb5.conf` names host and port",
-        )
     made, said = _PASSWORD.get(code, (EvidenceRefusedError, ""))
     said = said or f"kerberos refuses it: error {code}"
     return made(f"`{who}`: {said}")

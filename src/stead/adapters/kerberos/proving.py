@@ -15,7 +15,7 @@ from gssapi.raw import accept_sec_context
 from gssapi.raw.misc import GSSError
 from gssapi.raw.named_tuples import AcceptSecContextResult
 
-from stead.adapters.kerberos.causes import is_unavailable, unavailable
+from stead.adapters.kerberos.causes import not_asked
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proof import Proof, read_proof
 from stead.adapters.kerberos.service import KerberosService
@@ -38,15 +38,16 @@ def prove(
 
     Raises:
         EvidenceRefusedError: the KDC does not prove that it is the realm's.
-        DirectoryUnavailableError: no KDC answers.
+        DirectoryUnavailableError: no KDC answers, or can be asked.
     """
     keys = own or service.acceptor(negotiates=False)
     try:
         blob, accepted = _accepted(credentials, keys)
     except GSSError as error:
         act = f"`{credentials.principal}` is verified"
-        if is_unavailable(error):
-            raise unavailable(act) from error
+        unasked = not_asked(error, act)
+        if unasked is not None:
+            raise unasked from error
         raise EvidenceRefusedError(
             f"{act}: the KDC proves no key of `{service.principal}`",
             advice="the keytab is old, or somebody answers in the KDC's place",
