@@ -22,7 +22,8 @@ from tests.privileged.broker_stage import (
     told,
 )
 
-from stead.privileged.broker_config import DEFAULT_PATH, DEFAULT_SOCKET, from_document
+from stead.privileged.broker_config import DEFAULT_PATH, DEFAULT_SOCKET
+from stead.privileged.broker_file import from_document
 from stead.privileged.system_uids import DEFAULT_GUARD_UID
 
 __all__ = ["begin", "connect"]  # fixtures

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from stead.errors import UnsafeConfigurationError
-from stead.privileged.broker_config import BrokerConfig, from_document, load
+from stead.privileged.broker_config import BrokerConfig
+from stead.privileged.broker_file import from_document, load
 
 WHOLE = """
 socket = "/run/stead/broker"

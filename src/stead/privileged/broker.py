@@ -29,13 +29,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import SteadError, UnsafeConfigurationError
-from stead.privileged.broker_config import DEFAULT_PATH, BrokerConfig, load
+from stead.privileged.broker_config import DEFAULT_PATH, BrokerConfig
 from stead.privileged.broker_desks import (
     Desk,
     inherited_sockets,
     listener,
     open_desks,
 )
+from stead.privileged.broker_file import load
 from stead.privileged.broker_inheritance import PULSE, Inheritance
 from stead.privileged.broker_monitor import serve
 from stead.privileged.namespaces import own_namespace
