@@ -35,8 +35,8 @@ class PipeLimits:
         clients_per_uid: connections of one uid, so that one cannot use up `clients`;
             over the network, of one address.
         pending: connections whose clients have not said Hello, or have not answered a
-            challenge; the longest silent one makes room for who comes. None for as many
-            as there are places.
+            challenge; one of them makes room for who comes, the longest silent of the
+            uid, or address, that has most. None for as many as there are places.
         reserve: connections beyond `clients`, for root and the server's own uid alone:
             whoever administers the server gets in when it is full. Also how many that
             had to make room may still be leaving.
