@@ -351,6 +351,26 @@ def test_a_client_has_a_bounded_number_of_processes_and_others_theirs(
         pass
 
 
+def test_a_program_that_is_refused_leaves_its_place_to_the_next(
+    small_server, client_of
+):
+    alice = client_of(small_server, "alice")
+
+    async def refused_and_next():
+        with pytest.raises(KernelRefusedError):
+            await alice.aio.start(["/no/such"])
+        async with await alice.aio.start(["/bin/true"]):
+            pass
+
+    with alice.start(["/bin/cat"], stdin=PIPE):
+        for _ in range(20):
+            with pytest.raises(KernelRefusedError):
+                alice.start(["/no/such"])
+            with alice.start(["/bin/true"]):
+                pass
+            asyncio.run(refused_and_next())
+
+
 def test_a_server_whose_clients_could_have_no_process_does_not_open(open_server):
     with pytest.raises(InvalidRequestError, match="at least one"):
         open_server(processes_per_client=0)

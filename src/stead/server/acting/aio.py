@@ -156,7 +156,10 @@ class ClientAio:
         """Wait until a process runs or does not; `Acting.begun` tells, and records."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_TO_START):
-                await when_told(life.child.started.add_done_callback)
+                started = life.child.started
+                await when_told(started.add_done_callback)
+                if started.exception() is not None:
+                    await when_told(life.child.ended.add_done_callback)
 
     async def _take(self, called: Called[_T], undo: Callable[[_T], object]) -> _T:
         """Wait for a worker, and then for the record of what came of it."""

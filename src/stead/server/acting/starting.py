@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -41,6 +41,8 @@ _log: Final = logging.getLogger("stead.server")
 
 SECONDS_TO_START: Final = 60.0
 """How long a start may take. A home that never answers would take longer."""
+
+_SECONDS_TO_VANISH: Final = 5.0
 
 
 class Starts:
@@ -131,6 +133,9 @@ class Starts:
                 ) from error
             except SteadError:
                 life.ends.close()  # of the process nothing is left
+                # Whoever hears of it may start another, in the place that it had.
+                with suppress(TimeoutError):
+                    life.child.ended.result(_SECONDS_TO_VANISH)
                 raise
             except BaseException:
                 life.give_up()
