@@ -69,11 +69,16 @@ class Impostor:
 
     def __exit__(self, *_):
         self._done.set()
+        # A client that gave up before it came leaves the thread waiting for one.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(60)
         self._listener.close()
 
     def _serve(self):
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
         with client:
             client.settimeout(60)
             for answer in self._answers:

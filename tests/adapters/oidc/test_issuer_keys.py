@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import threading
 import time
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 from tests.adapters.oidc.stage import NOTES, verifier
+from tests.listening import Listener
 
 from stead.adapters.oidc.bearer import BearerVerifier
 from stead.adapters.oidc.compact import read_compact
@@ -323,29 +323,18 @@ def answering_slowly(folder, begin):
     make_certificate(folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "issuer.pem")
-    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
 
     def drip(connected):
-        with suppress(OSError), context.wrap_socket(connected, server_side=True) as at:
+        with context.wrap_socket(connected, server_side=True) as at:
             at.recv(4096)
             at.sendall(begin)
-            for _ in range(200):
+            while not over.wait(0.1):
                 at.sendall(b"x")
-                time.sleep(0.1)
 
-    def serve():
-        with suppress(OSError):
-            while True:
-                threading.Thread(
-                    target=drip, args=(listening.accept()[0],), daemon=True
-                ).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+    with Listener(drip) as listening:
+        yield f"https://127.0.0.1:{listening.port}/"
+        over.set()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ server knows itself.
 from __future__ import annotations
 
 import logging
-import socket
 import struct
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 import smbclient
 from smbprotocol.exceptions import SMBException
 from tests.adapters.outbound.test_postgres import eventually
+from tests.listening import Relay
 from tests.memory_dump import environment
 
 from stead.adapters.outbound import smb as module
@@ -312,57 +312,37 @@ def swallow(end):
     raise EOFError
 
 
-class Forger(threading.Thread):
+class Forger(Relay):
     """Whoever stands between, and answers in the server's place, without its key."""
 
     def __init__(self, port):
-        super().__init__(daemon=True)
-        self.far_port = port
         self.disguise = None
         self.hides_guests = False
         self.silent_after = None
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        self.passed, self.threads = [], []
+        super().__init__(("127.0.0.1", port))
 
-    def run(self):
-        with suppress(OSError):
-            while True:
-                near, _ = self.listening.accept()
-                far = socket.create_connection(("127.0.0.1", self.far_port))
-                self.passed += [near, far]
-                for ends in ((near, far, False), (far, near, True)):
-                    self.threads.append(
-                        threading.Thread(target=self.carry, args=ends, daemon=True)
-                    )
-                    self.threads[-1].start()
-
-    def carry(self, one, other, is_answer):
-        with suppress(OSError, EOFError):
-            for number in count():
-                head = self.whole(one, 4)
-                if is_answer and number == self.silent_after:
-                    swallow(one)
-                content = self.whole(one, struct.unpack("!I", head)[0] & 0xFFFFFF)
-                is_let_in = content[8:14] == b"\0\0\0\0\1\0"  # status and command
-                if is_answer and self.hides_guests and is_let_in:
-                    content = content[:66] + bytes(2) + content[68:]
-                if is_answer and b"the truth" in content and self.disguise:
-                    # Of another kind, and of no session: so it looks like a logon.
-                    content = (
-                        content[:12] + struct.pack("<H", self.disguise) + content[14:40]
-                        + bytes(8) + content[48:]
-                    )  # fmt: skip
-                if is_answer and b"the truth" in content:
-                    (flags,) = struct.unpack_from("<I", content, 16)
-                    content = (
-                        content[:16] + struct.pack("<I", flags & ~8) + content[20:48]
-                        + bytes(16) + content[64:].replace(b"the truth", b"any other")
-                    )  # fmt: skip
-                other.sendall(head + content)
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def carry(self, one, other, *, is_answer):
+        for number in count():
+            head = self.whole(one, 4)
+            if is_answer and number == self.silent_after:
+                swallow(one)
+            content = self.whole(one, struct.unpack("!I", head)[0] & 0xFFFFFF)
+            is_let_in = content[8:14] == b"\0\0\0\0\1\0"  # status and command
+            if is_answer and self.hides_guests and is_let_in:
+                content = content[:66] + bytes(2) + content[68:]
+            if is_answer and b"the truth" in content and self.disguise:
+                # Of another kind, and of no session: so it looks like a logon.
+                content = (
+                    content[:12] + struct.pack("<H", self.disguise) + content[14:40]
+                    + bytes(8) + content[48:]
+                )  # fmt: skip
+            if is_answer and b"the truth" in content:
+                (flags,) = struct.unpack_from("<I", content, 16)
+                content = (
+                    content[:16] + struct.pack("<I", flags & ~8) + content[20:48]
+                    + bytes(16) + content[64:].replace(b"the truth", b"any other")
+                )  # fmt: skip
+            other.sendall(head + content)
 
     @staticmethod
     def whole(end, size):
@@ -374,27 +354,11 @@ class Forger(threading.Thread):
             found += more
         return found
 
-    def cut(self):
-        for each in self.passed:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-        self.cut()
-        for thread in self.threads:
-            thread.join(60)
-        for each in self.passed:
-            each.close()
-
 
 @pytest.fixture
 def forger(files):
-    made = Forger(files.port)
-    made.start()
-    yield made
-    made.close()
+    with Forger(files.port) as made:
+        yield made
 
 
 @pytest.mark.parametrize("answers", [1, 3, 6])

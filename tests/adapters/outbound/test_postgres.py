@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from cryptography import x509
 from gssapi.raw.ext_krb5 import krb5_ccache_name
+from tests.listening import Relay
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.outbound import gss
@@ -570,35 +571,23 @@ def test_no_authorities_of_the_servers_home_are_believed_by_a_ticket_either(
             assert ALICE == connection.execute(WHO).fetchone()
 
 
-class Between(threading.Thread):
+class Between(Relay):
     """Whoever stands between us and the database, and has us ask something else."""
 
-    def __init__(self, database):
-        super().__init__(daemon=True)
-        self.database = database
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
+    def changed(self, content, *, is_answer):
+        return content.replace(b"'her own'", b"'another'")
 
-    def run(self):
-        with suppress(OSError):
-            while True:
-                near = self.listening.accept()[0]
-                far = socket.create_connection(("127.0.0.1", self.database.port))
-                for way in ((near, far), (far, near)):
-                    threading.Thread(target=self.carry, args=way, daemon=True).start()
 
-    def carry(self, one, other):
-        with suppress(OSError), one:
-            while content := one.recv(65536):
-                other.sendall(content.replace(b"'her own'", b"'another'"))
-            other.shutdown(socket.SHUT_RDWR)
+@pytest.fixture
+def between(database):
+    with Between(("127.0.0.1", database.port)) as made:
+        yield made
 
 
 def test_what_a_ticket_opens_is_not_left_to_who_stands_between(
-    sessions, database, stage
+    sessions, between, stage
 ):
-    between, asks = Between(database), "select 'her own'"
-    between.start()
+    asks = "select 'her own'"
     open_to_all = dsn(between, gssencmode="disable", sslmode="disable", user="alice")
     tickets = stage.tickets("alice")
     with tickets.on_this_thread():
@@ -617,7 +606,6 @@ def test_what_a_ticket_opens_is_not_left_to_who_stands_between(
         hop = sessions["alice"].postgres(dsn(between, **words))
         with hop.connection() as connection:
             assert ("her own",) == connection.execute(asks).fetchone()
-    between.listening.close()
 
 
 # --- who the database takes us for ---------------------------------------------------

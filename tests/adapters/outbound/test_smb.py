@@ -10,7 +10,6 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
 from functools import partial
 
 import gssapi
@@ -20,6 +19,7 @@ import spnego
 from smbprotocol.dfs import DFSReferralResponse
 from smbprotocol.exceptions import SMBOSError
 from tests.adapters.outbound.test_postgres import eventually
+from tests.listening import Relay
 
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.naming import exact_name
@@ -362,51 +362,11 @@ def test_the_domain_lets_the_server_go_to_files_for_whom_it_knows_by_name(
             session.gss(f"HTTP@back.{domain.dns_name}").step()
 
 
-class Between(threading.Thread):
-    """Whoever stands between us and the file server, at `localhost`."""
-
-    def __init__(self, address):
-        super().__init__(daemon=True)
-        self.address = address
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        self.passed = []
-
-    def run(self):
-        with suppress(OSError):
-            while True:
-                near, _ = self.listening.accept()
-                far = socket.create_connection((self.address, 445))
-                self.passed += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self.carry, args=(one, other)).start()
-
-    def carry(self, one, other):
-        with suppress(OSError):
-            while content := one.recv(65536):
-                other.sendall(content)
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def cut(self):
-        for each in self.passed:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self.listening.close()
-        self.cut()
-        for each in self.passed:
-            each.close()
-
-
 @pytest.fixture
 def between(domain):
-    made = Between(domain.address)
-    made.start()
-    yield made
-    made.close()
+    """Whoever stands between us and the file server, at `localhost`."""
+    with Relay((domain.address, 445)) as made:
+        yield made
 
 
 def test_a_ticket_for_another_server_is_no_good_and_nobody_else_is_shown(

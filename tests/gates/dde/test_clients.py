@@ -102,7 +102,10 @@ def impostor(path, *answers):
         listener.listen()
 
         def serve():
-            client, _ = listener.accept()
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
             with client:
                 for answer in answers:
                     heard.append(client.recv(1 << 16))
@@ -118,6 +121,8 @@ def impostor(path, *answers):
             yield heard
         finally:
             done.set()
+            # A client that gave up before it came leaves the thread waiting for one.
+            listener.shutdown(socket.SHUT_RDWR)
             thread.join(60)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.listening import Listener
 
 from stead.gates.pipe.server import PipeGate
 from stead.server.enforcement import Enforcement
@@ -121,14 +122,7 @@ def _greet(family, address, stack):
     own.bind(address)
     own.listen()
 
-    def serve():
-        with suppress(OSError):
-            while True:
-                with own.accept()[0] as there:
-                    there.sendall(b"reached")
-
-    threading.Thread(target=serve, daemon=True).start()
-    stack.callback(own.shutdown, socket.SHUT_RDWR)
+    stack.enter_context(Listener(lambda there: there.sendall(b"reached"), own))
     return own.getsockname()
 
 
