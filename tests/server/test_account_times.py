@@ -9,6 +9,7 @@ from itertools import permutations
 
 import pytest
 from argon2 import PasswordHasher
+from tests.lives import long_enough
 
 from stead.adapters.argon2 import Argon2Verifier
 from stead.authority.account_policy import AccountPolicy
@@ -525,9 +526,13 @@ def test_a_session_that_nobody_uses_ends_in_time_as_well(
 def test_without_forced_logoff_a_session_outlives_its_hours(open_server, client_of):
     server = open_server(account_policy=AccountPolicy(force_logoff=False))
     server.accounts.add("alice", uid=70001)
-    end = datetime.now(UTC) + timedelta(seconds=3)
-    server.accounts.times.set_end("alice", end)
-    alice = client_of(server, "alice")
+
+    def begun(seconds):
+        end = datetime.now(UTC) + timedelta(seconds=seconds)
+        server.accounts.times.set_end("alice", end)
+        return client_of(server, "alice"), end
+
+    alice, end = long_enough(begun, seconds=1.0, late=AccountExpiredError)
     while datetime.now(UTC) <= end:
         time.sleep(0.05)
     server._house.guard.liveness.require_live(alice.token)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import pytest
+from tests.lives import long_enough
 
 from stead.errors import (
     AccessDeniedError,
@@ -286,12 +287,15 @@ def test_where_landlock_is_too_old_nothing_is_started(limited, alice, monkeypatc
 
 
 def test_a_handle_dies_with_the_time_of_its_grant(server, alice, plan, rights):
-    lent = alice.limited(
-        expires=timedelta(milliseconds=300), rights=rights.READ, targets=[plan]
-    )
-    handle = server.open_object(lent, plan, rights.READ)
-    handle.require(rights.READ)
-    assert plan is handle.object
+    def opened(seconds):
+        expires = timedelta(seconds=seconds)
+        lent = alice.limited(expires=expires, rights=rights.READ, targets=[plan])
+        handle = server.open_object(lent, plan, rights.READ)
+        handle.require(rights.READ)
+        assert plan is handle.object
+        return lent, handle
+
+    lent, handle = long_enough(opened, seconds=0.3, late=LogonSessionEndedError)
 
     def is_over():
         try:

@@ -6,13 +6,18 @@ import time
 from contextlib import closing
 
 import pytest
+from tests.lives import long_enough
 
-from stead.adapters.store import Store
+from stead.adapters.store import Store, database
 from stead.authority.issuers import Issuer
 from stead.authority.packages import Authenticated
 from stead.authority.password_credentials import PasswordCredentials
 from stead.authority.roster import ListedSession
-from stead.errors import LogonSessionEndedError, StoreUnavailableError
+from stead.errors import (
+    LogonSessionEndedError,
+    SteadError,
+    StoreUnavailableError,
+)
 from stead.model.logon_record import LogonRecord, LogonType
 from stead.model.luid import Luid
 from stead.model.secret import Secret
@@ -312,9 +317,10 @@ def test_time_is_up_also_while_the_store_never_answers(roster, sessions):
 
 
 def test_a_session_s_password_is_wiped_in_its_time_while_the_store_is_locked(
-    tmp_path, caplog
+    tmp_path, caplog, monkeypatch
 ):
     """The thread that wrote sessions down ended them as well, once it had written."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 60)
     tmp_path.chmod(0o700)
     path = tmp_path / "notes.db"
     with ProtectedServer(
@@ -323,11 +329,21 @@ def test_a_session_s_password_is_wiped_in_its_time_while_the_store_is_locked(
     ) as server:  # fmt: skip
         server.accounts.add("alice")
         known = {"package": "bearer", "issuer": "KEYS.TEST", "name": "alice"}
-        kept = PasswordCredentials("alice@KEYS.TEST", Secret("secret"))
-        ends = time.time_ns() + 1_500_000_000  # by then somebody waits for the store
-        session = server.admit(Authenticated(**known, credentials=kept, expires=ends))
-        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+
+        def locked(seconds):
+            kept = PasswordCredentials("alice@KEYS.TEST", Secret("secret"))
+            ends = time.time_ns() + int(seconds * 1e9)
+            given = Authenticated(**known, credentials=kept, expires=ends)
+            session = server.admit(given)
             locking.execute("begin immediate")
+            if kept.is_closed:
+                locking.execute("rollback")
+                raise LogonSessionEndedError("it ended before the store was locked")
+            return kept, session
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+            # By its end somebody waits for the store.
+            kept, session = long_enough(locked, seconds=1.5, late=SteadError)
             until(lambda: kept.is_closed)
             # Whoever writes waits still, and has not given up.
             assert "cannot be written down" not in caplog.text

@@ -22,6 +22,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from tests.lives import long_enough
 
 from stead.errors import (
     AccessDeniedError,
@@ -30,7 +31,6 @@ from stead.errors import (
     InvalidRequestError,
     KernelRefusedError,
     LogonSessionEndedError,
-    ProcessTimeoutError,
     SteadError,
     WorkerLostError,
 )
@@ -161,22 +161,30 @@ if not os.fork():
 # --- the end ------------------------------------------------------------------------
 
 
-def test_nothing_outlives_the_grant(alice, stage, home, escapes):
-    brief = lend(alice, home, expires=timedelta(seconds=6))
-
+def test_nothing_outlives_the_grant(notes, alice, stage, home, escapes):
     def go_on():
-        with pytest.raises(ProcessTimeoutError):
-            alice.run(escapes.beat, stage.told, "ordinary", timeout=20)
+        with pytest.raises(LogonSessionEndedError):
+            alice.run(escapes.beat, stage.told, "ordinary")
+
+    def outlived(seconds):
+        brief = lend(alice, home, expires=timedelta(seconds=seconds))
+        with pytest.raises(LogonSessionEndedError) as ended:
+            brief.run(escapes.beat, stage.told)
+        if not (home / "work" / "beat").exists():
+            raise ended.value
+        return brief
 
     ordinary = threading.Thread(target=go_on)
     ordinary.start()
-    with pytest.raises(LogonSessionEndedError):
-        brief.run(escapes.beat, stage.told)
-    assert until(lambda: is_still(home / "work" / "beat"))
-    assert until(lambda: not is_still(home / "work" / "ordinary"))
-    ordinary.join()
-    with pytest.raises(LogonSessionEndedError):
-        brief.open(home / "work" / "own.txt")
+    try:
+        brief = long_enough(outlived, seconds=3.0, late=LogonSessionEndedError)
+        assert until(lambda: is_still(home / "work" / "beat"))
+        assert until(lambda: not is_still(home / "work" / "ordinary"))
+        with pytest.raises(LogonSessionEndedError):
+            brief.open(home / "work" / "own.txt")
+    finally:
+        notes.accounts.disable("alice")
+        ordinary.join()
 
 
 @pytest.mark.parametrize("end", ["revoke", "close"])
@@ -205,14 +213,16 @@ def test_a_revoked_grant_takes_what_acts_in_it_with_it(
 
 
 def test_a_program_ends_with_its_grant(alice, home, world):
-    more = [FileRoot("/usr/bin", RUN)]
-    told = {}
-    for name, expires in (("brief", timedelta(seconds=4)), ("revoked", FIVE_MINUTES)):
+    def started(seconds):
+        more, expires = [FileRoot("/usr/bin", RUN)], timedelta(seconds=seconds)
         lent = lend(alice, home, more=more, execute=True, expires=expires)
-        told[name] = (lent, lent.start(["/usr/bin/sleep", "600"]))
+        return lent, lent.start(["/usr/bin/sleep", "600"])
+
+    _, brief = long_enough(started, seconds=2.0, late=LogonSessionEndedError)
+    lent, revoked = started(300.0)
     ordinary = alice.start(["/usr/bin/sleep", "600"])
-    told["revoked"][0].revoke()
-    for _, process in told.values():
+    lent.revoke()
+    for process in (brief, revoked):
         assert -signal.SIGKILL == process.wait(SECONDS)
     assert ordinary.poll() is None
     ordinary.kill()
