@@ -6,7 +6,6 @@ trouble hears nothing of it.
 
 from __future__ import annotations
 
-import _thread
 import errno
 import os
 import resource
@@ -78,11 +77,13 @@ def open_here():
 
 def test_an_interrupt_while_pam_is_asked_costs_no_place(wild):
     """Ctrl-C at a prompt, as often as there are places: the next one has one again."""
-    with wild(seconds=2, at_once=2) as host:
+    # An interrupt that comes after its attempt ended would be the next test's.
+    with wild(seconds=60, at_once=2) as host:
+        worker = worker_of(host)
 
         def interrupt():
             eventually(lambda: hangs(host))
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
         for _ in range(2):
             other = threading.Thread(target=interrupt)
@@ -90,8 +91,8 @@ def test_an_interrupt_while_pam_is_asked_costs_no_place(wild):
             with pytest.raises(KeyboardInterrupt):
                 log_on(host, "hangs")
             other.join()
+            end_attempts(worker)
             eventually(lambda: not hangs(host))
-        worker = worker_of(host)
         assert refused(host)
         assert refused(host)
         assert worker == worker_of(host)
