@@ -6,6 +6,7 @@ import time
 
 import pytest
 from tests.end_to_end.test_without_root import enter
+from tests.lives import long_enough
 from tests.privileged.broker_stage import ALICE, BOB, NOTES, SECONDS, Stage, begin
 from tests.privileged.ticket_stage import (
     BROKER,
@@ -15,7 +16,7 @@ from tests.privileged.ticket_stage import (
     realm,
 )
 
-from stead.errors import SteadError
+from stead.errors import LogonFailureError, SteadError
 from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.client import PipeClient
 from stead.gates.pipe.server import PipeGate
@@ -132,25 +133,35 @@ def test_a_session_ends_with_its_ticket_though_the_client_stays_connected(
     realm.configuration.write_text(
         text.replace("[libdefaults]\n", "[libdefaults]\n clockskew = 1\n")
     )
-    caches = [cache_of(realm, "alice", ALICE, options=f"-l {n}s") for n in (6, 600)]
 
-    def act(talk):
-        os.environ.update(realm.environment(caches[0]))
-        options = {"server_uid": 0, "timeout": SECONDS}
-        for cache in caches:
+    def begun(seconds):
+        """Be a client whose ticket lives so long, as often as it is told to."""
+        cache = cache_of(realm, "alice", ALICE, options=f"-l {int(seconds)}s")
+
+        def act(talk):
+            os.environ.update(realm.environment(cache))
             ticket = KerberosTicket(BROKER, cache=cache)
-            with PipeClient.connect(stage.ticket_gate, ticket=ticket, **options) as one:
-                talk.say(one.call("name"))
-                ends = time.monotonic() + 8
-                try:
-                    while time.monotonic() < ends:
-                        time.sleep(0.2)
-                        name = one.call("name")
-                    talk.say(name)
-                except SteadError as error:
-                    talk.say(error.remote_status)
+            options = {"server_uid": 0, "timeout": SECONDS, "ticket": ticket}
+            try:
+                with PipeClient.connect(stage.ticket_gate, **options) as link:
+                    while True:
+                        talk.say(link.call("name"))
+                        talk.hear()
+            except SteadError as error:
+                talk.say(getattr(error, "remote_status", error.status))
 
-    client = begin(ALICE, act)
-    name = client.hear()
-    assert 1312 == client.hear()  # ERROR_NO_SUCH_LOGON_SESSION
-    assert [name, name] == [client.hear(), client.hear()]
+        client = begin(ALICE, act)
+        if not isinstance(name := client.hear(), str):
+            raise LogonFailureError
+        return client, name
+
+    lasting, name = begun(600)
+    brief, said = long_enough(begun, seconds=4.0, late=LogonFailureError)
+    assert name == said
+    while said == name:
+        time.sleep(0.2)
+        brief.tell("once more")
+        said = brief.hear()
+    assert 1312 == said  # ERROR_NO_SUCH_LOGON_SESSION
+    lasting.tell("once more")
+    assert name == lasting.hear()
