@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.lives import long_enough
 from tests.privileged import ticket_stage
 from tests.privileged.broker_stage import (
     ALICE,
@@ -477,9 +478,15 @@ def test_a_client_is_gone_when_its_ticket_has_expired(stage, realm, begin):
     realm.configuration.write_text(text)
     broker = prepare(stage, realm, keytab=realm.keytab)
     server = server_of(broker, begin)
-    cache = cache_of(realm, "alice", ALICE, options="-l 8s")
-    client = begin(ALICE, comes(broker, realm, cache))
-    assert "admitted" == client.hear()
+
+    def admitted(seconds):
+        cache = cache_of(realm, "alice", ALICE, options=f"-l {int(seconds)}s")
+        client = begin(ALICE, comes(broker, realm, cache))
+        if "admitted" != client.hear():
+            raise LogonFailureError
+        return client
+
+    client = long_enough(admitted, seconds=8.0, late=LogonFailureError)
     server.hear()
     server.tell(["sleep", "600"])
     pid = server.hear()["started"]

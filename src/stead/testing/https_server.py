@@ -10,7 +10,7 @@ import ipaddress
 import secrets
 import socket
 import ssl
-import time
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,13 +67,15 @@ class HttpsServer(ThreadingHTTPServer):
             context: with its certificate.
         """
         self.answer = answer
+        self.ends = threading.Event()
         super().__init__(place, _Connection)
         self.socket = context.wrap_socket(
             self.socket, server_side=True, do_handshake_on_connect=False
         )
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more; who is answered late hears nothing more, either."""
+        self.ends.set()
         self.shutdown()
         # Also where this process has forked: its children hold the socket too.
         with suppress(OSError):
@@ -103,8 +105,8 @@ class _Connection(BaseHTTPRequestHandler):
     def _answer(self, form: list[tuple[str, str]]) -> None:
         said = self.headers.get("authorization", "")
         reply = self.server.answer(self.path, form, said)
-        if reply.delay:
-            time.sleep(reply.delay)
+        if self.server.ends.wait(reply.delay):
+            return
         self.send_response(reply.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(reply.body)))
@@ -116,7 +118,8 @@ class _Connection(BaseHTTPRequestHandler):
             return
         for byte in reply.body:
             self.wfile.write(bytes([byte]))
-            time.sleep(reply.drip)
+            if self.server.ends.wait(reply.drip):
+                return
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
         """Log nothing: tests count what was asked."""

@@ -145,7 +145,7 @@ class Dripping(threading.Thread):
     """A receiver that acknowledges, a byte at a time."""
 
     def __init__(self, certificate=None):
-        super().__init__(daemon=True)
+        super().__init__()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.server_address = self.listener.getsockname()
         self.context = None
@@ -173,8 +173,10 @@ def test_an_answer_that_drips_is_no_acknowledgement(
     context = None if is_plain else trusting
     with pytest.raises(SinkUnavailableError, match=r"takes too long|timed out"):
         sinks(receiver, context, timeout=0.4).send([numbered(1)])
-    receiver.listener.close()
+    # Whose time was over before it came leaves the receiver waiting for somebody.
+    receiver.listener.shutdown(socket.SHUT_RDWR)
     receiver.join()
+    receiver.listener.close()
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "nonsense"])
