@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stead.testing import private_server
 from stead.testing.directory_realm import DirectoryRealm
 from stead.testing.domain import Domain
 from stead.testing.issuer import PrivateIssuer
@@ -70,3 +71,21 @@ def test_a_free_port_is_none_that_somebody_else_is_given_meanwhile():
         assert not first <= port <= last
         with socket.create_server(("127.0.0.1", port)):
             assert port != free_port()
+
+
+def test_a_free_port_is_found_where_the_system_does_not_say_which_it_gives_out(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(private_server, "_GIVEN_OUT", tmp_path / "none")
+    assert 10_000 <= free_port() < 32_768
+
+
+def test_nobody_is_given_an_issuer_s_port_while_it_does_not_listen():
+    given_out = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("utf-8")
+    first, last = map(int, given_out.split())
+    with PrivateIssuer() as issuer:
+        before = issuer.url
+        assert not first <= int(before.rpartition(":")[2]) <= last
+        issuer.stop()
+        issuer.start()
+        assert before == issuer.url

@@ -50,7 +50,7 @@ from stead.adapters.oidc.token_issuer import TokenIssuer
 from stead.errors import EvidenceRefusedError, ServerUnavailableError
 from stead.model.secret import Secret
 from stead.testing.https_server import HttpsServer, Reply, make_certificate
-from stead.testing.private_server import PrivateServer
+from stead.testing.private_server import PrivateServer, free_port
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 KEYS: Final = "/keys"
@@ -108,8 +108,9 @@ class PrivateIssuer(PrivateServer):
         """Listen, on the port that it had before."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.certificate)
+        # None that is given to others while it does not listen.
+        self._port = self._port or free_port()
         self._server = HttpsServer(("127.0.0.1", self._port), self.answer, context)
-        self._port = self._server.server_address[1]
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
