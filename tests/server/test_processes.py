@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
 import pytest
+from tests.lives import long_enough
 
 from stead.errors import (
     InvalidRequestError,
@@ -221,10 +222,16 @@ def test_a_wait_that_is_over_leaves_the_process_alone(theirs):
 
 def test_its_own_time_out_kills_the_whole_tree(theirs):
     tree = shell("setsid sleep 600 & echo $!; sleep 600")
-    with theirs.start(tree, stdout=PIPE, timeout=3) as process:
-        daemon = int(process.stdout.readline())
-        with pytest.raises(ProcessTimeoutError, match="was killed"):
-            process.wait(SECONDS)
+
+    def started(seconds):
+        process = theirs.start(tree, stdout=PIPE, timeout=seconds)
+        if not (said := process.stdout.readline()):
+            process.wait(SECONDS)  # says so
+        return process, int(said)
+
+    process, daemon = long_enough(started, seconds=3.0, late=ProcessTimeoutError)
+    with process, pytest.raises(ProcessTimeoutError, match="was killed"):
+        process.wait(SECONDS)
     assert -signal.SIGKILL == process.returncode
     assert not is_alive(daemon)
 

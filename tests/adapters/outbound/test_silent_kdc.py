@@ -29,12 +29,13 @@ from stead.model.audit_record import AuditEvent
 from stead.testing.private_server import free_port
 
 SHORT = 0.3
+NAIVE = "naive logon"
 KERBEROS = [gssapi.MechType.kerberos]
 
 
 @pytest.fixture
 def silence(stage, monkeypatch, tmp_path):
-    """Return what has the realm's key distribution centre say nothing for a while."""
+    """Give what has the realm's key distribution centre say nothing for a while."""
 
     @contextmanager
     def fall():
@@ -58,7 +59,12 @@ def silence(stage, monkeypatch, tmp_path):
                 patch.setenv("KRB5_CONFIG", str(place))
                 yield heard
 
-    return fall
+    yield fall
+    # What the library asked ends soon, now that nobody is there any more.
+    for each in threading.enumerate():
+        if each.name == NAIVE:
+            each.join(60)
+            assert not each.is_alive()
 
 
 @contextmanager
@@ -72,7 +78,7 @@ def naive_logon(heard):
                 b"bob-pw", mechs=KERBEROS, usage="initiate",
             )  # fmt: skip
 
-    waiting = threading.Thread(target=ask)
+    waiting = threading.Thread(target=ask, name=NAIVE)
     waiting.start()
     heard.recv(4096)  # it has asked
     yield
