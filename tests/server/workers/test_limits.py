@@ -12,6 +12,7 @@ import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 
 import pytest
+from tests.lives import long_enough
 
 from stead.errors import (
     InvalidRequestError,
@@ -59,8 +60,15 @@ def hold(ask, jobs, home, pid_in):
 def test_what_takes_too_long_is_ended_with_its_whole_tree(
     workers, ask, jobs, home, pid_in, is_gone, until
 ):
-    future = ask(workers, jobs.family, str(home / "pid"), seconds=6)
-    pids = [pid_in(home / "pid"), pid_in(home / "pid-own")]
+    ways = [home / "pid", home / "pid-own"]
+
+    def begun(seconds):
+        future = ask(workers, jobs.family, str(ways[0]), seconds=seconds)
+        until(lambda: future.done() or all(way.exists() for way in ways))
+        return future if not future.done() else future.result()
+
+    future = long_enough(begun, seconds=3.0, late=ProcessTimeoutError)
+    pids = [pid_in(way) for way in ways]
     with pytest.raises(ProcessTimeoutError):
         future.result(SECONDS)
     until(lambda: all(map(is_gone, pids)))
