@@ -69,7 +69,7 @@ def interleaved(url, path):
 
 
 def until(is_so):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
