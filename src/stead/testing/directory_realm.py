@@ -37,7 +37,7 @@ _KERBEROS_SCHEMA: Final = Path("/usr/share/doc/krb5-kdc-ldap/kerberos.schema.gz"
 _BASE: Final = "dc=stead,dc=test"
 _ADMINISTRATOR: Final = f"cn=admin,{_BASE}"
 _CONTAINER: Final = f"cn=krb,{_BASE}"
-_SECONDS: Final = 30.0
+_SECONDS: Final = 60.0
 _PAUSE: Final = 0.005
 
 _KEEP: Final = 'slapd -d 0 -f "$1" -h "$2" & slapd=$!; read -r _; kill $slapd; wait'

@@ -55,7 +55,7 @@ _PACKAGES: Final = (
 _PROGRAMS: Final = ("samba", "smbd", "winbindd", "unshare", "tar", "kinit")
 _KEPT: Final = 3
 _KDC: Final = 88  # its port
-_SECONDS: Final = 60.0
+_SECONDS: Final = 180.0
 _CONFIGURATION: Final = """\
 [global]
  netbios name = DC1

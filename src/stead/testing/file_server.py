@@ -31,8 +31,8 @@ from stead.testing.private_server import (
     keep,
 )
 
-_SECONDS: Final = 30.0
-_SECONDS_TO_START: Final = 30.0
+_SECONDS: Final = 60.0
+_SECONDS_TO_START: Final = 60.0
 _PAUSE: Final = 0.02
 _FIRST_UID: Final = 61_400
 _FOLDERS: Final = (

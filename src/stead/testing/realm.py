@@ -32,8 +32,8 @@ from stead.testing.private_server import PATH, answers, end, free_port, keep
 from stead.testing.tickets import TicketDomain, Way
 
 _PROGRAMS: Final = ("krb5kdc", "kdb5_util", "kadmin.local", "kinit")
-_SECONDS: Final = 30.0
-_SECONDS_TO_START: Final = 30.0
+_SECONDS: Final = 60.0
+_SECONDS_TO_START: Final = 60.0
 _PAUSE: Final = 0.005
 _TRIES: Final = 5
 _NO_POLICY: Final = "; defaulting to no policy"  # it remarks on each new principal

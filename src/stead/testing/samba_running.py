@@ -24,8 +24,8 @@ from stead.testing.private_server import answers, end, keep
 PROGRAM: Final = Path(__file__).with_name("samba_program.py")
 PYTHON: Final = "/usr/bin/python3"
 _PORTS: Final = (88, 135, 389, 445)
-_SECONDS_TO_START: Final = 60.0
-_SECONDS_TO_END: Final = 30.0
+_SECONDS_TO_START: Final = 120.0
+_SECONDS_TO_END: Final = 60.0
 _PAUSE: Final = 0.02
 _END: Final = b"end\nend\n"  # for the inside, and then for the outside
 _TRIES: Final = 50

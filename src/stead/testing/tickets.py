@@ -19,7 +19,7 @@ from stead.errors import LogonFailureError
 from stead.testing.private_server import PATH, PrivateServer
 
 _KINIT: Final = "kinit"
-_SECONDS: Final = 30.0
+_SECONDS: Final = 60.0
 
 _CLIENT: Final = """\
 [libdefaults]
