@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,37 @@ def test_an_interrupt_before_anybody_is_asked_is_no_silence(monkeypatch, moment)
     assert {} == patience._open
     time.sleep(0.06)
     assert "back" == patience.ask("REALM", lambda: "back", drop)
+
+
+@pytest.mark.parametrize("moment", ["starts", "waits"])
+def test_an_interrupt_just_when_it_is_answered_drops_what_was_found(
+    monkeypatch, moment
+):
+    """The tickets of a renewal would stay in memory for good: nobody knows of them."""
+    patience, dropped = Patience(60), []
+
+    class Started(threading.Thread):
+        def start(self):
+            super().start()
+            self.join()
+            raise KeyboardInterrupt
+
+    class Awaited(threading.Event):
+        def wait(self, timeout=None):
+            super().wait(timeout)
+            raise KeyboardInterrupt
+
+    name, kind = {"starts": ("Thread", Started), "waits": ("Event", Awaited)}[moment]
+    with monkeypatch.context() as patched:
+        own = SimpleNamespace(
+            Thread=threading.Thread, Event=threading.Event, Lock=threading.Lock
+        )
+        setattr(own, name, kind)
+        patched.setattr("stead.adapters.patience.threading", own)
+        with pytest.raises(KeyboardInterrupt):
+            patience.ask("REALM", lambda: "found", dropped.append)
+    assert ["found"] == dropped
+    assert {} == patience._open
 
 
 def test_an_interrupt_while_the_thread_starts_drops_what_it_finds(monkeypatch):

@@ -80,16 +80,18 @@ class Patience:
         except BaseException as error:
             # An interrupt, too, leaves no question that seems to be open for ever. The
             # thread may run all the same: what it finds is nobody's.
-            question.is_given_up = True
+            self._give_up(question)
             self._close(place, question)
             if isinstance(error, RuntimeError):
                 raise _without_thread(whom, error) from error
             raise
         try:
             question.answered.wait(self._seconds)
-        finally:
-            with self._lock:
-                question.is_given_up = not question.answered.is_set()
+        except BaseException:
+            self._give_up(question)
+            raise
+        with self._lock:
+            question.is_given_up = not question.answered.is_set()
         if question.is_given_up:
             raise _silent(whom)
         if question.error is not None:
@@ -103,6 +105,14 @@ class Patience:
             if any(one.began < question.began - self._seconds for one in asked):
                 raise _silent(place[1])
             asked.add(question)
+
+    def _give_up(self, question: _Question[Any]) -> None:
+        """Have what it finds dropped: by its thread, or here if that has ended."""
+        with self._lock:
+            question.is_given_up = not question.answered.is_set()
+        if not question.is_given_up:
+            for found in question.found:
+                question.drop(found)
 
     def _work(self, place: _Asked, question: _Question[_T]) -> None:
         try:
