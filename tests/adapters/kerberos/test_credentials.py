@@ -388,6 +388,31 @@ def until(holds):
         time.sleep(0.02)
 
 
+def test_renewed_tickets_are_wiped_though_the_configuration_breaks_just_then(
+    stage, monkeypatch, broken_configuration
+):
+    """They were in nobody's list, and stayed in memory for good."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 60s -r 600s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    made, renewed = [], caches.renewed
+    with monkeypatch.context() as broken:
+
+        def breaks(cache):
+            made.append(renewed(cache))
+            if len(made) == 2:
+                broken.setenv("KRB5_CONFIG", broken_configuration)
+            return made[-1]
+
+        broken.setattr(caches, "renewed", breaks)
+        with closing(KerberosCredentials.keep(shown)) as alice:
+            for _ in range(2):
+                alice._kept._renew()
+            assert made == alice._kept._caches[1:]
+    for cache in made:
+        with pytest.raises(krb5.Krb5Error):
+            caches.principal_of(cache)
+
+
 def without_kdc(stage):
     text = stage.realm.configuration.read_text()
     port = text.split("kdc = 127.0.0.1:")[1].split()[0]

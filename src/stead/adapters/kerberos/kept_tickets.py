@@ -7,6 +7,7 @@ longer than one ticket's life has a thread that renews them.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -47,8 +48,9 @@ class KeptTickets:
             cache: a MEMORY cache that nobody else knows.
             patience: for how long the realm is waited for.
         """
-        # For `_wipe` alone, which has to work whatever has become of `krb5.conf`.
-        library = new_context()
+        # To wipe with, which has to work whatever has become of `krb5.conf`; by who
+        # holds the lock, or when nobody is left.
+        self._library: Final = new_context()
         self._principal: Final = principal
         self._patience: Final = patience
         self.is_constrained: Final = not caches.has_own_ticket(cache)
@@ -61,7 +63,7 @@ class KeptTickets:
         self._attended_until = 0.0
         self._ended: Final = threading.Event()
         self._wipe: Final = weakref.finalize(
-            self, _wipe, self._caches, library, self._process, self._ended
+            self, _wipe, self._caches, self._library, self._process, self._ended
         )
         self._wipe.atexit = False  # the process's memory ends with it
 
@@ -128,19 +130,19 @@ class KeptTickets:
                 raise refused_outbound(error, act) from error
             with self._lock:
                 if self._ended.is_set():
-                    caches.destroy(made)
+                    caches.destroy(made, self._library)
                 self.cache()
+                self._caches.append(made)  # first of all: whatever is there is wiped
                 self._forget_ended()
-                self._caches.append(made)
                 if self._ended.is_set():  # by such a finalizer, which saw no such cache
-                    caches.destroy(made)
+                    caches.destroy(made, self._library)
 
     def _forget_ended(self) -> None:
-        """Wipe what the renewals before have left, with the lock held."""
+        """Wipe what the renewals before this one have left, with the lock held."""
         moment = time.time() - _ENDED
-        for cache in self._caches[:-1]:
+        for cache in self._caches[:-2]:
             if _ends(cache) <= moment:
-                caches.destroy(cache)
+                caches.destroy(cache, self._library)
                 self._caches.remove(cache)
 
     def _attend(self, until: float) -> None:
@@ -202,11 +204,16 @@ def _attend(
 
 
 def _ends(cache: str) -> float:
-    """Return when a cache's ticket ends; long ago if it has none."""
+    """Return when a cache's ticket ends; long ago if it has none.
+
+    Never, if that cannot be looked at now.
+    """
     try:
         return caches.ticket_of(cache).ends
     except NoCredentialsError:
         return 0.0
+    except DirectoryUnavailableError:
+        return math.inf
 
 
 def _half(ends: float) -> float:
