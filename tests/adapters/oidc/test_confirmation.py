@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 
 import jwt as pyjwt
 import pytest
@@ -188,29 +189,75 @@ def test_what_was_seen_is_bounded_and_full_is_a_refusal(oidc_issuer, key):
     assert verify.verify(theirs, shown(proof(other, theirs)))
 
 
+class Passing:
+    """A clock, and what never steps beside it."""
+
+    def __init__(self, seen):
+        self.now = self.moment = 0.0
+        self.seen = seen(monotonic=lambda: self.moment)
+
+    def to(self, now):
+        self.moment += now - self.now
+        self.now = now
+
+    def add(self, thumbprint, proof_id, lasts=60):
+        self.seen.add(thumbprint, proof_id, now=self.now, ends=self.now + lasts)
+
+
 def test_full_is_not_looked_through_for_each_proof_anew():
-    seen = SeenProofs(most=10, most_of_one=2)
+    time = Passing(partial(SeenProofs, most=10, most_of_one=2))
     for proof_id in ("1", "2"):
-        seen.add("greedy", proof_id, now=0, ends=100)
+        time.add("greedy", proof_id, lasts=100)
+    time.to(10.5)
     for _ in range(50):
         with pytest.raises(EvidenceRefusedError):
-            seen.add("greedy", "3", now=10.5, ends=20)
-        assert 10.5 == seen._looked
+            time.add("greedy", "3")
+        assert 10.5 == time.seen._looked
+    time.to(11)
     with pytest.raises(EvidenceRefusedError):
-        seen.add("greedy", "4", now=11, ends=20)
-    assert 10.5 == seen._looked
-    seen.add("modest", "1", now=11, ends=20)
+        time.add("greedy", "4")
+    assert 10.5 == time.seen._looked
+    time.add("modest", "1")
 
 
 def test_proofs_are_forgotten_once_they_are_no_good_any_more():
-    seen = SeenProofs(most=2, most_of_one=2)
-    seen.add("key", "1", now=0, ends=60)
-    seen.add("key", "2", now=30, ends=90)
+    time = Passing(partial(SeenProofs, most=2, most_of_one=2))
+    time.add("key", "1")
+    time.to(30)
+    time.add("key", "2")
+    time.to(60)
     with pytest.raises(EvidenceRefusedError, match="used before"):
-        seen.add("key", "1", now=60, ends=120)
+        time.add("key", "1")
     with pytest.raises(EvidenceRefusedError, match="too many"):
-        seen.add("key", "3", now=60, ends=120)
-    seen.add("key", "1", now=61, ends=121)
-    assert 2 == len(seen._ends)
-    seen.add("key", "4", now=200, ends=300)
-    assert {"key": 1} == seen._count
+        time.add("key", "3")
+    time.to(61)
+    time.add("key", "1")
+    assert 2 == len(time.seen._ends)
+    time.to(200)
+    time.add("key", "4")
+    assert {"key": 1} == time.seen._count
+
+
+class SeenByTheClock(SeenProofs):
+    """The naive memory, which forgets by the clock alone."""
+
+    def add(self, thumbprint, proof_id, now, ends):
+        self._monotonic = lambda: now
+        super().add(thumbprint, proof_id, now, ends)
+
+
+@pytest.mark.parametrize("kind", [SeenByTheClock, SeenProofs])
+def test_a_clock_that_is_set_back_keeps_nobody_out_for_as_long(kind):
+    time = Passing(partial(kind, most=2, most_of_one=2))
+    time.to(3600)
+    time.add("key", "1")
+    time.add("key", "2")
+    time.now -= 3600  # set back
+    with pytest.raises(EvidenceRefusedError, match="used before"):
+        time.add("key", "2")
+    time.to(time.now + 61)
+    if kind is SeenByTheClock:
+        with pytest.raises(EvidenceRefusedError, match="too many"):
+            time.add("key", "3")
+    else:
+        time.add("key", "3")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from threading import Lock
@@ -46,12 +47,24 @@ class Request:
 
 
 class SeenProofs:
-    """Which proofs were seen lately; bounded, and full is a refusal."""
+    """Which proofs were seen lately; bounded, and full is a refusal.
 
-    def __init__(self, most: int = _MOST_SEEN, most_of_one: int = _MOST_OF_ONE) -> None:
+    What has had its time makes room, by what never steps: a clock that is set back
+    would have all proofs refused until it is again where it was. Until then it is
+    remembered, since such a clock makes a proof good again.
+    """
+
+    def __init__(
+        self,
+        most: int = _MOST_SEEN,
+        most_of_one: int = _MOST_OF_ONE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._most, self._most_of_one = most, most_of_one
+        self._monotonic = monotonic
         self._lock = Lock()
-        self._ends: dict[bytes, tuple[float, str]] = {}
+        # When a proof ends by the clock, when by what never steps, and whose it is.
+        self._ends: dict[bytes, tuple[float, float, str]] = {}
         self._count: dict[str, int] = {}
         self._looked = -math.inf
 
@@ -66,12 +79,12 @@ class SeenProofs:
             if name in self._ends and self._ends[name][0] >= now:
                 raise EvidenceRefusedError(f"{_WHAT} was used before")
             if self._is_full(thumbprint):
-                self._forget(now)
+                self._forget()
             if self._is_full(thumbprint):
                 raise EvidenceRefusedError("too many proofs came lately")
             if name not in self._ends:
                 self._count[thumbprint] = self._of(thumbprint) + 1
-            self._ends[name] = (ends, thumbprint)
+            self._ends[name] = (ends, self._monotonic() + ends - now, thumbprint)
 
     def _of(self, thumbprint: str) -> int:
         return self._count.get(thumbprint, 0)
@@ -80,14 +93,15 @@ class SeenProofs:
         of_one = self._of(thumbprint)
         return len(self._ends) >= self._most or of_one >= self._most_of_one
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
         # Once a second at most: looking at all of them for each proof of somebody who
         # has too many would cost the others more than they have.
-        if now < self._looked + 1:
+        moment = self._monotonic()
+        if moment < self._looked + 1:
             return
-        self._looked = now
-        for name, (ends, thumbprint) in list(self._ends.items()):
-            if ends < now:
+        self._looked = moment
+        for name, (_, over, thumbprint) in list(self._ends.items()):
+            if over < moment:
                 del self._ends[name]
                 self._count[thumbprint] -= 1
                 if not self._count[thumbprint]:
