@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import hashlib
+import hmac
 import os
 import socket
 import ssl
@@ -13,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.gates.conftest import Desk, House
 
@@ -681,6 +683,159 @@ def test_a_client_that_does_not_respond_is_turned_away_and_makes_room(stage):
             await house.until(lambda: gate.clients == 0)
 
     running(scenario)
+
+
+@pytest.mark.parametrize("say", [b"", HELLO])
+def test_new_keys_without_end_are_no_conversation(stage, say):
+    """Each takes the computing of thousands of bytes, on the loop that serves all.
+
+    A naive server takes any number, from somebody who has not said who it is.
+    """
+    naive = Renewing(stage)
+    server = naive.wrapped(stage)
+    server[0].write(naive.new_keys(2000))
+    with pytest.raises(ssl.SSLWantReadError):
+        server[2].read(1)
+    assert 0 == server[0].pending
+
+    async def scenario():
+        async with stage.open() as (gate, house):
+            wicked, made = Renewing(stage), await raw(stage)
+            loop = asyncio.get_running_loop()
+            await wicked.agree(made)
+            handed_on = []
+            (visit,) = gate._door.visits.values()
+            incoming = visit._channel._incoming
+            visit._channel._incoming = Counted(incoming, handed_on)
+            with suppress(ConnectionError):
+                await loop.sock_sendall(made, wicked.record(23, say) if say else b"")
+                await loop.sock_sendall(made, wicked.new_keys(2000))
+            await ended(made)
+            await house.until(lambda: gate.clients == 0)
+            # Those that came with the last of the handshake are not counted.
+            assert 60 * len(wicked.new_keys(1)) > sum(handed_on)
+            assert "nobody" == (await stage.both(tls=stage.trust()))[1]
+
+    running(scenario)
+
+
+def test_new_keys_now_and_then_end_no_conversation(stage):
+    async def scenario():
+        async with stage.open():
+            client, made = Renewing(stage), await raw(stage)
+            loop = asyncio.get_running_loop()
+            await client.agree(made)
+            await loop.sock_sendall(made, client.new_keys(1) + client.record(23, HELLO))
+            assert b"welcome" in await client.read(made)
+            for number in range(1, 40):
+                asked = b'{"type":"request","id":%d,"operation":"echo"}' % number
+                parts = [bytes([one]) for one in write_frame(asked, 4096)]
+                said = client.new_keys(1)
+                said += b"".join(client.record(23, part) for part in parts)
+                await loop.sock_sendall(made, said)
+                assert b'"id":%d' % number in await client.read(made)
+            made.close()
+
+    running(scenario)
+
+
+class Counted:
+    """A buffer that tells how much is written into it."""
+
+    def __init__(self, buffer, sizes):
+        self._buffer, self._sizes = buffer, sizes
+
+    def write(self, data):
+        self._sizes.append(len(data))
+        return self._buffer.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._buffer, name)
+
+
+class Renewing:
+    """A client that makes its records itself (RFC 8446 5.2, 7.2, 7.3)."""
+
+    def __init__(self, stage):
+        context = ssl.create_default_context(cafile=stage.ca)
+        context.set_alpn_protocols([ALPN])
+        keys = stage.folder / f"keys {id(self)}"
+        context.keylog_filename = str(keys)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(
+            self.incoming, self.outgoing, server_hostname="localhost"
+        )
+        self._keys, self._secret, self._number = keys, b"", 0
+
+    def wrapped(self, stage):
+        """Agree with a server of the standard library's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(stage.folder / "server.pem")
+        context.set_alpn_protocols([ALPN])
+        heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(heard, said, server_side=True)
+        for _ in range(2):
+            for one in (self.tls, server):
+                with suppress(ssl.SSLWantReadError):
+                    one.do_handshake()
+                heard.write(self.outgoing.read())
+                self.incoming.write(said.read())
+        self._take_secret()
+        return heard, said, server
+
+    async def agree(self, made):
+        """Agree with whoever is there."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(made, self.outgoing.read())
+                self.incoming.write(await loop.sock_recv(made, 1 << 16))
+            else:
+                break
+        await loop.sock_sendall(made, self.outgoing.read())
+        self._take_secret()
+
+    async def read(self, made):
+        """Return what the server says next."""
+        while True:
+            try:
+                return self.tls.read(1 << 16)
+            except ssl.SSLWantReadError:
+                loop = asyncio.get_running_loop()
+                said = await loop.sock_recv(made, 1 << 16)
+                assert said, "the server is gone"
+                self.incoming.write(said)
+
+    def _take_secret(self):
+        assert "TLS_AES_256_GCM_SHA384" == self.tls.cipher()[0]
+        (line,) = (
+            line
+            for line in self._keys.read_text().splitlines()
+            if line.startswith("CLIENT_TRAFFIC_SECRET_0")
+        )
+        self._secret = bytes.fromhex(line.split()[2])
+
+    def _expanded(self, label, size):
+        label = b"tls13 " + label
+        told = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0\1"
+        return hmac.digest(self._secret, told, "sha384")[:size]
+
+    def record(self, kind, content):
+        header = b"\x17\x03\x03" + (len(content) + 17).to_bytes(2, "big")
+        mask = int.from_bytes(self._expanded(b"iv", 12), "big") ^ self._number
+        self._number += 1
+        sealing = AESGCM(self._expanded(b"key", 32))
+        inner = content + bytes([kind])
+        return header + sealing.encrypt(mask.to_bytes(12, "big"), inner, header)
+
+    def new_keys(self, number):
+        made = b""
+        for _ in range(number):
+            made += self.record(22, b"\x18\0\0\1\0")
+            self._secret, self._number = self._expanded(b"traffic upd", 48), 0
+        return made
 
 
 # --- configuration --------------------------------------------------------------------

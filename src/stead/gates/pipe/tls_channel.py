@@ -14,10 +14,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from stead.gates.pipe.channel import READ_SIZE
+from stead.gates.pipe.tls_records import Records
 
 logger = logging.getLogger(__name__)
 
 _PIECE_SIZE: Final = 1 << 14  # a record's
+_AT_ONCE: Final = 16  # records that are looked at before others have a turn
+# Records that say nothing, such as of new keys, beside as many as say something. Each
+# takes as much computing as thousands of bytes, and no share counts it.
+_MOST_SILENT: Final = 16
 _MOST_SAID: Final = 1 << 17  # bytes of a peer's in a handshake; chains are of some KB
 
 
@@ -61,6 +66,9 @@ class TlsChannel:
         )
         self._flushing = asyncio.Lock()
         self._is_agreed = False
+        self._heard = memoryview(b"")  # and not handed on yet
+        self._records = Records()
+        self._said = 0  # in how many records
 
     @property
     def tls(self) -> ssl.SSLObject:
@@ -89,6 +97,7 @@ class TlsChannel:
                 raise
             else:
                 self._is_agreed = True
+                self._records.ended = 0
                 await self._flush()
                 return
             taken += await self._hear()
@@ -100,17 +109,23 @@ class TlsChannel:
 
         An end that the other side did not announce is an end like others: frames have
         their lengths, and a conversation its goodbye.
+
+        Raises:
+            ConnectionError: it is gone, or goes on without saying anything.
         """
         while True:
             try:
-                return self._tls.read(READ_SIZE)
+                said = self._tls.read(READ_SIZE)
             except ssl.SSLWantReadError:
                 await self._flush()  # it may have to answer, say with new keys
-                await self._fill()
+                await self._listen()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             except ssl.SSLError as error:
                 raise ConnectionAbortedError(reason_of(error)) from error
+            else:
+                self._said += 1
+                return said
 
     async def send(self, frame: bytes) -> None:
         """Send a whole frame, in pieces that show that it goes on."""
@@ -150,18 +165,28 @@ class TlsChannel:
             raise ConnectionAbortedError("it left in the handshake")
         return heard
 
+    async def _listen(self) -> None:
+        """Hand on what comes next, if what came before said enough."""
+        silent = self._records.ended - self._said
+        if silent > self._said + _MOST_SILENT:
+            raise ConnectionAbortedError("it goes on, and says nothing")
+        await self._fill()
+
     async def _fill(self) -> int:
-        """Hand on what comes next; return how much it was."""
-        loop = asyncio.get_running_loop()
-        data = await loop.sock_recv(self._socket, READ_SIZE)
-        self.last_active = loop.time()
-        if data:
-            self._incoming.write(data)
+        """Hand on what comes next, a few records; return how much it was."""
+        if not self._heard:
+            loop = asyncio.get_running_loop()
+            self._heard = memoryview(await loop.sock_recv(self._socket, READ_SIZE))
+            self.last_active = loop.time()
+        size = self._records.span(self._heard, _AT_ONCE)
+        if size:
+            self._incoming.write(self._heard[:size])
+            self._heard = self._heard[size:]
         else:
             self._incoming.write_eof()
         # While bytes are there, sock_recv does not wait: let the others have a turn.
         await asyncio.sleep(0)
-        return len(data)
+        return size
 
     async def _flush(self) -> None:
         """Send what the library wants sent, in its order."""
