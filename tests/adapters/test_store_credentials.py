@@ -123,6 +123,13 @@ def test_the_table_is_bounded_and_locked_names_go_last(store):
     assert {"locked", "b", "c"} == set(few.failures())
 
 
+def test_who_waited_for_its_turn_drives_out_no_later_failure(store):
+    few = SqlCredentialStore(store.credentials._database, maximum=2)
+    for name, at in (("old", 1_000), ("victim", 3_000_000_000), ("waited", 2_000)):
+        few.change_failures(name, lambda _found, at=at: LogonFailures(1, at, at))
+    assert {"victim", "waited"} == set(few.failures())
+
+
 def test_parallel_changes_of_two_processes_are_all_counted(place):
     """A naive counter reads, adds and writes; ours does it in one transaction."""
     threads, each = 4, 10

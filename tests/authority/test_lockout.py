@@ -151,6 +151,28 @@ def test_a_table_full_of_locks_has_room_for_the_count_of_who_is_guessed_at(
     assert 30 == guesses_of_one_name(LockedLast(20), clock, rest=rest)
 
 
+def guesses_after_a_step_back(credentials, clock):
+    """Fill a table while the clock is ahead, then guess at one name beside others."""
+    lockout = Lockout(credentials, POLICY, clock)
+    clock.pass_seconds(1_000_000)
+    for number in range(20):
+        fail(lockout, f"before {number}")
+    clock.pass_seconds(-1_000_000)
+    compared = 0
+    for number in range(30):
+        clock.pass_seconds(0.1)
+        compared += not fail(lockout)[0].is_locked
+        fail(lockout, f"other {number}")
+    return compared
+
+
+def test_what_a_clock_that_was_ahead_has_counted_makes_room_first(whole_store, clock):
+    """By that clock, whoever fails now fails longest ago, and is forgotten at once."""
+    ours = SqlCredentialStore(whole_store.credentials._database, maximum=20)
+    assert POLICY.threshold == guesses_after_a_step_back(ours, clock)
+    assert 30 == guesses_after_a_step_back(LockedLast(20), clock)
+
+
 def test_locks_make_room_for_locks(whole_store, clock):
     """And never for failures of names that are not locked, however many these are."""
     few = SqlCredentialStore(whole_store.credentials._database, maximum=4)

@@ -49,13 +49,18 @@ _KEEP: Final = insert(LOGON_FAILURE)
 _NUMBER: Final = select(func.count()).select_from(LOGON_FAILURE)
 _IS_OPEN: Final = LOGON_FAILURE.c.locked_until <= bindparam("now")
 _OPEN: Final = select(func.count()).select_from(LOGON_FAILURE).where(_IS_OPEN)
+# Whoever failed that much later than now did so by a clock that was put back since: who
+# fails now did not fail longer ago. Less is what others wait for a transaction.
+_AHEAD: Final = 60 * 1_000_000_000
 # By whether it is those that are open which have too much room.
 _FORGET_OLDEST: Final = {
     are_open: delete(LOGON_FAILURE).where(
         LOGON_FAILURE.c.name_key.in_(
             select(LOGON_FAILURE.c.name_key)
             .where(_IS_OPEN if are_open else ~_IS_OPEN)
-            .order_by(LOGON_FAILURE.c.last_at)
+            .order_by(
+                LOGON_FAILURE.c.last_at <= bindparam("soon"), LOGON_FAILURE.c.last_at
+            )
             .limit(bindparam("over"))
         )
     )
@@ -184,7 +189,8 @@ class SqlCredentialStore:
 
         At most so many names are kept as this store was told, in two halves: those
         that are locked out by now, and all others. Who failed longest ago makes room,
-        among those that have more than their half.
+        among those that have more than their half; before all, who did by a clock that
+        was ahead.
 
         Args:
             key: what spellings of the name have in common, whoever has it.
@@ -216,4 +222,4 @@ class SqlCredentialStore:
             (are_open,) = driver.execute(text_of(_OPEN), (now,)).fetchone()
             forget = _FORGET_OLDEST[are_open >= self._maximum // 2]
             # With OFFSET, for SQLite.
-            driver.execute(text_of(forget), (now, over, 0))
+            driver.execute(text_of(forget), (now, now + _AHEAD, over, 0))
