@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
+from types import SimpleNamespace
 
 import gssapi
 import krb5
@@ -25,7 +26,7 @@ from tests.adapters.kerberos.stage import (
 )
 from tests.lives import long_enough
 
-from stead.adapters.kerberos import caches
+from stead.adapters.kerberos import caches, kept_tickets
 from stead.adapters.kerberos.client_context import require_client
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.naming import exact_name
@@ -274,6 +275,36 @@ def test_an_attendant_waits_for_a_kdc_and_ends_with_the_ticket(
     with pytest.raises(CredentialsExpiredError):
         alice.renew_for(30)
     alice.close()
+
+
+@pytest.mark.parametrize("naive", [True, False])
+def test_a_clock_that_was_behind_ends_no_attendance(
+    stage, monkeypatch, attendants, naive
+):
+    """A pause that was measured by it goes on for a day beyond the ticket's end."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 8s -r 120s")
+    shown = gssapi.Credentials(usage="initiate", store={"ccache": short})
+    look = 1e6 if naive else 0.2
+    monkeypatch.setattr(kept_tickets, "_SECONDS_TO_LOOK", look)
+    with closing(KerberosCredentials.keep(shown)) as alice:
+        alice.renew_for(60)
+        (attendant,) = attendants()
+        first, asked = alice.expires, []
+
+        def behind():
+            asked.append(alice.expires)
+            return time.time() - 86_400
+
+        with monkeypatch.context() as patched:
+            patched.setattr(kept_tickets, "time", SimpleNamespace(time=behind))
+            until(lambda: asked and asked[-1] > first)
+        second = alice.expires
+        if naive:
+            time.sleep(max(0, second / 1e9 - time.time()))
+            assert second == alice.expires
+        else:
+            until(lambda: alice.expires > second)
+        assert attendant.is_alive()
 
 
 def test_nobody_relies_on_an_attendant_that_could_not_be_started(

@@ -29,6 +29,7 @@ from stead.errors import (
 )
 
 _ENDED: Final = 2.0  # seconds after which no clock takes a ticket that has ended
+_SECONDS_TO_LOOK: Final = 60.0  # after which a pause is measured anew
 _LAST_TRY: Final = 0.05  # of a second: no renewal is tried more often
 _UNREADABLE: Final = 0.5  # seconds: nor is it looked whether the library can be asked
 
@@ -164,6 +165,15 @@ class KeptTickets:
             self._attended_until = 0.0
             raise
 
+    def _renew_after(self, pause: float) -> float:
+        """Renew them, unless there is a pause left; return the pause from now on.
+
+        One that was measured while the clock was behind is longer than they last.
+        """
+        if not pause:
+            return self._renew_if_due()
+        return min(pause, _half(caches.ticket_of(self.cache()).ends))
+
     def _renew_if_due(self) -> float:
         """Renew them in the second half of their life; return when to look again.
 
@@ -188,12 +198,12 @@ def _attend(
     attended: weakref.ref[KeptTickets], ended: threading.Event, pause: float
 ) -> None:
     """Renew somebody's tickets until the work is over or they are closed."""
-    while pause and not ended.wait(pause):
+    while pause and not ended.wait(step := min(pause, _SECONDS_TO_LOOK)):
         kept = attended()
         if kept is None:
             return
         try:
-            pause = kept._renew_if_due()  # noqa: SLF001 - its own thread
+            pause = kept._renew_after(pause - step)  # noqa: SLF001 - its own thread
         except DirectoryUnavailableError:
             # The library's configuration may be one that somebody has half edited.
             pause = max(pause / 2, _UNREADABLE)
