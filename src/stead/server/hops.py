@@ -110,7 +110,7 @@ class Hops:
         self.sessions: Final = sessions
         self.policy: Final = policy
         self._service = service
-        self._patience = Patience()
+        self.patience: Final = Patience()
         self._lock = threading.Lock()
         self._reaches: dict[object, Reach] = {}
         self._watch: Housekeeper | None = None
@@ -187,7 +187,7 @@ class Hops:
     ) -> tuple[Reach, Housekeeper]:
         watch = self._watching()
         line = Lifeline(partial(self.sessions.require_live, token), what)
-        tickets = TicketsByPassword(line, self._patience)
+        tickets = TicketsByPassword(line, self.patience)
         made = self._reaches[key] = Reach(token, key, line, tickets)
         return made, watch
 

@@ -16,6 +16,7 @@ from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import KERBEROS, not_taken
 from stead.adapters.outbound.passwords import ShownPassword
+from stead.adapters.patience import Patience
 from stead.authority.packages import OutboundCredentials
 from stead.errors import AccessDeniedError, NoCredentialsError, SteadError
 from stead.model.delegation_policy import NetworkTarget, PasswordOrigin
@@ -49,6 +50,11 @@ class Way:
     def by_password(self) -> TicketsByPassword:
         """The session's tickets, where it has a password to show for them."""
         return self.reach.by_password
+
+    @property
+    def patience(self) -> Patience:
+        """How long a machine is waited for where a library gives nothing up."""
+        return self.hops.patience
 
     def begin(
         self,

@@ -21,7 +21,9 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from stead.adapters.outbound.libpq_asking import asked
 from stead.adapters.outbound.libpq_channel import Patience
+from stead.adapters.outbound.libpq_waiting import with_addresses
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import mistaken
 from stead.adapters.outbound.postgres_refusals import not_connected
@@ -184,7 +186,7 @@ def conninfo(read: Mapping[str, str]) -> str:
     }
     said |= {
         "passfile": _NOWHERE, "sslcert": _NOWHERE, "sslkey": _NOWHERE,
-        "krbsrvname": _SERVICE,
+        "krbsrvname": _SERVICE, **_GONE,
     }  # fmt: skip
     said |= {name: value for name, value in _NEWER.items() if name in said}
     if any("\0" in value for value in read.values()):
@@ -211,6 +213,14 @@ def _authorities() -> str:
     return found[0]
 
 
+_GONE: Final = MappingProxyType({
+    "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+})  # fmt: skip
+"""After how long a machine that answers nothing at all, not even the kernel's own
+questions, is given up; in seconds, and the last in milliseconds. Nothing of this bounds
+how long a query may take."""
+
 Prove = Callable[[pq.abc.PGconn, Patience], None]
 """Shows a server who comes, once it is connected and before libpq has read a word."""
 
@@ -233,7 +243,7 @@ def connect(
         LogonSessionEndedError: the session has ended meanwhile.
     """
     deadline = time.monotonic() + _SECONDS
-    made = pq.PGconn.connect_start(text.encode())
+    made = pq.PGconn.connect_start(with_addresses(text, to).encode())
     try:
         while (state := made.connect_poll()) != pq.PollingStatus.OK:
             line.require_not_over()
@@ -265,15 +275,21 @@ def _wait(descriptor: int, state: int) -> None:
 
 
 def require_known_as(
-    made: pq.abc.PGconn, to: NetworkTarget, principal: str, user: str
+    made: pq.abc.PGconn,
+    to: NetworkTarget,
+    line: Lifeline,
+    *,
+    principal: str,
+    user: str,
 ) -> None:
     """Ask the database who it thinks we are.
 
     Raises:
         WrongIdentityError: somebody else, or it took our word.
-        ServerUnavailableError: it does not say.
+        ServerUnavailableError: it does not say, or not in time.
+        LogonSessionEndedError: the session has ended meanwhile.
     """
-    is_shown, known, session_user, current_user = _said(made, to)
+    is_shown, known, session_user, current_user = _said(made, to, line)
     if is_shown != "true":
         raise mistaken(to, "whoever we say we are", principal)
     if known != principal:
@@ -281,14 +297,16 @@ def require_known_as(
     _require_works_as(to, user, session_user, current_user)
 
 
-def require_user(made: pq.abc.PGconn, to: NetworkTarget, user: str) -> None:
+def require_user(
+    made: pq.abc.PGconn, to: NetworkTarget, line: Lifeline, user: str
+) -> None:
     """Ask a database as whom it works for us, where a password has proven the rest.
 
     Raises:
         WrongIdentityError: as somebody else.
-        ServerUnavailableError: it does not say.
+        ServerUnavailableError, LogonSessionEndedError: as `require_known_as` raises.
     """
-    _require_works_as(to, user, *_said(made, to)[2:])
+    _require_works_as(to, user, *_said(made, to, line)[2:])
 
 
 def taken_back(made: pq.abc.PGconn) -> str:
@@ -306,12 +324,18 @@ def _require_works_as(to: NetworkTarget, user: str, *found: str) -> None:
             raise mistaken(to, each, user)
 
 
-def _said(made: pq.abc.PGconn, to: NetworkTarget) -> list[str]:
+def _said(made: pq.abc.PGconn, to: NetworkTarget, line: Lifeline) -> list[str]:
     """Return what a database says of us: is it a ticket, whose, as whom it works."""
     more = _NOTICE if made.server_version >= _KNOWS_IT else ""
-    result = made.exec_(_WHO.format(more=more).encode())
+    patience = Patience(line, str(to), time.monotonic() + _SECONDS)
+    silent = ServerUnavailableError(f"`{to}` does not say who it thinks we are")
+    try:
+        result = asked(made, _WHO.format(more=more), patience)
+    except psycopg.Error as error:
+        line.require_not_over(error)
+        raise silent from error
     if result.status != pq.ExecStatus.TUPLES_OK:
-        raise ServerUnavailableError(f"`{to}` does not say who it thinks we are")
+        raise silent
     return [(result.get_value(0, n) or b"").decode() for n in range(4)]
 
 

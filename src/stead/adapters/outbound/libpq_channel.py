@@ -198,19 +198,23 @@ def _gone() -> ServerUnavailableError:
     return ServerUnavailableError("the server hangs up before it lets anybody in")
 
 
+def libpq_file() -> str | None:
+    """Return a file by which the functions of psycopg's own libpq are found."""
+    if pq.__impl__ == "python":
+        loaded: Any = import_module("psycopg.pq._pq_ctypes")
+        name: str = loaded.pq._name  # noqa: SLF001 - the only place that has it
+        return name
+    # What is looked up in a module is looked up in what it is linked to.
+    return import_module(f"psycopg_{pq.__impl__}.pq").__file__
+
+
 def _library() -> ctypes.CDLL:
     """Return psycopg's own libpq, and with it the OpenSSL that this is linked to.
 
     Raises:
         EnforcementUnavailableError: it has no TLS that is known here.
     """
-    if pq.__impl__ == "python":
-        loaded: Any = import_module("psycopg.pq._pq_ctypes")
-        name = loaded.pq._name  # noqa: SLF001 - the only place that has it
-    else:
-        # What is looked up in a module is looked up in what it is linked to.
-        name = import_module(f"psycopg_{pq.__impl__}.pq").__file__
-    library = ctypes.CDLL(name)
+    library = ctypes.CDLL(libpq_file())
     try:
         for name, (result, *arguments) in _FUNCTIONS.items():
             function = getattr(library, name)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from stead.adapters.outbound.by_password import TicketsByPassword
 from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.patience import Patience
 from stead.authority.packages import OutboundCredentials
 from stead.errors import (
     AccessDeniedError,
@@ -65,6 +66,11 @@ class Passage(Protocol):
     @property
     def by_password(self) -> TicketsByPassword:
         """The session's tickets, where it has a password to show for them."""
+        ...
+
+    @property
+    def patience(self) -> Patience:
+        """How long a machine is waited for where a library gives nothing up."""
         ...
 
     def begin(

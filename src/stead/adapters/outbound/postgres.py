@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -26,6 +27,7 @@ from psycopg.rows import tuple_row
 from stead.adapters.outbound import libpq
 from stead.adapters.outbound.aside import aside, require_may_wait
 from stead.adapters.outbound.gss import kerberos_of, lent_cache
+from stead.adapters.outbound.libpq_asking import is_idle
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, recorded
 from stead.adapters.outbound.passwords import machine_password
@@ -35,15 +37,19 @@ from stead.adapters.outbound.postgres_connection import (
     Connection,
     told,
 )
+from stead.adapters.outbound.postgres_leaving import (
+    commit,
+    commit_async,
+    roll_back,
+    roll_back_async,
+)
 from stead.adapters.outbound.postgres_password import PasswordConnector
-from stead.errors import CredentialsExpiredError, LogonSessionEndedError
+from stead.adapters.patience import Patience
 from stead.model.delegation_policy import NetworkTarget
 
 _C = TypeVar("_C", Connection, AsyncConnection)
 
 _MOST_IDLE: Final = 8
-_IDLE: Final = pq.TransactionStatus.IDLE
-_ENDED: Final = (CredentialsExpiredError, LogonSessionEndedError)
 
 
 class Pool:
@@ -181,9 +187,9 @@ class PostgresHop:
         self.use.connected()
         try:
             yield connection
-            _commit(connection)
+            commit(connection)
         except BaseException as error:
-            _roll_back(connection)
+            roll_back(connection)
             self._pool.give(self._conninfo, connection)
             if isinstance(error, psycopg.Error):
                 self._explain(error)
@@ -235,6 +241,7 @@ class PostgresHop:
             forget=forget,
             announce=self.use.connecting,
             explain=self._explain,
+            wait=partial(_in_time, self._passage.patience, str(self._target)),
         )
         return connection
 
@@ -258,8 +265,13 @@ class PostgresHop:
             forget = None
             try:
                 forget = line.keep_copy(connected.socket)
-                user = self._parameters["user"]
-                libpq.require_known_as(connected, target, tickets.principal, user)
+                libpq.require_known_as(
+                    connected,
+                    target,
+                    line,
+                    principal=tickets.principal,
+                    user=self._parameters["user"],
+                )
             except BaseException:
                 connected.finish()
                 if forget is not None:
@@ -292,9 +304,9 @@ class AsyncPostgresHop:
         self._hop.use.connected()
         try:
             yield connection
-            await _commit_async(connection)
+            await commit_async(connection)
         except BaseException:
-            await _roll_back_async(connection)
+            await roll_back_async(connection)
             await self._give(connection)
             raise
         await self._give(connection)
@@ -351,6 +363,14 @@ class AsyncPostgresHop:
         return f"AsyncPostgresHop({self._hop.target})"
 
 
+def _in_time(patience: Patience, whom: str, act: Act) -> None:
+    patience.ask(f"{whom}, to cancel", act, _nothing)
+
+
+def _nothing(_came: None) -> None:
+    """Drop what nobody waits for."""
+
+
 def _drop(future: Future[AsyncConnection]) -> None:
     """Close a connection that nobody waits for any more."""
     if future.exception() is None:
@@ -358,35 +378,4 @@ def _drop(future: Future[AsyncConnection]) -> None:
 
 
 def _is_idle(connection: Connection | AsyncConnection) -> bool:
-    return not connection.closed and connection.pgconn.transaction_status == _IDLE
-
-
-def _commit(connection: Connection) -> None:
-    """Commit, and take back what was set, in one round trip."""
-    is_idle = connection.pgconn.transaction_status == _IDLE
-    back = libpq.taken_back(connection.pgconn)
-    connection.command((back if is_idle else f"COMMIT; {back}").encode())
-
-
-async def _commit_async(connection: AsyncConnection) -> None:
-    if connection.info.transaction_status == _IDLE:
-        await connection.execute("select 1")  # begins what the next line ends
-    back = libpq.taken_back(connection.pgconn)
-    await connection.execute(f"COMMIT; {back}".encode(), prepare=False)
-
-
-def _roll_back(connection: Connection) -> None:
-    """Roll back, and take back what was set; close it if that fails."""
-    try:
-        connection.rollback()
-        _commit(connection)
-    except (psycopg.Error, *_ENDED):
-        connection.close()
-
-
-async def _roll_back_async(connection: AsyncConnection) -> None:
-    try:
-        await connection.rollback()
-        await _commit_async(connection)
-    except (psycopg.Error, *_ENDED):
-        await connection.close()
+    return not connection.closed and is_idle(connection.pgconn)

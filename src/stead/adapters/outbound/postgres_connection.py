@@ -4,6 +4,8 @@ That takes another connection, which psycopg makes by itself when a task is canc
 somebody presses Ctrl-C. From libpq 17 on it would be made like the first one, by the
 tickets of whichever thread that is: the server's own. So the older kind is made, which
 shows nobody: the database knows by its key which query is meant. It is recorded before.
+libpq waits for its end as long as the network does: so that is waited for elsewhere,
+and for so long only.
 
 A process that is forked off shares the socket, and says nothing on it: neither a query,
 nor that it is done.
@@ -21,11 +23,13 @@ from psycopg import pq
 from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
-from stead.errors import SteadError
+from stead.adapters.outbound.libpq_waiting import canceller
+from stead.errors import DirectoryUnavailableError, SteadError
 
 Row: TypeAlias = tuple[Any, ...]
 Act: TypeAlias = Callable[[], None]
 Explain: TypeAlias = Callable[[BaseException | None], None]
+Wait: TypeAlias = Callable[[Act], None]
 _T = TypeVar("_T")
 
 
@@ -35,6 +39,7 @@ def told(
     forget: Act,
     announce: Act,
     explain: Explain,
+    wait: Wait,
 ) -> None:
     """Tell a connection what is to be done for it; one that is lost is forgotten, too.
 
@@ -43,11 +48,13 @@ def told(
         forget: gives up what the session keeps of it; waits for nothing.
         announce: see `Connection`.
         explain: likewise.
+        wait: likewise.
     """
     lost = weakref.finalize(connection, forget)
     lost.atexit = False
     connection.forget, connection.announce = lost, announce
     connection.explain, connection.process = explain, os.getpid()
+    connection.cancelling = wait
 
 
 class Connection(psycopg.Connection[Row]):
@@ -58,12 +65,15 @@ class Connection(psycopg.Connection[Row]):
         announce: records another connection that is about to be made; it may raise.
         explain: raises `LogonSessionEndedError` of an error, if that is why, or
             `CredentialsExpiredError`, if a password was wiped.
+        cancelling: has something done that a silent database may hold, and gives it up
+            in time by `DirectoryUnavailableError`.
         process: whose it is.
     """
 
     forget: Act | None = None
     announce: Act | None = None
     explain: Explain | None = None
+    cancelling: Wait | None = None
     process: int = 0
 
     def command(self, words: bytes) -> None:
@@ -123,10 +133,12 @@ class Connection(psycopg.Connection[Row]):
 
         Raises:
             SteadError: the session has ended, or it could not be recorded.
+            psycopg.errors.CancellationTimeout: the database does not answer in time.
         """
         if self.announce is not None and not self.closed:
             self.announce()
-        super().cancel()
+        if self._should_cancel():
+            _in_time(self.cancelling, canceller(self.pgconn))
 
     def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ARG002 - psycopg's
         """Do the same; see `cancel`."""
@@ -139,6 +151,7 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
     forget: Act | None = None
     announce: Act | None = None
     explain: Explain | None = None
+    cancelling: Wait | None = None
     process: int = 0
 
     async def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
@@ -181,7 +194,8 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
         """Do as `Connection.cancel` does; it waits, and `cancel_safe` does not."""
         if self.announce is not None and not self.closed:
             self.announce()
-        super().cancel()
+        if self._should_cancel():
+            _in_time(self.cancelling, canceller(self.pgconn))
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ARG002, ASYNC109 - psycopg's
         """Do the same without blocking the loop."""
@@ -191,3 +205,15 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 def _explained(explain: Explain | None, error: psycopg.Error | None = None) -> None:
     if explain is not None:
         explain(error)
+
+
+def _in_time(wait: Wait | None, cancel: Act) -> None:
+    if wait is None:
+        cancel()
+        return
+    try:
+        wait(cancel)
+    except DirectoryUnavailableError as error:
+        raise psycopg.errors.CancellationTimeout(
+            "the database does not answer who cancels a query"
+        ) from error

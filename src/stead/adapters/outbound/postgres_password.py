@@ -130,7 +130,7 @@ class PasswordConnector:
             try:
                 undo.append(line.keep_copy(connected.socket))
                 undo.append(_cut_with(self._held, connected.socket))
-                libpq.require_user(connected, to, account)
+                libpq.require_user(connected, to, line, account)
             except BaseException:
                 connected.finish()
                 _forget(undo)
