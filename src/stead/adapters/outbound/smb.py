@@ -58,6 +58,7 @@ from stead.adapters.outbound.smb_connection import (
     OwnConnection,
     ProtectedConnection,
     cut,
+    give_up_sending,
     socket_of,
     watch_any_number,
 )
@@ -265,10 +266,14 @@ class SmbHop:
         connection.explain = self._passage.line.require_not_over
         try:
             connection.connect(timeout=_SECONDS)
-        except (ValueError, SMBException) as error:
-            raise ServerUnavailableError(
-                f"`{target}` cannot be reached: {error}"
-            ) from error
+        except BaseException as error:
+            # Whoever answered, and then not: a thread of the library's reads on.
+            connection.disconnect(close=False)
+            if isinstance(error, (ValueError, SMBException)):
+                raise ServerUnavailableError(
+                    f"`{target}` cannot be reached: {error}"
+                ) from error
+            raise
         session = Session(
             connection,
             username=shown,
@@ -276,7 +281,7 @@ class SmbHop:
             auth_protocol=self._protocol,
         )
         try:
-            self._passage.line.keep(socket_of(connection))
+            self._passage.line.keep(give_up_sending(socket_of(connection)))
             with unlogged():
                 session.connect()
         except SMBException as error:

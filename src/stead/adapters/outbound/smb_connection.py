@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
 from functools import partial
@@ -39,6 +41,7 @@ _SPOKEN_TO: Final[ContextVar[OwnConnection | None]] = ContextVar(
 
 SILENCE: Final = 60.0
 """Seconds in which a server answers, or says that it is at work."""
+_PAUSE: Final = 0.002
 _SAID: Final = (SMBResponseException, SMBConnectionClosed)
 
 
@@ -69,18 +72,73 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
     """A connection on which a session's answers come, and are signed or encrypted.
 
     The library asks for signatures, and then takes an answer that says that it is not
-    signed; and it waits for answers for ever.
+    signed; it waits for answers for ever; and it fails where several ask at once for
+    more than the server lets be asked.
 
     Attributes:
         explain: raises `LogonSessionEndedError` of an error, if that is why: files that
             are open speak by the library alone.
+        is_silent: whether its server was given up: nothing new is asked by it.
     """
 
     explain: Explain | None = None
+    is_silent = False
 
-    def _send(self, *messages: Any, **more: Any) -> Any:
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        """Take what the library takes; nothing is connected."""
+        super().__init__(*arguments, **more)
+        self._turn: Final = threading.Lock()
+
+    def _send(self, messages: Sequence[Any], *more: Any, **options: Any) -> Any:
         with self._explaining():
-            return super()._send(*messages, **more)
+            if threading.current_thread() is self._t_worker:
+                return self._sent(messages, *more, **options)  # it brings credits
+            with self._turn:
+                self._wait_for_credits(messages)
+                return self._sent(messages, *more, **options)
+
+    def _sent(self, messages: Sequence[Any], *more: Any, **options: Any) -> Any:
+        try:
+            return super()._send(messages, *more, **options)
+        except BlockingIOError as error:
+            # Half of a message was sent: nothing can follow it.
+            transport: Any = self.transport
+            transport.close()
+            raise self._silent() from error
+
+    def _wait_for_credits(self, messages: Sequence[Any]) -> None:
+        """Wait until the server lets so much be asked, as others' answers come.
+
+        The library fails at once instead: who else of the session writes at the same
+        time would be why. Where nothing is awaited it fails still.
+
+        Raises:
+            ServerUnavailableError: no answer comes.
+        """
+        needed = sum(map(self._calculate_credit_charge, messages))
+        until = time.monotonic() + SILENCE
+        while self._credits() < needed and self._is_awaiting():
+            if time.monotonic() > until:
+                raise self._silent()
+            time.sleep(_PAUSE)
+
+    def _credits(self) -> int:
+        window: dict[str, int] = self.sequence_window
+        return window["high"] - window["low"]
+
+    def _is_awaiting(self) -> bool:
+        transport: Any = self.transport
+        awaited = list(self.outstanding_requests.values())
+        is_any = any(not each.response_event.is_set() for each in awaited)
+        return bool(transport.connected) and is_any
+
+    def _silent(self) -> ServerUnavailableError:
+        self.is_silent = True
+        return ServerUnavailableError(
+            f"`{self.server_name}:{self.port}` does not answer",
+            advice="see whether it runs, and the network; what was asked may be done "
+            "nevertheless",
+        )
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -123,11 +181,7 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
                 if isinstance(error, _SAID) or not transport.connected:
                     raise
                 if request.response is None:
-                    raise ServerUnavailableError(
-                        f"`{self.server_name}:{self.port}` does not answer",
-                        advice="see whether it runs, and the network; what was asked "
-                        "may be done nevertheless",
-                    ) from error
+                    raise self._silent() from error
                 if request.response_event.is_set():
                     raise
 
@@ -157,6 +211,18 @@ def socket_of(connection: Connection) -> Cuttable:
     """Return the socket of a connection, which the library shows nowhere."""
     inside: Any = connection.transport
     return cast("Cuttable", inside._sock)  # noqa: SLF001 - as it says
+
+
+def give_up_sending(connected: Cuttable) -> Cuttable:
+    """Have a server that takes nothing given up when it would be for saying nothing.
+
+    A message waits where the other end reads none, and with it whoever else has
+    something to say; the library waits for ever.
+    """
+    sending: Any = connected
+    seconds = struct.pack("ll", int(SILENCE), 0)
+    sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+    return connected
 
 
 def cut(connected: Cuttable) -> None:
@@ -213,6 +279,11 @@ class OwnConnection(dict[str, Connection]):
         # A transport is None before it is connected.
         transports: list[Any] = [connection.transport for connection in self.values()]
         return all(transport.connected for transport in transports)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its server was given up: what is open by it may still be answered."""
+        return any(getattr(each, "is_silent", False) for each in self.values())
 
     @property
     def lasts(self) -> bool:

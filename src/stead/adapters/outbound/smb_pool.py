@@ -8,6 +8,7 @@ from collections.abc import Callable
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.smb_connection import OwnConnection
 from stead.adapters.outbound.smb_shown import Mark
+from stead.errors import ServerUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 
 
@@ -20,6 +21,8 @@ class SmbPool:
         # Lent no more: what is open by them lives until their ticket ends.
         self._left: list[OwnConnection] = []
         self._turns: dict[NetworkTarget, threading.Lock] = {}
+        # What was said of each that could not be reached, and what to do about it.
+        self._failed: dict[NetworkTarget, tuple[str, str]] = {}
         self._is_closed = False
         # Never held while a server is asked: whoever closes waits for none.
         self._lock = threading.Lock()
@@ -30,21 +33,32 @@ class SmbPool:
     ) -> tuple[OwnConnection, Mark]:
         """Return a connection that is in order; a new one, if there is none.
 
-        Two threads that ask for one server at once wait for one another.
+        Two threads that ask for one server at once wait for one another. Who waits
+        while it cannot be reached hears the same, and does not wait as long again.
 
         Raises:
             LogonSessionEndedError: the session has ended meanwhile.
+            ServerUnavailableError: the server cannot be reached.
         """
         with self._lock:
             turn = self._turns.setdefault(target, threading.Lock())
+            before = self._failed.get(target)
         with turn:
             with self._lock:
                 found = self._open.get(target)
-            if found is not None and not (found[0].is_up and found[0].lasts):
+                failed = self._failed.get(target)
+            if found is None and failed is not None and failed is not before:
+                raise ServerUnavailableError(failed[0], advice=failed[1])
+            if found is not None and not _is_in_order(found[0]):
                 self.drop(target, found[0])
                 found = None
             if found is None:
-                found = make()
+                try:
+                    found = make()
+                except ServerUnavailableError as error:
+                    with self._lock:  # one of its own, however often it says this
+                        self._failed[target] = (str(error), error.advice)
+                    raise
                 self._keep(target, found)
             return found
 
@@ -76,3 +90,7 @@ class SmbPool:
             left, self._left = self._left, []
         for connections in (*left, *(each for each, _ in found.values())):
             connections.disconnect()
+
+
+def _is_in_order(connection: OwnConnection) -> bool:
+    return connection.is_up and connection.lasts and not connection.is_silent

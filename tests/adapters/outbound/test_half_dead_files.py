@@ -1,0 +1,164 @@
+"""File servers that stop in the middle, and fall silent."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import uuid
+from functools import partial
+
+import pytest
+from smbprotocol.connection import Connection
+from smbprotocol.exceptions import SMBException
+from tests.adapters.outbound.between import Between
+from tests.adapters.outbound.test_half_dead_database import came_of
+from tests.adapters.outbound.test_ntlm_files import HOST, explicit, files  # noqa: F401
+from tests.adapters.outbound.test_postgres import eventually
+
+from stead.adapters.outbound import smb as module
+from stead.adapters.outbound import smb_connection
+from stead.adapters.outbound.lifeline import Lifeline
+from stead.adapters.outbound.smb_pool import SmbPool
+from stead.errors import ServerUnavailableError
+from stead.model.delegation_policy import NetworkTarget
+
+MORE_THAN_SOCKETS_HOLD = bytes(30_000_000)
+
+
+@pytest.fixture
+def hop_by(open_server, admit):
+    """Return what reaches a file server by way of somebody, as a client's account."""
+    opened = []
+
+    def make(between):
+        server = open_server(delegation=[f"smb+ntlm://{HOST}:{between.port}"])
+        session = admit(server, "bob")
+        shown = explicit(session.client, between.port)
+        opened.extend([session, shown])
+        return shown.__enter__().smb(HOST, port=between.port)
+
+    yield make
+    for each in reversed(opened):
+        each.__exit__(None, None, None)
+
+
+def readers():
+    """Return the threads in which the library reads."""
+    return [each for each in threading.enumerate() if "msg_worker" in each.name]
+
+
+def test_of_a_server_that_says_nothing_nothing_is_kept(hop_by, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 1)
+    with Between(None) as between:
+        before = len(readers())
+        naive = Connection(uuid.uuid4(), HOST, between.port)
+        with pytest.raises(SMBException, match="timeout"):
+            naive.connect(timeout=1)
+        assert before + 1 == len(readers())
+        hop = hop_by(between)
+        with pytest.raises(ServerUnavailableError):
+            hop.listdir("data")
+        assert before + 1 == len(readers())
+        naive.disconnect(close=False)
+
+
+# As the library warns: it cannot close what its server does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_that_takes_nothing_is_given_up(
+    hop_by,
+    files,  # noqa: F811 - the fixture
+    monkeypatch,
+):
+    with Between(files.port) as between:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "give_up_sending", lambda connected: connected)
+            patch.setattr(smb_connection, "SILENCE", 1)
+            naive = hop_by(between).open("data/naive", "wb", encoding=None)
+            between.freeze()
+            thread, came = came_of(lambda: naive.write(MORE_THAN_SOCKETS_HOLD))
+            thread.join(4)
+            assert thread.is_alive()
+            between.thaw()
+            thread.join(60)
+            assert [len(MORE_THAN_SOCKETS_HOLD)] == came
+            naive.close()
+        monkeypatch.setattr(smb_connection, "SILENCE", 1)
+        hop = hop_by(between)
+        file = hop.open("data/ours", "wb")
+        between.freeze()
+        with pytest.raises(ServerUnavailableError, match="does not answer"):
+            file.write(MORE_THAN_SOCKETS_HOLD)
+        between.thaw()
+        assert "ours" in hop.listdir("data")  # by another connection
+        file.raw.close()  # which is answered by now
+        del file
+        gc.collect()
+
+
+class NaivePool(SmbPool):
+    """Each who waits tries for itself, when its turn comes."""
+
+    def take(self, target, make):
+        with self._lock:
+            turn = self._turns.setdefault(target, threading.Lock())
+        with turn:
+            return make()
+
+
+@pytest.mark.parametrize(("kind", "tries"), [(NaivePool, 4), (SmbPool, 1)])
+def test_those_who_wait_for_a_silent_server_wait_once(kind, tries):
+    may, made = threading.Event(), []
+    pool = kind(Lifeline(lambda: None))
+    files_at = NetworkTarget("smb", "files.example", 445)
+
+    def make():
+        made.append(1)
+        assert may.wait(60)
+        raise ServerUnavailableError("it does not answer")
+
+    begun = [came_of(lambda: pool.take(files_at, make)) for _ in range(4)]
+    eventually(lambda: made)
+    waiting = pool._turns[files_at]
+    eventually(lambda: all(thread.is_alive() for thread, _ in begun))
+    assert waiting.locked()
+    may.set()
+    for thread, came in begun:
+        thread.join(60)
+        assert isinstance(came[0], ServerUnavailableError)
+    assert tries == len(made)
+    with pytest.raises(ServerUnavailableError):
+        pool.take(files_at, make)  # who comes later tries anew
+    assert tries + 1 == len(made)
+
+
+class NaiveConnection(smb_connection.ProtectedConnection):
+    """Fails where nothing more may be asked just now, as the library does."""
+
+    def _wait_for_credits(self, _messages):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_threads_of_one_session_write_at_the_same_time(
+    hop_by,
+    files,  # noqa: F811 - the fixture
+    monkeypatch,
+):
+    def write(hop, number):
+        with hop.open(f"data/large-{number}", "wb") as file:
+            return file.write(bytes(8_000_000))
+
+    def came(between):
+        hop = hop_by(between)
+        assert hop.exists("data")
+        begun = [came_of(partial(write, hop, number)) for number in range(16)]
+        for thread, _ in begun:
+            thread.join(60)
+        return [one[0] for _, one in begun]
+
+    with Between(files.port) as between:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "ProtectedConnection", NaiveConnection)
+            assert any(isinstance(one, SMBException) for one in came(between))
+        gc.collect()
+        assert [8_000_000] * 16 == came(between)
