@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -75,9 +76,9 @@ def canceller(made: pq.abc.PGconn) -> Callable[[], None]:
 
     def cancel() -> None:
         room = ctypes.create_string_buffer(_ROOM)
-        is_done = library.PQcancel(key, room, _ROOM)
-        library.PQfreeCancel(key)
-        if not is_done:
+        if not library.PQcancel(key, room, _ROOM):
             raise psycopg.OperationalError(room.value.decode(errors="replace"))
 
+    # Also where it is never called, or its thread is given up.
+    weakref.finalize(cancel, library.PQfreeCancel, key).atexit = False
     return cancel
