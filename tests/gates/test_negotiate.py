@@ -511,6 +511,9 @@ def test_clients_who_came_while_there_were_no_threads_take_no_place_for_good(
             asyncio.run(come())
     asyncio.run(come())
     assert [503, 503, 503, 200] == answered
+    # Nor is one logged on later who was turned away: nobody would end that session.
+    logons = list(server.trail.find(Query(event=AuditEvent.LOGON)))
+    assert 1 == sum(record.client.name == "alice" for _, record in logons)
 
 
 def as_threads_wait(started):

@@ -25,7 +25,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -48,6 +48,7 @@ from stead.gates.http import (
 )
 from stead.gates.ports import ClientLike
 from stead.gates.sites import Headers, origins_of, require_own_site
+from stead.monitor.thread_pool import ThreadPool
 
 SESSION_KEY: Final = "stead.session"
 CHALLENGE: Final = "Negotiate"
@@ -241,7 +242,7 @@ class NegotiateMiddleware:
             self._with_session, client_for=self._client_for, challenge=CHALLENGE
         )
         self._waiting: set[object] = set()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="negotiate")
+        self._threads = ThreadPool(_THREADS, thread_name_prefix="negotiate")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass through."""

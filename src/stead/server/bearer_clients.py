@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from stead.errors import EvidenceRefusedError
 from stead.gates.http import Scope
 from stead.gates.wsgi import Environ
 from stead.model.arguments import require_callable, require_kind
+from stead.monitor.thread_pool import ThreadPool
 from stead.server.client_context import ClientContext
 from stead.server.grants import OperationName, Target
 from stead.server.logon_session import LogonSession
@@ -169,7 +169,7 @@ class BearerClients:
         self._exchange = exchange
         self._certificate_of = certificate_of or tls_certificate
         # Its own: an issuer may answer late, and the loop's threads are everybody's.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bearer")
+        self._threads = ThreadPool(_THREADS, thread_name_prefix="bearer")
 
     async def __call__(self, scope: Scope) -> ClientContext | None:
         """Return the client of an ASGI request; None if it brings no token.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from stead.monitor.guard import Guard
 from stead.monitor.impersonation import Block
 from stead.monitor.leaks import tell_end
 from stead.monitor.ports import Subject
+from stead.monitor.thread_pool import ThreadPool
 from stead.privileged.executor import KernelExecutor
 from stead.privileged.late_imports import preload
 from stead.privileged.probe import KernelSupport, probe
@@ -117,7 +118,7 @@ def compose(settings: Settings) -> House:
         _open_guard(ground, settings, enforcement, support, undo)
         parts.start(ground.guard, ground.subject)
         undo.callback(end_sessions, ground.sessions, ground.own)
-        handlers = ThreadPoolExecutor(
+        handlers = ThreadPool(
             settings.handler_threads, thread_name_prefix=f"{settings.name}-handler"
         )
         undo.callback(end_work, handlers, executor, acting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import Context
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -11,12 +11,13 @@ from typing import ParamSpec, TypeVar
 from stead.errors import RevertOrderError
 from stead.monitor import context
 from stead.monitor.leaks import tell_end
+from stead.monitor.thread_pool import ThreadPool
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class PlainExecutor(ThreadPoolExecutor):
+class PlainExecutor(ThreadPool):
     """A thread pool whose items each begin as nobody, in a context of their own."""
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from stead.authority.packages import Authenticated
 from stead.errors import EvidenceRefusedError
 from stead.gates.pipe.network_peer import NetworkEvidence
 from stead.model.quality_of_service import QualityOfService
+from stead.monitor.thread_pool import ThreadPool
 from stead.server.admission import Arrival
 from stead.server.authentication import Authentication
 from stead.server.client_context import ClientContext
@@ -55,7 +56,7 @@ class WaitingRoom:
             name: the server's.
             undo: closes it.
         """
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{name}-arrival")
+        threads = ThreadPool(_THREADS, thread_name_prefix=f"{name}-arrival")
         undo.callback(threads.shutdown, wait=False, cancel_futures=True)
         return cls(authentication, threads, Turns(_EACH))
 

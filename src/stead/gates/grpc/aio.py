@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from contextvars import Context
 from functools import partial
@@ -22,6 +21,7 @@ from stead.gates.grpc.shown import ShownContext
 from stead.gates.ports import ClientLike
 from stead.monitor import context as ambient
 from stead.monitor.leaks import tell_end
+from stead.monitor.thread_pool import ThreadPool
 from stead.monitor.tracing import arriving
 
 _THREADS: Final = 16
@@ -39,7 +39,7 @@ class AioSteadInterceptor(grpc.aio.ServerInterceptor):
         """
         self._client_for = client_for
         # Its own: verifying takes its time, and the loop's threads are everybody's.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc-arrival")
+        self._threads = ThreadPool(_THREADS, thread_name_prefix="grpc-arrival")
 
     async def intercept_service(
         self, continuation: Any, handler_call_details: Any

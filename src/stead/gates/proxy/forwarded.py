@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from stead.gates.proxy.proofs import Proof, SharedSecret
 from stead.gates.proxy.seen import Scope, Seen, seen_in, without_header
 from stead.gates.sites import origins_of, require_own_site
 from stead.model.arguments import several
+from stead.monitor.thread_pool import ThreadPool
 from stead.monitor.tracing import arriving, incoming_trace
 
 _GATE: Final = "http"
@@ -103,7 +103,7 @@ def by_certificate(
     allowed = origins_of(origins)
     names = frozenset(proxy.header_name for proxy in proxies) | WELL_KNOWN
     # Its own: what is verified takes its time, and the loop's threads are everybody's.
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="http-arrival")
+    threads = ThreadPool(_THREADS, thread_name_prefix="http-arrival")
 
     async def client_for(scope: Scope) -> ClientLike | None:
         seen = seen_in(scope)
