@@ -39,8 +39,8 @@ class ThreadPool(ThreadPoolExecutor):
         made: Future[_T] = Future()
         try:
             queued = super().submit(_make, made, partial(fn, *args, **kwargs))
-        except RuntimeError:
-            if made.cancel():
+        except BaseException as error:
+            if made.cancel() or not isinstance(error, RuntimeError):
                 raise
             return made  # another thread has begun with it
         queued.add_done_callback(lambda done: done.cancelled() and made.cancel())
