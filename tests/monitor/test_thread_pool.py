@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
+from stead.errors import ServerUnavailableError
 from stead.monitor.thread_pool import ThreadPool
 
 
@@ -22,14 +23,17 @@ def none_left(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
-    [(ThreadPoolExecutor, ["refused", "asked for"]), (ThreadPool, ["asked for"])],
+    ("kind", "refusal", "expected"),
+    [
+        (ThreadPoolExecutor, RuntimeError, ["refused", "asked for"]),
+        (ThreadPool, ServerUnavailableError, ["asked for"]),
+    ],
 )
-def test_what_was_refused_is_not_done_later(kind, expected, none_left):
+def test_what_was_refused_is_not_done_later(kind, refusal, expected, none_left):
     """The naive one has queued it, and does it when there is a thread again."""
     done = []
     with kind(1) as pool:
-        with pytest.raises(RuntimeError, match="new thread"):
+        with pytest.raises(refusal, match="new thread"):
             pool.submit(done.append, "refused")
         none_left.undo()
         pool.submit(done.append, "asked for").result(60)

@@ -17,6 +17,7 @@ from stead.errors import (
     LogonSessionEndedError,
     OperationFailedError,
     ServerClosedError,
+    ServerUnavailableError,
     SteadError,
 )
 from stead.gates.dde.ports import AdviseKind
@@ -24,6 +25,7 @@ from stead.gates.ports import public_refusal
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent, Outcome
 from stead.model.explicit_access import allow
+from stead.monitor.thread_pool import ThreadPool
 from stead.server.dde import DdeRights
 from stead.server.dde.advises import Bell, Rounds
 
@@ -438,6 +440,27 @@ def test_a_delivery_after_the_server_is_closed_is_refused_as_such(stage):
         await side.close()
 
     asyncio.run(act())
+
+
+def test_a_delivery_that_has_no_thread_fails_and_the_next_one_does_not(
+    stage, monkeypatch
+):
+    def none_left(_):
+        raise RuntimeError("can't start new thread")
+
+    async def act():
+        side, advise = await advised(stage)
+        with ThreadPool(1) as handlers:
+            rounds = Rounds(handlers)
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", none_left)
+                with pytest.raises(ServerUnavailableError):
+                    await rounds.take(advise)
+            heard = (await rounds.take(advise)).value
+        await side.close()
+        return heard
+
+    assert "13" == asyncio.run(asyncio.wait_for(act(), SECONDS))
 
 
 def test_whoever_stops_waiting_for_a_delivery_disturbs_no_other(stage):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from stead.errors import ServerUnavailableError
 from stead.gates.pipe.peer import PeerEvidence
 from stead.model.quality_of_service import QualityOfService
 
@@ -34,10 +35,14 @@ def busy(server):
 
 
 @pytest.mark.parametrize(
-    ("submit", "expected"), [(ThreadPoolExecutor.submit, [1, 1]), (None, [1])]
+    ("submit", "refusal", "expected"),
+    [
+        (ThreadPoolExecutor.submit, RuntimeError, [1, 1]),
+        (None, ServerUnavailableError, [1]),
+    ],
 )
 def test_a_payment_that_is_asked_for_again_is_made_once(
-    server, monkeypatch, busy, submit, expected
+    server, monkeypatch, busy, submit, refusal, expected
 ):
     """The naive pool has queued what it refused, and makes both."""
     paid = []
@@ -56,7 +61,7 @@ def test_a_payment_that_is_asked_for_again_is_made_once(
             monkeypatch.setattr(type(server._house.handlers), "submit", submit)
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", none_left)
-            with pytest.raises(RuntimeError, match="new thread"):
+            with pytest.raises(refusal, match="new thread"):
                 await conversation.call("pay", {})
         go_on()
         await conversation.call("pay", {})

@@ -291,13 +291,7 @@ class NegotiateMiddleware:
         """
         if len(self._waiting) >= _WAITING:
             raise ServerUnavailableError("too many clients show who they are at once")
-        try:
-            taking = self._threads.submit(copy_context().run, handshake.take, blob)
-        except RuntimeError as error:
-            raise ServerUnavailableError(
-                f"nobody can look at what clients show: {error}",
-                advice="see to the limits of tasks that the server runs under",
-            ) from error
+        taking = self._threads.submit(copy_context().run, handshake.take, blob)
         self._waiting.add(taking)
         taking.add_done_callback(self._waiting.discard)
         return taking

@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from stead.errors import ServerUnavailableError
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -33,16 +35,25 @@ class ThreadPool(ThreadPoolExecutor):
         """Queue a call.
 
         Raises:
-            RuntimeError: no thread can be started for it, or the pool was shut down; it
-                is never made.
+            ServerUnavailableError: no thread can be started for it.
+            RuntimeError: the pool was shut down. In each case it is never made.
         """
         made: Future[_T] = Future()
         try:
             queued = super().submit(_make, made, partial(fn, *args, **kwargs))
-        except BaseException as error:
-            if made.cancel() or not isinstance(error, RuntimeError):
+        except RuntimeError as error:
+            if not made.cancel():
+                return made  # another thread has begun with it
+            if self._shutdown:
                 raise
-            return made  # another thread has begun with it
+            raise ServerUnavailableError(
+                f"nothing can be done here now: {error}",
+                advice="see to the limits of tasks that the server runs under; a thread "
+                "that the kernel judges as a client can start none",
+            ) from error
+        except BaseException:
+            made.cancel()
+            raise
         queued.add_done_callback(lambda done: done.cancelled() and made.cancel())
         return made
 

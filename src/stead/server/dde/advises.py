@@ -31,6 +31,7 @@ from stead.errors import (
     AccessDeniedError,
     OperationFailedError,
     ServerClosedError,
+    ServerUnavailableError,
     SteadError,
 )
 from stead.gates.dde.ports import DdeData
@@ -228,6 +229,8 @@ class Rounds:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._handlers, _taken, advises)
+        except ServerUnavailableError as error:  # there is no thread for it now
+            return [error for _ in advises]
         except RuntimeError:  # handlers take nothing more
             return [ServerClosedError("the server is closed") for _ in advises]
 
