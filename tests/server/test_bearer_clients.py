@@ -154,6 +154,23 @@ def test_an_issuer_that_is_slow_keeps_no_thread_of_the_loops(server, make, oidc_
     assert not asyncio.run(held_up(lambda: ask(app, token), 30.0))
 
 
+def test_want_of_threads_is_said_to_be_that_and_logs_nobody_on_later(
+    server, make, oidc_issuer, monkeypatch
+):
+    app, token = make(), oidc_issuer.token("alice", NOTES)
+
+    def none_left(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        status, said = get(app, token)
+    assert 503 == status
+    assert "thread" not in said
+    assert (200, "alice") == get(app, token)
+    assert 1 == len(records(server, AuditEvent.LOGON))
+
+
 # --- who is let in --------------------------------------------------------------------
 
 

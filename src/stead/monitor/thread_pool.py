@@ -48,8 +48,8 @@ class ThreadPool(ThreadPoolExecutor):
                 raise
             raise ServerUnavailableError(
                 f"nothing can be done here now: {error}",
-                advice="see to the limits of tasks that the server runs under; a thread "
-                "that the kernel judges as a client can start none",
+                advice="see to the limits of tasks that the server runs under; on a "
+                "thread that the kernel judges as a client, none can be started",
             ) from error
         except BaseException:
             made.cancel()
