@@ -66,8 +66,9 @@ def hangs(host):
 
 
 def end_attempts(worker):
+    """End those that hang, and none that waits for the next attempt."""
     for child in children_of(worker):
-        with suppress(ProcessLookupError):  # it waits, and has no session yet
+        if children_of(child):
             os.killpg(int(child), signal.SIGKILL)
 
 

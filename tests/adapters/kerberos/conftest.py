@@ -1,5 +1,7 @@
 """A realm for the tests of one file."""
 
+import gc
+
 import pytest
 from tests.adapters.kerberos.stage import staged
 
@@ -33,6 +35,7 @@ def lying_about(stage, monkeypatch):
 @pytest.fixture
 def broken_configuration(tmp_path):
     """Return a file that is no `krb5.conf`, as one is that somebody has half edited."""
+    gc.collect()  # what earlier tests forgot cannot be let go of by it
     file = tmp_path / "broken.conf"
     file.write_text("[libdefaults\n    default_realm ===\n{")
     return str(file)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import socket
 import threading
 import uuid
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -62,6 +64,33 @@ def test_of_a_server_that_says_nothing_nothing_is_kept(hop_by, monkeypatch):
         naive.disconnect(close=False)
 
 
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_a_message_that_nobody_takes_is_given_up(monkeypatch, is_ours):
+    monkeypatch.setattr(smb_connection, "SILENCE", 1)
+    near, far = socket.socketpair()
+    with near, far:
+        if is_ours:
+            smb_connection.give_up_sending(near)
+
+        def send():
+            with suppress(BrokenPipeError):
+                near.sendall(MORE_THAN_SOCKETS_HOLD)
+
+        thread, came = came_of(send)
+        thread.join(60 if is_ours else 4)
+        assert is_ours != thread.is_alive()
+        far.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+        assert is_ours == isinstance(came[0], BlockingIOError)
+
+
+def soon(connected):
+    """Do as `give_up_sending`, and wait for a second only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smb_connection, "SILENCE", 1)
+        return smb_connection.give_up_sending(connected)
+
+
 # As the library warns: it cannot close what its server does not.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_that_takes_nothing_is_given_up(
@@ -70,24 +99,14 @@ def test_a_server_that_takes_nothing_is_given_up(
     monkeypatch,
 ):
     with Between(files.port) as between:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "give_up_sending", lambda connected: connected)
-            patch.setattr(smb_connection, "SILENCE", 1)
-            naive = hop_by(between).open("data/naive", "wb", encoding=None)
-            between.freeze()
-            thread, came = came_of(lambda: naive.write(MORE_THAN_SOCKETS_HOLD))
-            thread.join(4)
-            assert thread.is_alive()
-            between.thaw()
-            thread.join(60)
-            assert [len(MORE_THAN_SOCKETS_HOLD)] == came
-            naive.close()
-        monkeypatch.setattr(smb_connection, "SILENCE", 1)
+        monkeypatch.setattr(module, "give_up_sending", soon)
         hop = hop_by(between)
         file = hop.open("data/ours", "wb")
         between.freeze()
-        with pytest.raises(ServerUnavailableError, match="does not answer"):
-            file.write(MORE_THAN_SOCKETS_HOLD)
+        with monkeypatch.context() as patch:
+            patch.setattr(smb_connection, "SILENCE", 1)
+            with pytest.raises(ServerUnavailableError, match="does not answer"):
+                file.write(MORE_THAN_SOCKETS_HOLD)
         between.thaw()
         assert "ours" in hop.listdir("data")  # by another connection
         file.raw.close()  # which is answered by now
@@ -159,6 +178,9 @@ def test_threads_of_one_session_write_at_the_same_time(
     with Between(files.port) as between:
         with monkeypatch.context() as patch:
             patch.setattr(module, "ProtectedConnection", NaiveConnection)
-            assert any(isinstance(one, SMBException) for one in came(between))
+            # Not each time: sixteen threads may come one after another.
+            eventually(
+                lambda: any(isinstance(one, SMBException) for one in came(between))
+            )
         gc.collect()
         assert [8_000_000] * 16 == came(between)

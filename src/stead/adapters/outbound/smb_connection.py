@@ -118,8 +118,8 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
         needed = sum(map(self._calculate_credit_charge, messages))
         until = time.monotonic() + SILENCE
         while self._credits() < needed and self._is_awaiting():
-            if self.is_silent or time.monotonic() > until:
-                raise self._silent()  # also who waited for its turn meanwhile
+            if time.monotonic() > until:
+                raise self._silent()
             time.sleep(_PAUSE)
 
     def _credits(self) -> int:
