@@ -80,11 +80,14 @@ venv: $(VENV)/.installed
 dev: $(VENV)/.installed-dev
 
 # The two stamps: an installation is repeated only when what it depends on changes.
+# What is installed to be edited is compiled by whoever imports it first and may write
+# beside it. Processes that are somebody else may not, and compiled it each for itself.
 TWINS := $(wildcard src/stead/*/_*.c src/stead/*/_*.h)
 
 $(VENV)/.installed: pyproject.toml setup.py $(TWINS) .ci/install
 	.ci/install '$(PYTHON)' $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	$(BIN)/python -m compileall -q -j 0 src/stead
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed .ci/install-rsyslog .ci/install-kerberos \
