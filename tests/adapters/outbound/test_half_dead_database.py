@@ -65,10 +65,11 @@ def came_of(act):
 
 def naive_asked(made, text, _patience):
     """As libpq does by itself."""
-    return made.exec_(text.encode())
+    return made.exec_(text)
 
 
 ANSWERS_THAT_LET_IN = 3
+ACTIVE = pq.TransactionStatus.ACTIVE
 
 
 def test_a_database_that_lets_in_and_then_says_nothing_is_given_up(
@@ -243,6 +244,70 @@ class StandsStill:
                 return
         self.went_on = True
         subprocess.run(["/bin/sh", "-c", self._go_on], check=True)
+
+
+@pytest.mark.parametrize(("way", "ends"), [("naive", False), ("ours", True)])
+def test_a_commit_that_a_silent_database_holds_can_be_interrupted(
+    sessions, between, monkeypatch, way, ends
+):
+    """libpq itself waits on, and so would whoever pressed Ctrl-C."""
+    is_over, was_helped, used = threading.Event(), threading.Event(), []
+
+    def press():
+        eventually(lambda: used[0].pgconn.transaction_status == ACTIVE)
+        os.kill(os.getpid(), signal.SIGINT)
+        if not is_over.wait(60 if ends else 3):
+            was_helped.set()
+            between.thaw()
+
+    def write(hop):
+        with hop.connection() as connection:
+            connection.execute("select 1")
+            used.append(connection)
+            between.freeze()
+            thread.start()
+
+    if not ends:
+        monkeypatch.setattr(postgres_connection, "asked", naive_asked)
+    hop = sessions["alice"].postgres(by_way_of(between))
+    thread = threading.Thread(target=press)
+    with pytest.raises(KeyboardInterrupt):
+        write(hop)
+    is_over.set()
+    thread.join(120)
+    between.thaw()
+    assert ends is not was_helped.is_set()
+    assert ends is used[0].closed  # nobody knows what it is at
+    assert (1,) == ask(hop)
+
+
+def naive_roll_back(connection):
+    """As psycopg does."""
+    connection.rollback()
+
+
+def test_an_error_does_not_wait_for_a_silent_database(sessions, between, monkeypatch):
+    monkeypatch.setattr(postgres_leaving, "_SECONDS", 0.5)
+
+    def fail(hop):
+        with hop.connection() as connection:
+            connection.execute("select 1")
+            between.freeze()
+            raise ZeroDivisionError
+
+    hop = sessions["alice"].postgres(by_way_of(between))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "roll_back", naive_roll_back)
+        thread, came = came_of(lambda: fail(hop))
+        thread.join(5)
+        assert thread.is_alive()
+        between.thaw()
+        thread.join(60)
+        assert isinstance(came[0], ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        fail(hop)
+    between.thaw()
+    assert (1,) == ask(hop)
 
 
 def naive_canceller(made):

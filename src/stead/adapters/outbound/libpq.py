@@ -330,7 +330,7 @@ def _said(made: pq.abc.PGconn, to: NetworkTarget, line: Lifeline) -> list[str]:
     patience = Patience(line, str(to), time.monotonic() + _SECONDS)
     silent = ServerUnavailableError(f"`{to}` does not say who it thinks we are")
     try:
-        result = asked(made, _WHO.format(more=more), patience)
+        result = asked(made, _WHO.format(more=more).encode(), patience.wait)
     except psycopg.Error as error:
         line.require_not_over(error)
         raise silent from error

@@ -6,41 +6,42 @@ libpq's own `PQexec` waits for as long as the network does, and nothing interrup
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Final
 
 from psycopg import pq
-
-from stead.adapters.outbound.libpq_channel import Patience
 
 # That it broke is told unasked; elsewhere than on Linux an orderly end is not.
 _ENDED: Final = getattr(select, "POLLRDHUP", 0)
 
 
-def asked(made: pq.abc.PGconn, text: str, patience: Patience) -> pq.abc.PGresult:
-    """Return what a database answers to one query, in time.
+def asked(
+    made: pq.abc.PGconn, text: bytes, wait: Callable[[int, int], None]
+) -> pq.abc.PGresult:
+    """Return what a database answers to a query, or to the last one that it did.
 
     Args:
         made: a connection on which nothing is asked; it does not block from here on.
-        text: the query.
-        patience: for how long it is waited for.
+        text: queries; after one that fails none is done.
+        wait: waits a while until a descriptor may be ready for events of `poll`, and
+            raises where it is waited for no longer.
 
     Raises:
         psycopg.Error: the connection is lost.
-        LogonSessionEndedError, ServerUnavailableError: as `Patience.wait` raises.
     """
     made.nonblocking = 1
-    made.send_query(text.encode())
+    made.send_query(text)
     while made.flush():
-        patience.wait(made.socket, select.POLLIN | select.POLLOUT)
+        wait(made.socket, select.POLLIN | select.POLLOUT)
         made.consume_input()
     found: list[pq.abc.PGresult] = []
     while True:
         while made.is_busy():
-            patience.wait(made.socket, select.POLLIN)
+            wait(made.socket, select.POLLIN)
             made.consume_input()
         result = made.get_result()
         if result is None:
-            return found[0]
+            return found[-1]
         found.append(result)
 
 

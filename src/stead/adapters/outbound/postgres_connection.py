@@ -13,16 +13,21 @@ nor that it is done.
 
 from __future__ import annotations
 
+import math
 import os
+import select
+import time
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
+from stead.adapters.outbound.libpq_asking import asked
 from stead.adapters.outbound.libpq_waiting import canceller
 from stead.errors import DirectoryUnavailableError, SteadError
 
@@ -31,6 +36,8 @@ Act: TypeAlias = Callable[[], None]
 Explain: TypeAlias = Callable[[BaseException | None], None]
 Wait: TypeAlias = Callable[[Act], None]
 _T = TypeVar("_T")
+
+_LOOK_AGAIN: Final = 250  # milliseconds
 
 
 def told(
@@ -76,20 +83,39 @@ class Connection(psycopg.Connection[Row]):
     cancelling: Wait | None = None
     process: int = 0
 
-    def command(self, words: bytes) -> None:
+    def command(self, words: bytes, *, seconds: float = math.inf) -> None:
         """Have commands done, which return nothing, in one round trip.
 
-        It may wait in libpq, where Python's other threads go on.
+        Where that is given up or interrupted nobody knows what was done, and the
+        connection is good for nothing but to be closed.
+
+        Args:
+            words: the commands; after one that fails none is done.
+            seconds: for how long the database is waited for.
 
         Raises:
-            psycopg.Error: the database refuses.
+            psycopg.Error: the database refuses, or is lost.
+            TimeoutError: it says nothing.
             LogonSessionEndedError: as of `wait`.
         """
         self._require_not_over()
+        deadline = time.monotonic() + seconds
         with self.lock:
-            result = self.pgconn.exec_(words)
+            try:
+                result = asked(self.pgconn, words, partial(self._wait, deadline))
+            except psycopg.Error as error:
+                _explained(self.explain, error)
+                raise
         if result.status != pq.ExecStatus.COMMAND_OK:
             raise psycopg.errors.error_from_result(result)
+
+    def _wait(self, deadline: float, descriptor: int, event: int) -> None:
+        _explained(self.explain)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the database does not answer")
+        poll = select.poll()
+        poll.register(descriptor, event)
+        poll.poll(_LOOK_AGAIN)
 
     def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
         """Wait for the database, as psycopg does wherever it is asked anything.

@@ -24,9 +24,13 @@ _SECONDS: Final = 5.0
 
 def commit(connection: Connection) -> None:
     """Commit, and take back what was set, in one round trip."""
+    connection.command(_ending("COMMIT", connection))
+
+
+def _ending(how: str, connection: Connection) -> bytes:
     is_idle = connection.pgconn.transaction_status == _IDLE
     back = libpq.taken_back(connection.pgconn)
-    connection.command((back if is_idle else f"COMMIT; {back}").encode())
+    return (back if is_idle else f"{how}; {back}").encode()
 
 
 async def commit_async(connection: AsyncConnection) -> None:
@@ -38,12 +42,14 @@ async def commit_async(connection: AsyncConnection) -> None:
 
 
 def roll_back(connection: Connection) -> None:
-    """Roll back, and take back what was set; close it if that fails."""
+    """Roll back, and take back what was set; close it if that fails, or takes long."""
     try:
-        connection.rollback()
-        commit(connection)
-    except (psycopg.Error, *_ENDED):
+        connection.command(_ending("ROLLBACK", connection), seconds=_SECONDS)
+    except (psycopg.Error, TimeoutError, *_ENDED):
         connection.close()
+    except BaseException:
+        connection.close()  # interrupted again: nobody knows what it is at
+        raise
 
 
 async def roll_back_async(connection: AsyncConnection) -> None:
