@@ -41,6 +41,7 @@ BAD_OPTION: Final = _BASE + 13
 CLIENT_REVOKED: Final = _BASE + 18
 KEY_EXPIRED: Final = _BASE + 23
 PREAUTH_FAILED: Final = _BASE + 24
+PREAUTH_REQUIRED: Final = _BASE + 25
 CLIENT_NOT_YET: Final = _BASE + 21
 BAD_INTEGRITY: Final = _BASE + 31
 TICKET_EXPIRED: Final = _BASE + 32
@@ -54,6 +55,9 @@ MESSAGE_VERSION: Final = _BASE + 39
 MESSAGE_TYPE: Final = _BASE + 40
 ASN1_FIRST: Final = 1859794432
 ASN1_LAST: Final = 1859794445
+
+OF_A_TICKET: Final = range(BAD_INTEGRITY, _BASE + 50)
+"""What is said of a ticket that is shown, or of who shows it (`KRB_AP_ERR_*`)."""
 
 _UNAVAILABLE: Final = frozenset(
     {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}

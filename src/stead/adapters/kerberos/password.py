@@ -3,7 +3,8 @@
     authority = KerberosPasswords(service, "EXAMPLE.COM", aliases=["EXAMPLE"])
     server = ProtectedServer("files", password_authorities=[authority], ...)
 
-1. Ask the KDC for tickets by the password.
+1. Ask the KDC for tickets by the password, where that is wanted under armor
+   (`stead.adapters.kerberos.armor`).
 2. Have the KDC prove that it is the realm's (`stead.adapters.kerberos.proving`); the
    client's groups come with the proof.
 3. Keep the tickets for the session, or wipe them.
@@ -17,6 +18,7 @@ from typing import Final
 
 import krb5
 
+from stead.adapters.kerberos.armor import Armor, put_on
 from stead.adapters.kerberos.causes import (
     KEY_EXPIRED,
     new_context,
@@ -56,6 +58,8 @@ class KerberosPasswords:
         *,
         aliases: Iterable[str] = (),
         patience: float = SECONDS,
+        armored: bool = False,
+        account: str = "",
     ) -> None:
         """Describe it; nothing is asked before somebody logs on.
 
@@ -65,10 +69,14 @@ class KerberosPasswords:
             realm: whose passwords it knows.
             aliases: other names of it, such as a domain's NetBIOS name.
             patience: seconds in which its KDC must have answered.
+            armored: whether the KDC is asked under this server's own ticket (FAST), or
+                not at all: then nobody on the way can guess at passwords.
+            account: the principal that the server gets that ticket as, with its realm,
+                if not its own.
 
         Raises:
             UnsafeConfigurationError: the service does not believe the realm, so that
-                nobody could ever log on.
+                nobody could ever log on; or the keytab has no key of the account.
         """
         require_kind(
             "service", service, KerberosService, "write `KerberosService(...)`"
@@ -82,6 +90,7 @@ class KerberosPasswords:
             )
         names = several("aliases", aliases, str, 'write `aliases=["EXAMPLE"]`')
         self._patience: Final = Patience(patience)
+        self._armor: Final = Armor(service, account) if armored else None
         self._service: Final = service
         self._realm: Final = realm
         self.domains: Final = (realm, *names)
@@ -109,7 +118,8 @@ class KerberosPasswords:
             LogonHoursError: it may not log on, or not now.
             EvidenceRefusedError: the KDC does not prove that it is the realm's, or the
                 domain calls the account otherwise.
-            DirectoryUnavailableError: no KDC answers, or `krb5.conf` cannot be read.
+            DirectoryUnavailableError: no KDC answers, or `krb5.conf` cannot be read; or
+                it takes nothing under armor.
         """
         if domain.casefold() not in {known.casefold() for known in self.domains}:
             raise UnknownAccountError(f"`{domain}` is another domain")
@@ -122,7 +132,7 @@ class KerberosPasswords:
 
     def _proven(self, principal: str, secret: Secret, *, keep: bool) -> Authenticated:
         # 1.
-        credentials = _tickets(principal, secret, keep=keep)
+        credentials = _tickets(principal, secret, self._armor, keep=keep)
         try:
             # 2.
             proof = prove(self._service, credentials)
@@ -176,42 +186,58 @@ def principal_of_name(name: str, realm: str) -> str:
     return f"{name}@{realm}"
 
 
-def _tickets(principal: str, secret: Secret, *, keep: bool) -> KerberosCredentials:
+def _tickets(
+    principal: str, secret: Secret, armor: Armor | None, *, keep: bool
+) -> KerberosCredentials:
     """Ask the KDC for tickets; whoever it is, it is not yet believed."""
-    context = new_context()
+    ask = partial(_ask, principal, secret, keep=keep)
     try:
-        client = krb5.parse_name_flags(context, principal.encode())
-        ticket = _ask(context, client, secret, keep=keep)
+        return ask(None) if armor is None else armor.over(ask)
     except krb5.Krb5Error as error:
         raise refused_password(error, principal) from error
-    return KerberosCredentials.of_ticket(context, client, ticket)
 
 
 def _ask(
-    context: krb5.Context, client: krb5.Principal, secret: Secret, *, keep: bool
-) -> krb5.Creds:
-    options = krb5.get_init_creds_opt_alloc(context)
+    principal: str, secret: Secret, armor: str | None, *, keep: bool
+) -> KerberosCredentials:
+    context = new_context()
+    client = krb5.parse_name_flags(context, principal.encode())
+    options = _options(context, armor, None if keep else _NOT_KEPT)
     krb5.get_init_creds_opt_set_forwardable(options, keep)
     krb5.get_init_creds_opt_set_proxiable(options, False)  # noqa: FBT003 - the library's
     krb5.get_init_creds_opt_set_canonicalize(options, False)  # noqa: FBT003 - so is this
     if keep:
         krb5.get_init_creds_opt_set_renew_life(options, _RENEWABLE)
-    else:
-        krb5.get_init_creds_opt_set_tkt_life(options, _NOT_KEPT)
     with secret.revealed() as password:
         # The library reads up to the first zero, and asks a terminal if there is none.
         if not password or b"\0" in password:
             raise PasswordMismatchError("the password is empty, or holds a zero")
         try:
-            return krb5.get_init_creds_password(context, client, options, password)
+            ticket = krb5.get_init_creds_password(context, client, options, password)
         except krb5.Krb5Error as error:
             if error.err_code == KEY_EXPIRED:
-                _require_right(context, client, password)
+                again = _options(context, armor, _NOT_KEPT)
+                _require_right(context, client, again, password)
             raise
+    return KerberosCredentials.of_ticket(context, client, ticket)
+
+
+def _options(
+    context: krb5.Context, armor: str | None, life: int | None
+) -> krb5.GetInitCredsOpt:
+    options = krb5.get_init_creds_opt_alloc(context)
+    if armor is not None:
+        put_on(context, options, armor)
+    if life is not None:
+        krb5.get_init_creds_opt_set_tkt_life(options, life)
+    return options
 
 
 def _require_right(
-    context: krb5.Context, client: krb5.Principal, password: bytes
+    context: krb5.Context,
+    client: krb5.Principal,
+    options: krb5.GetInitCredsOpt,
+    password: bytes,
 ) -> None:
     """Refuse a wrong password though it has expired, which a KDC says first.
 
@@ -219,8 +245,6 @@ def _require_right(
         Krb5Error: it is wrong.
         PasswordMustChangeError: it is right.
     """
-    options = krb5.get_init_creds_opt_alloc(context)
-    krb5.get_init_creds_opt_set_tkt_life(options, _NOT_KEPT)
     krb5.get_init_creds_password(
         context, client, options, password, in_tkt_service=_CHANGING
     )
