@@ -427,7 +427,8 @@ def test_a_coroutine_that_is_dropped_in_the_middle_cleans_up_as_the_client(
 ):
     ended = []
 
-    async def work():
+    async def work(begun):
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -435,9 +436,10 @@ def test_a_coroutine_that_is_dropped_in_the_middle_cleans_up_as_the_client(
                 ended.append(effective_token())
 
     async def main():
-        steps = alice.carry(work)()
+        begun = asyncio.Event()
+        steps = alice.carry(work)(begun)
         task = asyncio.create_task(steps)
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(begun.wait(), 60)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
