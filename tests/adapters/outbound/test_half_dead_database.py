@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -217,33 +216,42 @@ def test_a_task_that_is_cancelled_does_not_wait_for_a_silent_database(
 
 
 class StandsStill:
-    """What only another thread of this process ends; or, after seconds, a program."""
+    """What only another thread of this process ends; or, after seconds, a program.
+
+    Attributes:
+        waits: that thread begins to look when this is set.
+    """
 
     def __init__(self, stop, go_on):
         self._stop, self._go_on = stop, go_on
-        self.went_on, self.is_over = False, False
+        self.waits, self._is_over = threading.Event(), threading.Event()
+        self._went_on = False
 
-    def goes_on(self, act):
+    def goes_on(self, act, seconds):
         """Do something; tell whether it was this process that ended its waiting."""
         self._stop()
         thread = threading.Thread(target=self._work)
-        rescuer = subprocess.Popen(["/bin/sh", "-c", f"sleep 3; {self._go_on}"])
+        rescuer = subprocess.Popen(
+            ["/bin/sh", "-c", f"sleep {seconds}; {self._go_on}"], start_new_session=True
+        )
         thread.start()
         try:
             act()
         finally:
-            self.is_over = True
+            self._is_over.set()
+            self.waits.set()
             thread.join(60)
-            assert 0 == rescuer.wait(60)
-        return self.went_on
+            os.killpg(rescuer.pid, signal.SIGKILL)
+            rescuer.wait(60)
+            subprocess.run(["/bin/sh", "-c", self._go_on], check=True)
+        return self._went_on
 
     def _work(self):
-        for _ in range(20):
-            time.sleep(0.01)
-            if self.is_over:
-                return
-        self.went_on = True
-        subprocess.run(["/bin/sh", "-c", self._go_on], check=True)
+        self.waits.wait(60)
+        # For longer than who acts is about to: it takes a whole second to be over.
+        if not self._is_over.wait(1):
+            self._went_on = True
+            subprocess.run(["/bin/sh", "-c", self._go_on], check=True)
 
 
 @pytest.mark.parametrize(("way", "ends"), [("naive", False), ("ours", True)])
@@ -310,10 +318,6 @@ def test_an_error_does_not_wait_for_a_silent_database(sessions, between, monkeyp
     assert (1,) == ask(hop)
 
 
-def naive_canceller(made):
-    return made.get_cancel().cancel
-
-
 def test_a_silent_database_stops_no_thread_but_who_cancels(
     sessions, database, monkeypatch
 ):
@@ -322,11 +326,18 @@ def test_a_silent_database_stops_no_thread_but_who_cancels(
     def still():
         return StandsStill(lambda: os.kill(pid, signal.SIGSTOP), f"kill -CONT {pid}")
 
+    stands, ours = still(), still()
+
+    def naive_canceller(made):
+        cancel = made.get_cancel().cancel
+        return lambda: (stands.waits.set(), cancel())
+
     with sessions["alice"].postgres(dsn(database)).connection() as connection:
         with monkeypatch.context() as patch:
             patch.setattr(postgres_connection, "canceller", naive_canceller)
-            assert not still().goes_on(connection.cancel)
-        assert still().goes_on(connection.cancel)
+            assert not stands.goes_on(connection.cancel, seconds=3)
+        ours.waits.set()
+        assert ours.goes_on(connection.cancel, seconds=60)
         assert (1,) == connection.execute("select 1").fetchone()
 
 
