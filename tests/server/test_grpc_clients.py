@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -497,12 +498,20 @@ def test_a_coroutine_says_whose_a_call_is_on_a_loop_alone(stage):
 
 
 @pytest.mark.parametrize("delays", [True, False])
-def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
+def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays, monkeypatch):
     """Whoever has a failure waited out on its thread has everybody wait for it."""
-    # What is shown in time has to be answered in it, on a slow machine too.
-    delay = 1.0 if delays else 2.5
-    late = LockoutPolicy(first_delay=delay, longest_delay=delay, most_waiting=100)
+    late = LockoutPolicy(first_delay=1.0, longest_delay=1.0, most_waiting=100)
     stage, looked_at, codes = Stage(tmp_path, open_server, late), [], []
+    # Failures are waited for until it is seen who is answered meanwhile.
+    over = threading.Event()
+
+    async def wait(seconds):
+        while seconds > 0 and not over.is_set():  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0.005)
+
+    own = SimpleNamespace(sleep=wait, get_running_loop=asyncio.get_running_loop)
+    monkeypatch.setattr("stead.gates.grpc.aio.asyncio", own)
+    stage.server._house.authentication._late._sleep = lambda _: over.wait(60)
 
     def bearer(token, call):
         looked_at.append(token)
@@ -511,9 +520,11 @@ def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
     client_for = stage.client_for(bearer=bearer)
     naive = partial(client_for.__call__)  # no more than any function: it waits
 
-    def until(holds):
-        while not holds():
+    def until(holds, seconds=60.0):
+        deadline = time.monotonic() + seconds
+        while not holds() and time.monotonic() < deadline:
             time.sleep(0.005)
+        return holds()
 
     def ask(port):
         with stage.channel(port) as call:
@@ -526,9 +537,11 @@ def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
 
             for _ in range(20):
                 begin("alice.forged")
-            until(lambda: len(looked_at) >= 16)
+            assert until(lambda: len(looked_at) >= 16)
             begin("alice.sealed")
-            until(lambda: len(codes) == 21)
+            assert delays != until(lambda: codes, seconds=0.5 if delays else 60.0)
+            over.set()
+            assert until(lambda: len(codes) == 21)
 
     async def scenario():
         async with stage.open_aio(client_for=naive if delays else client_for) as port:
