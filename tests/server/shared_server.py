@@ -3,13 +3,14 @@
 It holds a session of each account that is named, and beside each what a naive server
 keeps: the token, and that it was valid once. `use NAME` tells what both of them say.
 `meet NAME` has the account come anew: the naive server reads on in the file that it has
-open.
+open. `looked` is answered when the thread that looks by itself has done so.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 
 from stead.errors import SteadError
 from stead.model.access_mask import Rights
@@ -40,6 +41,8 @@ def main() -> None:
                 tell("patient")
             elif verb == "meet":
                 tell(met(server, name, plan), naively_met(connection, name))
+            elif verb == "looked":
+                tell(looked(server))
             elif verb == "hang":
                 hang(server)
                 tell("hanging")
@@ -76,6 +79,16 @@ def naively_met(connection, name):
     enabled = "SELECT 1 FROM principal WHERE name = ? AND NOT is_disabled"
     found = connection.execute(enabled, (name,)).fetchone()
     return "granted" if found else "refused"
+
+
+def looked(server):
+    """Return once the keeper's thread has looked anew, and to the end."""
+    keeper = server._house.guard.liveness._watcher
+    for _ in range(2):
+        before = keeper._looked_at
+        while keeper._looked_at == before:
+            time.sleep(0.01)
+    return "looked"
 
 
 def hang(server):
