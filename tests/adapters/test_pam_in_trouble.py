@@ -240,5 +240,6 @@ def test_many_attempts_leave_nothing_behind(wild):
             lane.close()
             assert refused(host)
         eventually(lambda: host._workers._lanes.qsize() == 4)
-        assert before == open_here()
+        # What earlier tests left may be closed meanwhile.
+        eventually(lambda: before >= open_here())
         eventually(lambda: len(children_of(worker_of(host))) == 2)

@@ -260,7 +260,8 @@ def test_large_messages_go_both_ways_and_too_rich_ones_do_not(opened):
 
 def test_all_that_were_turned_away_are_told_in_one_report(opened):
     async def scenario():
-        async with opened(clients_per_uid=2, hello_seconds=2.0) as (gate, house):
+        limits = {"hello_seconds": 2.0, "report_seconds": 600.0}
+        async with opened(clients_per_uid=2, **limits) as (gate, house):
             with ExitStack() as stack:
                 silent = stack.enter_context(Raw(gate))
                 assert "the client took too long" == (await silent.hear()).reason

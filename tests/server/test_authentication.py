@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.lives import long_enough
 
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
@@ -217,10 +218,13 @@ def test_only_a_server_with_the_privilege_says_who_clients_are(opened):
 
 def test_a_session_lives_as_long_as_what_it_was_shown(opened):
     server = opened()
-    ends = time.time_ns() + 2_000_000_000
-    session = server.admit(
-        Authenticated(package="bearer", issuer=REALM, name="alice", expires=ends)
-    )
+    known = {"package": "bearer", "issuer": REALM, "name": "alice"}
+
+    def admitted(seconds):
+        ends = time.time_ns() + int(seconds * 1e9)
+        return server.admit(Authenticated(**known, expires=ends)), ends
+
+    session, ends = long_enough(admitted, seconds=1.0, late=LogonFailureError)
     while time.time_ns() < ends:
         time.sleep(0.01)
     with pytest.raises(LogonSessionEndedError):
