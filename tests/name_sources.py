@@ -1,26 +1,25 @@
-"""Sources of users and groups of a test's own, built from `name_source.c`."""
+"""Sources of users and groups of a test's own, built from C code beside this file."""
 
 import ctypes
 import subprocess
 from pathlib import Path
 
-_CODE = Path(__file__).with_name("name_source.c")
-
 
 class NameSourceOfTests:
     """A library `libnss_NAME.so.2` that answers as a file of the test's says."""
 
-    def __init__(self, folder, name="steadtest", *more):
+    def __init__(self, folder, name="steadtest", *more, code="name_source.c"):
         self.name = name
         self.folder = folder
         self.library = folder / f"libnss_{name}.so.2"
         self.state = folder / f"{name}.state"
         self.be("up")
+        file = Path(__file__).with_name(code)
         subprocess.run(
             [
                 "cc", "-shared", "-fPIC", "-w", f"-DNAME={name}", *more,
-                f'-DSTATE="{self.state}"', f"-Wl,-soname,{self.library.name}",
-                "-o", str(self.library), str(_CODE),
+                f'-DSTATE="{self.state}"', f'-DTABLE="{self.state}"',
+                f"-Wl,-soname,{self.library.name}", "-o", str(self.library), str(file),
             ],
             check=True,
         )  # fmt: skip
@@ -39,3 +38,30 @@ class NameSourceOfTests:
         path = self.folder / "nsswitch.conf"
         path.write_text("\n".join(lines))
         return path
+
+
+class TableOfNames(NameSourceOfTests):
+    """A source that knows and does what a table of the test's says (`table_source.c`).
+
+    Attributes:
+        state: the file of the table.
+    """
+
+    def __init__(self, folder, name="steadtable"):
+        super().__init__(folder, name, code="table_source.c")
+
+    def knows(self, *lines):
+        """Have it know this and no more; each line is one of the table's."""
+        self.place(self.state, lines)
+
+    def then(self, *lines):
+        """Return the file of another table, which a line `T` puts in place."""
+        path = self.folder / f"{self.name}.then"
+        self.place(path, lines)
+        return path
+
+    @staticmethod
+    def place(path, lines):
+        made = path.with_suffix(".new")
+        made.write_text("".join(f"{line}\n" for line in lines))
+        made.rename(path)  # at once: it is read meanwhile

@@ -26,7 +26,7 @@ from tests.adapters.pam_stage import (
 )
 from tests.name_sources import NameSourceOfTests
 
-from stead.adapters.pam.attempt import identity_of
+from stead.adapters.pam.attempt import identity_by_name
 from stead.adapters.pam.authority import PamAuthority
 from stead.adapters.pam.worker import Worker
 from stead.errors import (
@@ -548,7 +548,7 @@ def test_a_directory_that_is_down_lets_nobody_in_with_too_few_groups(tmp_path):
     source = NameSourceOfTests(tmp_path, "steadpam")
     names = NameService.open(source.switch())
     groups = (70500, 70601, 70602)
-    assert PosixIdentity(70500, 70500, groups) == identity_of("dora", names)
+    assert PosixIdentity(70500, 70500, groups) == identity_by_name("dora", names)
     source.be("down")
     with pytest.raises(DirectoryUnavailableError):
-        identity_of("dora", names)
+        identity_by_name("dora", names)

@@ -15,6 +15,7 @@ from stead.privileged.name_service import (
     HostNames,
     UnixGroup,
     User,
+    identity_of,
     open_host_names,
 )
 
@@ -51,11 +52,6 @@ def host_identity(uid: int, names: HostNames | None = None) -> PosixIdentity | N
     asked = names or host_names()
     user = asked.user_by_uid(uid)
     return None if user is None else identity_of(user, asked)
-
-
-def identity_of(user: User, names: HostNames) -> PosixIdentity:
-    """Return what the kernel calls a user; raises `DirectoryUnavailableError`."""
-    return PosixIdentity(user.uid, user.gid, names.groups_of(user))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ from stead.model.posix_identity import PosixIdentity
 from stead.model.principal import name_and_realm
 from stead.privileged import ticket_exchange as exchange
 from stead.privileged.broker_wire import LONGEST_ANSWER, hear, say
-from stead.privileged.name_service import open_host_names
+from stead.privileged.name_service import identity_of, open_host_names
 from stead.privileged.peers import peer_credentials
 
 _KEYS: Final = "MEMORY:stead"
@@ -290,10 +290,10 @@ def account(name: str) -> PosixIdentity:
     user = names.user_by_name(name)
     if user is None or user.name != name:
         raise LogonFailureError
-    groups = names.groups_of(user)
-    if len(groups) > _MOST_GROUPS:
+    identity = identity_of(user, names)
+    if len(identity.groups) > _MOST_GROUPS:
         raise LogonFailureError
-    return PosixIdentity(user.uid, user.gid, groups)
+    return identity
 
 
 def become_nobody(uid: int) -> None:

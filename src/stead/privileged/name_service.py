@@ -8,7 +8,7 @@ error.
 
     names = open_host_names()
     user = names.user_by_name("alice")
-    groups = names.groups_of(user)
+    identity = identity_of(user, names)
 
 A source whose library is not installed is not there, to glibc as to us. On a C library
 without such sources there is nothing to hide, and Python's `pwd` and `grp` are asked.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from stead.errors import DirectoryUnavailableError
-from stead.model.posix_identity import MAXIMUM_ID
+from stead.model.posix_identity import MAXIMUM_ID, PosixIdentity
 from stead.privileged.name_sources import (
     Group,
     LoadedSource,
@@ -100,6 +100,34 @@ def open_host_names(switch: Path = SWITCH) -> HostNames:
     if hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
         return NameService.open(switch)
     return PlainNames()  # pragma: no cover - on another C library
+
+
+def identity_of(user: User, names: HostNames) -> PosixIdentity:
+    """Return what the kernel calls a user, with all its groups.
+
+    Groups are told by name, by every source that has some for it. So the name must be
+    this user's: an entry of a directory that is called `root` would be in the groups of
+    the host's own. It is asked for afterwards: whoever is made anew meanwhile, with
+    another number, may be in other groups.
+
+    Args:
+        user: by one of its numbers, or its name, as `names` has just said.
+        names: what answers.
+
+    Raises:
+        DirectoryUnavailableError: a source does not answer, or the name is another's.
+    """
+    groups = names.groups_of(user)
+    named = names.user_by_name(user.name)
+    if named is None or (named.uid, named.gid) != (user.uid, user.gid):
+        whose = "nobody" if named is None else f"uid {named.uid}, gid {named.gid}"
+        raise DirectoryUnavailableError(
+            f"uid {user.uid}, gid {user.gid}, is `{user.name[:80]}` to a source of "
+            f"this host's names, and that name is {whose}: its groups are not known",
+            advice="try again if it has just been changed; else see to the entries, "
+            "one of them hides the other: `getent passwd`",
+        )
+    return PosixIdentity(user.uid, user.gid, groups)
 
 
 class PlainNames:

@@ -16,7 +16,12 @@ from typing import Final
 from stead.adapters.pam.conversation import PamOutcome, PamReady, PamStatus
 from stead.errors import SteadError
 from stead.model.posix_identity import PosixIdentity
-from stead.privileged.name_service import SWITCH, HostNames, open_host_names
+from stead.privileged.name_service import (
+    SWITCH,
+    HostNames,
+    identity_of,
+    open_host_names,
+)
 
 _FUTURE: Final = 2  # MCL_FUTURE of mlockall(2)
 
@@ -37,7 +42,7 @@ class Attempt:
         with suppress(SteadError):  # whoever asks hears why
             self._names = open_host_names()
             # What is touched now is quick then: each page is copied once.
-            json.loads(json.dumps({"ids": repr(identity_of("root", self._names))}))
+            json.loads(json.dumps({"ids": repr(identity_by_name("root", self._names))}))
         with suppress(SteadError):
             self._pam = self._ready()
 
@@ -56,18 +61,17 @@ class Attempt:
         outcome = (self._pam or self._ready()).ask(name, secret)
         if outcome.status != PamStatus.SUCCESS:
             return outcome, None
-        return outcome, identity_of(outcome.user, self._names or open_host_names())
+        names = self._names or open_host_names()
+        return outcome, identity_by_name(outcome.user, names)
 
     def _ready(self) -> PamReady:
         return PamReady(self._service.name, str(self._service.parent))
 
 
-def identity_of(name: str, names: HostNames) -> PosixIdentity | None:
+def identity_by_name(name: str, names: HostNames) -> PosixIdentity | None:
     """Return uid, gid and groups of a user; None if the host knows none."""
     user = names.user_by_name(name)
-    if user is None:
-        return None
-    return PosixIdentity(user.uid, user.gid, names.groups_of(user))
+    return None if user is None else identity_of(user, names)
 
 
 def keep_in_memory() -> None:
