@@ -9,9 +9,10 @@ from __future__ import annotations
 import pytest
 from tests.name_sources import TableOfNames
 
-from stead.adapters.host import host_identity
+from stead.adapters.host import HostNameSource, host_identity
 from stead.adapters.pam.attempt import identity_by_name
-from stead.errors import DirectoryUnavailableError
+from stead.errors import DirectoryUnavailableError, TooManyGroupsError
+from stead.model import well_known
 from stead.model.posix_identity import PosixIdentity
 from stead.privileged.name_service import NameService
 
@@ -111,6 +112,50 @@ def test_who_is_gone_or_another_before_the_last_answer_is_not_who_was_meant(
     change()
     with pytest.raises(DirectoryUnavailableError, match="that name is"):
         ask(names)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("U dora 70500 4294967295",),
+        ("U dora 70500 -1",),
+        ("U dora 4294967295 70500", "A getpwuid 70500 dora"),
+        ("U dora 70500 70500", "M dora 4294967295"),
+        ("U NULL 70500 70500",),
+    ],
+    ids=" ".join,
+)
+def test_an_entry_without_its_numbers_or_a_name_is_an_error_that_says_so(
+    names, source, lines
+):
+    """The naive reader has a group that means "leave unchanged", or a fault of C's."""
+    source.knows(*lines)
+    with pytest.raises(DirectoryUnavailableError, match=r"no name|4294967295"):
+        host_identity(UID, names)
+
+
+def test_nobody_is_named_by_the_number_that_means_none(names, source):
+    source.knows("U dora 4294967295 70500", "G keepers 4294967295", "G NULL 70601")
+    assert well_known.uid_of(well_known.unix_user(4294967295)) is None
+    for ask in (
+        lambda: names.user_by_name("dora"),
+        lambda: names.group_by_name("keepers"),
+        lambda: names.group_by_gid(70601),
+        lambda: HostNameSource(names, "here").find("dora", ""),
+    ):
+        with pytest.raises(
+            DirectoryUnavailableError, match=r"which means none|no name"
+        ):
+            ask()
+
+
+def test_more_groups_than_the_kernel_takes_are_an_error_and_no_cut(names, source):
+    source.knows("U dora 70500 70500", "R dora 80000 65535")
+    assert 65536 == len(host_identity(UID, names).groups)
+    source.knows("U dora 70500 70500", "R dora 80000 65536")
+    assert 65537 == len(names.groups_of(names.user_by_uid(UID)))
+    with pytest.raises(TooManyGroupsError):
+        host_identity(UID, names)
 
 
 def test_what_was_found_before_a_source_fell_silent_is_no_answer(names, source):

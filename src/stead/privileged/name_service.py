@@ -242,6 +242,7 @@ class NameService:
         gids = {user.gid}
         for each in self.memberships if letters else ():
             status, more = each.groups_of(letters or b"", user.gid, what)
+            _require_sound(f"which groups `{user.name}` is in", letters, *more)
             gids |= more
             if each.source.actions[status] is Action.RETURN:
                 break
@@ -343,7 +344,27 @@ def _require_asked(what: str, asked: int, answered: int) -> None:
         )
 
 
+def _require_sound(what: str, name: bytes | None, *numbers: int) -> None:
+    """Return if an answer has a name, and numbers that the kernel takes for some.
+
+    A directory's entry may have 4294967295 where it was given no number, or -1: to the
+    kernel that is nobody.
+
+    Raises:
+        DirectoryUnavailableError: it has not.
+    """
+    if name and all(number <= MAXIMUM_ID for number in numbers):
+        return
+    has = f"the number {MAXIMUM_ID + 1}, which means none" if name else "no name"
+    raise DirectoryUnavailableError(
+        f"a source of this host's names says {what}, and there is {has}",
+        advice="see to the entry in the directory",
+    )
+
+
 def _user(entry: Passwd, _kept: object) -> User:
+    who = f"who `{os.fsdecode(entry.name or b'')[:80]}`, uid {entry.uid}, is"
+    _require_sound(who, entry.name, entry.uid, entry.gid)
     return User(
         os.fsdecode(entry.name), entry.uid, entry.gid,
         os.fsdecode(entry.home or b""), os.fsdecode(entry.shell or b""),
@@ -351,4 +372,6 @@ def _user(entry: Passwd, _kept: object) -> User:
 
 
 def _group(entry: Group, _kept: object) -> UnixGroup:
+    which = f"which group `{os.fsdecode(entry.name or b'')[:80]}`, gid {entry.gid}, is"
+    _require_sound(which, entry.name, entry.gid)
     return UnixGroup(os.fsdecode(entry.name), entry.gid)

@@ -15,6 +15,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from stead.errors import RemoteProtocolError
+from stead.model.posix_identity import MOST_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,6 @@ _SO_PEERPIDFD: Final = 77
 _UCRED: Final = struct.Struct("=iII")
 _GID_SIZE: Final = 4
 _PYTHON_OPTION_SIZE: Final = 1024
-_NGROUPS_MAX: Final = 65536
 _NO_UID: Final = 0xFFFF_FFFF
 _NO_PIDFD: Final = frozenset(
     {
@@ -70,7 +70,7 @@ def _many_groups(connected: socket.socket) -> bytes:
 
     Python's own getsockopt takes 1024 bytes at most, which is 256 groups.
     """
-    size = ctypes.c_uint32(_NGROUPS_MAX * _GID_SIZE)
+    size = ctypes.c_uint32(MOST_GROUPS * _GID_SIZE)
     buffer = ctypes.create_string_buffer(size.value)
     getsockopt: Callable[..., int] = ctypes.CDLL(None, use_errno=True).getsockopt
     failed = getsockopt(
