@@ -47,7 +47,12 @@ from stead.authority.unknown_names import (
     LONGEST_SHOWN,
     UnknownNames,
 )
-from stead.errors import InvalidNameError, SteadError, StoreUnavailableError
+from stead.errors import (
+    DirectoryUnavailableError,
+    InvalidNameError,
+    SteadError,
+    StoreUnavailableError,
+)
 from stead.model import well_known
 from stead.model.logon_record import LogonType
 from stead.model.secret import Secret
@@ -279,7 +284,7 @@ class Logon:
             )
             outcome = admitted(account, error, lambda one: admit(one, told))
             if isinstance(outcome, SteadError):
-                locks = self._let_stand(told, answer)
+                locks = self._let_stand(told, answer, outcome)
                 late = self.elsewhere.delay(began, told.reservation)
                 sid = None if account is None else account.sid
                 return _Counted(LogonAttempt(outcome, locks, late, shown, sid))
@@ -288,12 +293,16 @@ class Logon:
         attempt = LogonAttempt(outcome, delay=late, shown=shown)
         return _Counted(attempt, account, told.kept)
 
-    def _let_stand(self, told: _Asked, answer: Answer) -> bool:
+    def _let_stand(self, told: _Asked, answer: Answer, outcome: SteadError) -> bool:
         """Let a failure count; return whether it locks the name.
 
         Where the machine lacked what it takes to compare, nobody can tell if it is one.
+        Where the host cannot say who an account is, its password was right: whoever
+        tries until the directory is back would be locked by then.
         """
-        is_known = not isinstance(answer, StoreUnavailableError)
+        is_known = not isinstance(answer, StoreUnavailableError) and not isinstance(
+            outcome, DirectoryUnavailableError
+        )
         if not is_known and not told.reservation.is_locked:
             self.lockout.forgive(told.key)
             return False
