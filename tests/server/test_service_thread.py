@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from stead.errors import AccessDeniedError, ServerClosedError
+from stead.errors import AccessDeniedError, ServerClosedError, ServerUnavailableError
 from stead.server import service_thread
 from stead.server.service_thread import ServiceThread, carried
 
@@ -57,6 +58,58 @@ def test_a_thread_that_has_ended_is_an_error_and_no_waiting(service):
     service.close()
     with pytest.raises(ServerClosedError):
         service.run(threading.get_ident)
+
+
+@pytest.mark.parametrize("way", ["run", "run_apart"])
+def test_what_may_never_end_is_done_apart_and_holds_up_nobody(service, alice, bob, way):
+    """The naive one does it on the one thread, before whatever comes next."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def silent():
+        begun.set()
+        goes_on.wait(60)
+
+    def carried_over(client, ask, act):
+        with client.impersonate():
+            return ask(act)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(carried_over, alice, getattr(service, way), silent)
+        assert begun.wait(60)
+        second = pool.submit(carried_over, bob, service.run, threading.current_thread)
+        if way == "run":
+            assert not wait([second], 0.2).done
+        else:
+            assert service._thread is second.result(60)
+            service.close()  # nor does it wait for that
+            with pytest.raises(ServerClosedError):
+                first.result(60)
+        goes_on.set()
+        assert service._thread is second.result(60)
+
+
+def test_what_is_done_apart_is_done_as_the_server(service, alice, tmp_path):
+    with pytest.raises(LookupError), alice.impersonate():
+        service.run_apart(Shelf().fail)
+    with alice.impersonate():
+        service.run_apart(partial(Shelf().put, tmp_path / "a"))
+        with pytest.raises(AccessDeniedError):
+            Shelf().put(tmp_path / "naive")
+    with ThreadPoolExecutor(1) as pool:
+        here = pool.submit(threading.get_ident).result()
+        assert here == pool.submit(service.run_apart, threading.get_ident).result()
+
+
+def test_without_a_thread_for_it_nothing_is_asked_apart(service, alice, monkeypatch):
+    def cannot_start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot_start)
+        with alice.impersonate(), pytest.raises(ServerUnavailableError, match="start"):
+            service.run_apart(threading.get_ident)
+    with alice.impersonate():
+        assert service._thread is service.run(threading.current_thread)
 
 
 def test_inside_a_clients_block_calls_are_made_as_the_server(shelf, alice, tmp_path):

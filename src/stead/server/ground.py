@@ -181,14 +181,15 @@ def _logon(
     from stead.adapters.argon2 import Argon2Verifier  # noqa: PLC0415 - an extra's
 
     # The library starts threads, which a client's block must not, and the host is asked
-    # as the server. Not on the store's service thread: this may take long.
+    # as the server. Not on the store's service thread: this may take long. For what the
+    # host says of one uid, nobody else waits.
     thread = ServiceThread(f"{settings.name}-password")
     undo.callback(thread.close)
     return Logon(
         accounts,
         credentials,
         verifier=Argon2Verifier(),
-        host=lambda uid: thread.run(partial(host_identity, uid)),
+        host=lambda uid: thread.run_apart(partial(host_identity, uid)),
         lockout=Lockout(credentials, settings.lockout, time.time_ns),
         policy=settings.account_policy,
         monotonic=time.monotonic_ns,

@@ -21,7 +21,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, cast
 
-from stead.errors import ServerClosedError
+from stead.errors import ServerClosedError, ServerUnavailableError
 from stead.monitor import context
 from stead.privileged.hardened_thread import is_hardened
 
@@ -33,10 +33,11 @@ _MOST_AT_ONCE: Final = 512  # answers that are read on demand
 class _Order(Generic[_T]):
     """Something that is to be done, and where its outcome goes."""
 
-    __slots__ = ("_act", "answers")
+    __slots__ = ("_act", "answers", "is_apart")
 
-    def __init__(self, act: Callable[[], _T]) -> None:
+    def __init__(self, act: Callable[[], _T], *, is_apart: bool) -> None:
         self._act = act
+        self.is_apart = is_apart
         self.answers: SimpleQueue[Future[_T] | BaseException] = SimpleQueue()
 
     def do(self) -> None:
@@ -77,11 +78,25 @@ class ServiceThread:
             return self._away(act)
         return act()
 
-    def _away(self, act: Callable[[], _T]) -> _T:
+    def run_apart(self, act: Callable[[], _T]) -> _T:
+        """As `run`, for what may take long, or never end: it holds up nobody else.
+
+        What would be carried over is done on a thread of its own, which is started by
+        one that is the server. What has not ended by then keeps no server from closing.
+
+        Raises:
+            ServerClosedError: as `run`.
+            ServerUnavailableError: no thread can be started for it.
+        """
+        if is_hardened() or _may_be_interrupted() or context.client_frame() is not None:
+            return self._away(act, is_apart=True)
+        return act()
+
+    def _away(self, act: Callable[[], _T], *, is_apart: bool = False) -> _T:
         """Have it done on the thread, in a context in which nobody is anybody."""
         if threading.current_thread() is self._thread:
             return act()
-        order = _Order(act)
+        order = _Order(act, is_apart=is_apart)
         self._orders.put(order)
         # It ends with the server, and a process that was forked has none. (To ask
         # whether a thread is alive is nothing that can be interrupted, either.)
@@ -95,7 +110,10 @@ class ServiceThread:
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
             try:
-                Context().run(order.do)
+                if order.is_apart:
+                    _begin_apart(order)
+                else:
+                    Context().run(order.do)
             except BaseException as error:  # noqa: BLE001 - without memory, even that
                 order.answers.put(error)
             del order  # nothing of it outlives it here
@@ -148,6 +166,19 @@ def _take(answers: Iterator[_T], count: int) -> tuple[list[_T], BaseException | 
 def carried(target: _T, thread: ServiceThread) -> _T:
     """Return `target` with every method call made as the server."""
     return cast("_T", _Carried(target, thread))
+
+
+def _begin_apart(order: _Order[Any]) -> None:
+    """Have an order done on a thread of its own; raises `ServerUnavailableError`."""
+    try:
+        threading.Thread(
+            target=Context().run, args=(order.do,), name="stead-apart", daemon=True
+        ).start()
+    except RuntimeError as error:
+        raise ServerUnavailableError(
+            f"nothing can be asked now: {error}",
+            advice="see to the limits of tasks that the server runs under",
+        ) from error
 
 
 def _may_be_interrupted() -> bool:

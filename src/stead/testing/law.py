@@ -167,7 +167,11 @@ class Law:
         return found
 
     def _carrying(
-        self, original: Callable[..., Any], owner: Any, act: Callable[[], Any]
+        self,
+        original: Callable[..., Any],
+        owner: Any,
+        act: Callable[[], Any],
+        **how: bool,
     ) -> Any:
         """Let what is carried over to another thread be done by who asked for it."""
         actor = self._actor()
@@ -179,7 +183,7 @@ class Law:
             finally:
                 self._here.actor = before
 
-        return original(owner, carried)
+        return original(owner, carried, **how)
 
     # --- records ----------------------------------------------------------------------
 
