@@ -192,6 +192,53 @@ def test_lifetimes_are_arguments(store, clock, corp):
     assert 1.0 == sources.find("dave", "CORP").lifetime
 
 
+NEW = CORP.with_rid(1106)
+
+
+@pytest.mark.parametrize(("old", "new"), [(CARL, NEW), (CARL, None), (None, NEW)])
+def test_an_answer_that_comes_late_does_not_hide_a_newer_one(clock, corp, old, new):
+    """The naive table keeps what comes last: whom a name meant before it was moved."""
+    sources, naive, told = NameSources((corp,), monotonic=clock), {}, []
+
+    def account(sid):
+        return None if sid is None else SourceName(sid, NameKind.USER, "carl", "CORP")
+
+    def newly(_name, _domain):
+        naive["carl"] = account(new)
+        return account(new)
+
+    def slowly(_name, _domain):
+        corp.find = newly
+        clock.pass_seconds(1)
+        told.append(sources.find("carl", "CORP").found)  # who asks meanwhile
+        naive["carl"] = account(old)
+        return account(old)
+
+    corp.find = slowly
+    told.append(sources.find("carl", "CORP").found)
+    told.append(sources.find("carl", "CORP").found)
+    assert account(old) == naive["carl"]
+    assert [account(new)] * 3 == told
+
+
+@pytest.mark.parametrize(
+    ("name", "takes", "left"),
+    [("carl", 50, 10.0), ("carl", 60, 0.0), ("dave", 3, 2.0), ("dave", 100, 0.0)],
+)
+def test_an_answer_counts_from_when_it_was_asked_for(clock, corp, name, takes, left):
+    """Who is told "for a minute" from now on would believe it for almost two."""
+    sources, answer = NameSources((corp,), monotonic=clock), corp._answer
+
+    def slowly(asked, _domain):
+        clock.pass_seconds(takes)
+        return answer(asked == "carl")
+
+    corp.find = slowly
+    assert left == sources.find(name, "CORP").lifetime
+    corp.find = lambda asked, _domain: answer(asked == "carl")
+    assert (left > 0) == (sources.find(name, "CORP").lifetime == left)
+
+
 def test_a_directory_that_is_down_is_an_error_each_time_and_nothing_is_kept(
     look, corp, clock
 ):

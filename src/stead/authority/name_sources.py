@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stead.authority.names import name_key
 from stead.errors import AmbiguousNameError, WrongIdentityError
@@ -107,6 +107,17 @@ class SourceAnswer:
 _Ask = Callable[[], SourceName | None]
 
 
+class _Kept(NamedTuple):
+    """What a source said: whom, as of when, and until when that counts; nanoseconds.
+
+    It is of when it was asked for: what comes late may be older than what came before.
+    """
+
+    found: SourceName | None
+    asked: int
+    until: int
+
+
 class NameSources:
     """All sources of a server, with what they said lately.
 
@@ -131,7 +142,7 @@ class NameSources:
         self._monotonic = monotonic
         self._lifetime = int(lifetime * _SECOND)
         self._negative = int(negative_lifetime * _SECOND)
-        self._kept: dict[tuple[str, ...], tuple[SourceName | None, int]] = {}
+        self._kept: dict[tuple[str, ...], _Kept] = {}
 
     def find(self, name: str, domain: str) -> SourceAnswer:
         """Return whom a name means to those who know its domain.
@@ -167,20 +178,24 @@ class NameSources:
     def _ask(
         self, source: NameSource, question: tuple[str, ...], ask: _Ask
     ) -> SourceAnswer:
-        key, now = (source.name, *question), self._monotonic()
-        found, until = self._kept.get(key, (None, 0))
-        if until <= now:
+        key, began = (source.name, *question), self._monotonic()
+        kept = self._kept.get(key)
+        if kept is None or kept.until <= began:
             found = _believed(source, ask())  # what is raised is kept by nobody
-            until = now + (self._negative if found is None else self._lifetime)
-            self._keep(key, found, until)
-        return SourceAnswer(found, source.name, (until - now) / _SECOND)
+            lasts = self._negative if found is None else self._lifetime
+            kept = self._keep(key, _Kept(found, began, began + lasts))
+        left = max(0, kept.until - self._monotonic())
+        return SourceAnswer(kept.found, source.name, left / _SECOND)
 
-    def _keep(self, key: tuple[str, ...], found: SourceName | None, until: int) -> None:
-        self._kept.pop(key, None)
+    def _keep(self, key: tuple[str, ...], heard: _Kept) -> _Kept:
+        """Keep an answer; return it, or the one to a question that was asked later."""
+        known = self._kept.pop(key, heard)
+        newer = known if known.asked > heard.asked else heard
         while len(self._kept) >= MOST_KEPT:
             oldest = next(iter(self._kept))
             self._kept.pop(oldest, None)  # another thread may be quicker
-        self._kept[key] = found, until
+        self._kept[key] = newer
+        return newer
 
 
 def _knows(source: NameSource, domain: str) -> bool:
