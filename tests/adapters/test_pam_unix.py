@@ -6,18 +6,24 @@ They are seen by one thread, and by the processes in which that has PAM run.
 from __future__ import annotations
 
 import grp
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.host_accounts import FIRST_UID, SWITCH, HostAccount, own_accounts
+from tests.name_sources import TableOfNames
 
 from stead.adapters.pam.authority import PamAuthority
 from stead.errors import (
     AccountExpiredError,
+    DirectoryUnavailableError,
     PasswordExpiredError,
     PasswordMismatchError,
     PasswordMustChangeError,
     SteadError,
+    UnknownAccountError,
 )
 from stead.model.posix_identity import PosixIdentity
 from stead.model.secret import Secret
@@ -120,3 +126,60 @@ def test_where_groups_come_from_is_read_again_when_it_changes(tmp_path):
     games = grp.getgrnam("games").gr_gid
     assert all(games not in groups for groups in before)
     assert all(games in groups for groups in after)
+
+
+@contextmanager
+def directory(folder):
+    """Have this thread's host ask a source of a test's own, by a library's name."""
+    folders = {Path(line.split()[-1]).parent for line in _maps() if "/libc.so." in line}
+    (glibcs,) = folders
+    name = next(n for n in ("hesiod", "compat") if (glibcs / _library(n)).exists())
+    source = TableOfNames(folder, name)
+    _run("mount", "--bind", source.library, glibcs / _library(name))
+    try:
+        SWITCH.write_text(f"passwd: files {name}\ngroup: files\nshadow: files\n")
+        yield source
+    finally:
+        _run("umount", "--lazy", glibcs / _library(name))
+
+
+def _library(name):
+    return f"libnss_{name}.so.2"
+
+
+def _maps():
+    return Path("/proc/self/maps").read_text().splitlines()
+
+
+def _run(*words):
+    subprocess.run([str(word) for word in words], check=True)
+
+
+def test_a_user_of_a_directory_that_is_down_is_not_one_that_nobody_knows(tmp_path):
+    """To PAM's modules, glibc says that there is no such user.
+
+    A name that is unknown has failed, is counted and locked, and is written down as one
+    that nobody has.
+    """
+
+    def error_for(host, name, word=RIGHT):
+        try:
+            log_on(host, name, word)
+        except SteadError as error:
+            return type(error)
+
+    def ask(host):
+        with directory(tmp_path) as source:
+            source.knows("U dora 70500 70500")
+            up = [error_for(host, name) for name in ("dora", "nobody-here")]
+            source.knows("F getpwnam dora -1")
+            naive = subprocess.run(["getent", "passwd", "dora"], check=False).returncode
+            down = [error_for(host, name) for name in ("dora", "nobody-here")]
+            # Whose password was compared, has failed all the same.
+            return up, naive, down, error_for(host, "benny", "lion")
+
+    up, naive, down, wrong = on_such_a_host(tmp_path, ask)
+    assert [PasswordMismatchError, UnknownAccountError] == up
+    assert 2 == naive  # "no such key", as where everybody answers
+    assert [DirectoryUnavailableError, UnknownAccountError] == down
+    assert wrong is PasswordMismatchError

@@ -49,8 +49,9 @@ class Attempt:
     def ask(self, name: str, secret: bytes) -> tuple[PamOutcome, PosixIdentity | None]:
         """Show PAM a password; return what it says, and who that is to the host.
 
-        Modules change who somebody is: the host is asked after PAM, and only about whom
-        PAM lets in.
+        Modules change who somebody is: the host is asked after PAM, and about whom PAM
+        lets in. And about whom PAM knows nothing of: to its modules, glibc says "no
+        such user" also while a source is down.
 
         Raises:
             EnforcementUnavailableError: PAM is not there, or cannot begin.
@@ -59,9 +60,12 @@ class Attempt:
         if self._as_of != _seen(self._service):
             self._pam = self._names = None  # the files say something else by now
         outcome = (self._pam or self._ready()).ask(name, secret)
-        if outcome.status != PamStatus.SUCCESS:
+        if outcome.status not in {PamStatus.SUCCESS, PamStatus.USER_UNKNOWN}:
             return outcome, None
         names = self._names or open_host_names()
+        if outcome.status == PamStatus.USER_UNKNOWN:
+            names.user_by_name(name)  # raises if a source cannot say so
+            return outcome, None
         return outcome, identity_by_name(outcome.user, names)
 
     def _ready(self) -> PamReady:
