@@ -45,6 +45,7 @@ PREAUTH_REQUIRED: Final = _BASE + 25
 CLIENT_NOT_YET: Final = _BASE + 21
 BAD_INTEGRITY: Final = _BASE + 31
 TICKET_EXPIRED: Final = _BASE + 32
+TICKET_NOT_YET: Final = _BASE + 33
 SKEW: Final = _BASE + 37
 SERVICE_UNAVAILABLE: Final = _BASE + 29
 REALM_UNKNOWN: Final = _BASE + 154
@@ -62,6 +63,7 @@ OF_A_TICKET: Final = range(BAD_INTEGRITY, _BASE + 50)
 _UNAVAILABLE: Final = frozenset(
     {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}
 )
+_CLOCKS: Final = frozenset({TICKET_EXPIRED, TICKET_NOT_YET, SKEW})
 _EXHAUSTED: Final = frozenset({
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS,
     errno.ENOSPC, errno.EIO,
@@ -114,17 +116,19 @@ def _shown(said: str) -> str:
 def not_asked(
     error: GSSError | Krb5Error, act: str
 ) -> DirectoryUnavailableError | None:
-    """Return why no KDC could be asked, if that is what failed.
+    """Return why no KDC could be asked, or was understood, if that is what failed.
 
     It says nothing of the client, and is not counted against its name.
 
     Args:
-        error: the library's.
+        error: the library's, of a ticket that was just given.
         act: what was tried, for the operator.
     """
     code = code_of(error)
     if code in _UNAVAILABLE:
         return _unavailable(act)
+    if code in _CLOCKS:
+        return other_clock(act)
     if code in _EXHAUSTED:
         return DirectoryUnavailableError(
             f"{act}: nobody can be asked from here: {os.strerror(code)}",
@@ -136,6 +140,14 @@ def not_asked(
             advice="see which program listens there; `krb5.conf` names host and port",
         )
     return None
+
+
+def other_clock(act: str) -> DirectoryUnavailableError:
+    """Return the error for a KDC whose time is another than this machine's."""
+    return DirectoryUnavailableError(
+        f"{act}: the clocks of this machine and of the KDC differ too much",
+        advice="set both by the same time servers; kerberos takes five minutes",
+    )
 
 
 def is_wrong_password(error: GSSError | Krb5Error) -> bool:

@@ -15,11 +15,11 @@ from gssapi.raw import accept_sec_context
 from gssapi.raw.misc import GSSError
 from gssapi.raw.named_tuples import AcceptSecContextResult
 
-from stead.adapters.kerberos.causes import not_asked
+from stead.adapters.kerberos.causes import not_asked, other_clock
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proof import Proof, read_proof
 from stead.adapters.kerberos.service import KerberosService
-from stead.errors import EvidenceRefusedError
+from stead.errors import CredentialsExpiredError, EvidenceRefusedError
 
 _KERBEROS: Final = gssapi.MechType.kerberos
 
@@ -38,13 +38,16 @@ def prove(
 
     Raises:
         EvidenceRefusedError: the KDC does not prove that it is the realm's.
-        DirectoryUnavailableError: no KDC answers, or can be asked.
+        DirectoryUnavailableError: no KDC answers, or can be asked; or its clock is
+            another than ours.
     """
     keys = own or service.acceptor(negotiates=False)
+    act = f"`{credentials.principal}` is verified"
     try:
         blob, accepted = _accepted(credentials, keys)
+    except CredentialsExpiredError as error:
+        raise other_clock(act) from error  # the ticket was given just now
     except GSSError as error:
-        act = f"`{credentials.principal}` is verified"
         unasked = not_asked(error, act)
         if unasked is not None:
             raise unasked from error
