@@ -17,7 +17,7 @@ import krb5
 
 from stead.adapters.kerberos import caches
 from stead.adapters.kerberos.causes import (
-    OF_A_TICKET,
+    BAD_INTEGRITY,
     PREAUTH_REQUIRED,
     SERVER_UNKNOWN,
     code_of,
@@ -28,6 +28,9 @@ from stead.adapters.kerberos.service import KerberosService
 from stead.errors import DirectoryUnavailableError, UnsafeConfigurationError
 
 _LEFT: Final = 60.0  # seconds for which a ticket that is used still counts
+_OF_A_TICKET: Final = range(BAD_INTEGRITY, BAD_INTEGRITY + 19)
+"""What is said of a ticket that is shown (`KRB_AP_ERR_*`, RFC 4120 7.5.9: 31 to 49)."""
+
 _NO_ARMOR: Final = (
     "have the domain support Kerberos armoring (FAST); somebody on the way to the KDC "
     "may have taken it off"
@@ -85,7 +88,7 @@ class Armor:
             except krb5.Krb5Error as error:
                 # The realm's own key was changed, or a clock. Whoever says so has not
                 # looked at a password.
-                if code_of(error) not in OF_A_TICKET:
+                if code_of(error) not in _OF_A_TICKET:
                     raise
         self._ticket = ticket = self._made()
         return self._under(ticket, ask)

@@ -57,9 +57,6 @@ MESSAGE_TYPE: Final = _BASE + 40
 ASN1_FIRST: Final = 1859794432
 ASN1_LAST: Final = 1859794445
 
-OF_A_TICKET: Final = range(BAD_INTEGRITY, _BASE + 50)
-"""What is said of a ticket that is shown, or of who shows it (`KRB_AP_ERR_*`)."""
-
 _UNAVAILABLE: Final = frozenset(
     {SERVICE_UNAVAILABLE, REALM_UNKNOWN, KDC_UNREACHABLE, REALM_UNRESOLVED}
 )
