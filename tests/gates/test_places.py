@@ -12,11 +12,14 @@ ROOT = 0
 class Guest:
     """An occupant that notes whether it was asked to go."""
 
-    def __init__(self, uid, since=0.0, *, is_idle=True, is_greeted=True):
+    def __init__(
+        self, uid, since=0.0, *, is_idle=True, is_greeted=True, is_admitted=None
+    ):
         self.evidence = PeerEvidence(uid, uid, (), 1)
         self.last_active = since
         self.is_idle = is_idle
         self.is_greeted = is_greeted
+        self.is_admitted = is_greeted if is_admitted is None else is_admitted
         self.has_gone = False
 
     def make_room(self):
@@ -99,6 +102,19 @@ def test_a_flood_of_strangers_makes_room_for_itself():
         assert places.has_room(newcomer)
         places.take(Guest(newcomer, 9.0, is_greeted=False))
     assert flood == [guest for guest in [client, *flood] if guest.has_gone]
+
+
+def test_who_waits_to_be_let_in_goes_and_who_is_looked_at_stays():
+    """The naive gate has nobody go that has said Hello, and has no room any more."""
+    waiting = [Guest(2, float(n), is_admitted=False) for n in range(3)]
+    looked_at = [Guest(2, 0.0, is_admitted=False, is_idle=False) for _ in range(3)]
+    alone, client = Guest(1, 0.0, is_admitted=False), Guest(3, 0.0)
+    guests = [alone, client, *looked_at, *waiting]
+    places = places_with(guests, clients=8, pending=1)
+    for newcomer in (4, 2):
+        assert places.has_room(newcomer)
+        places.take(Guest(newcomer, 9.0))
+    assert waiting[:2] == [guest for guest in guests if guest.has_gone]
 
 
 def test_only_so_many_leave_at_a_time():

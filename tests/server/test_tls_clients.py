@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -23,7 +24,7 @@ from stead.gates.pipe.async_client import AsyncPipeClient
 from stead.gates.pipe.messages import Challenge, Hello, Response, Welcome
 from stead.gates.pipe.reaching import TlsServer
 from stead.gates.pipe.tls import TlsIdentity
-from stead.gates.pipe.tls_gate import TlsClients, TlsGate
+from stead.gates.pipe.tls_gate import NETWORK_LIMITS, TlsClients, TlsGate
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.model.quality_of_service import Tracking
@@ -124,14 +125,16 @@ class Stage:
         return TlsServer(**{"ca": ca, "name": "notes.test", **more})
 
     @asynccontextmanager
-    async def open(self, *, unbound=()):
+    async def open(self, *, unbound=(), **limits):
         gate = TlsGate(
             "127.0.0.1",
             0,
             self.shown("notes.test"),
             clients=TlsClients(Certificates([self.issuer]), unbound_packages=unbound),
+            limits=replace(NETWORK_LIMITS, **limits),
             turned_away=self.server.reception.turned_away,
         )
+        self.gate = gate
         await gate.start(self.server.reception.admit)
         try:
             yield f"tls://127.0.0.1:{gate.port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -88,16 +87,15 @@ class Reception:
             new_correlation(correlation),
             package,
             package,
-            wait=time.sleep,  # the waiting room's threads serve nobody else
         )
         if evidence.package:
             session = await self.room.by_exchange(evidence, quality, arrival)
             # What it showed is gone: it cannot be admitted again as it is by then.
             static = replace(quality, tracking=Tracking.STATIC)
             return self._conversation(session.client, static, lambda: session.client)
-        door = partial(self.room.by_certificate, evidence.show, quality, arrival)
-        client = await self.room.wait(evidence.peer.origin, door)
-        return self._conversation(client, quality, door)
+        client = await self.room.by_certificate(evidence, quality, arrival)
+        again = partial(self.room.shown, evidence.show, quality, arrival)
+        return self._conversation(client, quality, again)
 
     def _conversation(
         self,

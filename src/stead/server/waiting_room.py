@@ -1,23 +1,24 @@
 """Where clients from the network show who they are, on threads of their own.
 
-To look at what a client shows is to wait: for a directory, for the trail, and for the
-moment at which a failure is answered. Whoever fails on purpose, again and again, keeps
-threads busy with that; those that serve clients are not among them.
+To look at what a client shows is to wait: for a directory, and for the trail. Whoever
+fails on purpose, again and again, keeps threads busy with that; those that serve
+clients are not among them. For the moment at which a failure is answered no thread
+waits, but its origin's turn does: nobody guesses faster by leaving early.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Self, TypeVar
 
 from stead.authority.packages import Authenticated
-from stead.errors import EvidenceRefusedError
+from stead.errors import EvidenceRefusedError, SteadError
 from stead.gates.pipe.network_peer import NetworkEvidence
 from stead.model.quality_of_service import QualityOfService
 from stead.monitor.thread_pool import ThreadPool
@@ -40,7 +41,7 @@ class WaitingRoom:
     Attributes:
         authentication: knows packages and issuers.
         threads: where is waited.
-        turns: how many of one origin may wait there.
+        turns: how many of one origin may be looked at, or fail, at a time.
     """
 
     authentication: Authentication
@@ -69,29 +70,43 @@ class WaitingRoom:
             LogonFailureError: it is not admitted; the trail has the cause.
             RemoteProtocolError, TimeoutError, ConnectionError: it does not answer.
         """
-        origin = evidence.peer.origin
+        late: list[float] = []
         begin = partial(
             self.authentication.begin,
             evidence.package,
             evidence.binding,
             quality,
-            arrival,
+            replace(arrival, wait=late.append),
         )
-        with await self.wait(origin, begin) as exchange:
+        with await self._in_turn(evidence, late, begin) as exchange:
             reply = b""
             while (session := exchange.session) is None:
                 blob = await evidence.dialogue.ask(reply)
-                reply = await self.wait(origin, partial(exchange.step, blob))
+                step = partial(exchange.step, blob)
+                reply = await self._in_turn(evidence, late, step)
             evidence.dialogue.conclude(reply)
             return session
 
-    def by_certificate(
+    async def by_certificate(
+        self, evidence: NetworkEvidence, quality: QualityOfService, arrival: Arrival
+    ) -> ClientContext:
+        """Have a client be looked at that has shown a certificate, or nothing.
+
+        Raises:
+            LogonFailureError: it is not admitted; the trail has the cause.
+        """
+        late: list[float] = []
+        timed = replace(arrival, wait=late.append)
+        show = partial(self.shown, evidence.show, quality, timed)
+        return await self._in_turn(evidence, late, show)
+
+    def shown(
         self,
         show: Callable[[], Authenticated] | None,
         quality: QualityOfService,
         arrival: Arrival,
     ) -> ClientContext:
-        """Admit a client by its certificate, on this thread, which waits.
+        """Admit a client by what it has shown, on this thread, which waits.
 
         Raises:
             LogonFailureError: it is not admitted; the trail has the cause.
@@ -99,16 +114,33 @@ class WaitingRoom:
         admit = self.authentication.admit_shown
         return admit(show or _nothing, quality, arrival).client
 
-    async def wait(self, origin: Hashable, task: Callable[[], _T]) -> _T:
+    async def _in_turn(
+        self, evidence: NetworkEvidence, late: list[float], task: Callable[[], _T]
+    ) -> _T:
         """Do something that waits, on a thread and as nobody.
 
         Args:
-            origin: for whom.
+            evidence: for whom.
+            late: the seconds by which a failure of it is to be answered late.
             task: that.
         """
-        loop = asyncio.get_running_loop()
-        async with self.turns.of(origin):
+        try:
+            return await self._looked_at(evidence, late, task)
+        except SteadError:
+            with evidence.dialogue.waiting():
+                await asyncio.sleep(sum(late))
+            raise
+
+    async def _looked_at(
+        self, evidence: NetworkEvidence, late: list[float], task: Callable[[], _T]
+    ) -> _T:
+        loop, turn = asyncio.get_running_loop(), self.turns.of(evidence.peer.origin)
+        with evidence.dialogue.waiting():
+            await turn.acquire()
+        try:
             return await loop.run_in_executor(self.threads, Context().run, task)
+        finally:
+            loop.call_later(sum(late), turn.release)
 
 
 def _nothing() -> Authenticated:

@@ -104,6 +104,11 @@ class Connection(asyncio.Protocol):
         return self._protocol.state is not LinkState.OPENING
 
     @property
+    def is_admitted(self) -> bool:
+        """Whether it may talk: each conversation is let in by itself."""
+        return self.is_greeted
+
+    @property
     def is_idle(self) -> bool:
         """Whether it has no conversation, but for such as are refused or over."""
         is_open = any(talk.is_open for talk in self._talks.values())

@@ -16,7 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import ExitStack, nullcontext
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -82,7 +89,8 @@ class Connection(Generic[PeerT, EvidenceT]):
         self._writing = asyncio.Lock()
         self._requests = Requests(greeting.peer, limits, share)
         self._opening: asyncio.Timeout | None = None
-        self._admitting: asyncio.Future[Conversation] | None = None
+        self._admitting: asyncio.Task[Conversation | None] | None = None
+        self._waits = False
         self._fault: Exception | None = None
         self._last_word = b""
         self._claim: Claim | None = None
@@ -101,9 +109,14 @@ class Connection(Generic[PeerT, EvidenceT]):
         return self._protocol.state not in _UNGREETED
 
     @property
+    def is_admitted(self) -> bool:
+        """Whether the client has been let in."""
+        return self.is_greeted and self._protocol.state is not State.GREETED
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is done for the client; answers it leaves unread are not."""
-        is_admitting = self._protocol.state is State.GREETED
+        is_admitting = self._protocol.state is State.GREETED and not self._waits
         return not is_admitting and self._requests.are_unread
 
     async def serve(self, admit: Admit[EvidenceT]) -> None:
@@ -134,6 +147,8 @@ class Connection(Generic[PeerT, EvidenceT]):
         if self._opening is not None and not self._opening.expired():
             # It may wait for others' handshakes to be computed.
             self._opening.reschedule(asyncio.get_running_loop().time())
+        if self._waits and self._admitting is not None:
+            self._admitting.cancel()
         # The reader sees the end of the stream at once, the writer may go on.
         self._channel.shut(socket.SHUT_RD)
 
@@ -173,6 +188,15 @@ class Connection(Generic[PeerT, EvidenceT]):
     def conclude(self, blob: bytes) -> None:
         """Say this with the welcome: the last word of an exchange."""
         self._last_word = blob
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Return a block in which the client does nothing but wait."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
 
     async def _open(self, admit: Admit[EvidenceT]) -> Conversation | None:
         """Return the admitted client's conversation, or None if there is none."""
@@ -217,20 +241,26 @@ class Connection(Generic[PeerT, EvidenceT]):
         evidence = self._greeting.evidence(hello.package, self)
         # Who is asked something may take its time: its like do not wait for it.
         turn = self._share.admission if hello.package is None else nullcontext()
+        ask = partial(admit, evidence, quality_of(hello), hello.correlation)
+        self._admitting = asyncio.create_task(self._in_turn(turn, ask))
         try:
-            async with turn:
-                if self._is_stopping:
-                    return None
-                self._admitting = asyncio.ensure_future(
-                    admit(evidence, quality_of(hello), hello.correlation)
-                )
-                return await self._admitting
+            return await self._admitting
         except Exception as error:  # the outermost loop of a client
             if self._fault is not None:
                 raise self._fault from error
             log_failure(self.evidence.describe(), error, "admit")
             await self._send(refusal_of(0, error))
             return None
+
+    async def _in_turn(
+        self,
+        turn: AbstractAsyncContextManager[None],
+        admit: Callable[[], Awaitable[Conversation]],
+    ) -> Conversation | None:
+        async with AsyncExitStack() as held:
+            with self.waiting():
+                await held.enter_async_context(turn)
+            return None if self._is_stopping else await admit()
 
     async def _welcome(self, conversation: Conversation) -> None:
         welcome = Welcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,6 +28,13 @@ class Dialogue(Protocol):
 
     def conclude(self, blob: bytes) -> None:
         """Have this said with the welcome: the last word of an exchange."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Return a block in which the client does nothing but wait.
+
+        It makes room meanwhile for who needs it: the block is cancelled then.
+        """
+        ...
 
 
 class Greeting(Protocol[PeerT_co, EvidenceT_co]):

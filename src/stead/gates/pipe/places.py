@@ -4,17 +4,18 @@ Who shares a bound is of one origin: a uid, or over the network an address.
 
 1. No origin has more places than its own bound.
 2. The last places are for those who administer the server: root and its own uid.
-3. When all others are taken, somebody must go: first a stranger, who has not said Hello
-   yet; then the longest silent of the origin that has most places, if that has more
-   than the newcomer's will have. Who is being served never goes.
-4. So many as may be pending wait to be let in; one of them makes room.
+3. When all others are taken, somebody must go: first a stranger, who has not been let
+   in yet; then the longest silent of the origin that has most places, if that has more
+   than the newcomer's will have. Who is being served, or looked at, never goes; who
+   waits for its turn to be, or for the late answer to a failure, does.
+4. So many as may be pending have not said Hello; one of them makes room.
 5. Of strangers that is the longest silent of the origin that has most of them: whoever
    floods the gate makes room for its own flood.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Protocol
 
 from stead.gates.pipe.limits import PipeLimits
@@ -44,6 +45,11 @@ class Occupant(Protocol):
         """Whether it has said all that it has to say before it is let in."""
         ...
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether it has been let in."""
+        ...
+
     def make_room(self) -> None:
         """End, at once: somebody else needs the place."""
 
@@ -69,8 +75,10 @@ class Places:
         if own >= self._limits.clients_per_uid:
             return False
         pending = self._limits.pending
-        if pending is not None and sum(map(len, self._strangers())) >= pending:
-            return self._let_go(self._stranger())
+        if pending is not None:
+            silent = self._each(lambda occupant: not occupant.is_greeted)
+            if sum(map(len, silent)) >= pending:
+                return self._let_go(_of_most(silent))
         places = self._limits.clients
         if origin in self._reserved:
             places += self._limits.reserve
@@ -95,7 +103,8 @@ class Places:
             del self._by_origin[origin]
 
     def _make_room(self, own: int) -> bool:
-        return self._let_go(self._stranger() or self._of_the_largest(own))
+        strangers = self._each(lambda one: not one.is_admitted and one.is_idle)
+        return self._let_go(_of_most(strangers) or self._of_the_largest(own))
 
     def _let_go(self, occupant: Occupant | None) -> bool:
         # Who leaves holds its descriptors until it has gone.
@@ -106,20 +115,9 @@ class Places:
         occupant.make_room()
         return True
 
-    def _stranger(self) -> Occupant | None:
-        by_origin = list(self._strangers())
-        most = max(map(len, by_origin), default=0)
-        return _longest_idle(
-            stranger
-            for strangers in by_origin
-            if len(strangers) == most
-            for stranger in strangers
-        )
-
-    def _strangers(self) -> Iterator[list[Occupant]]:
-        """Yield those of each origin."""
-        for occupants in self._by_origin.values():
-            yield [occupant for occupant in occupants if not occupant.is_greeted]
+    def _each(self, is_meant: Callable[[Occupant], bool]) -> list[list[Occupant]]:
+        """Return those of each origin who are meant."""
+        return [[*filter(is_meant, those)] for those in self._by_origin.values()]
 
     def _of_the_largest(self, own: int) -> Occupant | None:
         for occupants in sorted(self._by_origin.values(), key=len, reverse=True):
@@ -128,6 +126,12 @@ class Places:
             if (occupant := _longest_idle(occupants)) is not None:
                 return occupant
         return None
+
+
+def _of_most(by_origin: Collection[Collection[Occupant]]) -> Occupant | None:
+    """Return the longest idle of the origin, or origins, with most of them."""
+    most = max(map(len, by_origin), default=0)
+    return _longest_idle(one for each in by_origin if len(each) == most for one in each)
 
 
 def _longest_idle(occupants: Iterable[Occupant]) -> Occupant | None:
