@@ -460,7 +460,7 @@ def test_a_client_that_goes_away_meanwhile_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await task
         gate.set()
-        while app._waiting:  # noqa: ASYNC110 - the gate has no event for it
+        while app._arrivals._working:  # noqa: ASYNC110 - the gate has no event for it
             await asyncio.sleep(0.005)
 
     blob = stage.context(flags=DELEGATE).step() if is_right else NTLM
@@ -475,7 +475,7 @@ def test_a_client_that_goes_away_meanwhile_leaves_nothing(
 
 
 def test_more_clients_than_can_wait_are_turned_away(stage, server, monkeypatch):
-    monkeypatch.setattr("stead.gates.negotiate._WAITING", 0)
+    monkeypatch.setattr("stead.gates.arrivals._WAITING", 0)
     with served(NegotiateMiddleware(site, begin=begin(server))) as address:
         headers = shows(stage.context().step())
         assert 503 == httpx.get(address, headers=headers).status_code
@@ -485,7 +485,7 @@ def test_clients_who_came_while_there_were_no_threads_take_no_place_for_good(
     stage, server, monkeypatch
 ):
     """As many as may wait, at the limit of a service's tasks: nobody came after."""
-    monkeypatch.setattr("stead.gates.negotiate._WAITING", 2)
+    monkeypatch.setattr("stead.gates.arrivals._WAITING", 2)
     app = NegotiateMiddleware(site, begin=begin(server))
     answered = []
 

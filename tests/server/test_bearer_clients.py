@@ -172,6 +172,16 @@ def test_want_of_threads_is_said_to_be_that_and_logs_nobody_on_later(
     assert 1 == len(records(server, AuditEvent.LOGON))
 
 
+def test_more_than_can_wait_hear_that_the_server_is_not_available(
+    server, make, oidc_issuer, monkeypatch
+):
+    monkeypatch.setattr("stead.gates.arrivals._WAITING", 0)
+    status, said = get(make(), oidc_issuer.token("alice", NOTES))
+    assert 503 == status
+    assert "the server is not available" in said
+    assert [] == records(server, AuditEvent.LOGON_FAILED)
+
+
 # --- who is let in --------------------------------------------------------------------
 
 

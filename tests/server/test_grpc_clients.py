@@ -553,6 +553,22 @@ def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays, monke
     assert CODE.OK in codes
 
 
+def test_more_than_can_wait_hear_that_the_server_is_not_available(stage, monkeypatch):
+    monkeypatch.setattr("stead.gates.arrivals._WAITING", 0)
+
+    async def scenario():
+        async with stage.open_aio() as port:
+
+            def ask():
+                with stage.channel(port) as call:
+                    return refused(call, "Read", token="alice.sealed")
+
+            return await asyncio.to_thread(ask)
+
+    heard = asyncio.run(scenario())
+    assert CODE.UNAVAILABLE is heard[0]
+
+
 def test_plain_functions_on_a_loop_are_refused(stage):
     async def scenario():
         async with stage.open_aio(notes=Notes(stage)) as port:

@@ -316,6 +316,12 @@ def test_envoy_that_appends_to_what_clients_send_is_not_believed(stage):
     assert "bob" == stage.ask(app, {**WORD, proxy.header_name: quoted})
 
 
+def test_more_than_can_wait_hear_that_the_server_is_not_available(stage, monkeypatch):
+    monkeypatch.setattr("stead.gates.arrivals._WAITING", 0)
+    shown = WORD | {"client-cert": der(stage.alice)}
+    assert 503 == stage.ask(stage.app(stage.proxy()), shown)
+
+
 @pytest.mark.parametrize("delays", [True, False])
 def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays):
     """Whoever has a failure waited out on its thread has everybody wait for it."""

@@ -25,7 +25,6 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Protocol, cast
@@ -35,9 +34,9 @@ from stead.errors import (
     EnforcementUnavailableError,
     LogonFailureError,
     OperationFailedError,
-    ServerUnavailableError,
     SteadError,
 )
+from stead.gates.arrivals import Arrivals
 from stead.gates.http import (
     AsgiApp,
     Event,
@@ -48,7 +47,6 @@ from stead.gates.http import (
 )
 from stead.gates.ports import ClientLike
 from stead.gates.sites import Headers, origins_of, require_own_site
-from stead.monitor.thread_pool import ThreadPool
 
 SESSION_KEY: Final = "stead.session"
 CHALLENGE: Final = "Negotiate"
@@ -58,8 +56,6 @@ _HEADS: Final = frozenset(
 )
 _SECURE: Final = frozenset({"https", "wss"})
 _UNAUTHORIZED: Final = 401
-_THREADS: Final = 16
-_WAITING: Final = 256
 
 
 class SessionLike(Protocol):
@@ -241,8 +237,7 @@ class NegotiateMiddleware:
         self._inner = SteadMiddleware(
             self._with_session, client_for=self._client_for, challenge=CHALLENGE
         )
-        self._waiting: set[object] = set()
-        self._threads = ThreadPool(_THREADS, thread_name_prefix="negotiate")
+        self._arrivals = Arrivals("negotiate")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; other scopes pass through."""
@@ -271,7 +266,9 @@ class NegotiateMiddleware:
         )
         blob = shown_by(headers)
         handshake: Handshake = scope[_HANDSHAKE]
-        taking = asyncio.wrap_future(self._taking(handshake, blob))
+        take = partial(handshake.take, blob)
+        look = partial(copy_context().run, take)
+        taking = asyncio.wrap_future(self._arrivals.submit(_peer(scope), look))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -282,19 +279,6 @@ class NegotiateMiddleware:
             # No thread waits for that: failures, however many, delay nobody else.
             await asyncio.sleep(sum(handshake.late))
             raise
-
-    def _taking(self, handshake: Handshake, blob: bytes) -> Future[ClientLike]:
-        """Have a thread look at what a client shows.
-
-        Raises:
-            ServerUnavailableError: too many wait for one, or there is none.
-        """
-        if len(self._waiting) >= _WAITING:
-            raise ServerUnavailableError("too many clients show who they are at once")
-        taking = self._threads.submit(copy_context().run, handshake.take, blob)
-        self._waiting.add(taking)
-        taking.add_done_callback(self._waiting.discard)
-        return taking
 
     async def _with_session(self, scope: Scope, receive: Receive, send: Send) -> None:
         handshake: Handshake = scope[_HANDSHAKE]

@@ -40,7 +40,7 @@ class ThreadPool(ThreadPoolExecutor):
         """
         made: Future[_T] = Future()
         try:
-            queued = super().submit(_make, made, partial(fn, *args, **kwargs))
+            queued = super().submit(make, made, partial(fn, *args, **kwargs))
         except RuntimeError as error:
             if not made.cancel():
                 return made  # another thread has begun with it
@@ -58,7 +58,7 @@ class ThreadPool(ThreadPoolExecutor):
         return made
 
 
-def _make(made: Future[_T], call: Callable[[], _T]) -> None:
+def make(made: Future[_T], call: Callable[[], _T]) -> None:
     """Make a call that nobody has given up, and tell its future."""
     if not made.set_running_or_notify_cancel():
         return

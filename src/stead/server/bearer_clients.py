@@ -29,16 +29,15 @@ from stead.adapters.oidc.confirmation import Shown
 from stead.adapters.oidc.token_exchange import TokenExchange
 from stead.authority.packages import Authenticated
 from stead.errors import EvidenceRefusedError
+from stead.gates.arrivals import Arrivals
 from stead.gates.http import Scope
 from stead.gates.wsgi import Environ
 from stead.model.arguments import require_callable, require_kind
-from stead.monitor.thread_pool import ThreadPool
 from stead.server.client_context import ClientContext
 from stead.server.grants import OperationName, Target
 from stead.server.logon_session import LogonSession
 
 _GATE: Final = "http"
-_THREADS: Final = 16
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -169,22 +168,24 @@ class BearerClients:
         self._exchange = exchange
         self._certificate_of = certificate_of or tls_certificate
         # Its own: an issuer may answer late, and the loop's threads are everybody's.
-        self._threads = ThreadPool(_THREADS, thread_name_prefix="bearer")
+        self._arrivals = Arrivals("bearer")
 
     async def __call__(self, scope: Scope) -> ClientContext | None:
         """Return the client of an ASGI request; None if it brings no token.
 
         Raises:
             LogonFailureError: its token is not believed; the trail says why.
+            ServerUnavailableError: too many requests wait to be looked at.
         """
         arrived = _of_scope(scope, self._certificate_of)
         if not arrived.authorization:
             return None
         late: list[float] = []
-        loop = asyncio.get_running_loop()
-        act = partial(self._client, arrived, late.append)
+        client = partial(self._client, arrived, late.append)
+        act = partial(copy_context().run, client)
         try:
-            return await loop.run_in_executor(self._threads, copy_context().run, act)
+            looking = self._arrivals.submit(arrived.peer, act)
+            return await asyncio.wrap_future(looking)
         finally:
             # No thread waits for that: failures, however many, delay nobody else.
             for seconds in late:

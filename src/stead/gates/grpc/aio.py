@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from contextvars import Context
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from stead.errors import InvalidRequestError, LogonFailureError, SteadError
+from stead.gates.arrivals import Arrivals
 from stead.gates.grpc.admitting import ByEvidence, ClientFor, asked
 from stead.gates.grpc.blocking import behavior_of, end, rebuilt
 from stead.gates.grpc.calls import GrpcCall, call_of
@@ -21,10 +22,7 @@ from stead.gates.grpc.shown import ShownContext
 from stead.gates.ports import ClientLike
 from stead.monitor import context as ambient
 from stead.monitor.leaks import tell_end
-from stead.monitor.thread_pool import ThreadPool
 from stead.monitor.tracing import arriving
-
-_THREADS: Final = 16
 
 
 class AioSteadInterceptor(grpc.aio.ServerInterceptor):
@@ -39,7 +37,7 @@ class AioSteadInterceptor(grpc.aio.ServerInterceptor):
         """
         self._client_for = client_for
         # Its own: verifying takes its time, and the loop's threads are everybody's.
-        self._threads = ThreadPool(_THREADS, thread_name_prefix="grpc-arrival")
+        self._arrivals = Arrivals("grpc-arrival")
 
     async def intercept_service(
         self, continuation: Any, handler_call_details: Any
@@ -116,12 +114,10 @@ class AioSteadInterceptor(grpc.aio.ServerInterceptor):
         if isinstance(client_for, ByEvidence):
             client_for = partial(client_for, wait=late.append)
         ask = partial(asked, client_for, call)
-        loop = asyncio.get_running_loop()
         try:
             # As nobody: whoever runs the loop lends its callers no identity.
-            answer: ClientLike | None = await loop.run_in_executor(
-                self._threads, lambda: Context().run(ask)
-            )
+            looking = self._arrivals.submit(call.peer, partial(Context().run, ask))
+            answer: ClientLike | None = await asyncio.wrap_future(looking)
         except SteadError:
             # No thread waits for that: failures, however many, delay nobody else.
             await asyncio.sleep(sum(late))

@@ -15,6 +15,7 @@ from stead.errors import (
     EvidenceRefusedError,
     SteadError,
 )
+from stead.gates.arrivals import Arrivals
 from stead.gates.ports import AdmitShown, ClientLike
 from stead.gates.proxy.headers import (
     CHAIN_NAME,
@@ -27,11 +28,9 @@ from stead.gates.proxy.proofs import Proof, SharedSecret
 from stead.gates.proxy.seen import Scope, Seen, seen_in, without_header
 from stead.gates.sites import origins_of, require_own_site
 from stead.model.arguments import several
-from stead.monitor.thread_pool import ThreadPool
 from stead.monitor.tracing import arriving, incoming_trace
 
 _GATE: Final = "http"
-_THREADS: Final = 16
 _PACKAGE: Final = "certificate"
 
 ClientFor: TypeAlias = Callable[[Scope], Awaitable[ClientLike | None]]
@@ -103,7 +102,7 @@ def by_certificate(
     allowed = origins_of(origins)
     names = frozenset(proxy.header_name for proxy in proxies) | WELL_KNOWN
     # Its own: what is verified takes its time, and the loop's threads are everybody's.
-    threads = ThreadPool(_THREADS, thread_name_prefix="http-arrival")
+    arrivals = Arrivals("http-arrival")
 
     async def client_for(scope: Scope) -> ClientLike | None:
         seen = seen_in(scope)
@@ -118,9 +117,9 @@ def by_certificate(
         late: list[float] = []
         answering = partial(admit, wait=late.append)
         task = partial(_admitted, answering, show, seen.peer, incoming_trace())
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(threads, lambda: Context().run(task))
+            looking = arrivals.submit(seen.peer, partial(Context().run, task))
+            return await asyncio.wrap_future(looking)
         except SteadError:
             # No thread waits for that: failures, however many, delay nobody else.
             await asyncio.sleep(sum(late))
