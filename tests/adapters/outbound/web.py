@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -104,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.arrived.set()
             self.server.go_on.wait(60)
             self.answer(200, self.client(shown) or b"nobody", self.proven())
+        elif path == "/split":
+            self.split(self.client(shown) or b"nobody", argument)
         elif path == "/long":
             self.long(shown)
         else:
@@ -147,6 +150,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def split(self, body, beyond):
+        """Have something follow an answer, as whoever can put lines into it does."""
+        self.send_response(200)
+        for name, value in self.proven():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+        if beyond == "record":  # of TLS, in the same segment
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            self.wfile.write(body)
+            self.wfile.write(forged)
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        else:
+            self.wfile.write(body + forged)
 
     def long(self, shown):
         """Begin a body whose end is that of the connection, and wait in its midst."""

@@ -29,6 +29,7 @@ import httpcore  # noqa: F401 - httpx does it later, and then within a handler
 import httpx
 
 from stead.adapters.outbound.aside import aside, require_may_wait
+from stead.adapters.outbound.http_ends import End
 from stead.adapters.outbound.http_proof import Binding, Shown, mechanism, show
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import Passage, Use, not_taken, recorded
@@ -140,24 +141,32 @@ class _Hop:
 class _Body(httpx.SyncByteStream):
     """A response's body; one that was cut is no end of it."""
 
-    def __init__(self, inner: httpx.SyncByteStream, hop: _Hop) -> None:
-        self._inner = inner
+    def __init__(self, response: httpx.Response, hop: _Hop, opened: set[_Body]) -> None:
+        self._inner = cast("httpx.SyncByteStream", response.stream)
+        self._end = End(response)
         self._hop = hop
+        self._opened = opened
+        opened.add(self)
 
     def __iter__(self) -> Iterator[bytes]:
         with self._hop.working():
             yield from self._inner
 
     def close(self) -> None:
+        if self in self._opened:
+            self._opened.discard(self)
+            self._end.require_last()
         self._inner.close()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
     """The same, for an event loop."""
 
-    def __init__(self, inner: httpx.AsyncByteStream, hop: _Hop) -> None:
-        self._inner = inner
+    def __init__(self, response: httpx.Response, hop: _Hop) -> None:
+        self._inner = cast("httpx.AsyncByteStream", response.stream)
+        self._end = End(response)
         self._hop = hop
+        self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with self._hop.working():
@@ -165,15 +174,23 @@ class _AsyncBody(httpx.AsyncByteStream):
                 yield part
 
     async def aclose(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._end.require_last()
         await self._inner.aclose()
 
 
 class _Transport(httpx.BaseTransport):
-    """The session's pool, as one client object uses it; closing that closes no pool."""
+    """The session's pool, as one client object uses it; closing that closes no pool.
+
+    It closes what its own responses have left open. Their connections would be held for
+    nobody, and be some less of the session's few.
+    """
 
     def __init__(self, hop: _Hop, pool: httpx.HTTPTransport) -> None:
         self._hop = hop
         self._pool = pool
+        self._opened: set[_Body] = set()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         require_may_wait("http")
@@ -189,9 +206,12 @@ class _Transport(httpx.BaseTransport):
         except BaseException:
             response.close()
             raise
-        inner = cast("httpx.SyncByteStream", response.stream)
-        response.stream = _Body(inner, self._hop)
+        response.stream = _Body(response, self._hop, self._opened)
         return response
+
+    def close(self) -> None:
+        for body in tuple(self._opened):
+            body.close()
 
 
 class _AsyncTransport(httpx.AsyncBaseTransport):
@@ -213,8 +233,7 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         except BaseException:
             await response.aclose()
             raise
-        inner = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _AsyncBody(inner, self._hop)
+        response.stream = _AsyncBody(response, self._hop)
         return response
 
     async def _note(self, use: Use, name: str, info: dict[str, Any]) -> None:
