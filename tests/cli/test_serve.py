@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -40,6 +41,49 @@ def desk(server):
     return made
 
 nothing = object
+"""
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from stead import Enforcement, ProtectedServer
+
+def say(what, until):
+    print(what, file=sys.stderr, flush=True)
+    while not Path(until).exists():
+        time.sleep(0.01)
+
+class Server(ProtectedServer):
+    def close(self):
+        say("closing", "end")
+        super().close()
+
+def make():
+    server = Server("made", "made.db", enforcement=Enforcement.TOKEN)
+
+    @server.operation("wait")
+    def wait(client) -> int:
+        say("begun", "go on")
+        return 7
+
+    return server
+"""
+
+OPENING = """
+import sys, time
+
+def make():
+    print("opening", file=sys.stderr, flush=True)
+    time.sleep(60)
+"""
+
+HANGING = """
+import asyncio, sys
+
+async def app(scope, receive, send):
+    print("begun", file=sys.stderr, flush=True)
+    await asyncio.Event().wait()
 """
 
 
@@ -88,6 +132,66 @@ def test_a_server_answers_at_its_pipe_until_it_is_told_to_stop(
     trail = process("audit", "list", "--store", store, "--event", "trail_stopped")
     assert 1 <= len(trail.lines)
     assert 0 == process("audit", "verify", "--store", store).status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_break_off_a_stop(process, private, number):
+    """What a client asked for is done and answered, and the trail has its end."""
+    (private / "program.py").write_text(WAITING)
+    pipe, store = private / "pipe", private / "made.db"
+    go_on, end = private / "go on", private / "end"
+    answers = []
+
+    def ask():
+        with PipeClient.connect(pipe) as client:
+            answers.append(client.call("wait"))
+
+    with serving("program:make", "--pipe", pipe, cwd=private) as (server, _):
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert "begun\n" == server.stderr.readline()
+        server.send_signal(number)
+        while pipe.exists():
+            time.sleep(0.01)
+        for _ in range(3):
+            server.send_signal(number)
+        go_on.touch()
+        asking.join(60)
+        # The gates have stopped, and the server itself is closing.
+        assert "closing\n" == server.stderr.readline()
+        for _ in range(3):
+            server.send_signal(number)
+        end.touch()
+        assert 0 == server.wait(60)
+    assert [7] == answers
+    trail = process("audit", "list", "--store", store, "--event", "trail_stopped")
+    assert 1 == len([line for line in trail.lines if "made" in line])
+
+
+def test_a_signal_while_a_server_opens_ends_it(private):
+    (private / "program.py").write_text(OPENING)
+    with subprocess.Popen(
+        [sys.executable, "-m", "stead", "serve", "program:make", "--pipe", "pipe"],
+        stderr=subprocess.PIPE, text=True, cwd=private,
+    ) as server:  # fmt: skip
+        assert "opening\n" == server.stderr.readline()
+        server.send_signal(signal.SIGTERM)
+        assert 128 + signal.SIGTERM == server.wait(60)
+
+
+def test_a_request_that_does_not_end_does_not_keep_a_server_from_stopping(private):
+    (private / "program.py").write_text(HANGING)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ("--store", private / "a.db", "--web", "program:app", "--port", port)
+    with (
+        serving(*arguments, cwd=private) as (server, _),
+        socket.create_connection(("127.0.0.1", port)) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert "begun\n" == server.stderr.readline()
+        server.send_signal(signal.SIGTERM)
+        assert 0 == server.wait(60)
 
 
 def test_a_program_s_own_server_is_served_by_its_name(private, process):

@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ import typer
 
 from stead.cli.audit_verify import verifier_of
 from stead.cli.output import DryRunFlag, errors_are_lines
+from stead.cli.stopping import stopping_once
 from stead.cli.web import WebGate
 from stead.errors import InvalidRequestError
 from stead.gates.dde.server import DdeGate
@@ -120,7 +120,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
     dry_run: DryRunFlag = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what runs is let end."""
-    with errors_are_lines(), ExitStack() as undo:
+    with errors_are_lines(), stopping_once() as heard, ExitStack() as undo:
         sinks = _sinks(target, sink or [], dry_run=dry_run)
         options = _options(rules, broker, trail_reserve, witness, witness_key, sinks)
         told = None if tls is None else read_tls(tls)
@@ -146,8 +146,12 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command line
         if dry_run:
             return
         with server.watch_leaks():
-            said = partial(typer.echo, "ready", err=True)
-            asyncio.run(server.serve(*gates, ready=said))
+
+            def ready() -> None:
+                heard()
+                typer.echo("ready", err=True)
+
+            asyncio.run(server.serve(*gates, ready=ready))
 
 
 def _sinks(target: str | None, named: list[str], *, dry_run: bool) -> list[str]:

@@ -6,9 +6,11 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
+
+_GRACE_SECONDS: Final = 5
 
 
 class _Uvicorn(uvicorn.Server):
@@ -35,7 +37,12 @@ class WebGate:
         """Listen, and serve in a task of this loop."""
         listening = socket.create_server((self._host, self.port))
         self.port = listening.getsockname()[1]
-        config = uvicorn.Config(self._app, log_level="warning", lifespan="off")
+        config = uvicorn.Config(
+            self._app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
         self._server = _Uvicorn(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event
@@ -44,7 +51,10 @@ class WebGate:
             await self._task
 
     async def stop(self) -> None:
-        """Take no more requests, let what runs end, close."""
+        """Take no more requests, let what runs end, close.
+
+        What has not ended in some seconds is cancelled.
+        """
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await self._task

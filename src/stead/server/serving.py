@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, Final, Protocol
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -37,26 +37,34 @@ async def serve(
     """
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
+        listening = stack.enter_context(ExitStack())
         for gate in gates:
             await gate.start(admit)
             stack.push_async_callback(gate.stop)
-        stack.callback(_listen(stop))
+        # Until the gates have stopped: a second signal does not break that off.
+        listening.callback(_listen(stop))
         if ready is not None:
             ready()
         await stop.wait()
 
 
 def _listen(stop: asyncio.Event) -> Callable[[], None]:
-    """Set `stop` on a signal, where this thread may; return what undoes that."""
+    """Set `stop` on a signal, where this thread may; return what undoes that.
+
+    Whatever the program does on a signal itself, it does again afterwards.
+    """
     loop = asyncio.get_running_loop()
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
 
     def undo() -> None:
-        for number in _SIGNALS:
+        for number, handler in before.items():
             with suppress(ValueError, RuntimeError):  # the loop may be closed by now
                 loop.remove_signal_handler(number)
+            if handler is not None:  # one that was not set by Python cannot be again
+                signal.signal(number, handler)
 
     return undo
