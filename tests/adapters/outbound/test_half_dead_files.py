@@ -21,7 +21,7 @@ from stead.adapters.outbound import smb as module
 from stead.adapters.outbound import smb_connection
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.smb_pool import SmbPool
-from stead.errors import ServerUnavailableError
+from stead.errors import LogonSessionEndedError, ServerUnavailableError
 from stead.model.delegation_policy import NetworkTarget
 
 MORE_THAN_SOCKETS_HOLD = bytes(30_000_000)
@@ -62,6 +62,30 @@ def test_of_a_server_that_says_nothing_nothing_is_kept(hop_by, monkeypatch):
             hop.listdir("data")
         eventually(lambda: {left} == {*readers()} - before)
         naive.disconnect(close=False)
+
+
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_who_waits_for_a_server_that_says_nothing_hears_that_the_session_ended(
+    open_server, admit, monkeypatch, is_ours
+):
+    """It was cut once the server had answered; the naive way, until it does."""
+    if not is_ours:
+        monkeypatch.setattr(module, "_SECONDS", 8)
+        monkeypatch.setattr(module.SmbHop, "_keep", lambda *_: None)
+    with Between(None) as between:
+        server = open_server(delegation=[f"smb+ntlm://{HOST}:{between.port}"])
+        session = admit(server, "bob")
+        with explicit(session.client, between.port) as shown:
+            before = len(readers())
+            hop = shown.smb(HOST, port=between.port)
+            thread, came = came_of(partial(hop.listdir, "data"))
+            eventually(lambda: len(readers()) > before)
+            session.log_off()
+            thread.join(60 if is_ours else 2)
+            assert is_ours != thread.is_alive()
+            thread.join(60)
+        assert [LogonSessionEndedError] == [type(error) for error in came]
+        eventually(lambda: len(readers()) == before)
 
 
 @pytest.mark.parametrize("is_ours", [False, True])

@@ -264,6 +264,8 @@ class SmbHop:
         watch_any_number()
         connection = ProtectedConnection(uuid.uuid4(), target.host, target.port)
         connection.explain = self._passage.line.require_not_over
+        # From then on it is cut with the session, though the server says nothing.
+        connection.connected = partial(self._keep, connection)
         try:
             connection.connect(timeout=_SECONDS)
         except BaseException as error:
@@ -281,7 +283,6 @@ class SmbHop:
             auth_protocol=self._protocol,
         )
         try:
-            self._passage.line.keep(give_up_sending(socket_of(connection)))
             with unlogged():
                 session.connect()
         except SMBException as error:
@@ -292,6 +293,9 @@ class SmbHop:
             connection.disconnect(close=False)
             raise
         return connection
+
+    def _keep(self, connection: Connection) -> None:
+        self._passage.line.keep(give_up_sending(socket_of(connection)))
 
     def _refused(self, error: SMBException, session: Session, name: str) -> SteadError:
         """Return what it means that nobody is logged on."""

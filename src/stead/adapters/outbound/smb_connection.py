@@ -78,10 +78,12 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
     Attributes:
         explain: raises `LogonSessionEndedError` of an error, if that is why: files that
             are open speak by the library alone.
+        connected: called when there is a socket, before anything is said.
         is_silent: whether its server was given up: nothing new is asked by it.
     """
 
     explain: Explain | None = None
+    connected: Callable[[], None] | None = None
     is_silent = False
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -90,6 +92,9 @@ class ProtectedConnection(Connection):  # type: ignore[misc]  # it has no types
         self._turn: Final = threading.Lock()
 
     def _send(self, messages: Sequence[Any], *more: Any, **options: Any) -> Any:
+        connected, self.connected = self.connected, None
+        if connected is not None:
+            connected()
         with self._explaining():
             if threading.current_thread() is self._t_worker:
                 return self._sent(messages, *more, **options)  # it brings credits
