@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import suppress
@@ -57,6 +58,101 @@ def test_who_is_silent_is_given_up_and_others_do_not_wait_for_the_same_silence()
     until(lambda: ["late"] == dropped)
     until(lambda: {} == patience._open)
     assert "back" == patience.ask("REALM", lambda: "back", drop)
+
+
+class HalfOpen:
+    """Somebody who answers about all but some, whom a test waits for no longer."""
+
+    def __init__(self, patience):
+        self.patience, self.answers = patience, threading.Event()
+        self.asked = []
+
+    def ask(self, about, is_silent=False, whom="REALM"):
+        def act():
+            self.asked.append(about)
+            if is_silent:
+                self.answers.wait(60)
+            return about
+
+        return self.patience.ask(whom, act, drop, about)
+
+    def never_hear(self, about):
+        """Ask, be given no answer, and have that be past its time."""
+        self.patience._seconds = 0.05
+        with pytest.raises(DirectoryUnavailableError):
+            self.ask(about, is_silent=True)
+        self.patience._seconds = 60  # who does answer may take its time here
+        for asked in self.patience._open.values():
+            for one in asked:
+                one.began -= 120
+        for place in self.patience._heard:
+            self.patience._heard[place] -= 120
+
+
+@pytest.fixture
+def half_open():
+    made = HalfOpen(Patience())
+    yield made
+    made.answers.set()
+    until(lambda: {} == made.patience._open)
+    assert {} == made.patience._heard
+
+
+def test_of_whom_nothing_is_said_refuses_nobody_else(half_open):
+    """The naive one takes who is silent about one name for silent about all."""
+    half_open.never_hear("alice")
+    asked = half_open.patience._open[os.getpid(), "REALM"]
+    naive = any(one.began < time.monotonic() - 60 for one in asked)
+    assert naive  # and bob is not asked about
+    assert "bob" == half_open.ask("bob")
+    for _ in range(3):
+        with pytest.raises(DirectoryUnavailableError):
+            half_open.ask("alice")
+    assert ["alice", "bob"] == half_open.asked
+
+
+def test_who_answers_others_is_not_silent_whatever_nothing_is_said_of(half_open):
+    """Also of two, if a third one has been told of since they were asked about."""
+    for name in ("alice", "bob", "carol"):
+        half_open.never_hear(name)
+        assert "dave" == half_open.ask("dave")
+    assert ["alice", "dave", "bob", "dave", "carol", "dave"] == half_open.asked
+
+
+def test_who_says_nothing_of_two_since_the_last_answer_says_nothing(half_open):
+    for name in ("alice", "bob"):
+        half_open.never_hear(name)
+    for name in ("alice", "bob", "carol"):
+        with pytest.raises(DirectoryUnavailableError):
+            half_open.ask(name)
+    assert "carol" == half_open.ask("carol", whom="OTHER")
+    assert ["alice", "bob", "carol"] == half_open.asked
+
+
+def test_an_error_that_nobody_answers_is_no_answer(half_open):
+    half_open.never_hear("alice")
+
+    def down():
+        raise DirectoryUnavailableError("no key distribution centre")
+
+    with pytest.raises(DirectoryUnavailableError, match="no key"):
+        half_open.patience.ask("REALM", down, drop, "bob")
+    assert {} == half_open.patience._heard
+    with pytest.raises(ZeroDivisionError):  # what is said of a name may be "no"
+        half_open.patience.ask("REALM", lambda: 1 / 0, drop, "bob")
+    assert [(os.getpid(), "REALM")] == [*half_open.patience._heard]
+
+
+def test_threads_that_wait_for_one_who_answers_others_are_bounded(
+    half_open, monkeypatch
+):
+    monkeypatch.setattr("stead.adapters.patience._MOST_THREADS", 3)
+    half_open.patience = Patience(silences=100)
+    for name in ("alice", "bob", "carol"):
+        half_open.never_hear(name)
+    with pytest.raises(DirectoryUnavailableError):
+        half_open.ask("dave")
+    assert ["alice", "bob", "carol"] == half_open.asked
 
 
 @pytest.mark.parametrize("moment", ["made", "started", "runs"])

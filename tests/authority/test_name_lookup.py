@@ -331,6 +331,8 @@ def test_a_user_of_the_host_may_have_a_name_that_looks_like_a_domain_s(store, cl
     """SSSD gives users such names where it is told to."""
 
     class Full:
+        is_local = True
+
         def user_by_name(self, name):
             user = User("eve@corp.test", 70800, 70800, "/", "")
             return user if name == user.name else None

@@ -5,18 +5,21 @@ Whoever they do not tell of whole is not let in, by any way, and holds up nobody
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from tests.name_sources import TableOfNames
 
 from stead.adapters import host
+from stead.adapters.patience import Patience
 from stead.authority.issuers import Issuer
 from stead.authority.lockout import LockoutPolicy
 from stead.authority.packages import Authenticated
 from stead.errors import (
     DirectoryUnavailableError,
     LogonFailureError,
+    SteadError,
 )
 from stead.ledger.query import Query
 from stead.model import well_known
@@ -31,7 +34,7 @@ QUICK = LockoutPolicy(threshold=3, first_delay=0.0)
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return TableOfNames(tmp_path_factory.mktemp("nss"))
+    return TableOfNames(tmp_path_factory.mktemp("nss"), "steadserved")
 
 
 @pytest.fixture
@@ -135,3 +138,50 @@ def test_a_user_of_whom_nothing_is_said_keeps_nobody_else_from_logging_on(
         finally:
             source.knows(DORA)
         assert "dora" == hangs.result(60)
+
+
+@pytest.fixture
+def two():
+    """Two threads, as many as one address has while its clients show who they are."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("ask", [asserted, shown])
+def test_a_user_of_whom_nothing_is_said_leaves_threads_to_others(
+    server, source, two, monkeypatch, ask
+):
+    """The naive host is asked for as long as it takes, which may be for ever."""
+    patience = Patience(3, silences=64)
+    monkeypatch.setattr(host, "_patience", lambda: patience)
+    source.knows(DORA, "U bob 70501 70501", f"H getpwuid {UID}")
+    names = host.host_names()
+    try:
+        naive = [two.submit(names.user_by_uid, UID) for _ in range(2)]
+        other = two.submit(names.user_by_uid, 70501)
+        assert not wait([*naive, other], 0.5).done
+    finally:
+        source.knows(DORA, "U bob 70501 70501")
+    assert 70501 == other.result(60).uid
+
+    source.knows(DORA, "U bob 70501 70501", f"H getpwuid {UID}")
+    try:
+        for _ in range(3):
+            hers = [two.submit(ask, server) for _ in range(2)]
+            bob = two.submit(server.client_for, "bob", authenticated_by="test")
+            assert "bob" == bob.result(60).name
+            refusals = [each.exception(60) for each in hers]
+            assert all(isinstance(each, SteadError) for each in refusals)
+    finally:
+        source.knows(DORA)
+    found = [r for _, r in server.trail.find(Query(event=AuditEvent.LOGON_FAILED))]
+    assert all("does not answer in time" in record.reasons[0] for record in found)
+    eventually(lambda: not patience._open)
+    assert ask(server).user == server.lookup("dora").sid
+
+
+def eventually(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -38,6 +38,7 @@ from stead.privileged.name_switch import Action, Source, Status, read_name_switc
 
 _T = TypeVar("_T")
 SWITCH: Final = Path("/etc/nsswitch.conf")
+_LOCAL: Final = frozenset({"files", "systemd"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class UnixGroup:
 
 class HostNames(Protocol):
     """Answers who users and groups are; each raises `DirectoryUnavailableError`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it answers from this machine alone, and so at once."""
+        ...
 
     def user_by_uid(self, uid: int) -> User | None:
         """Return the user with this number."""
@@ -133,6 +139,8 @@ def identity_of(user: User, names: HostNames) -> PosixIdentity:
 class PlainNames:
     """A host without a switch: what Python's own modules read."""
 
+    is_local = True
+
     def user_by_uid(self, uid: int) -> User | None:
         """Return the user with this number."""
         return _found(lambda: _plain_user(pwd.getpwuid(uid)))
@@ -188,6 +196,12 @@ class NameService:
         """
         read = read_name_switch(_text_of(switch))
         return cls(_loaded(read.users), _loaded(read.groups), _loaded(read.memberships))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no source of its is a directory, or may be one."""
+        every = (*self.users, *self.groups, *self.memberships)
+        return all(each.source.name in _LOCAL for each in every)
 
     def user_by_uid(self, uid: int) -> User | None:
         """Return the user with this number; raises `DirectoryUnavailableError`."""

@@ -128,6 +128,7 @@ class KerberosPasswords:
             self._realm,
             partial(self._proven, principal, secret, keep=keep),
             Authenticated.close,
+            principal,
         )
 
     def _proven(self, principal: str, secret: Secret, *, keep: bool) -> Authenticated:

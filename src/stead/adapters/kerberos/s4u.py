@@ -75,7 +75,7 @@ class LogonWithoutPassword:
             )
         principal = principal_of_name(name, realm)
         return self._patience.ask(
-            realm, partial(self._proven, principal), Authenticated.close
+            realm, partial(self._proven, principal), Authenticated.close, principal
         )
 
     def _proven(self, principal: str) -> Authenticated:
