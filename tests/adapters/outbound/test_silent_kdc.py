@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import gssapi
 import pytest
@@ -18,12 +18,18 @@ from gssapi.raw import acquire_cred_with_password
 from tests.adapters.outbound.conftest import FRONT
 from tests.adapters.outbound.test_explicit import alices, local
 
+from stead.adapters.kerberos.acceptor import KerberosPackage
 from stead.adapters.kerberos.password import KerberosPasswords
 from stead.adapters.kerberos.proof import TrustedRealm
 from stead.adapters.kerberos.service import KerberosService
 from stead.adapters.patience import Patience
 from stead.authority.issuers import Issuer
-from stead.errors import DirectoryUnavailableError, LogonFailureError
+from stead.errors import (
+    DirectoryUnavailableError,
+    EvidenceRefusedError,
+    LogonFailureError,
+    SteadError,
+)
 from stead.ledger.query import Query
 from stead.model.audit_record import AuditEvent
 from stead.testing.private_server import free_port
@@ -123,6 +129,40 @@ def until_answered(patience):
     while patience._open:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_whoever_shows_a_ticket_waits_no_longer_for_the_servers_own(stage, silence):
+    """A server that goes on in its clients' names has tickets, and they end.
+
+    The naive one waits for them with each client, on threads that others need.
+    """
+    service = KerberosService(
+        stage.front, FRONT, realms=[TrustedRealm(name="STEAD.TEST", requires_pac=False)]
+    )
+    package = KerberosPackage(service, targets=("HTTP@localhost",))
+    package._patience = Patience(SHORT)
+
+    def ask():
+        with suppress(SteadError):  # what comes of it late is nobody's here
+            service.both(negotiates=True)
+
+    with silence() as heard:
+        naive = threading.Thread(target=ask, name=NAIVE)
+        naive.start()
+        heard.recv(4096)  # it has asked
+        with pytest.raises(DirectoryUnavailableError, match="in time"):
+            package.begin(None).step(b"a ticket")
+        begun = len(package._patience._open[os.getpid(), "STEAD.TEST"])
+        time.sleep(SHORT)
+        for _ in range(3):
+            with pytest.raises(DirectoryUnavailableError, match="in time"):
+                package.begin(None).step(b"a ticket")
+        assert begun == len(package._patience._open[os.getpid(), "STEAD.TEST"]) == 1
+        assert naive.is_alive()
+    until_answered(package._patience)
+    package._patience = Patience()  # that of this test is too short for work
+    with pytest.raises(EvidenceRefusedError):  # looked at, and no ticket
+        package.begin(None).step(b"a ticket")
 
 
 def test_a_ticket_that_is_not_given_in_time_is_an_error_and_others_go_on(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import gssapi
@@ -25,6 +26,7 @@ from stead.adapters.kerberos.causes import SKEW, code_of, in_words
 from stead.adapters.kerberos.credentials import KerberosCredentials
 from stead.adapters.kerberos.proof import Proof, read_proof
 from stead.adapters.kerberos.service import KerberosService, require_targets
+from stead.adapters.patience import Patience
 from stead.authority.packages import Authenticated, ChannelBinding, Step
 from stead.errors import EvidenceRefusedError
 from stead.model.arguments import require_kind
@@ -64,6 +66,8 @@ class KerberosPackage:
         self._negotiates: Final = negotiates
         self._targets: Final = require_targets(targets)
         self._account: Final = account
+        self._realm: Final = (account or service.principal).rpartition("@")[2]
+        self._patience: Final = Patience()
 
     @property
     def name(self) -> str:
@@ -79,7 +83,11 @@ class KerberosPackage:
     ) -> AcceptSecContextResult:
         """Have the library check a message; raises its errors, and `SteadError`."""
         if self._targets:
-            creds = self._service.both(self._account, negotiates=self._negotiates)
+            # Its own tickets may have ended: all who come would wait for a silent KDC.
+            both = partial(
+                self._service.both, self._account, negotiates=self._negotiates
+            )
+            creds = self._patience.ask(self._realm, both, _forget)
         else:
             creds = self._service.acceptor(negotiates=self._negotiates)
         return accept_sec_context(
@@ -163,6 +171,7 @@ class KerberosExchange:
         Raises:
             EvidenceRefusedError: it proves nothing; the exchange is over.
             NoCredentialsError: the server's own keys cannot be read.
+            DirectoryUnavailableError: it has to get tickets first, and no KDC answers.
         """
         is_last = self._is_over or len(self._messages) == _MOST_ROUNDS
         if is_last or not 0 < len(blob) <= _LONGEST:
@@ -187,6 +196,10 @@ class KerberosExchange:
         """Forget it; again does nothing. What it gave out is not its any more."""
         self._context = None
         self._messages, self._is_over = [], True
+
+
+def _forget(_own: gssapi.Credentials) -> None:
+    """Drop what nobody waits for: the tickets stay where they are."""
 
 
 def _refused(error: GSSError) -> EvidenceRefusedError:
