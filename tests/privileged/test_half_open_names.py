@@ -11,10 +11,16 @@ from tests.name_sources import TableOfNames
 
 from stead.adapters.host import HostNameSource, host_identity
 from stead.adapters.pam.attempt import identity_by_name
-from stead.errors import DirectoryUnavailableError, TooManyGroupsError
+from stead.errors import (
+    DirectoryUnavailableError,
+    ImpersonationRefusedError,
+    TooManyGroupsError,
+)
 from stead.model import well_known
 from stead.model.posix_identity import PosixIdentity
+from stead.privileged import pam_session
 from stead.privileged.name_service import NameService
+from stead.privileged.pam_session import PamSession
 
 UID = 70500
 
@@ -166,3 +172,16 @@ def test_what_was_found_before_a_source_fell_silent_is_no_answer(names, source):
     source.knows("U dora 70500 70500", "M dora 70601", "F initgroups dora -2")
     with pytest.raises(DirectoryUnavailableError):
         host_identity(UID, names)
+
+
+def test_a_session_of_pam_s_says_what_is_down_and_not_that_it_is_somebody_else(
+    names, source, monkeypatch
+):
+    monkeypatch.setattr(pam_session, "open_host_names", lambda: names)
+    source.knows("U dora 70500 70500", "F getpwnam dora -1")
+    with pytest.raises(ImpersonationRefusedError, match="connection refused"):
+        PamSession("dora", UID)
+    source.knows("U dora 70501 70501")
+    for name in ("dora", "nora"):
+        with pytest.raises(ImpersonationRefusedError, match=f"`{name}` is not uid"):
+            PamSession(name, UID)

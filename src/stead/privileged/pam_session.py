@@ -13,11 +13,11 @@ serves this one process.
 from __future__ import annotations
 
 import ctypes
-import pwd
 from pathlib import Path
 from typing import Any, Final
 
-from stead.errors import ImpersonationRefusedError
+from stead.errors import DirectoryUnavailableError, ImpersonationRefusedError
+from stead.privileged.name_service import open_host_names
 
 _LIBRARY: Final = "libpam.so.0"
 _FOLDER: Final = Path(__file__).with_name("pam")
@@ -106,10 +106,14 @@ def _no_answer(*_question: object) -> int:
 
 def _require_account(user: str, uid: int) -> None:
     try:
-        found = pwd.getpwnam(user).pw_uid
-    except KeyError:
-        found = None
-    if found != uid:
+        found = open_host_names().user_by_name(user)
+    except DirectoryUnavailableError as error:
+        raise ImpersonationRefusedError(
+            f"whether the account `{user}` is uid {uid} cannot be told: "
+            f"{error.args[0]}",
+            advice=error.advice,
+        ) from error
+    if found is None or found.uid != uid:
         raise ImpersonationRefusedError(f"the account `{user}` is not uid {uid}")
 
 
