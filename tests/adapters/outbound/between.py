@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _SIZE: Final = 65_536
@@ -29,6 +29,8 @@ class Between:
         self._answers = None
         self._goes_on = threading.Event()
         self._goes_on.set()
+        self._is_answered = threading.Event()
+        self._is_answered.set()
         self._ends, self._threads = [], []
         self._begin(self._accept)
 
@@ -57,6 +59,15 @@ class Between:
         """Go on as if nothing had been."""
         self._answers = None
         self._goes_on.set()
+
+    @contextmanager
+    def unanswered(self):
+        """Pass on what clients say, and no answer until this ends."""
+        self._is_answered.clear()
+        try:
+            yield
+        finally:
+            self._is_answered.set()
 
     def cut(self):
         """End what is connected, as a server that ends does."""
@@ -99,6 +110,8 @@ class Between:
                 self._goes_on.wait()
                 said = one.recv(_SIZE)
                 self._goes_on.wait()
+                if is_answer:
+                    self._is_answered.wait()
                 other.sendall(said)
                 if is_answer and self._answers is not None:
                     self._answers -= 1

@@ -199,14 +199,14 @@ def test_threads_of_one_session_write_at_the_same_time(
     files,  # noqa: F811 - the fixture
     monkeypatch,
 ):
-    def write(hop, number):
-        with hop.open(f"data/large-{number}", "wb") as file:
+    def write(file):
+        with file:
             return file.write(bytes(8_000_000))
 
-    def came(between):
-        hop = hop_by(between)
-        assert hop.exists("data")
-        begun = [came_of(partial(write, hop, number)) for number in range(16)]
+    def opened_by(hop):
+        return [hop.open(f"data/large-{number}", "wb") for number in range(16)]
+
+    def came(begun):
         for thread, _ in begun:
             thread.join(60)
         return [one[0] for _, one in begun]
@@ -214,9 +214,12 @@ def test_threads_of_one_session_write_at_the_same_time(
     with Between(files.port) as between:
         with monkeypatch.context() as patch:
             patch.setattr(module, "ProtectedConnection", NaiveConnection)
-            # Not each time: sixteen threads may come one after another.
-            eventually(
-                lambda: any(isinstance(one, SMBException) for one in came(between))
-            )
+            opened = opened_by(hop_by(between))
+            with between.unanswered():  # all of them ask, and nobody has an answer yet
+                begun = [came_of(partial(write, each)) for each in opened]
+                eventually(lambda: any(one for _, one in begun))
+            assert any(isinstance(one, SMBException) for one in came(begun))
+            del opened, begun
         gc.collect()
-        assert [8_000_000] * 16 == came(between)
+        begun = [came_of(partial(write, e)) for e in opened_by(hop_by(between))]
+        assert [8_000_000] * 16 == came(begun)
