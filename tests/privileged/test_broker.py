@@ -483,7 +483,7 @@ def test_an_opener_answers_whatever_its_server_says(said):
 
 def test_an_opening_that_takes_too_long_is_ended(stage, files, begin, connect):
     """The process that opens is stopped, as a file system that never answers would."""
-    stage.write(limits="open_seconds = 1")
+    stage.write(limits="open_seconds = 4")
     stage.start()
 
     def act(raw, index, _client):

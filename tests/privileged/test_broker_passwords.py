@@ -182,7 +182,7 @@ def is_silent(answer):
 
 
 def test_a_lease_that_is_not_renewed_ends_with_all_that_was_started(stage, begin):
-    started(stage, "lease_seconds = 4")
+    started(stage, "lease_seconds = 8")
 
     def serves(talk):
         raw = Raw(stage.socket)
@@ -190,7 +190,7 @@ def test_a_lease_that_is_not_renewed_ends_with_all_that_was_started(stage, begin
         index = raw.log_on("stead-alice", "tiger")["client"]
         channel = raw.start(index, "sleep", "600")
         talk.say(told(channel)["started"])
-        for _ in range(10):  # for longer than a lease
+        for _ in range(18):  # for longer than a lease
             time.sleep(0.5)
             raw.ask("renew", client=index)
         talk.say("renewed")
