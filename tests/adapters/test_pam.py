@@ -214,7 +214,7 @@ def test_a_module_that_hangs_or_crashes_hurts_nobody(services, authority):
     services.write(
         f"auth [success=ok user_unknown=ignore default=die] {module}", name="wild"
     )
-    host = authority(services, service="wild", seconds=3, at_once=2)
+    host = authority(services, service="wild", seconds=8, at_once=2)
     worker = host._workers._process.pid
     for name, why in (
         ("hangs", "in time"), ("crashes", "without an answer"),

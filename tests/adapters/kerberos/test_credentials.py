@@ -238,14 +238,14 @@ def attendants():
 
 
 def test_work_longer_than_one_ticket_is_attended(stage, attendants):
-    """A ticket of eight seconds, renewable for two minutes, serves for longer."""
-    short = stage.realm.log_on("alice", "tiger", options="-l 8s -r 120s")
+    """A ticket of sixteen seconds, renewable for two minutes, serves for longer."""
+    short = stage.realm.log_on("alice", "tiger", options="-l 16s -r 120s")
     alice = KerberosCredentials.keep(
         gssapi.Credentials(usage="initiate", store={"ccache": short})
     )
     alice.renew_for(60)
     alice.renew_for(50)  # attended to already
-    end = time.monotonic() + 9
+    end = time.monotonic() + 17
     while time.monotonic() < end:
         assert "alice@STEAD.TEST" == arrives_as(stage, alice)
         time.sleep(0.5)
