@@ -12,7 +12,7 @@ from stead.errors import LedgerUnavailableError
 from stead.model.audit_record import AuditEvent
 from stead.model.explicit_access import allow
 from stead.model.privilege import Privilege
-from stead.monitor import context
+from stead.monitor import context, passing
 from stead.monitor.block_acts import BlockActs
 from stead.monitor.context import Frame
 from stead.monitor.covering import covering
@@ -79,6 +79,12 @@ def test_a_change_of_the_policy_and_of_an_object_by_hand_is_found(
     assert ["UPDATE of `object`", "DELETE of `audit_losable`"] == [
         " ".join(breach.split()[:3]) for breach in found[:2]
     ]
+
+
+@pytest.fixture(autouse=True)
+def _in_no_hurry(monkeypatch):
+    """Let a pass be good for a minute: how fast this machine is says nothing."""
+    monkeypatch.setattr(passing, "UNTOLD", 60_000_000_000)
 
 
 def work_in_operation(server, client):
