@@ -74,13 +74,13 @@ ACTIVE = pq.TransactionStatus.ACTIVE
 def test_a_database_that_lets_in_and_then_says_nothing_is_given_up(
     sessions, between, monkeypatch
 ):
-    monkeypatch.setattr(libpq, "_SECONDS", 2.0)
+    monkeypatch.setattr(libpq, "_SECONDS", 4.0)
     hop = sessions["alice"].postgres(by_way_of(between))
     with monkeypatch.context() as patch:
         patch.setattr(libpq, "asked", naive_asked)
         between.freeze(ANSWERS_THAT_LET_IN)
         thread, came = came_of(hop.connect)
-        thread.join(5)
+        thread.join(8)
         assert thread.is_alive()
         between.cut()
         thread.join(60)
