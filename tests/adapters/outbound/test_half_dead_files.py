@@ -70,7 +70,6 @@ def test_who_waits_for_a_server_that_says_nothing_hears_that_the_session_ended(
 ):
     """It was cut once the server had answered; the naive way, until it does."""
     if not is_ours:
-        monkeypatch.setattr(module, "_SECONDS", 8)
         monkeypatch.setattr(module.SmbHop, "_keep", lambda *_: None)
     with Between(None) as between:
         server = open_server(delegation=[f"smb+ntlm://{HOST}:{between.port}"])
@@ -83,6 +82,7 @@ def test_who_waits_for_a_server_that_says_nothing_hears_that_the_session_ended(
             session.log_off()
             thread.join(60 if is_ours else 2)
             assert is_ours != thread.is_alive()
+            between.cut()
             thread.join(60)
         assert [LogonSessionEndedError] == [type(error) for error in came]
         eventually(lambda: len(readers()) == before)

@@ -90,7 +90,8 @@ def test_responses_that_nobody_reads_hold_no_connection_for_good(
         monkeypatch.setattr(module._Transport, "close", lambda _: None)
 
     def look():
-        with sessions["alice"].http(web.url, timeout=5.0) as http:
+        patience = httpx.Timeout(60.0, pool=1.0 if naive else 60.0)
+        with sessions["alice"].http(web.url, timeout=patience) as http:
             asked = http.build_request("GET", "/")
             return http.send(asked, stream=True).status_code
 
