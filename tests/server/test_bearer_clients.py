@@ -689,7 +689,7 @@ def test_failures_however_many_delay_nobody_else(open_server, oidc_issuer, monke
         assert seconds > 0
         await over.wait()
 
-    own = SimpleNamespace(sleep=wait, get_running_loop=asyncio.get_running_loop)
+    own = SimpleNamespace(**vars(asyncio) | {"sleep": wait})
     monkeypatch.setattr("stead.server.bearer_clients.asyncio", own)
 
     async def one(token):

@@ -509,7 +509,7 @@ def test_failures_of_some_delay_nobody_else(tmp_path, open_server, delays, monke
         while seconds > 0 and not over.is_set():  # noqa: ASYNC110 - another thread's
             await asyncio.sleep(0.005)
 
-    own = SimpleNamespace(sleep=wait, get_running_loop=asyncio.get_running_loop)
+    own = SimpleNamespace(**vars(asyncio) | {"sleep": wait})
     monkeypatch.setattr("stead.gates.grpc.aio.asyncio", own)
     stage.server._house.authentication._late._sleep = lambda _: over.wait(60)
 
