@@ -256,7 +256,8 @@ class NameService:
         gids = {user.gid}
         for each in self.memberships if letters else ():
             status, more = each.groups_of(letters or b"", user.gid, what)
-            _require_sound(f"which groups `{user.name}` is in", letters, *more)
+            if more and max(more) > MAXIMUM_ID:
+                raise _unsound(what, letters)
             gids |= more
             if each.source.actions[status] is Action.RETURN:
                 break
@@ -358,34 +359,33 @@ def _require_asked(what: str, asked: int, answered: int) -> None:
         )
 
 
-def _require_sound(what: str, name: bytes | None, *numbers: int) -> None:
-    """Return if an answer has a name, and numbers that the kernel takes for some.
+def _unsound(what: str, name: bytes | None) -> DirectoryUnavailableError:
+    """Return the error for an answer without a name, or with a number that is none.
 
     A directory's entry may have 4294967295 where it was given no number, or -1: to the
     kernel that is nobody.
-
-    Raises:
-        DirectoryUnavailableError: it has not.
     """
-    if name and all(number <= MAXIMUM_ID for number in numbers):
-        return
     has = f"the number {MAXIMUM_ID + 1}, which means none" if name else "no name"
-    raise DirectoryUnavailableError(
+    return DirectoryUnavailableError(
         f"a source of this host's names says {what}, and there is {has}",
         advice="see to the entry in the directory",
     )
 
 
 def _user(entry: Passwd, _kept: object) -> User:
-    who = f"who `{os.fsdecode(entry.name or b'')[:80]}`, uid {entry.uid}, is"
-    _require_sound(who, entry.name, entry.uid, entry.gid)
+    name, uid, gid = entry.name, entry.uid, entry.gid
+    if not name or uid > MAXIMUM_ID or gid > MAXIMUM_ID:
+        shown = os.fsdecode(name or b"")[:80]
+        raise _unsound(f"who `{shown}`, uid {uid}, is", name)
     return User(
-        os.fsdecode(entry.name), entry.uid, entry.gid,
+        os.fsdecode(name), uid, gid,
         os.fsdecode(entry.home or b""), os.fsdecode(entry.shell or b""),
     )  # fmt: skip
 
 
 def _group(entry: Group, _kept: object) -> UnixGroup:
-    which = f"which group `{os.fsdecode(entry.name or b'')[:80]}`, gid {entry.gid}, is"
-    _require_sound(which, entry.name, entry.gid)
-    return UnixGroup(os.fsdecode(entry.name), entry.gid)
+    name, gid = entry.name, entry.gid
+    if not name or gid > MAXIMUM_ID:
+        shown = os.fsdecode(name or b"")[:80]
+        raise _unsound(f"which group `{shown}`, gid {gid}, is", name)
+    return UnixGroup(os.fsdecode(name), gid)

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from stead.errors import DirectoryUnavailableError
@@ -21,6 +22,10 @@ _FIRST_BUFFER: Final = 4096
 _LONGEST_BUFFER: Final = 16 << 20
 _FIRST_GROUPS: Final = 64
 _NO_LIMIT: Final = -1
+# By number: each logon asks, and making a status of one takes a while.
+_SAID: Final = MappingProxyType(
+    {int(each): each for each in (Status.SUCCESS, Status.NOT_FOUND)}
+)
 _IN_LIBC: Final = "files"  # since glibc 2.34
 # systemd's says "unavailable" with this number where it means "no such record".
 _NO_RECORD: Final = ("systemd", errno.ESRCH)
@@ -156,19 +161,21 @@ class LoadedSource:
 
     def _heard(self, ask: Callable[..., int], what: str) -> tuple[Status, object]:
         """Ask with a buffer that is long enough; raises if it is not answered."""
-        size = _FIRST_BUFFER
+        size, kept = _FIRST_BUFFER, _Buffer()
         while True:
-            kept, code = ctypes.create_string_buffer(size), ctypes.c_int(0)
+            code = ctypes.c_int(0)
             made = ask(kept, ctypes.c_size_t(size), ctypes.byref(code))
-            is_short = made == Status.TRY_AGAIN and code.value == errno.ERANGE
+            is_short = code.value == errno.ERANGE and made == Status.TRY_AGAIN
             if not is_short or size >= _LONGEST_BUFFER:
                 return self._status(made, code.value, what), kept
             size *= 4
+            kept = ctypes.create_string_buffer(size)
 
     def _status(self, made: int, code: int, what: str) -> Status:
         """Return what a source says; raises if that is that it cannot answer."""
-        if made in {Status.SUCCESS, Status.NOT_FOUND}:
-            return Status(made)
+        said = _SAID.get(made)
+        if said is not None:
+            return said
         if (self.source.name, code) == _NO_RECORD and made == Status.UNAVAILABLE:
             return Status.NOT_FOUND
         words = os.strerror(code).lower() if code else f"status {made}"
@@ -176,6 +183,7 @@ class LoadedSource:
 
 
 _GID: Final = ctypes.c_uint
+_Buffer: Final = ctypes.c_char * _FIRST_BUFFER
 
 
 def load(source: Source) -> LoadedSource | None:
