@@ -5,7 +5,7 @@ from __future__ import annotations
 import krb5
 import pytest
 from tests.adapters.kerberos.listening_kdc import ARMORED, OnTheWay, guessed, kinds
-from tests.adapters.kerberos.stage import HTTP, PASSWORDS, staged
+from tests.adapters.kerberos.stage import HTTP, PASSWORDS
 
 from stead.adapters.kerberos import password as module
 from stead.adapters.kerberos.password import KerberosPasswords
@@ -25,12 +25,6 @@ from stead.testing.realm import Realm
 NAME = "STEAD.TEST"
 SALT = f"{NAME}alice"  # RFC 4120 4: anybody knows it
 DICTIONARY = ["lion", "wolf", PASSWORDS["alice"]]
-
-
-@pytest.fixture(scope="module")
-def stage():
-    with staged() as made:
-        yield made
 
 
 @pytest.fixture

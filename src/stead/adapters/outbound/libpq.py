@@ -22,7 +22,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stead.adapters.outbound.libpq_asking import asked
-from stead.adapters.outbound.libpq_channel import Patience
+from stead.adapters.outbound.libpq_channel import Patience, wait_a_while
 from stead.adapters.outbound.libpq_waiting import with_addresses
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.adapters.outbound.passage import mistaken
@@ -36,7 +36,6 @@ from stead.errors import (
 from stead.model.delegation_policy import PORTS, NetworkTarget
 
 _SECONDS: Final = 30.0
-_LOOK_AGAIN: Final = 0.25
 _NOWHERE: Final = "/nonexistent/stead"
 
 _SAID: Final = frozenset({
@@ -268,10 +267,8 @@ def _require_going_on(
 
 
 def _wait(descriptor: int, state: int) -> None:
-    poll = select.poll()
     is_reading = state == pq.PollingStatus.READING
-    poll.register(descriptor, select.POLLIN if is_reading else select.POLLOUT)
-    poll.poll(_LOOK_AGAIN * 1000)
+    wait_a_while(descriptor, select.POLLIN if is_reading else select.POLLOUT)
 
 
 def require_known_as(

@@ -27,7 +27,7 @@ from psycopg import pq
 from stead.adapters.outbound.lifeline import Lifeline
 from stead.errors import EnforcementUnavailableError, ServerUnavailableError
 
-_LOOK_AGAIN: Final = 250
+_LOOK_AGAIN: Final = 250  # milliseconds
 _PAUSE: Final = 0.001
 _WANTS: Final = {2: select.POLLIN, 3: select.POLLOUT}  # SSL_ERROR_WANT_READ and _WRITE
 _TEXT, _POINTER, _NUMBER = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int
@@ -58,9 +58,14 @@ class Patience:
         self._line.require_not_over()
         if time.monotonic() > self._deadline:
             raise ServerUnavailableError(f"`{self._what}` does not answer in time")
-        poll = select.poll()
-        poll.register(descriptor, event)
-        poll.poll(_LOOK_AGAIN)
+        wait_a_while(descriptor, event)
+
+
+def wait_a_while(descriptor: int, event: int) -> None:
+    """Wait until a descriptor may be ready, or it is time to look at something else."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll(_LOOK_AGAIN)
 
 
 class Channel(Protocol):

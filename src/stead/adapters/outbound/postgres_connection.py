@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import math
 import os
-import select
 import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -28,6 +27,7 @@ from psycopg.abc import PQGen
 
 from stead.adapters.outbound.aside import aside
 from stead.adapters.outbound.libpq_asking import asked
+from stead.adapters.outbound.libpq_channel import wait_a_while
 from stead.adapters.outbound.libpq_waiting import canceller
 from stead.errors import DirectoryUnavailableError, SteadError
 
@@ -36,8 +36,6 @@ Act: TypeAlias = Callable[[], None]
 Explain: TypeAlias = Callable[[BaseException | None], None]
 Wait: TypeAlias = Callable[[Act], None]
 _T = TypeVar("_T")
-
-_LOOK_AGAIN: Final = 250  # milliseconds
 
 
 def told(
@@ -113,9 +111,7 @@ class Connection(psycopg.Connection[Row]):
         _explained(self.explain)
         if time.monotonic() > deadline:
             raise TimeoutError("the database does not answer")
-        poll = select.poll()
-        poll.register(descriptor, event)
-        poll.poll(_LOOK_AGAIN)
+        wait_a_while(descriptor, event)
 
     def wait(self, gen: PQGen[_T], *args: Any, **more: Any) -> _T:
         """Wait for the database, as psycopg does wherever it is asked anything.
